@@ -1,0 +1,51 @@
+"""Checks: a user's mistake is told while tracing, with what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from recur.types import Context
+
+
+def describe(tree: Any) -> str:
+    """Writes a pytree as its structure with a `float32[3,4]` for each leaf."""
+
+    def leaf(value):
+        dtype = getattr(value, "dtype", type(value).__name__)
+        return _Bare(f"{dtype}[{','.join(map(str, getattr(value, 'shape', ())))}]")
+
+    return repr(jax.tree.map(leaf, tree))
+
+
+class _Bare(str):
+    """A string that `repr` shows without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def from_context(context: Context, name: str, asker: str) -> Any:
+    """Returns the value called `name` of a context.
+
+    Raises:
+      ValueError: when there is no context, or none of that name.
+    """
+    given = {} if context is None else context
+    if name not in given:
+        has = ", ".join(map(repr, sorted(given))) or "nothing"
+        raise ValueError(
+            f"{asker} needs the context {name!r}, and got {has}. Pass "
+            f"context={{{name!r}: ...}} to init and to the call."
+        )
+    return given[name]
+
+
+def check_entries(name: str, value: Any, count: int) -> None:
+    """Raises a ValueError unless `value` is a tuple of `count` entries."""
+    if not isinstance(value, tuple) or len(value) != count:
+        came = f"{len(value)} entries" if isinstance(value, tuple) else type(value).__name__
+        raise ValueError(f"{name}: expected a tuple of {count} entries, one a part, got {came}.")

@@ -1,0 +1,10 @@
+"""Lifts: a cell becomes a layer. The room that knows about time."""
+
+from recur.lift.batch import Rows, batch
+from recur.lift.bidirectional import Directions, bidirectional
+from recur.lift.chain import chain
+from recur.lift.loop import loop
+from recur.lift.scan import scan
+from recur.lift.truncate import truncate
+
+__all__ = ["Directions", "Rows", "batch", "bidirectional", "chain", "loop", "scan", "truncate"]

@@ -1,0 +1,117 @@
+"""A layer over a batch of sequences: `vmap`, with lengths, contexts and keys by row."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur.keys import split_along
+from recur.types import Layer, Params
+
+
+class Rows(NamedTuple):
+    """Bound params of `batch`: weights that rows share, and what each row has of its own.
+
+    A row is bound within the `vmap`, so that only what depends on its key or its context is held
+    once a row; bound apart from it, every weight would be.
+    """
+
+    params: Params
+    key: jax.Array | None  # [B]
+    context: Any  # [B, ...] each
+
+
+def batch(layer: Layer) -> Layer:
+    """Runs a layer over a batch of sequences.
+
+        carry_b, ys_b = layer(params, xs_b)    for each row b
+
+    All values have a row axis in front: xs `[B, T, ...]`, length `[B]`, valid and reset `[B, T]`,
+    each entry of the context, the carry, ys `[B, T, ...]`. One key is split over rows; params are
+    shared.
+
+    Args:
+      layer: any layer.
+
+    Returns:
+      A `Layer` with the layer's own params.
+
+    Raises:
+      TypeError: when `layer` is not a layer.
+      ValueError: while tracing, when a value does not have one entry a row.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> layer = recur.batch(recur.scan(recur.gru(4)))
+      >>> xs = jnp.ones((2, 5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> ys = layer(params, xs, length=jnp.array([5, 2]))
+      >>> ys.shape, ys[1, 2:].any()
+      ((2, 5, 4), Array(False, dtype=bool))
+    """
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"batch: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
+            "first."
+        )
+
+    def init(key, xs, context=None):
+        row_count(xs)
+        return layer.init(key, _row_of(xs), context=_row_of(context))
+
+    def bind(params, xs, *, key=None, context=None):
+        check_rows("context", context, row_count(xs))
+        return Rows(params, split_along(key, row_count(xs)), context)
+
+    def bind_row(bound, x):
+        return layer.bind(bound.params, x, key=bound.key, context=bound.context)
+
+    def start(bound, xs):
+        x = _row_of(xs)
+
+        def start_row(bound, row):
+            del row  # mapped over, for there may be nothing else to map over
+            return layer.start(bind_row(bound, x), x)
+
+        return jax.vmap(start_row, in_axes=(Rows(None, 0, 0), 0))(bound, jnp.arange(row_count(xs)))
+
+    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+        count = row_count(xs)
+        by_row = {"length": length, "valid": valid, "reset": reset}
+        for name, value in {**by_row, "carry": carry}.items():
+            check_rows(name, value, count)
+
+        def apply_row(bound, carry, x, key, by_row):
+            return layer.apply(bind_row(bound, x), carry, x, key=key, **by_row)
+
+        mapped = jax.vmap(apply_row, in_axes=(Rows(None, 0, 0), 0, 0, 0, 0))
+        return mapped(bound, carry, xs, split_along(key, count), by_row)
+
+    return Layer(init, bind, start, apply, streams=layer.streams)
+
+
+def row_count(xs: Any) -> int:
+    """B, the one length of the row axes in front of all arrays of xs."""
+    shapes = [list(jnp.shape(leaf)) for leaf in jax.tree.leaves(xs)]
+    counts = {tuple(shape[:1]) for shape in shapes}
+    if len(counts) != 1 or () in counts:
+        raise ValueError(f"batch: expected xs of shape [B, T, ...], got the shapes {shapes}.")
+    return counts.pop()[0]
+
+
+def check_rows(name: str, value: Any, count: int) -> None:
+    """Raises a ValueError unless every array of `value` has `count` rows."""
+    for leaf in jax.tree.leaves(value):
+        shape = jnp.shape(leaf)
+        if shape[:1] != (count,):
+            raise ValueError(
+                f"batch: {name} needs one entry for each of {count} rows, got the shape "
+                f"{list(shape)}."
+            )
+
+
+def _row_of(tree: Any) -> Any:
+    """The shape of one row."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)

@@ -1,0 +1,85 @@
+"""Whether a function is elementwise, read off its jaxpr.
+
+What makes the sequential loop of a `GatedCell` fast is that its gates touch each unit alone: their
+Jacobian is diagonal, one number a unit, found by one tangent. A product or a reduction hidden there
+would give silently wrong gradients, so the cell is refused instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax.extend.core import Jaxpr, Literal
+
+from recur.types import Bound, Carry, GatedCell
+
+# By name, for jax adds and renames primitives: an unknown one is refused, with its name, until it
+# is known to be elementwise.
+ELEMENTWISE = frozenset(
+    """
+    abs acos acosh add and asin asinh atan atan2 atanh cbrt ceil clamp conj convert_element_type
+    copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow
+    is_finite lgamma log log1p logistic lt le max min mul ne neg nextafter not optimization_barrier
+    or pcast pow pvary real reduce_precision rem round rsqrt select_n sign sin sinh sqrt square sub
+    tan tanh xor
+    """.split()
+)
+
+
+def check_elementwise(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> None:
+    """Raises a TypeError unless the gates are elementwise in carry, u and m.
+
+    Args:
+      cell: the cell.
+      bound: its bound params; gates may do with them what they like.
+      carry: a carry.
+      u: what `project` gives for one step, or its shape.
+    """
+    closed = jax.make_jaxpr(lambda carry, u, m: cell.gates(bound, carry, u, m))(
+        carry, u, jax.eval_shape(cell.products, bound, carry)
+    )
+    _walk(closed.jaxpr, [True] * len(closed.jaxpr.invars))
+
+
+def _walk(jaxpr: Jaxpr, depends: list[bool]) -> list[bool]:
+    """Follows what depends on the arguments through a jaxpr; tells which outputs do."""
+    marked = {var for var, mark in zip(jaxpr.invars, depends, strict=True) if mark}
+
+    def is_marked(atom):
+        return not isinstance(atom, Literal) and atom in marked
+
+    for equation in jaxpr.eqns:
+        marks = [is_marked(atom) for atom in equation.invars]
+        if not any(marks):
+            continue
+        inner = _inner(equation)
+        if inner is not None:
+            outputs = _walk(inner, marks)
+        else:
+            _check(equation, marks)
+            outputs = [True] * len(equation.outvars)
+        marked.update(v for v, mark in zip(equation.outvars, outputs, strict=True) if mark)
+    return [is_marked(atom) for atom in jaxpr.outvars]
+
+
+def _inner(equation: Any) -> Jaxpr | None:
+    """The jaxpr that a call of a function (jit, custom_jvp, checkpoint) runs once, if it is one."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        inner = equation.params.get(name)
+        if inner is not None and equation.primitive.name not in ("scan", "while"):
+            return getattr(inner, "jaxpr", inner)
+    return None
+
+
+def _check(equation: Any, marks: list[bool]) -> None:
+    shapes = {v.aval.shape for v, mark in zip(equation.invars, marks, strict=True) if mark}
+    shapes |= {v.aval.shape for v in equation.outvars}
+    if equation.primitive.name not in ELEMENTWISE or len(shapes) > 1:
+        raise TypeError(
+            "gates of a GatedCell must be elementwise in carry, u and m, and here is the primitive "
+            f"{equation.primitive.name!r} with shapes {sorted(shapes)}. A product belongs in "
+            "kernels, what the input contributes in project, what is made of the output in read; a "
+            "reduction makes it a plain Cell: recur.types.Cell(cell.init, cell.bind, cell.start, "
+            "cell.step)."
+        )

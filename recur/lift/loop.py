@@ -1,0 +1,55 @@
+"""The plain Python loop: what every other way to run a cell must equal."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from recur.lift.mask import Steps, guard, step_count
+from recur.lift.over_time import check_cell, over_time, step_of
+from recur.types import AnyCell, Layer
+
+
+def loop(cell: AnyCell, *, reverse: bool = False) -> Layer:
+    """Runs a cell over time in a Python loop, one step after the other.
+
+        carry_t, y_t = step(bound, carry_{t-1}, x_t)    for t = 1 ... T
+
+    It is the meaning of a lift, and the oracle the faster ones are tested against. All steps are
+    traced, so compilation grows with T; but one may print and set breakpoints between them.
+
+    Args:
+      cell: any cell.
+      reverse: whether to read from the last step to the first; outputs stay aligned with inputs.
+
+    Returns:
+      A `Layer` with the cell's params and carry.
+
+    Raises:
+      TypeError: when `cell` is not a cell.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> layer = recur.loop(recur.gru(4))
+      >>> xs = jnp.ones((5, 3))
+      >>> layer(layer.init(jax.random.key(0), xs), xs).shape
+      (5, 4)
+    """
+    check_cell(cell, "loop")
+
+    def run(bound, carry, fresh, steps):
+        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key), fresh)
+        order = range(step_count(steps.x))
+        if not order:
+            y = jax.eval_shape(guarded, carry, step_of(steps))[1]
+            return carry, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), y)
+        ys = {}
+        for t in reversed(order) if reverse else order:
+            carry, ys[t] = guarded(carry, _at(steps, t))
+        return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *(ys[t] for t in order))
+
+    return over_time(cell, run, reverse=reverse)
+
+
+def _at(steps: Steps, t: int) -> Steps:
+    return jax.tree.map(lambda leaf: leaf[t], steps)

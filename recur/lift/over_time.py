@@ -1,0 +1,96 @@
+"""What all lifts of a cell share: a layer whose functions see the shape of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from recur.checks import describe
+from recur.keys import check_key
+from recur.lift.mask import Steps, lay_out, step_count, zero_invalid
+from recur.types import AnyCell, Bound, Carry, Layer, Shaped
+
+Run = Callable[[Bound, Carry, Carry, Steps], tuple[Carry, Any]]
+
+
+def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
+    """Makes a layer of a cell and a way to run it.
+
+    Args:
+      cell: any cell.
+      run: `run(bound, carry, fresh, steps) -> (carry, ys)`, the loop; `fresh` is the carry with
+        which a segment starts, `steps` is laid out and guarded by `recur.lift.mask`.
+      reverse: whether the loop reads backwards.
+    """
+
+    def init(key, xs, context=None):
+        return cell.init(check_key(key), step_of(xs), context=context)
+
+    def bind(params, xs, *, key=None, context=None):
+        key = None if key is None else check_key(key)
+        return cell.bind(params, step_of(xs), key=key, context=context)
+
+    def start(bound, xs):
+        return cell.start(bound, step_of(xs))
+
+    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+        steps = lay_out(xs, length=length, valid=valid, reset=reset, key=key, reverse=reverse)
+        fresh = start(bound, xs)
+        check_carry(carry, fresh)
+        carry, fresh = vary_over((bound, steps, carry), (carry, fresh))
+        carry, ys = run(bound, carry, fresh, steps)
+        return carry, zero_invalid(steps.valid, ys)
+
+    return Layer(init, bind, start, apply, streams=not reverse)
+
+
+def check_cell(cell: Any, lift: str) -> None:
+    """Raises a TypeError unless `cell` is a cell."""
+    if isinstance(cell, Layer):
+        raise TypeError(f"{lift}: expected a cell, got a layer, which already runs over time.")
+    if not isinstance(cell, AnyCell):
+        raise TypeError(
+            f"{lift}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
+            f"{cell!r}."
+        )
+
+
+def check_carry(carry: Carry, fresh: Carry) -> None:
+    """Raises a ValueError unless `carry` has the structure, shapes and dtypes of `fresh`."""
+    came, expected = jax.eval_shape(lambda *trees: trees, carry, fresh)
+    if _signature(came) != _signature(expected):
+        raise ValueError(
+            f"carry: expected {describe(expected)}, as start gives it, got {describe(came)}."
+        )
+
+
+def _signature(tree: Any) -> tuple:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+
+
+def step_of(xs: Any) -> Shaped:
+    """The shape of one step of xs."""
+    step_count(xs)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
+
+
+def vary_over(values: Any, tree: Any) -> Any:
+    """`tree`, varying over the axes of a `shard_map` over which any of `values` varies.
+
+    A loop wants its carry to have one type throughout, and the axes it varies over are part of the
+    type: a start of zeros varies over none until it has met its inputs.
+    """
+    axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(values)))
+
+    def vary(leaf):
+        missing = tuple(sorted(axes - _varying(leaf)))
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(vary, tree)
+
+
+def _varying(leaf: Any) -> frozenset:
+    return jax.typeof(leaf).manual_axis_type.varying

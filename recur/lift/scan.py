@@ -1,0 +1,86 @@
+"""The default way to run a cell: `jax.lax.scan`, with all products it can spare taken out."""
+
+from __future__ import annotations
+
+import jax
+
+from recur.combine.stack import Stack
+from recur.lift.chain import chain
+from recur.lift.elementwise import check_elementwise
+from recur.lift.mask import guard
+from recur.lift.over_time import Run, check_cell, over_time, step_of
+from recur.types import AnyCell, GatedCell, Layer
+
+
+def scan(cell: AnyCell, *, reverse: bool = False, unroll: int = 1) -> Layer:
+    """Runs a cell over time in one compiled loop.
+
+        carry_t, y_t = step(bound, carry_{t-1}, x_t)    for t = 1 ... T
+
+    Of a `GatedCell` only what depends on the carry stays in the loop: `project` is mapped over all
+    steps before it, as one product, and `read` after it. A stack runs layer by layer, so that this
+    holds for each of its cells.
+
+    Args:
+      cell: any cell.
+      reverse: whether to read from the last step to the first; outputs stay aligned with inputs.
+      unroll: how many steps one turn of the compiled loop takes.
+
+    Returns:
+      A `Layer` with the cell's params and carry.
+
+    Raises:
+      TypeError: when `cell` is not a cell, or while tracing, when a `GatedCell`'s gates are not
+        elementwise.
+      ValueError: when unroll is below 1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> layer = recur.scan(recur.lstm(4))
+      >>> xs = jnp.ones((5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> layer(params, xs, length=2)[2:].any()
+      Array(False, dtype=bool)
+    """
+    check_cell(cell, "scan")
+    if unroll < 1:
+        raise ValueError(f"scan: expected unroll of at least 1, got {unroll}.")
+    if isinstance(cell, Stack):
+        return chain(*(scan(each, reverse=reverse, unroll=unroll) for each in cell.cells))
+    run = (
+        _gated(cell, reverse, unroll)
+        if isinstance(cell, GatedCell)
+        else _plain(cell, reverse, unroll)
+    )
+    return over_time(cell, run, reverse=reverse)
+
+
+def _plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
+    def run(bound, carry, fresh, steps):
+        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key), fresh)
+        return jax.lax.scan(guarded, carry, steps, reverse=reverse, unroll=unroll)
+
+    return run
+
+
+def _gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
+    def run(bound, carry, fresh, steps):
+        project_keys, read_keys = _split_each(steps.key)
+        us = jax.vmap(lambda x, key: cell.project(bound, x, key))(steps.x, project_keys)
+        check_elementwise(cell, bound, carry, step_of(us))
+        guarded = guard(lambda carry, u, key: cell.advance(bound, carry, u), fresh)
+        carry, vs = jax.lax.scan(
+            guarded, carry, steps._replace(x=us, key=None), reverse=reverse, unroll=unroll
+        )
+        ys = jax.vmap(lambda v, x, key: cell.read(bound, v, x, key))(vs, steps.x, read_keys)
+        return carry, ys
+
+    return run
+
+
+def _split_each(keys: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
+    """Splits every step's key in two, as `GatedCell.step` does."""
+    if keys is None:
+        return None, None
+    pairs = jax.vmap(jax.random.split)(keys)
+    return pairs[:, 0], pairs[:, 1]

@@ -1,0 +1,131 @@
+"""Modules: what is applied to one step and keeps no state over time.
+
+The one file below `interop` that knows Flax Linen. A Linen module, a function and the name of an
+activation all become the same pair of pure functions here, so that `chain`, `readout` and the cells
+take any of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.errors
+import jax
+from flax import linen as nn
+
+ACTIVATIONS = (
+    "celu",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "hard_tanh",
+    "identity",
+    "leaky_relu",
+    "log_softmax",
+    "mish",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_sign",
+    "softmax",
+    "softplus",
+    "tanh",
+)
+
+
+class Module(NamedTuple):
+    """`y = apply(params, x, key=None)` for one step, with `params = init(key, x)`."""
+
+    init: Callable[..., Any]
+    apply: Callable[..., Any]
+
+
+def as_module(thing: Any) -> Module:
+    """Makes a `Module` of a Linen module, a function or the name of an activation.
+
+    Raises:
+      TypeError: for anything else.
+      ValueError: for a name that is not an activation's.
+    """
+    if isinstance(thing, nn.Module):
+        return _of_linen(thing)
+    if isinstance(thing, type):
+        raise TypeError(f"expected a module, got the class {thing.__name__}: call it first.")
+    function = activation(thing)
+    return Module(init=lambda key, x: (), apply=lambda params, x, key=None: function(x))
+
+
+def activation(name: str | Callable) -> Callable:
+    """Returns the function of `jax.nn` called `name`; a function is returned as it is.
+
+    Raises:
+      ValueError: when the name is unknown.
+      TypeError: when `name` is neither a name nor a function.
+    """
+    if isinstance(name, str):
+        if name not in ACTIVATIONS:
+            raise ValueError(
+                f"unknown activation {name!r}. Known by name: {', '.join(ACTIVATIONS)}; any other "
+                "is given as a function."
+            )
+        return getattr(jax.nn, name)
+    if callable(name):
+        return name
+    raise TypeError(f"expected a module, a function or an activation's name, got {name!r}.")
+
+
+def _of_linen(module: nn.Module) -> Module:
+    def init(key, x):
+        shape = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), x)
+        with nn.intercept_methods(_deterministic(True)):
+            variables = module.lazy_init(key, shape)
+        mutable = sorted(set(variables) - {"params"})
+        if mutable:
+            raise ValueError(
+                f"{type(module).__name__} keeps mutable collections ({', '.join(mutable)}), and a "
+                "recurrence is pure: statistics over a batch or over time have no place in a step. "
+                "Use LayerNorm or RMSNorm instead of BatchNorm."
+            )
+        return variables.get("params", {})
+
+    def apply(params, x, key=None):
+        # Linen falls back to the stream "params" for every other one: one key serves them all.
+        rngs = None if key is None else {"params": key}
+        try:
+            with nn.intercept_methods(_deterministic(key is None)):
+                return module.apply({"params": params}, x, rngs=rngs)
+        except flax.errors.ScopeParamShapeError as error:
+            raise ValueError(
+                f"{type(module).__name__} was initialised for inputs of another width than "
+                f"{_shapes(x)}: {error}"
+            ) from error
+
+    return Module(init, apply)
+
+
+def _deterministic(deterministic: bool) -> Callable:
+    """An interceptor that tells every nested module that asks for it whether noise is off."""
+
+    def tell(next_method, args, kwargs, context):
+        if context.method_name == "__call__" and _is_undecided(context, args, kwargs):
+            kwargs = {**kwargs, "deterministic": deterministic}
+        return next_method(*args, **kwargs)
+
+    return tell
+
+
+def _is_undecided(context: Any, args: tuple, kwargs: dict) -> bool:
+    """Whether the call takes `deterministic` and neither the module nor the caller gave it."""
+    signature = inspect.signature(context.orig_method)
+    return (
+        "deterministic" in signature.parameters
+        and getattr(context.module, "deterministic", None) is None
+        and "deterministic" not in signature.bind_partial(*args, **kwargs).arguments
+    )
+
+
+def _shapes(x: Any) -> str:
+    return ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(x))
