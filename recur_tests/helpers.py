@@ -1,0 +1,39 @@
+"""What many tests need: random pytrees, NumPy views, comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def random_like(tree: Any, seed: int, scale: float = 0.5) -> Any:
+    """Normal values in the place of all floating arrays, so that no bias and no start is zero."""
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(jax.random.key(seed), max(len(leaves), 1))
+    values = [
+        scale * jax.random.normal(key, leaf.shape, leaf.dtype)
+        for leaf, key in zip(leaves, keys, strict=False)
+    ]
+    return jax.tree.unflatten(structure, values)
+
+
+def to_numpy(tree: Any) -> Any:
+    """The tree with NumPy arrays, for the oracles."""
+    return jax.tree.map(np.asarray, tree)
+
+
+def assert_close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
+    """Compares two pytrees leaf by leaf."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    chex.assert_trees_all_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def weighted_sum(tree: Any) -> jax.Array:
+    """A sum with unequal weights, so that no error cancels in its gradient."""
+    leaves = [leaf.ravel() for leaf in jax.tree.leaves(tree)]
+    flat = jnp.concatenate(leaves)
+    return flat @ jnp.cos(jnp.arange(flat.size, dtype=flat.dtype))
