@@ -4,6 +4,8 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
+# The suite compiles many small programs and runs each of them once.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,11 @@ import numpy as np
 
 
 def random_like(tree: Any, seed: int, scale: float = 0.5) -> Any:
-    """Normal values in the place of all floating arrays, so that no bias and no start is zero."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(seed), max(len(leaves), 1))
-    values = [
-        scale * jax.random.normal(key, leaf.shape, leaf.dtype)
-        for leaf, key in zip(leaves, keys, strict=False)
-    ]
-    return jax.tree.unflatten(structure, values)
+    """Normal values for all arrays of a tree or of its shapes, so that no bias, no start is zero."""
+    draws = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(scale * draws.standard_normal(leaf.shape), leaf.dtype), tree
+    )
 
 
 def to_numpy(tree: Any) -> Any:

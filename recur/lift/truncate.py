@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur.keys import split, split_along
-from recur.lift.mask import step_count, validity
+from recur.lift.mask import check_flags, step_count, validity
 from recur.lift.over_time import vary_over
 from recur.types import Layer
 
@@ -60,7 +60,11 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
             return layer.apply(bound, carry, xs, key=key, **marks)
         blocks = _blocks(count, k1, k2)
         carry = vary_over((bound, carry, xs), carry)
-        sequence = _Sequence(xs, validity(count, length, valid), reset)
+        sequence = _Sequence(
+            xs=jax.tree.map(jnp.asarray, xs),
+            valid=validity(count, length, valid),
+            reset=None if reset is None else check_flags("reset", reset, count),
+        )
         walk_key, window_key = split(key, 2)
 
         def walk(carry, stretch):

@@ -16,7 +16,7 @@ import recur
 from recur.types import AffineCell, AnyCell, Cell, GatedCell, Layer
 from recur_tests.helpers import random_like
 
-STEPS, WIDTH = 6, 3
+STEPS, WIDTH = 5, 3
 
 
 class CellCase(NamedTuple):
@@ -164,7 +164,7 @@ class LiftCase(NamedTuple):
 
 LIFTS = [
     LiftCase("scan", recur.scan, recur.scan),
-    LiftCase("scan-unroll", recur.scan, lambda cell: recur.scan(cell, unroll=4)),
+    LiftCase("scan-unroll", recur.scan, lambda cell: recur.scan(cell, unroll=2)),
     LiftCase(
         "scan-reverse",
         recur.scan,
@@ -186,11 +186,12 @@ class Example(NamedTuple):
 
 def example(case: CellCase, layer: Layer, seed: int = 0, steps: int = STEPS) -> Example:
     """Params, carry and `[T, I]` inputs for a layer made of the cell of a row."""
-    xs = jax.random.normal(jax.random.key(seed), (steps, WIDTH))
+    xs = random_like(jax.ShapeDtypeStruct((steps, WIDTH), jnp.float64), seed)
     context = jax.tree.map(lambda make: make(WIDTH), case.context)
-    params = random_like(layer.init(jax.random.key(seed + 1), xs, context=context), seed + 2)
-    carry = layer.start(layer.bind(params, xs, context=context), xs)
-    return Example(params, random_like(carry, seed + 3), xs, context)
+    shapes = jax.eval_shape(lambda key: layer.init(key, xs, context=context), jax.random.key(0))
+    params = random_like(shapes, seed + 1)
+    carry = jax.eval_shape(lambda p: layer.start(layer.bind(p, xs, context=context), xs), params)
+    return Example(params, random_like(carry, seed + 2), xs, context)
 
 
 def by_name(cases: list[Any]) -> dict[str, Any]:

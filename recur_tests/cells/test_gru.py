@@ -1,0 +1,24 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+import recur
+from recur.types import Cell, GatedCell
+
+X = jax.ShapeDtypeStruct((3,), jnp.float32)
+
+
+def test_reset_after_keeps_structure_and_a_bias_inside_the_reset():
+    after, before = recur.gru(4), recur.gru(4, reset="before")
+    assert isinstance(after, GatedCell)
+    assert isinstance(before, Cell)
+    assert after.init(jax.random.key(0), X).recurrent_bias.shape == (4,)
+    assert before.init(jax.random.key(0), X).recurrent_bias is None
+    assert recur.gru(4, use_bias=False).init(jax.random.key(0), X).recurrent_bias is None
+
+
+def test_unknown_names_are_an_error():
+    with pytest.raises(ValueError, match='"after" or "before"'):
+        recur.gru(4, reset="later")
+    with pytest.raises(ValueError, match='"keep" or to "replace"'):
+        recur.gru(4, update="Keep")
