@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from recur.keys import split, split_along
-from recur.lift.mask import check_flags, step_count, validity
+from recur.lift.mask import check_flags, select, step_count, validity, zero_invalid
 from recur.lift.over_time import vary_over
 from recur.types import Layer
 
@@ -25,8 +24,8 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
 
     Where e - k2 ≤ 0 the carry is the one that came in, and not a constant; so with k2 ≥ T it is
     plain backpropagation through time. With k1 = 1 and k2 = n + 1 it is the textbook's loop, which
-    follows the error of each step back n steps. Each step is computed about k2 / k1 + 1 times, and
-    once where T ≤ k1.
+    follows the error of each step back n steps. T counts up to the last valid step, so that padding
+    moves no window. Where T > k2, each step is computed about k2 / k1 + 1 times.
 
     Args:
       layer: a layer that reads forwards.
@@ -55,67 +54,55 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
 
     def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
         count = step_count(xs)
-        if count <= k1:
+        if count <= k2:  # all windows begin at the start
             marks = {"length": length, "valid": valid, "reset": reset}
             return layer.apply(bound, carry, xs, key=key, **marks)
-        blocks = _blocks(count, k1, k2)
-        carry = vary_over((bound, carry, xs), carry)
         sequence = _Sequence(
             xs=jax.tree.map(jnp.asarray, xs),
             valid=validity(count, length, valid),
             reset=None if reset is None else check_flags("reset", reset, count),
         )
+        ends = jnp.minimum(jnp.arange(k1, count + k1, k1), sequence.end())
+        begins = jnp.maximum(ends - k2, 0)
         walk_key, window_key = split(key, 2)
+        carry = vary_over((bound, carry, sequence), carry)
+        constant_bound, constant_carry = jax.lax.stop_gradient((bound, carry))
 
         def walk(carry, stretch):
             begin, end, key = stretch
-            piece = sequence.piece(begin, end, k1)
-            carry, _ = layer.apply(constant_bound, carry, key=key, **jax.lax.stop_gradient(piece))
+            piece = jax.lax.stop_gradient(sequence.piece(begin, end, k1))
+            carry, _ = layer.apply(constant_bound, carry, key=key, **piece)
             return carry, carry
 
-        def window(carry, begin, end, key):
-            piece = sequence.piece(begin, end, min(k2, count))
-            return layer.apply(bound, carry, key=key, **piece)
+        def window(found, begin, end, key):
+            start = select(begin == 0, carry, found)
+            return layer.apply(bound, start, key=key, **sequence.piece(begin, end, k2))
 
-        # One pass without a gradient finds the carries with which windows begin.
-        constant_bound, constant_carry = jax.lax.stop_gradient((bound, carry))
-        walk_keys = split_along(walk_key, len(blocks.stops))
-        stretches = (blocks.stops - np.diff(blocks.stops, prepend=0), blocks.stops, walk_keys)
-        _, carries = jax.lax.scan(walk, constant_carry, stretches)
-        # The windows depend on nothing but these, so they run side by side.
-        carries = jax.tree.map(
-            lambda c, cs: jnp.concatenate([c[None], cs])[blocks.carry], carry, carries
-        )
-        window_keys = split_along(window_key, len(blocks.ends))
-        carries, ys = jax.vmap(window)(carries, blocks.begins, blocks.ends, window_keys)
-        at = np.arange(count)
-        block = at // k1
-        ys = jax.tree.map(lambda leaf: leaf[block, at - blocks.begins[block]], ys)
-        return jax.tree.map(lambda leaf: leaf[-1], carries), ys
+        # One pass without a gradient finds the carries with which the windows begin; given these,
+        # the windows depend on nothing else, and run side by side.
+        stretches = (jnp.roll(begins, 1).at[0].set(0), begins, split_along(walk_key, len(begins)))
+        _, found = jax.lax.scan(walk, constant_carry, stretches)
+        carries, ys = jax.vmap(window)(found, begins, ends, split_along(window_key, len(begins)))
+        at = jnp.arange(count)
+        offset = jnp.clip(at - begins[at // k1], 0, k2 - 1)
+        ys = jax.tree.map(lambda leaf: leaf[at // k1, offset], ys)
+        return jax.tree.map(lambda leaf: leaf[-1], carries), zero_invalid(sequence.valid, ys)
 
     return Layer(layer.init, layer.bind, layer.start, apply)
-
-
-class _Blocks(NamedTuple):
-    """The windows of all blocks, known while tracing."""
-
-    begins: np.ndarray  # [blocks] the step before which the window begins
-    ends: np.ndarray  # [blocks] the step before which it and its block end
-    stops: np.ndarray  # the begins above 0: where a carry has to be found
-    carry: np.ndarray  # [blocks] its carry: 0 is the one that came in, i + 1 the one at stops[i]
-
-
-def _blocks(count: int, k1: int, k2: int) -> _Blocks:
-    ends = np.minimum(np.arange(k1, count + k1, k1), count)
-    begins = np.maximum(ends - k2, 0)
-    stops = begins[begins > 0]
-    return _Blocks(begins, ends, stops, np.searchsorted(stops, begins, side="right"))
 
 
 class _Sequence(NamedTuple):
     xs: Any
     valid: jax.Array | None
     reset: jax.Array | None
+
+    def end(self) -> jax.Array | int:
+        """The step after the last that counts, so that padding behind it moves no window."""
+        count = step_count(self.xs)
+        if self.valid is None:
+            return count
+        counts = self.valid if self.reset is None else self.valid | self.reset
+        return jnp.max(jnp.where(counts, jnp.arange(1, count + 1), 0))
 
     def piece(self, begin: jax.Array, end: jax.Array, size: int) -> dict[str, Any]:
         """The steps from begin to end, in a piece of a fixed size whose rest is invalid."""

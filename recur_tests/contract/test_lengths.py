@@ -1,0 +1,171 @@
+"""The length contract, for every cell: against a walk over the valid steps that knows no masks."""
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import recur
+from recur_tests.contract.cases import CELLS, STEPS, by_name, example
+from recur_tests.helpers import assert_close, weighted_sum
+from recur_tests.oracles.lengths import run_valid_steps
+
+FLAGS = st.lists(st.booleans(), min_size=STEPS, max_size=STEPS).map(np.array)
+MARKS = [
+    ([1, 1, 1, 0, 0], [0, 0, 1, 0, 0]),
+    ([0, 1, 0, 1, 1], [0, 0, 1, 0, 1]),
+    ([0, 0, 0, 0, 0], [0, 0, 0, 0, 0]),
+    ([1, 1, 1, 1, 0], [1, 0, 0, 1, 1]),
+]
+
+
+def walker(case, reverse):
+    """A layer's run, and the same by the oracle, as functions of validity and resets."""
+    layer = recur.scan(case.cell, reverse=reverse)
+    given = example(case, layer)
+    run = jax.jit(layer.run)
+    step = jax.jit(case.cell.step)
+    bound = layer.bind(given.params, given.xs, context=given.context)
+    fresh = layer.start(bound, given.xs)
+
+    def compare(valid, reset):
+        carry, ys = run(
+            given.params,
+            given.xs,
+            carry=given.carry,
+            context=given.context,
+            valid=jnp.asarray(valid, bool),
+            reset=jnp.asarray(reset, bool),
+        )
+        expected, outputs = run_valid_steps(
+            lambda carry, x: step(bound, carry, x), fresh, given.carry, given.xs, valid, reset,
+            reverse=reverse,
+        )  # fmt: skip
+        assert_close(carry, expected)
+        for y, output in zip(ys, outputs, strict=True):
+            assert_close(y, jnp.zeros_like(y) if output is None else output)
+
+    return compare
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("case", **by_name(CELLS))
+def test_only_valid_steps_count_and_resets_start_afresh(case, reverse):
+    compare = walker(case, reverse)
+    for valid, reset in MARKS:
+        compare(valid, reset)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_random_masks(reverse):
+    compare = walker(next(case for case in CELLS if case.name == "lstm"), reverse)
+    hypothesis.settings(max_examples=50, deadline=None, database=None)(
+        hypothesis.given(FLAGS, FLAGS)(compare)
+    )()
+
+
+@pytest.mark.parametrize("case", **by_name(CELLS))
+def test_what_stands_in_the_padding_never_matters(case):
+    """NaN in the padding, in values and in gradients; and no gradient reaches the padding."""
+    layer = recur.scan(case.cell)
+    given = example(case, layer)
+    valid = np.array([True, False, True, False, False])
+
+    @jax.jit
+    @jax.value_and_grad
+    def gradients(arguments):
+        params, carry, xs = arguments
+        return weighted_sum(layer.run(params, xs, carry=carry, context=given.context, valid=valid))
+
+    def with_padding(value):
+        return given.params, given.carry, jnp.where(valid[:, None], given.xs, value)
+
+    clean, dirty = gradients(with_padding(1.0)), gradients(with_padding(jnp.nan))
+    assert_close(dirty, clean, 0)
+    assert not dirty[1][2][~valid].any()
+    assert dirty[1][2][valid].any()
+
+
+@pytest.mark.parametrize("case", **by_name(CELLS))
+def test_pieces_equal_the_whole_and_an_empty_piece_changes_nothing(case):
+    layer = recur.scan(case.cell)
+    given = example(case, layer)
+    whole = layer.run(given.params, given.xs, carry=given.carry, context=given.context)
+    carry, pieces = given.carry, []
+    for piece in (given.xs[:2], given.xs[2:2], given.xs[2:]):
+        carry, ys = layer.run(given.params, piece, carry=carry, context=given.context)
+        pieces.append(ys)
+    assert_close((carry, jnp.concatenate(pieces)), whole)
+
+
+LAYERS = {
+    "loop": recur.loop,
+    "scan": recur.scan,
+    "reverse": lambda cell: recur.scan(cell, reverse=True),
+    "truncate": lambda cell: recur.truncate(recur.scan(cell), 2, 3),
+    "chain": lambda cell: recur.chain(recur.scan(cell), jnp.exp, recur.scan(cell)),
+    "bidirectional": lambda cell: recur.bidirectional(
+        recur.scan(cell), recur.scan(cell, reverse=True), merge=lambda f, b: f + b + 1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_keeps_the_contract(name):
+    """A padded sequence is the short one, in carry, outputs and gradients; alone and in a batch."""
+    layer = LAYERS[name](recur.gru(3, param_dtype=jnp.float64))
+    case = CELLS[0]
+    given = example(case, layer)
+    padded = given.xs.at[3:].set(jnp.nan)
+
+    def ends(params, xs, **marks):
+        carry, ys = layer.run(params, xs, carry=given.carry, **marks)
+        return carry, ys[:3]
+
+    def both(xs, **marks):
+        gradient = jax.grad(lambda params: weighted_sum(ends(params, xs, **marks)))(given.params)
+        return ends(given.params, xs, **marks), gradient
+
+    short = both(given.xs[:3])
+    assert_close(both(padded, length=3), short)
+    assert_close(both(padded, valid=jnp.arange(STEPS) < 3), short)
+    assert not layer.run(given.params, padded, length=3)[1][3:].any()
+    carry, ys = layer.run(given.params, given.xs, carry=given.carry, length=0)
+    assert_close(carry, given.carry)
+    assert not ys.any()
+    rows = recur.batch(layer)(given.params, jnp.stack([given.xs, padded]), length=jnp.array([5, 3]))
+    assert_close(rows[0], layer(given.params, given.xs))
+    assert_close(rows[1, :3], layer(given.params, given.xs[:3]))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_packed_sequences_equal_sequences_alone(name):
+    layer = LAYERS[name](recur.gru(3, param_dtype=jnp.float64))
+    given = example(CELLS[0], layer)
+    reset = jnp.array([True, False, True, False, False])
+    packed = layer(given.params, given.xs, reset=reset)
+    alone = [layer(given.params, piece) for piece in (given.xs[:2], given.xs[2:])]
+    assert_close(packed, jnp.concatenate(alone))
+
+
+def test_a_reset_swallows_a_state_that_is_not_a_number():
+    layer = recur.scan(recur.gru(3, param_dtype=jnp.float64))
+    given = example(CELLS[0], layer)
+    reset = jnp.array([True, False, False, False, False])
+    lost = jnp.full(3, jnp.nan)
+    gradient = jax.grad(lambda p: layer.run(p, given.xs, carry=lost, reset=reset)[1].sum())
+    assert_close(gradient(given.params), jax.grad(lambda p: layer(p, given.xs).sum())(given.params))
+
+
+def test_keys_in_the_inputs_are_never_zeroed():
+    def step(params, h, x):
+        h = h + jax.random.normal(x["key"], dtype=jnp.float64)
+        return h, h
+
+    cell = recur.cell(lambda key, x: (), lambda params, x: jnp.zeros((), jnp.float64), step)
+    xs = {"key": jax.random.split(jax.random.key(0), 4)}
+    ys = recur.scan(cell)((), xs, valid=jnp.array([True, False, True, True]))
+    noise = [jax.random.normal(key, dtype=jnp.float64) for key in xs["key"]]
+    assert_close(ys[jnp.array([0, 2, 3])], jnp.cumsum(jnp.stack([noise[t] for t in (0, 2, 3)])))

@@ -1,0 +1,63 @@
+"""Every public name is documented, has an example, and stands in the registry."""
+
+import inspect
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import recur
+from recur.types import AffineCell, Cell, GatedCell
+from recur_tests.contract.cases import CELLS, LIFTS, by_name
+
+ROOMS = (recur.cells, recur.combine, recur.lift)
+FACTORIES = {
+    name: value
+    for room in (recur, *ROOMS)
+    for name in room.__all__
+    if inspect.isfunction(value := getattr(room, name))
+}
+# Layers of layers, which test_lengths and test_transforms run, and what is no lift of one cell.
+LAYERS_OF_LAYERS = {recur.batch, recur.bidirectional, recur.chain}
+INITIALISERS = {recur.cells.scaled_identity}
+FROZEN = pathlib.Path(__file__).with_name("frozen_params.json")
+
+
+@pytest.mark.parametrize("module", (recur, *ROOMS), ids=lambda module: module.__name__)
+def test_all_is_sorted_and_true(module):
+    assert list(module.__all__) == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_every_factory_has_a_row():
+    rows = {case.factory for case in CELLS} | {lift.factory for lift in LIFTS}
+    rows |= {lift.oracle for lift in LIFTS}
+    missing = set(FACTORIES.values()) - rows - LAYERS_OF_LAYERS - INITIALISERS
+    assert not missing
+    assert {AffineCell, Cell, GatedCell} <= rows
+    assert len({case.name for case in CELLS}) == len(CELLS)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_every_factory_is_documented_with_an_example(name):
+    doc = inspect.getdoc(FACTORIES[name])
+    sections = [part for part in ("Args:", "Returns:", "Example:") if part in doc]
+    assert sections == ["Args:", "Returns:", "Example:"]
+    assert doc.index("Args:") < doc.index("Returns:") < doc.index("Example:")
+    assert ">>> " in doc
+    assert len(doc.splitlines()[0]) < 90
+    for parameter in inspect.signature(FACTORIES[name]).parameters:
+        assert f"{parameter}:" in doc, f"{name} does not document {parameter}"
+
+
+@pytest.mark.parametrize("case", **by_name(CELLS))
+def test_names_and_shapes_of_params_are_frozen(case):
+    """A rename would orphan every checkpoint. To change one on purpose, edit the JSON by hand."""
+    xs = jnp.zeros((2, 3))
+    context = jax.tree.map(lambda make: make(3), case.context)
+    params = recur.scan(case.cell).init(jax.random.key(0), xs, context=context)
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    found = {jax.tree_util.keystr(path): f"{v.dtype}{list(v.shape)}" for path, v in leaves}
+    assert found == json.loads(FROZEN.read_text())[case.name]

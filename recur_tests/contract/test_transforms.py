@@ -1,0 +1,149 @@
+"""Every transformation of JAX, on the layer object itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.sharding import AxisType, PartitionSpec
+
+import recur
+from recur_tests.contract.cases import CELLS, by_name, dense, example
+from recur_tests.helpers import assert_close, random_like, weighted_sum
+
+F64 = {"param_dtype": jnp.float64}
+LSTM, GRU = recur.lstm(3, **F64), recur.gru(3, **F64)
+LAYERS = {
+    "scan": recur.scan(LSTM),
+    "loop": recur.loop(LSTM),
+    "plain": recur.scan(recur.gru(3, reset="before", **F64)),
+    "stack": recur.scan(recur.stack(LSTM, recur.residual(GRU))),
+    "truncate": recur.truncate(recur.scan(LSTM), 2, 3),
+    "bidirectional": recur.bidirectional(recur.scan(LSTM), recur.scan(GRU, reverse=True)),
+    "chain": recur.chain(recur.scan(LSTM), nn.Dropout(0.5), dense(3), "tanh"),
+    "batch": recur.batch(recur.scan(LSTM)),
+}
+every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
+
+
+def given(layer):
+    rows = (2,) if layer is LAYERS["batch"] else ()
+    xs = random_like(jax.ShapeDtypeStruct((*rows, 5, 3), jnp.float64), 0)
+    return random_like(layer.init(jax.random.key(0), xs), 1), xs
+
+
+@every_layer
+def test_jit_checkpoint_and_eval_shape(layer):
+    params, xs = given(layer)
+    ys = layer(params, xs)
+    assert_close(jax.jit(layer)(params, xs), ys)
+    shape = jax.eval_shape(layer, params, xs)
+    assert (shape.shape, shape.dtype) == (ys.shape, ys.dtype)
+    plain = jax.grad(lambda p: weighted_sum(layer(p, xs)))(params)
+    remat = jax.grad(lambda p: weighted_sum(jax.checkpoint(layer)(p, xs)))(params)
+    assert_close(remat, plain)
+
+
+@every_layer
+def test_vmap_over_params(layer):
+    params, xs = given(layer)
+    models = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)
+    ys = jax.vmap(layer, in_axes=(0, None))(models, xs)
+    assert_close(ys[1], layer(jax.tree.map(lambda leaf: 2 * leaf, params), xs))
+
+
+@every_layer
+def test_derivatives_of_first_and_second_order_in_both_modes(layer):
+    params, xs = given(layer)
+
+    def loss(xs):
+        return weighted_sum(layer(params, xs))
+
+    direction = random_like(xs, 7)
+    forward = jax.jvp(loss, (xs,), (direction,))[1]
+    reverse = (jax.grad(loss)(xs) * direction).sum()
+    assert_close(forward, reverse)
+
+    def curvature(derivative):
+        return jax.jvp(derivative, (xs,), (direction,))[1]
+
+    by_reverse = (curvature(jax.grad(loss)) * direction).sum()
+    by_forward = curvature(lambda xs: jax.jvp(loss, (xs,), (direction,))[1])
+    assert_close(by_reverse, by_forward)
+    if layer is not LAYERS["truncate"]:  # whose gradient is not that of its value
+        step = 1e-5
+        difference = (loss(xs + step * direction) - loss(xs - step * direction)) / (2 * step)
+        assert_close(forward, difference, 1e-7)
+
+
+@every_layer
+def test_no_second_compilation_and_no_leaked_tracer(layer):
+    params, xs = given(layer)
+    traces = []
+
+    @jax.jit
+    def run(params, xs):
+        traces.append(None)
+        return layer(params, xs)
+
+    with jax.checking_leaks():
+        run(params, xs)
+        run(jax.tree.map(lambda leaf: leaf + 1, params), xs)
+    assert len(traces) == 1
+
+
+@every_layer
+def test_numpy_arrays_are_arrays(layer):
+    params, xs = given(layer)
+    shape = (2,) if layer is LAYERS["batch"] else ()
+    marks = {"reset": np.arange(5) == 2, "valid": np.arange(5) != 3, "length": np.array(4)}
+    marks = {name: np.broadcast_to(mark, shape + mark.shape) for name, mark in marks.items()}
+    plain = layer(jax.tree.map(np.asarray, params), np.asarray(xs), **marks)
+    assert_close(plain, layer(params, xs, **jax.tree.map(jnp.asarray, marks)))
+
+
+@every_layer
+def test_shard_map_over_two_devices(layer):
+    """The batch is split over devices, and starts of zeros come to vary as their inputs do."""
+    params, xs = given(layer)
+    batched = layer if layer is LAYERS["batch"] else recur.batch(layer)
+    xs = xs if layer is LAYERS["batch"] else jnp.stack([xs, 2 * xs])
+    lengths, reset = jnp.array([5, 3]), jnp.zeros((2, 5), bool).at[:, 2].set(True)
+
+    def run(params, xs, lengths, reset):
+        return batched(params, xs, length=lengths, reset=reset)
+
+    rows = PartitionSpec("rows")
+    sharded = jax.shard_map(
+        run,
+        mesh=jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,)),
+        in_specs=(PartitionSpec(), rows, rows, rows),
+        out_specs=rows,
+    )
+    assert len(jax.devices()) >= 2
+    arguments = (xs, lengths, reset)
+
+    def results(function):
+        def loss(params):
+            ys = function(params, *arguments)
+            return weighted_sum(ys), ys
+
+        return jax.jit(jax.grad(loss, has_aux=True))(params)
+
+    assert_close(results(sharded), results(run))
+
+
+@pytest.mark.parametrize("case", **by_name(CELLS))
+def test_init_promises_what_apply_returns(case):
+    """Shapes of params, carry and outputs are known without computing, and hold."""
+    layer = recur.scan(case.cell)
+    example_ = example(case, layer)
+    spec = jax.ShapeDtypeStruct(example_.xs.shape, example_.xs.dtype)
+    from_spec = jax.eval_shape(lambda key: layer.init(key, spec, context=example_.context),
+                               jax.random.key(0))  # fmt: skip
+    drawn = layer.init(jax.random.key(0), example_.xs, context=example_.context)
+    assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(lambda leaf: leaf.shape, from_spec)
+    carry, ys = layer.run(drawn, example_.xs, context=example_.context)
+    assert jax.tree.map(jnp.shape, carry) == jax.tree.map(jnp.shape, example_.carry)
+    assert ys.shape[0] == len(example_.xs)
+    assert {leaf.dtype for leaf in jax.tree.leaves((carry, ys))} == {jnp.dtype("float64")}
