@@ -11,7 +11,7 @@ import numpy as np
 
 
 def random_like(tree: Any, seed: int, scale: float = 0.5) -> Any:
-    """Normal values for all arrays of a tree or of its shapes, so that no bias, no start is zero."""
+    """Normal values for all arrays of a tree or of its shapes, so that no bias is zero."""
     draws = np.random.default_rng(seed)
     return jax.tree.map(
         lambda leaf: jnp.asarray(scale * draws.standard_normal(leaf.shape), leaf.dtype), tree

@@ -26,6 +26,8 @@ def test_each_field_has_a_key_of_its_own():
 
 def test_scaled_identity():
     init = recur.cells.scaled_identity(0.5)
-    assert (init(jax.random.key(0), (3, 3), jnp.float32) == 0.5 * jnp.eye(3, dtype=jnp.float32)).all()
+    assert (
+        init(jax.random.key(0), (3, 3), jnp.float32) == 0.5 * jnp.eye(3, dtype=jnp.float32)
+    ).all()
     with pytest.raises(ValueError, match=r"square kernel \[H, H\], got \[2, 3\]"):
         init(jax.random.key(0), (2, 3), jnp.float32)

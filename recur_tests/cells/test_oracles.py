@@ -75,5 +75,3 @@ def test_lstm(peepholes, use_bias):
 def test_gru(reset, update, use_bias):
     cell = recur.gru(4, reset=reset, update=update, use_bias=use_bias, **F64)
     compare(cell, gru, reset=reset, update=update)
-
-

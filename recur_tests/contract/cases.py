@@ -29,7 +29,9 @@ class CellCase(NamedTuple):
 
 
 def case(factory: Callable, *args: Any, variant: str = "", **options: Any) -> CellCase:
-    return CellCase(f"{factory.__name__}{variant and '-' + variant}", factory, factory(*args, **options))
+    return CellCase(
+        f"{factory.__name__}{variant and '-' + variant}", factory, factory(*args, **options)
+    )
 
 
 def wide(factory: Callable, *args: Any, variant: str = "", **options: Any) -> CellCase:
@@ -79,7 +81,10 @@ def block_diagonal_cell() -> GatedCell:
     """Two heads of two units each: h_t = tanh(x_t W + h_{t-1} diag(U_1, U_2))."""
 
     def init(key, x, context=None):
-        return {"w": jax.random.normal(key, (x.shape[0], 4)), "u": jax.random.normal(key, (2, 2, 2))}
+        return {
+            "w": jax.random.normal(key, (x.shape[0], 4)),
+            "u": jax.random.normal(key, (2, 2, 2)),
+        }
 
     def gates(bound, h, u, m):
         h = jnp.tanh(u + m)

@@ -1,4 +1,4 @@
-"""Lift × cell: values and gradients equal those of the plain loop, from carries that are not zero."""
+"""Lift × cell: values and gradients equal those of the plain loop, from a carry that is not zero."""
 
 import jax
 import jax.numpy as jnp
@@ -68,8 +68,6 @@ def test_a_gated_cells_projection_is_one_product_outside_the_loop():
     jaxpr = jax.make_jaxpr(layer)(layer.init(jax.random.key(0), xs), xs).jaxpr
     outside = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "dot_general"]
     (loop,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
-    inside = [
-        eqn for eqn in loop.params["jaxpr"].jaxpr.eqns if eqn.primitive.name == "dot_general"
-    ]
+    inside = [eqn for eqn in loop.params["jaxpr"].jaxpr.eqns if eqn.primitive.name == "dot_general"]
     assert [eqn.outvars[0].aval.shape for eqn in outside] == [(7, 4)]
     assert [eqn.outvars[0].aval.shape for eqn in inside] == [(4,)]

@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import recur
+from recur_tests.helpers import assert_close
+
+CELL = recur.gru(4, param_dtype=jnp.float64)
+LAYER = recur.scan(CELL)
+XS = np.linspace(-1, 1, 30).reshape(2, 5, 3)
+
+
+def test_starts_carries_and_pieces_have_rows():
+    batched = recur.batch(LAYER)
+    params = batched.init(jax.random.key(0), XS)
+    bound = batched.bind(params, XS)
+    start = batched.start(bound, jax.ShapeDtypeStruct(XS.shape, XS.dtype))
+    assert start.shape == (2, 4)
+    carry, first = batched.apply(bound, start, XS[:, :2])
+    carry, second = batched.apply(bound, carry, XS[:, 2:])
+    whole = batched.run(params, XS)
+    assert_close((carry, jnp.concatenate([first, second], axis=1)), whole)
+
+
+def test_weights_are_shared_by_rows_and_not_copied():
+    batched = recur.batch(LAYER)
+    params = batched.init(jax.random.key(0), XS)
+    jaxpr = str(jax.make_jaxpr(batched)(params, XS))
+    assert "f64[2,4,4]" not in jaxpr
+    assert "f64[2,3,4]" not in jaxpr
+
+
+def test_batches_of_batches():
+    twice = recur.batch(recur.batch(LAYER))
+    params = twice.init(jax.random.key(0), XS[None])
+    ys = twice(params, XS[None], length=jnp.array([[5, 2]]))
+    assert_close(ys[0], recur.batch(LAYER)(params, XS, length=jnp.array([5, 2])))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"length": np.array(3)},
+            r"length needs one entry for each of 2 rows, got the shape \[\]",
+        ),
+        ({"length": np.array([3])}, r"length needs one entry .* got the shape \[1\]"),
+        ({"valid": np.ones(5, bool)}, r"valid needs one entry .* got the shape \[5\]"),
+        ({"reset": np.ones((3, 5), bool)}, r"reset needs one entry .* \[3, 5\]"),
+        ({"carry": np.ones(4)}, r"carry needs one entry .* \[4\]"),
+        ({"context": {"image": np.ones(7)}}, r"context needs one entry .* \[7\]"),
+        ({"length": np.ones((2, 1), int)}, r"expected one integer for one sequence"),
+        ({"length": np.ones(2)}, r"length: expected an integer"),
+    ],
+)
+def test_wrong_rows_are_an_error(options, message):
+    params = LAYER.init(jax.random.key(0), XS[0])
+    with pytest.raises((TypeError, ValueError), match=message):
+        recur.batch(LAYER).run(params, XS, **options)
+
+
+def test_what_is_not_a_batched_layer_is_an_error():
+    with pytest.raises(TypeError, match="expected a layer, got GatedCell"):
+        recur.batch(CELL)
+    with pytest.raises(TypeError, match="expected a layer, got Dense"):
+        recur.batch(nn.Dense(3))
+    with pytest.raises(ValueError, match=r"expected xs of shape \[B, T, ...\]"):
+        recur.batch(LAYER).init(jax.random.key(0), {"a": XS, "b": XS[:1]})

@@ -1,0 +1,55 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+import recur
+from recur.cells import LSTMState
+from recur.checks import check_entries, describe, from_context
+from recur_tests.contract.cases import conditioned_cell
+
+
+def test_describe_writes_structure_shapes_and_dtypes():
+    state = LSTMState(jnp.zeros(3, jnp.float32), jax.ShapeDtypeStruct((2, 1), jnp.int8))
+    assert describe(state) == "LSTMState(hidden=float32[3], cell=int8[2,1])"
+    assert describe((1.0, None)) == "(float[], None)"
+
+
+def test_missing_context_is_an_error():
+    with pytest.raises(ValueError, match=r"attend needs the context 'memory', and got 'image'"):
+        from_context({"image": 1}, "memory", "attend")
+    layer = recur.scan(conditioned_cell())
+    xs = jnp.ones((4, 3))
+    params = layer.init(jax.random.key(0), xs)
+    with pytest.raises(ValueError, match="needs the context 'image', and got nothing"):
+        layer(params, xs)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        recur.scan(recur.stack(conditioned_cell(), conditioned_cell())),
+        recur.loop(recur.stack(conditioned_cell(), conditioned_cell())),
+        recur.chain("tanh", recur.scan(recur.residual(conditioned_cell()))),
+        recur.truncate(recur.scan(recur.readout(conditioned_cell(), "tanh")), 1, 2),
+        recur.bidirectional(
+            recur.scan(conditioned_cell()), recur.scan(conditioned_cell(), reverse=True)
+        ),
+    ],
+)
+def test_context_reaches_every_cell_alone_and_by_row(layer):
+    xs, images = jnp.ones((2, 4, 3)), jnp.array([[0.1, 0.2, 0.3], [0.4, -0.5, 0.6]])
+    context = {"image": images}
+    params = recur.batch(layer).init(jax.random.key(0), xs, context=context)
+    rows = recur.batch(layer)(params, xs, context=context)
+    for row, x, image in zip(rows, xs, images, strict=True):
+        alone = layer(params, x, context={"image": image})
+        assert jnp.allclose(row, alone, rtol=1e-12)
+    assert (rows[0] != rows[1]).any()
+
+
+def test_entries_are_counted():
+    check_entries("carry", (1, 2), 2)
+    with pytest.raises(ValueError, match="carry: expected a tuple of 2 entries, .* got 3 entries"):
+        check_entries("carry", (1, 2, 3), 2)
+    with pytest.raises(ValueError, match="got list"):
+        check_entries("carry", [1, 2], 2)

@@ -1,0 +1,68 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import linen as nn
+
+from recur.modules import ACTIVATIONS, activation, as_module
+
+X = jnp.ones(4, jnp.float32)
+
+
+class Asks(nn.Module):
+    """A module that must be told, and tells a nested one that would be told otherwise."""
+
+    @nn.compact
+    def __call__(self, x, deterministic):
+        x = nn.Dropout(0.5)(x, deterministic=deterministic)
+        return nn.Dropout(0.5, deterministic=True)(x)
+
+
+@pytest.mark.parametrize(
+    "module", [nn.Dropout(0.5), nn.Sequential([nn.tanh, nn.Dropout(0.5)]), Asks()]
+)
+def test_noise_is_on_when_a_key_is_given(module):
+    module = as_module(module)
+    params = module.init(jax.random.key(0), X)
+    quiet = module.apply(params, X)
+    assert (quiet == module.apply(params, X)).all()
+    draws = [module.apply(params, X, key=jax.random.key(seed)) for seed in range(8)]
+    assert any((draw == 0).any() for draw in draws)
+    assert any((draw != quiet).any() for draw in draws)
+
+
+def test_a_module_that_has_decided_keeps_to_it():
+    module = as_module(nn.Dropout(0.5, deterministic=True))
+    assert (module.apply({}, X, key=jax.random.key(0)) == X).all()
+
+
+def test_functions_and_names_have_no_params():
+    for thing, function in (("tanh", jnp.tanh), (jnp.sin, jnp.sin)):
+        module = as_module(thing)
+        assert module.init(jax.random.key(0), X) == ()
+        assert (module.apply((), X) == function(X)).all()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_name_is_a_function_of_one_step(name):
+    assert activation(name)(X).shape == X.shape
+
+
+def test_what_cannot_be_applied_is_an_error():
+    with pytest.raises(ValueError, match="unknown activation 'sofmax'. Known by name: celu"):
+        as_module("sofmax")
+    with pytest.raises(TypeError, match="expected a module, a function or an activation's name"):
+        as_module(3)
+    with pytest.raises(TypeError, match="got the class Dense: call it first"):
+        as_module(nn.Dense)
+
+
+def test_mutable_collections_are_an_error():
+    with pytest.raises(ValueError, match="BatchNorm keeps mutable collections"):
+        as_module(nn.BatchNorm(use_running_average=True)).init(jax.random.key(0), X)
+
+
+def test_another_width_is_an_error():
+    module = as_module(nn.Dense(2))
+    params = module.init(jax.random.key(0), X)
+    with pytest.raises(ValueError, match="Dense was initialised for inputs of another width"):
+        module.apply(params, X[:3])
