@@ -19,7 +19,7 @@ def test_it_is_the_module_after_the_cell():
     params = layer.init(jax.random.key(0), XS)
     hs = recur.scan(GRU)(params.cell, XS)
     assert isinstance(params, ReadoutParams)
-    assert_close(layer(params, XS), hs @ params.output["kernel"] + params.output["bias"])
+    assert_close(layer(params, XS), hs @ params.output["kernel"] + params.output["bias"][None])
 
 
 def test_structure_survives_where_it_can():

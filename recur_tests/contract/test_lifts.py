@@ -1,4 +1,4 @@
-"""Lift × cell: values and gradients equal those of the plain loop, from a carry that is not zero."""
+"""Lift × cell: values and gradients equal those of the plain loop, from no zero carry."""
 
 import jax
 import jax.numpy as jnp

@@ -15,7 +15,7 @@ XS = np.linspace(-1, 1, 15).reshape(5, 3)
 def test_each_part_reads_what_the_one_before_gives():
     model = recur.chain(dense(4), "tanh", recur.scan(LSTM), jnp.square)
     params = model.init(jax.random.key(0), XS)
-    inner = jnp.tanh(XS @ params[0]["kernel"] + params[0]["bias"])
+    inner = jnp.tanh(XS @ params[0]["kernel"] + params[0]["bias"][None])
     assert_close(model(params, XS), recur.scan(LSTM)(params[2], inner) ** 2)
 
 
@@ -65,7 +65,8 @@ def test_wrong_parts_are_an_error():
     with pytest.raises(TypeError, match="expected a module, a function"):
         recur.chain(3)
     with pytest.raises(ValueError, match="mutable collections"):
-        recur.chain(nn.BatchNorm(use_running_average=True)).init(jax.random.key(0), XS)
+        norm = nn.BatchNorm(use_running_average=True, param_dtype=jnp.float64)
+        recur.chain(norm).init(jax.random.key(0), XS)
 
 
 def test_wrong_params_and_carries_are_an_error():
