@@ -65,8 +65,8 @@ def test_wrong_parts_are_an_error():
     with pytest.raises(TypeError, match="expected a module, a function"):
         recur.chain(3)
     with pytest.raises(ValueError, match="mutable collections"):
-        norm = nn.BatchNorm(use_running_average=True, param_dtype=jnp.float64)
-        recur.chain(norm).init(jax.random.key(0), XS)
+        norm = recur.chain(nn.BatchNorm(use_running_average=True))
+        norm.init(jax.random.key(0), XS.astype(np.float32))
 
 
 def test_wrong_params_and_carries_are_an_error():
