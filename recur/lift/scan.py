@@ -47,15 +47,11 @@ def scan(cell: AnyCell, *, reverse: bool = False, unroll: int = 1) -> Layer:
         raise ValueError(f"scan: expected unroll of at least 1, got {unroll}.")
     if isinstance(cell, Stack):
         return chain(*(scan(each, reverse=reverse, unroll=unroll) for each in cell.cells))
-    run = (
-        _gated(cell, reverse, unroll)
-        if isinstance(cell, GatedCell)
-        else _plain(cell, reverse, unroll)
-    )
-    return over_time(cell, run, reverse=reverse)
+    run = _run_gated if isinstance(cell, GatedCell) else _run_plain
+    return over_time(cell, run(cell, reverse, unroll), reverse=reverse)
 
 
-def _plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
+def _run_plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
     def run(bound, carry, fresh, steps):
         guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key), fresh)
         return jax.lax.scan(guarded, carry, steps, reverse=reverse, unroll=unroll)
@@ -63,7 +59,7 @@ def _plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
     return run
 
 
-def _gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
+def _run_gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
     def run(bound, carry, fresh, steps):
         project_keys, read_keys = _split_each(steps.key)
         us = jax.vmap(lambda x, key: cell.project(bound, x, key))(steps.x, project_keys)

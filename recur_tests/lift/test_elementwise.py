@@ -62,11 +62,20 @@ def test_bound_params_may_be_mixed_for_they_do_not_depend_on_the_carry():
     trace(gated_by(normed))
 
 
+@jax.custom_vjp
+def straight_through(a):
+    return jnp.sign(a)
+
+
+straight_through.defvjp(lambda a: (jnp.sign(a), None), lambda _, g: (g,))
+
+
 def test_where_and_calls_of_functions_are_followed():
     def piecewise(bound, h, a):
         return jax.jit(lambda a: jnp.where(a > 0, jax.checkpoint(jnp.sin)(a), h))(a)
 
     trace(gated_by(piecewise))
+    trace(gated_by(lambda bound, h, a: h * straight_through(a)))
 
 
 def test_the_loop_runs_any_gates_for_it_needs_no_structure():
