@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from recur.types import Context
+from recur.types import AnyCell, Context, Layer
 
 
 def describe(tree: Any) -> str:
@@ -49,3 +49,28 @@ def check_entries(name: str, value: Any, count: int) -> None:
     if not isinstance(value, tuple) or len(value) != count:
         came = f"{len(value)} entries" if isinstance(value, tuple) else type(value).__name__
         raise ValueError(f"{name}: expected a tuple of {count} entries, one a part, got {came}.")
+
+
+def check_cell(cell: Any, asker: str) -> None:
+    """Raises a TypeError unless `cell` is a cell."""
+    if isinstance(cell, Layer):
+        raise TypeError(f"{asker}: expected a cell, got a layer, which already runs over time.")
+    if not isinstance(cell, AnyCell):
+        raise TypeError(
+            f"{asker}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
+            f"{type(cell).__name__}."
+        )
+
+
+def check_layer(layer: Any, asker: str) -> None:
+    """Raises an error unless `layer` is a layer over one sequence."""
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"{asker}: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
+            "first."
+        )
+    if layer.batched:
+        raise ValueError(
+            f"{asker}: the layer is batched, so its first axis is not time. Batch last: "
+            f"recur.batch(recur.{asker}(...))."
+        )

@@ -149,6 +149,7 @@ class Layer:
         -> (carry, ys)`.
       streams: whether a sequence may be fed in pieces, the carry handed on. A layer that reads
         backwards needs the whole sequence, and does not.
+      batched: whether all values have a row axis in front of the time axis, as `batch` makes them.
     """
 
     init: Callable[..., Params]
@@ -156,6 +157,7 @@ class Layer:
     start: Callable[..., Carry]
     apply: Callable[..., tuple[Carry, Any]]
     streams: bool = True
+    batched: bool = False
 
     def run(
         self,

@@ -17,6 +17,10 @@ def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) 
     It is drawn in float32 at least, because orthogonal has no bfloat16 factorisation. An empty
     array, the kernel of an input of width 0, has no fan-in to draw from.
     """
+    if not callable(init):
+        raise TypeError(
+            f"expected an initialiser, as jax.nn.initializers.orthogonal() makes one, got {init!r}."
+        )
     if 0 in shape:
         return jnp.zeros(shape, dtype)
     wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from recur.checks import check_cell
 from recur.keys import check_key, split
 from recur.modules import as_module
 from recur.types import AffineCell, AnyCell, Cell, Context, GatedCell, Params, Shaped
@@ -36,7 +37,7 @@ def readout(cell: AnyCell, output: Any) -> AnyCell:
       cell's own.
 
     Raises:
-      TypeError: when `output` is none of these.
+      TypeError: when `cell` is not a cell, or `output` none of these.
       ValueError: when it is an unknown name, or a module with mutable collections.
 
     Example:
@@ -48,6 +49,7 @@ def readout(cell: AnyCell, output: Any) -> AnyCell:
       >>> tagger(params, xs).shape
       (5, 2)
     """
+    check_cell(cell, "readout")
     psi, cell = as_module(output), with_structure(cell)
 
     def init(key, x, context=None):

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from recur.checks import describe
+from recur.checks import check_cell, describe
 from recur.combine.adapt import map_outputs
 from recur.types import AnyCell
 
@@ -25,7 +25,8 @@ def residual(cell: AnyCell) -> AnyCell:
       A cell of the same kind (a plain `Cell` for a stack), with the cell's own params and carry.
 
     Raises:
-      ValueError: when the shapes of x and v differ.
+      TypeError: when `cell` is not a cell.
+      ValueError: while tracing, when the shapes of x and v differ.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -48,4 +49,5 @@ def residual(cell: AnyCell) -> AnyCell:
             )
         return jax.tree.map(lambda v, x: v + x.astype(v.dtype), v, x)
 
+    check_cell(cell, "residual")
     return map_outputs(cell, add)

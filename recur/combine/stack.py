@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from recur.checks import check_entries
+from recur.checks import check_cell, check_entries
 from recur.combine.series import in_series
 from recur.keys import split
 from recur.types import AnyCell, Bound, Carry, Params
@@ -55,11 +55,7 @@ def stack(*cells: AnyCell) -> Stack:
     if not cells:
         raise ValueError("stack: expected at least one cell, got none.")
     for cell in cells:
-        if not isinstance(cell, AnyCell):
-            raise TypeError(
-                f"stack: expected cells, got {type(cell).__name__}. Layers and Linen modules stand "
-                "side by side in recur.chain."
-            )
+        check_cell(cell, "stack")
 
     init, bind, start = in_series(cells, _first_output)
 

@@ -80,6 +80,7 @@ def batch(layer: Layer) -> Layer:
     def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
         count = row_count(xs)
         by_row = {"length": length, "valid": valid, "reset": reset}
+        by_row = {n: None if value is None else jnp.asarray(value) for n, value in by_row.items()}
         for name, value in {**by_row, "carry": carry}.items():
             check_rows(name, value, count)
 
@@ -89,7 +90,7 @@ def batch(layer: Layer) -> Layer:
         mapped = jax.vmap(apply_row, in_axes=(Rows(None, 0, 0), 0, 0, 0, 0))
         return mapped(bound, carry, xs, split_along(key, count), by_row)
 
-    return Layer(init, bind, start, apply, streams=layer.streams)
+    return Layer(init, bind, start, apply, streams=layer.streams, batched=True)
 
 
 def row_count(xs: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_entries, check_layer
 from recur.keys import check_key, split
 from recur.lift.mask import step_count, validity, zero_invalid
 from recur.types import Layer
@@ -51,7 +52,7 @@ def bidirectional(
 
     Raises:
       TypeError: when one of them is not a layer.
-      ValueError: when merge is an unknown name, or `backward` reads forwards.
+      ValueError: when merge is an unknown name, `backward` reads forwards, or one is batched.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -77,6 +78,7 @@ def bidirectional(
         )
 
     def bind(params, xs, *, key=None, context=None):
+        check_entries("params", params, 2)
         parts = zip(layers, params, split(key, 2), strict=True)
         return Directions(*(f.bind(p, xs, key=k, context=context) for f, p, k in parts))
 
@@ -84,6 +86,7 @@ def bidirectional(
         return Directions(*(f.start(b, xs) for f, b in zip(layers, bound, strict=True)))
 
     def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+        check_entries("carry", carry, 2)
         marks = {"length": length, "valid": valid, "reset": reset}
         parts = zip(layers, bound, carry, split(key, 2), strict=True)
         ends = [f.apply(b, c, xs, key=k, **marks) for f, b, c, k in parts]
@@ -96,11 +99,7 @@ def bidirectional(
 
 def _check(layers: Directions) -> None:
     for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(
-                f"bidirectional: expected two layers, got {type(layer).__name__}. Lift cells with "
-                "recur.scan first."
-            )
+        check_layer(layer, "bidirectional")
     if layers.backward.streams:
         raise ValueError(
             "bidirectional: the second layer reads forwards too. Give it the other direction: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recur.checks import check_entries
+from recur.checks import check_entries, check_layer
 from recur.combine.series import in_series
 from recur.keys import split
 from recur.lift.stepwise import stepwise
@@ -26,7 +26,7 @@ def chain(*parts: Any) -> Layer:
       A `Layer`; its params and its carry are tuples, one entry a part.
 
     Raises:
-      ValueError: when there are no parts, or a module has mutable collections.
+      ValueError: when there are no parts, a layer is batched, or a module has mutable collections.
       TypeError: when a part is a cell that has not been lifted, or nothing that can be applied.
 
     Example:
@@ -60,6 +60,7 @@ def chain(*parts: Any) -> Layer:
 
 def _as_layer(part: Any) -> Layer:
     if isinstance(part, Layer):
+        check_layer(part, "chain")
         return part
     if isinstance(part, AnyCell):
         raise TypeError(

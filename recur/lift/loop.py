@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_cell
 from recur.lift.mask import Steps, guard, step_count
-from recur.lift.over_time import check_cell, over_time, step_of
+from recur.lift.over_time import over_time, step_of
 from recur.types import AnyCell, Layer
 
 

@@ -131,5 +131,8 @@ def step_count(xs: Any) -> int:
     counts = {jnp.shape(leaf)[:1] for leaf in leaves}
     if len(counts) != 1 or () in counts:
         shapes = ", ".join(str(list(jnp.shape(leaf))) for leaf in leaves)
-        raise ValueError(f"xs: expected arrays with one time axis in front, got shapes {shapes}.")
+        raise ValueError(
+            f"xs: expected arrays with one time axis in front, got shapes {shapes}. A list of "
+            "numbers becomes an array with jnp.asarray."
+        )
     return counts.pop()[0]

@@ -46,17 +46,6 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
     return Layer(init, bind, start, apply, streams=not reverse)
 
 
-def check_cell(cell: Any, lift: str) -> None:
-    """Raises a TypeError unless `cell` is a cell."""
-    if isinstance(cell, Layer):
-        raise TypeError(f"{lift}: expected a cell, got a layer, which already runs over time.")
-    if not isinstance(cell, AnyCell):
-        raise TypeError(
-            f"{lift}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
-            f"{cell!r}."
-        )
-
-
 def check_carry(carry: Carry, fresh: Carry) -> None:
     """Raises a ValueError unless `carry` has the structure, shapes and dtypes of `fresh`."""
     came, expected = jax.eval_shape(lambda *trees: trees, carry, fresh)

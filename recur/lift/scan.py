@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import jax
 
+from recur.checks import check_cell
 from recur.combine.stack import Stack
 from recur.lift.chain import chain
 from recur.lift.elementwise import check_elementwise
 from recur.lift.mask import guard
-from recur.lift.over_time import Run, check_cell, over_time, step_of
+from recur.lift.over_time import Run, over_time, step_of
 from recur.types import AnyCell, GatedCell, Layer
 
 
@@ -47,8 +48,9 @@ def scan(cell: AnyCell, *, reverse: bool = False, unroll: int = 1) -> Layer:
         raise ValueError(f"scan: expected unroll of at least 1, got {unroll}.")
     if isinstance(cell, Stack):
         return chain(*(scan(each, reverse=reverse, unroll=unroll) for each in cell.cells))
-    run = _run_gated if isinstance(cell, GatedCell) else _run_plain
-    return over_time(cell, run(cell, reverse, unroll), reverse=reverse)
+    if isinstance(cell, GatedCell):
+        return over_time(cell, _run_gated(cell, reverse, unroll), reverse=reverse)
+    return over_time(cell, _run_plain(cell, reverse, unroll), reverse=reverse)
 
 
 def _run_plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:

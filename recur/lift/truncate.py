@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_layer
 from recur.keys import split, split_along
 from recur.lift.mask import check_flags, select, step_count, validity, zero_invalid
 from recur.lift.over_time import vary_over
@@ -37,7 +38,7 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
 
     Raises:
       TypeError: when `layer` is not a layer.
-      ValueError: when not k2 ≥ k1 ≥ 1, or the layer reads backwards.
+      ValueError: when not k2 ≥ k1 ≥ 1, or the layer reads backwards or is batched.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -117,15 +118,11 @@ class _Sequence(NamedTuple):
 
 
 def _check(layer: Any, k1: int, k2: int) -> None:
-    if not isinstance(layer, Layer):
-        raise TypeError(
-            f"truncate: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
-            "first."
-        )
-    if not k2 >= k1 >= 1:
+    check_layer(layer, "truncate")
+    if not (isinstance(k1, int) and isinstance(k2, int) and k2 >= k1 >= 1):
         raise ValueError(
-            f"truncate: expected k2 >= k1 >= 1, got k1={k1} and k2={k2}: errors must flow at least "
-            "through the block of outputs they come from."
+            f"truncate: expected whole numbers k2 >= k1 >= 1, got k1={k1} and k2={k2}: errors must "
+            "flow at least through the block of outputs they come from."
         )
     if not layer.streams:
         raise ValueError(

@@ -24,6 +24,11 @@ def test_each_field_has_a_key_of_its_own():
     assert (state.hidden != state.cell).any()
 
 
+def test_what_is_not_an_initialiser_is_an_error():
+    with pytest.raises(TypeError, match="expected an initialiser, .* got 'glorot'"):
+        recur.lstm(4, kernel_init="glorot").init(jax.random.key(0), jnp.ones(3))
+
+
 def test_scaled_identity():
     init = recur.cells.scaled_identity(0.5)
     assert (

@@ -46,3 +46,5 @@ def test_what_cannot_be_applied_is_an_error():
         recur.readout(GRU, "sofmax")
     with pytest.raises(TypeError, match="expected a module"):
         recur.readout(GRU, 3)
+    with pytest.raises(TypeError, match="readout: expected a cell, got a layer"):
+        recur.readout(recur.scan(GRU), "tanh")

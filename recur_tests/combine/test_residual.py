@@ -30,6 +30,11 @@ def test_structure_survives_where_it_can():
     assert isinstance(recur.residual(recur.stack(recur.gru(3))), Cell)
 
 
+def test_what_is_not_a_cell_is_an_error():
+    with pytest.raises(TypeError, match="residual: expected a cell, got a layer"):
+        recur.residual(recur.scan(recur.gru(3)))
+
+
 def test_another_width_is_an_error():
     layer = recur.scan(recur.residual(recur.gru(4, param_dtype=jnp.float64)))
     params = layer.init(jax.random.key(0), XS)

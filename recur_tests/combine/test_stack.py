@@ -34,7 +34,7 @@ def test_scan_runs_it_layer_by_layer():
 def test_wrong_input_is_an_error():
     with pytest.raises(ValueError, match="at least one cell"):
         recur.stack()
-    with pytest.raises(TypeError, match="expected cells, got Layer"):
+    with pytest.raises(TypeError, match="stack: expected a cell, got a layer"):
         recur.stack(LSTM, recur.scan(GRU))
     layer = recur.loop(recur.stack(LSTM, GRU))
     params = layer.init(jax.random.key(0), XS)

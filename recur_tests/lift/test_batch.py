@@ -68,3 +68,22 @@ def test_what_is_not_a_batched_layer_is_an_error():
         recur.batch(nn.Dense(3))
     with pytest.raises(ValueError, match=r"expected xs of shape \[B, T, ...\]"):
         recur.batch(LAYER).init(jax.random.key(0), {"a": XS, "b": XS[:1]})
+
+
+def test_lists_of_lengths_are_lengths():
+    params = LAYER.init(jax.random.key(0), XS[0])
+    ys = recur.batch(LAYER)(params, XS, length=[5, 2])
+    assert_close(ys, recur.batch(LAYER)(params, XS, length=jnp.array([5, 2])))
+
+
+@pytest.mark.parametrize(
+    ("wrap", "name"),
+    [
+        (lambda layer: recur.truncate(layer, 1, 2), "truncate"),
+        (lambda layer: recur.chain(layer, "tanh"), "chain"),
+        (lambda layer: recur.bidirectional(layer, layer), "bidirectional"),
+    ],
+)
+def test_layers_that_look_at_time_come_before_the_batch(wrap, name):
+    with pytest.raises(ValueError, match=f"Batch last: recur.batch.recur.{name}"):
+        wrap(recur.batch(LAYER))

@@ -36,7 +36,13 @@ def test_merges_both_directions(merge, expected):
 def test_wrong_layers_are_an_error():
     with pytest.raises(ValueError, match="the second layer reads forwards too"):
         recur.bidirectional(FORWARD, FORWARD)
-    with pytest.raises(TypeError, match="expected two layers, got GatedCell"):
+    with pytest.raises(TypeError, match="bidirectional: expected a layer, got GatedCell"):
         recur.bidirectional(CELL, CELL)
     with pytest.raises(ValueError, match="unknown merge 'max'"):
         recur.bidirectional(FORWARD, BACKWARD, merge="max")
+    layer = recur.bidirectional(FORWARD, BACKWARD)
+    params = layer.init(jax.random.key(0), XS)
+    with pytest.raises(ValueError, match="params: expected a tuple of 2 entries"):
+        layer(params[:1], XS)
+    with pytest.raises(ValueError, match="carry: expected a tuple of 2 entries"):
+        layer.run(params, XS, carry=jnp.zeros(4))

@@ -37,15 +37,14 @@ def test_modules_are_zero_where_invalid_though_they_have_a_bias():
 
 
 def test_dropout_is_off_without_a_key_and_differs_by_step_row_and_part_with_one():
-    model = recur.chain(nn.Dropout(0.5), jnp.ones_like, nn.Dropout(0.5))
-    xs = jnp.ones((2, 3, 64), jnp.float32)
+    model = recur.chain(nn.Dropout(0.5), nn.Dropout(0.5))
+    xs = jnp.ones((2, 3, 256), jnp.float32)
     batched = recur.batch(model)
     params = batched.init(jax.random.key(0), xs)
     assert (batched(params, xs) == 1).all()
-    ys = batched(params, xs, key=jax.random.key(1))
-    assert set(jnp.unique(ys).tolist()) == {0.0, 2.0}
-    masks = (ys == 0).reshape(6, 64)
-    assert len({mask.tobytes() for mask in jax.device_get(masks)}) == 6
+    kept = batched(params, xs, key=jax.random.key(1)) != 0
+    assert 0.2 < kept.mean() < 0.3  # one mask for both parts would keep a half
+    assert len({mask.tobytes() for mask in jax.device_get(kept).reshape(6, 256)}) == 6
 
 
 def test_embeddings_read_tokens_and_padding_tokens_do_not_matter():

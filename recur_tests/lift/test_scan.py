@@ -29,7 +29,7 @@ def test_only_layers_that_read_forwards_stream():
 def test_what_is_not_a_cell_is_an_error(lift):
     with pytest.raises(TypeError, match="expected a cell, got a layer"):
         lift(recur.scan(CELL))
-    with pytest.raises(TypeError, match=r"expected a cell, as recur.lstm\(64\)"):
+    with pytest.raises(TypeError, match=r"as recur.lstm\(64\) or .* make them, got Dense"):
         lift(nn.Dense(3))
 
 
