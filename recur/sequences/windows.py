@@ -1,0 +1,182 @@
+"""Long texts as parallel streams, read window by window: what truncated backpropagation eats."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Window(NamedTuple):
+    """A stretch of B parallel streams, each `[B, T]`, in NumPy."""
+
+    inputs: np.ndarray  # integer
+    targets: np.ndarray  # integer, the inputs one step later
+    reset: np.ndarray  # bool, true where a document or a stream starts
+    valid: np.ndarray  # bool, false where there is nothing to predict
+
+
+class Streams:
+    """Cuts documents into parallel streams and reads them in windows, without end.
+
+    In each epoch the documents are laid in a line in a new order, and the line is cut into `rows`
+    streams of equal length. Window i of a stream holds the steps from i k1 - (k2 - k1) to
+    (i + 1) k1: k1 steps that are new, behind k2 - k1 that are read again. Each step of each document
+    is new exactly once an epoch.
+
+    A document d_0 ... d_n gives the inputs d_0 ... d_{n-1} and the targets d_1 ... d_n; `reset` is
+    true at d_0, and where a stream starts. Whatever is invalid, before the first step of an epoch
+    and behind its last, is followed by a reset, so that a layer need not be told.
+
+    Args:
+      documents: integer arrays of at least 2 tokens each. Put a token of its own in front of a
+        document if its first token is to be predicted too.
+      rows: B, how many streams are read side by side.
+      k1: how many new steps a window has.
+      k2: how many steps a window has, k2 ≥ k1; k1 when not given.
+      seed: of the order of the documents.
+
+    Raises:
+      TypeError: when a document does not hold integers.
+      ValueError: when not k2 ≥ k1 ≥ 1, a document is shorter than 2, or there is less than one
+        window of k1 new steps for each row.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.sequences import Streams
+      >>> streams = Streams([np.arange(9)], rows=2, k1=2, k2=3)
+      >>> streams.windows_per_epoch
+      2
+      >>> next(streams).inputs.tolist()
+      [[0, 0, 1], [0, 4, 5]]
+      >>> next(streams).inputs.tolist()
+      [[1, 2, 3], [5, 6, 7]]
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[np.ndarray],
+        rows: int,
+        k1: int,
+        k2: int | None = None,
+        seed: int = 0,
+    ):
+        k2 = k1 if k2 is None else k2
+        if not k2 >= k1 >= 1:
+            raise ValueError(
+                f"Streams: expected whole numbers k2 >= k1 >= 1, got k1={k1} and k2={k2}: errors "
+                "must flow at least through the steps they come from."
+            )
+        steps = _check_documents(documents)
+        if rows < 1 or steps < rows * k1:
+            raise ValueError(
+                f"Streams: {rows} rows of windows of {k1} new steps need {rows * k1} steps at "
+                f"least, got {steps}. Give more data, or ask for fewer rows or shorter windows."
+            )
+        self.windows_per_epoch = -(-steps // (rows * k1))
+        self._documents = documents
+        self._rows, self._k1, self._k2, self._seed = rows, k1, k2, seed
+        self._position = 0
+        self._epoch = functools.lru_cache(maxsize=1)(self._lay_out)
+
+    def window(self, number: int) -> Window:
+        """Window `number`, counted from the start of the first epoch."""
+        epoch, number = divmod(number, self.windows_per_epoch)
+        begin = number * self._k1  # the padding in front is as long as what is read again
+        return Window(*(part[:, begin : begin + self._k2] for part in self._epoch(epoch)))
+
+    def get_state(self) -> dict[str, Any]:
+        """The position in the stream, as JSON can hold it."""
+        return {"window": self._position}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from the position that `get_state` gave."""
+        self._position = state["window"]
+
+    def __iter__(self) -> Iterator[Window]:
+        return self
+
+    def __next__(self) -> Window:
+        window = self.window(self._position)
+        self._position += 1
+        return window
+
+    def _lay_out(self, epoch: int) -> Window:
+        """The streams of one epoch, `[B, N]`, padded so that every window is whole."""
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._documents))
+        line = lay_in_line([self._documents[number] for number in order])
+        again, length = self._k2 - self._k1, self.windows_per_epoch * self._k1
+        bounds = np.arange(self._rows + 1) * len(line.inputs) // self._rows
+        streams = Window(*(np.zeros((self._rows, again + length), p.dtype) for p in line))
+        for row, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            for stream, part in zip(streams, line, strict=True):
+                stream[row, again : again + end - begin] = part[begin:end]
+        streams.reset[:, again] = True
+        return streams
+
+
+def whole_rows(documents: Sequence[np.ndarray], rows: int) -> Window:
+    """Lays whole documents into rows of nearly equal length, one after the other: for evaluation.
+
+    Args:
+      documents: as of `Streams`.
+      rows: how many rows at most; there are no more than documents.
+
+    Returns:
+      A `Window` `[B, N]`, each document whole and reset at its start, padded behind.
+
+    Raises:
+      TypeError: when a document does not hold integers.
+      ValueError: when rows is below 1, or a document is shorter than 2.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.sequences import whole_rows
+      >>> rows = whole_rows([np.arange(5), np.arange(3), np.arange(3)], rows=2)
+      >>> rows.inputs.tolist(), rows.reset.astype(int).tolist()
+      ([[0, 1, 2, 3], [0, 1, 0, 1]], [[1, 0, 0, 0], [1, 0, 1, 0]])
+    """
+    if rows < 1:
+        raise ValueError(f"whole_rows: expected at least 1 row, got {rows}.")
+    _check_documents(documents)
+    shelves: list[list[np.ndarray]] = [[] for _ in range(min(rows, len(documents)))]
+    lengths = [0] * len(shelves)
+    for document in sorted(documents, key=len, reverse=True):  # the longest first, to the emptiest
+        emptiest = lengths.index(min(lengths))
+        shelves[emptiest].append(document)
+        lengths[emptiest] += len(document) - 1
+    lines = [lay_in_line(shelf) for shelf in shelves]
+    return Window(*(_stack_padded(parts) for parts in zip(*lines, strict=True)))
+
+
+def lay_in_line(documents: Sequence[np.ndarray]) -> Window:
+    """Documents one after the other, each `[N]`, none predicting the first token of the next."""
+    inputs = np.concatenate([document[:-1] for document in documents])
+    targets = np.concatenate([document[1:] for document in documents])
+    reset = np.zeros(len(inputs), bool)
+    reset[np.cumsum([0, *(len(document) - 1 for document in documents[:-1])])] = True
+    return Window(inputs, targets, reset, np.ones(len(inputs), bool))
+
+
+def _stack_padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+    length = max(len(row) for row in rows)
+    return np.stack([np.pad(row, (0, length - len(row))) for row in rows])
+
+
+def _check_documents(documents: Sequence[np.ndarray]) -> int:
+    """How many steps the documents have in all."""
+    if not len(documents):
+        raise ValueError("expected at least one document, got none.")
+    for number, document in enumerate(documents):
+        if not np.issubdtype(np.asarray(document).dtype, np.integer):
+            raise TypeError(
+                f"document {number}: expected integer tokens, got {np.asarray(document).dtype}."
+            )
+        if np.ndim(document) != 1 or len(document) < 2:
+            raise ValueError(
+                f"document {number}: expected an array of at least 2 tokens, one to read and one "
+                f"to predict, got the shape {list(np.shape(document))}."
+            )
+    return sum(len(document) - 1 for document in documents)

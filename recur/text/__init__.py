@@ -1,0 +1,13 @@
+"""Strings to ids: vocabularies, and texts out of files."""
+
+from recur.text.characters import BOUNDARY, UNKNOWN, Characters
+from recur.text.corpora import hold_out, python_sources, read_text
+
+__all__ = [
+    "BOUNDARY",
+    "UNKNOWN",
+    "Characters",
+    "hold_out",
+    "python_sources",
+    "read_text",
+]

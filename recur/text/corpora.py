@@ -1,0 +1,116 @@
+"""Texts out of files: checked when they are read, and split the same way on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import sysconfig
+from collections.abc import Mapping
+
+# Not written by people, or not prose of the same kind: tables, and what only tests look at.
+_NO_SOURCE = {
+    "__pycache__",
+    "encodings",
+    "idle_test",
+    "lib2to3",
+    "pydoc_data",
+    "site-packages",
+    "test",
+    "tests",
+}
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """Reads a file of UTF-8 text, and says what is wrong with one that is none.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The text, its line ends as `\\n`.
+
+    Raises:
+      OSError: when it cannot be read.
+      ValueError: when it is empty, or not text; it names the byte.
+
+    Example:
+      >>> from recur.text import read_text
+      >>> "def read_text" in read_text(read_text.__code__.co_filename)
+      True
+    """
+    data = pathlib.Path(path).read_bytes()
+    if not data:
+        raise ValueError(f"{path}: expected a text, got an empty file.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected a text in UTF-8, got the byte 0x{data[error.start]:02x} at "
+            f"{error.start}. Convert the file (iconv -t UTF-8), or name another one."
+        ) from error
+    if "\0" in text:
+        raise ValueError(
+            f"{path}: expected a text, got a binary file, with a zero byte at {data.index(0)}."
+        )
+    return text.replace("\r\n", "\n")
+
+
+def python_sources() -> dict[str, str]:
+    """The source of Python's own standard library: real text, on every machine.
+
+    Tests, encodings and generated tables are left out.
+
+    Returns:
+      The texts, by their path below the library's folder, sorted.
+
+    Raises:
+      FileNotFoundError: when this Python came without its source.
+
+    Example:
+      >>> from recur.text import python_sources
+      >>> "json/decoder.py" in python_sources()
+      True
+    """
+    root = pathlib.Path(sysconfig.get_path("stdlib"))
+    sources = {}
+    for path in sorted(root.rglob("*.py")):
+        relative = path.relative_to(root)
+        generated = path.name.startswith("_sysconfigdata")
+        if not generated and path.stat().st_size and not _NO_SOURCE & set(relative.parts[:-1]):
+            sources[relative.as_posix()] = read_text(path)
+    if not sources:
+        raise FileNotFoundError(
+            f"{root}: expected the source of the standard library, got none. This Python came "
+            "without it: train on a text of your own."
+        )
+    return sources
+
+
+def hold_out(texts: Mapping[str, str], one_in: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Splits texts by a hash of their names, so that the split never depends on what else is there.
+
+    Args:
+      texts: texts by name.
+      one_in: one text in so many is held out, on the average.
+
+    Returns:
+      `(training, held_out)`.
+
+    Raises:
+      ValueError: when one_in is below 2.
+
+    Example:
+      >>> from recur.text import hold_out
+      >>> training, held_out = hold_out({name: "..." for name in "abcdefgh"}, one_in=4)
+      >>> sorted(held_out)
+      ['d']
+    """
+    if one_in < 2:
+        raise ValueError(f"hold_out: expected one text in at least 2, got one_in={one_in}.")
+
+    def is_held_out(name):
+        return int(hashlib.sha256(name.encode()).hexdigest(), 16) % one_in == 0
+
+    training = {name: text for name, text in texts.items() if not is_held_out(name)}
+    return training, {name: text for name, text in texts.items() if name not in training}

@@ -1,0 +1,32 @@
+"""Training, thin and functional: losses, clipping, one step, the loop around it, checkpoints."""
+
+from recur.train.checkpoint import Checkpoints, Restored
+from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
+from recur.train.loop import Report, every, fit, is_due
+from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
+from recur.train.metrics import JsonLines, read_json_lines
+from recur.train.penalties import by_path, l1, l2
+from recur.train.step import TrainState, init_state, make_step
+
+__all__ = [
+    "Checkpoints",
+    "ClipByAverageNormState",
+    "JsonLines",
+    "Report",
+    "Restored",
+    "TrainState",
+    "bits",
+    "by_path",
+    "clip_by_average_norm",
+    "cross_entropy",
+    "every",
+    "fit",
+    "init_state",
+    "is_due",
+    "l1",
+    "l2",
+    "make_step",
+    "masked_mean",
+    "perplexity",
+    "read_json_lines",
+]
