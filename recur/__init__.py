@@ -3,9 +3,13 @@
 cells      elman, jordan, gated, lstm, gru; cell, for your own
 combine    stack, residual, readout: a cell in, a cell out
 lift       loop, scan: a cell becomes a layer; truncate, bidirectional, chain, batch: layers
+sequences  documents as parallel streams;  text  characters to ids, texts out of files
+decode     choosing tokens, and generating with them
+train      losses, clipping, penalties, one step, the loop around it, checkpoints
+diagnose   pictures
 """
 
-from recur import cells, combine, lift, types
+from recur import cells, combine, decode, diagnose, lift, sequences, text, train, types
 from recur.cells import elman, gated, gru, jordan, lstm
 from recur.combine import readout, residual, stack
 from recur.lift import batch, bidirectional, chain, loop, scan, truncate
@@ -20,6 +24,8 @@ __all__ = [
     "cells",
     "chain",
     "combine",
+    "decode",
+    "diagnose",
     "elman",
     "gated",
     "gru",
@@ -30,7 +36,10 @@ __all__ = [
     "readout",
     "residual",
     "scan",
+    "sequences",
     "stack",
+    "text",
+    "train",
     "truncate",
     "types",
 ]

@@ -6,5 +6,16 @@ from recur.lift.chain import chain
 from recur.lift.loop import loop
 from recur.lift.scan import scan
 from recur.lift.truncate import truncate
+from recur.lift.window import run_window
 
-__all__ = ["Directions", "Rows", "batch", "bidirectional", "chain", "loop", "scan", "truncate"]
+__all__ = [
+    "Directions",
+    "Rows",
+    "batch",
+    "bidirectional",
+    "chain",
+    "loop",
+    "run_window",
+    "scan",
+    "truncate",
+]

@@ -53,11 +53,17 @@ def test_files_of_one_room_do_not_import_each_other_in_circles():
         files = {name: needs for name, needs in files.items() if name not in leaves}
 
 
-def test_only_one_file_knows_linen_and_none_a_plotting_library():
+def test_one_file_knows_linen_one_orbax_and_one_matplotlib():
+    owners = {
+        "flax": ("modules",),
+        "orbax": ("train", "checkpoint"),
+        "matplotlib": ("diagnose", "plots"),
+    }
     for path, parts in modules().items():
         names = {name.split(".")[0] for name in imported(path)}
-        assert parts == ("modules",) or "flax" not in names, path
-        assert not names & {"torch", "keras", "haiku", "equinox", "matplotlib"}, path
+        assert not names & {"torch", "keras", "haiku", "equinox"}, path
+        for library, owner in owners.items():
+            assert parts == owner or library not in names, path
 
 
 def test_files_hold_one_idea_each():
@@ -73,7 +79,7 @@ import recur
 from jax._src import xla_bridge
 assert jax.config.values == before
 assert not xla_bridge._backends
-extras = {"torch", "keras", "haiku", "equinox", "matplotlib", "grain", "tyro", "tqdm", "chex"}
+extras = {"torch", "keras", "haiku", "equinox", "matplotlib", "grain", "tyro", "tqdm", "orbax", "chex"}
 assert not extras & sys.modules.keys() - {"chex"}, extras & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], check=True)

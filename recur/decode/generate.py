@@ -1,0 +1,172 @@
+"""Generation: a layer is fed what was chosen of its own outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur.decode.sample import Chooser, forbid, multinomial
+from recur.keys import split_along
+from recur.types import Carry, Context, Layer, Params
+
+
+class Generated(NamedTuple):
+    """What was generated, the prompt not included."""
+
+    tokens: jax.Array  # int32 [steps] or [B, steps], 0 behind the end
+    length: jax.Array  # int32 [] or [B], the stop token not included
+
+
+class _Loop(NamedTuple):
+    """What one turn hands to the next; values by row have the axes of the prompt but for time."""
+
+    count: jax.Array
+    carry: Carry
+    logits: jax.Array  # [..., V], of the token to come
+    tokens: jax.Array  # [..., steps]
+    length: jax.Array  # [...]
+    stopped: jax.Array  # [...]
+
+
+def generate(
+    layer: Layer,
+    params: Params,
+    prompt: jax.Array,
+    *,
+    steps: int,
+    key: jax.Array | None = None,
+    choose: Chooser = multinomial,
+    length: Any = None,
+    stop: int | None = None,
+    forbidden: Sequence[int] = (),
+    least: int = 0,
+    carry: Carry = None,
+    context: Context = None,
+) -> Generated:
+    """Reads a prompt, then feeds the layer the tokens chosen of its own logits.
+
+        token_{n+1} = choose(logits_n, key_n),    logits_{n+1} = layer(token_{n+1} | token_{1..n})
+
+    All of it is one compiled loop when called within `jit`, and ends when every row has stopped.
+    With `recur.batch(layer)` the prompts are `[B, T]`, padded behind to the longest, with their
+    lengths; a row draws with a key of its own, so that the others do not matter to it.
+
+    Args:
+      layer: a layer from int tokens to logits `[T, V]` that reads forwards.
+      params: its params.
+      prompt: integer `[T]`, or `[B, T]` of a batched layer; T ≥ 1.
+      steps: how many tokens to generate at most.
+      key: a typed key, where `choose` draws.
+      choose: a chooser, as of `recur.decode.sample`.
+      length: integer `[]` or `[B]`, each from 1 to T: how much of the prompts counts.
+      stop: the token that ends a sequence; it is not part of it.
+      forbidden: tokens that are never chosen.
+      least: how many tokens come before `stop` may.
+      carry: the carry to start from; the layer's own start when not given.
+      context: as of the layer.
+
+    Returns:
+      A `Generated`.
+
+    Raises:
+      TypeError: when `layer` is not a layer, the prompt not of integers, or a needed key not there.
+      ValueError: when the layer reads backwards, the prompt is empty or of another rank, or ids are
+        outside the vocabulary.
+
+    Example:
+      A layer that has been taught nothing, and counts all the same:
+
+      >>> import jax, jax.numpy as jnp, recur
+      >>> from recur.decode import argmax, generate
+      >>> counter = recur.chain(lambda token: jax.nn.one_hot((token + 1) % 5, 5))
+      >>> generate(counter, counter.init(jax.random.key(0), jnp.array([0])), jnp.array([0]),
+      ...          steps=6, choose=argmax, stop=4).tokens.tolist()
+      [1, 2, 3, 0, 0, 0]
+    """
+    prompt = jnp.asarray(prompt)
+    _check(layer, prompt, steps, least)
+    rows = prompt.shape[:-1]
+    length = jnp.full(rows, prompt.shape[-1]) if length is None else jnp.asarray(length)
+    _check_length(length, prompt)
+    draw = forbid(forbidden, choose) if len(forbidden) else choose
+    draw_early = draw if stop is None else forbid([*forbidden, stop], choose)
+
+    bound = layer.bind(params, prompt, context=context)
+    carry = layer.start(bound, prompt) if carry is None else carry
+    carry, logits = layer.apply(bound, carry, prompt, length=length)
+    logits = jnp.take_along_axis(logits, length[..., None, None] - 1, axis=-2)[..., 0, :]
+    keys = split_along(key, rows[0]) if rows else key
+
+    def choose_row(logits, key, count):
+        key = None if key is None else jax.random.fold_in(key, count)
+        if stop is None or least == 0:
+            return draw(logits, key)
+        return jnp.where(count < least, draw_early(logits, key), draw(logits, key))
+
+    choose_rows = jax.vmap(choose_row, in_axes=(0, 0, None)) if rows else choose_row
+
+    def goes_on(loop):
+        return (loop.count < steps) & ~loop.stopped.all()
+
+    def turn(loop):
+        token = choose_rows(loop.logits, keys, loop.count)
+        stopped = loop.stopped if stop is None else loop.stopped | (token == stop)
+        kept = jnp.where(stopped, jnp.zeros_like(token), token)
+        carry, logits = layer.apply(bound, loop.carry, kept[..., None].astype(prompt.dtype))
+        return _Loop(
+            count=loop.count + 1,
+            carry=carry,
+            logits=logits[..., 0, :],
+            tokens=loop.tokens.at[..., loop.count].set(kept),
+            length=loop.length + (~stopped).astype(jnp.int32),
+            stopped=stopped,
+        )
+
+    loop = _Loop(
+        count=jnp.zeros((), jnp.int32),
+        carry=carry,
+        logits=logits,
+        tokens=jnp.zeros((*rows, steps), jnp.int32),
+        length=jnp.zeros(rows, jnp.int32),
+        stopped=jnp.zeros(rows, bool),
+    )
+    loop = jax.lax.while_loop(goes_on, turn, loop)
+    return Generated(loop.tokens, loop.length)
+
+
+def _check(layer: Layer, prompt: jax.Array, steps: int, least: int) -> None:
+    if not isinstance(layer, Layer):
+        raise TypeError(f"generate: expected a layer, got {type(layer).__name__}.")
+    if not layer.streams:
+        raise ValueError(
+            "generate: the layer reads backwards, so it cannot be fed its own outputs. Only layers "
+            "that read forwards can generate."
+        )
+    if not jnp.issubdtype(prompt.dtype, jnp.integer):
+        raise TypeError(f"generate: expected a prompt of integer tokens, got {prompt.dtype}.")
+    shape = "[B, T]" if layer.batched else "[T]"
+    if prompt.ndim != 1 + layer.batched or prompt.shape[-1] == 0:
+        raise ValueError(
+            f"generate: expected a prompt of shape {shape} with at least one token, got "
+            f"{list(prompt.shape)}. recur.batch(layer) takes a batch of prompts; without anything "
+            "to begin with, begin with the token that stands in front of texts."
+        )
+    if not 0 <= least <= steps:
+        raise ValueError(f"generate: expected least from 0 to {steps} steps, got {least}.")
+
+
+def _check_length(length: jax.Array, prompt: jax.Array) -> None:
+    if length.shape != prompt.shape[:-1]:
+        raise ValueError(
+            f"generate: expected one length for each prompt, the shape {list(prompt.shape[:-1])}, "
+            f"got {list(length.shape)}."
+        )
+    known = not isinstance(length, jax.core.Tracer)
+    if known and not ((length >= 1) & (length <= prompt.shape[-1])).all():
+        raise ValueError(
+            f"generate: expected lengths from 1 to {prompt.shape[-1]}, got {length.tolist()}. "
+            "Without anything to begin with, begin with the token that stands in front of texts."
+        )

@@ -1,0 +1,5 @@
+"""Pictures and numbers about any layer and any run."""
+
+from recur.diagnose.plots import curves
+
+__all__ = ["curves"]

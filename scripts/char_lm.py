@@ -1,0 +1,567 @@
+"""Trains a character model on real text, shows that it learns, and writes text with it.
+
+    python scripts/char_lm.py                      on the source of Python's standard library
+    python scripts/char_lm.py --text FILE...       on your own text; its last tenth is held out
+    python scripts/char_lm.py --run DIR            goes on with a run that was stopped
+    python scripts/char_lm.py generate --run DIR --prompt "def " --temperature 0.7 --top-k 40
+
+Install: pip install -e ".[train]"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gzip
+import hashlib
+import json
+import logging
+import lzma
+import math
+import pathlib
+import sys
+import time
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from flax import linen as nn
+from tqdm import tqdm
+
+import recur
+from recur.decode import argmax, generate, nucleus, temperature, top_k
+from recur.diagnose import curves
+from recur.sequences import Streams, Window, whole_rows
+from recur.text import BOUNDARY, UNKNOWN, Characters, hold_out, python_sources, read_text
+from recur.train import (
+    Checkpoints,
+    JsonLines,
+    Report,
+    TrainState,
+    bits,
+    by_path,
+    clip_by_average_norm,
+    cross_entropy,
+    every,
+    fit,
+    init_state,
+    make_step,
+    masked_mean,
+    read_json_lines,
+)
+
+CELLS = {"elman": recur.elman, "gated": recur.gated, "gru": recur.gru, "lstm": recur.lstm}
+HELD_OUT_ONE_IN = 20  # files of the standard library
+RARE = 50  # characters that come less often in the training text are unknown
+SPELLED_OUT = math.log(0x110000)  # nats to spell an unknown character, all code points alike
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train a recurrent character model with truncated backpropagation through time.
+
+    Without --text it learns the source of Python's own standard library, and its closing table
+    compares it with gzip and xz on files that it has not seen. To write text with what it has
+    learned: `char_lm.py generate --help`.
+    """
+
+    text: tuple[pathlib.Path, ...] = ()
+    """Files of UTF-8 text to learn; the last tenth of each is held out."""
+    run: pathlib.Path | None = None
+    """The run's folder: a new one starts, an existing one resumes with the options it was begun with.
+    runs/char_lm-1, -2 ... when not given."""
+
+    cell: Literal["elman", "gated", "gru", "lstm"] = "gru"
+    """The recurrence."""
+    layers: int = 1
+    """How many of them, one above the other."""
+    features: int = 384
+    """Units of each layer."""
+    embedding: int = 64
+    """Width of the vector that stands for a character."""
+    dropout: float = 0.0
+    """Share of each layer's outputs that is dropped while training."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the layers compute in; weights are kept in float32."""
+
+    steps: int = 4500
+    """Updates in all. A finished run goes on when resumed with more."""
+    rows: int = 16
+    """Streams of text that are read side by side."""
+    k1: int = 64
+    """New characters of each stream in an update."""
+    k2: int | None = None
+    """Characters that errors flow back through, at least k1; k1 when not given."""
+
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """RMSProp forgets with 0.95, as char-rnn's."""
+    learning_rate: float = 4e-3
+    """At its highest."""
+    schedule: Literal["cosine", "constant", "char-rnn"] = "cosine"
+    """Of the learning rate: down to 0 along a cosine, constant, or times 0.97 an epoch from the
+    tenth on."""
+    clip: float | Literal["average", "none"] = 1.0
+    """The highest norm of a gradient: a number, or the running mean of recent norms."""
+    weight_decay: float = 0.0
+    """Of all kernels, per unit of learning rate."""
+
+    seed: int = 0
+    """Of weights, order of files, dropout and samples."""
+    report_every: int = 10
+    """Updates between two lines of metrics."""
+    checkpoint_every: int = 500
+    """Updates between two checkpoints; the last 3 and the best are kept."""
+    sample_length: int = 300
+    """Characters of the samples on the way."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateOptions:
+    """Write text with a model that `char_lm.py` has trained."""
+
+    run: pathlib.Path
+    """The run's folder."""
+    prompt: str = ""
+    """What the text begins with; as a file begins, when empty."""
+    length: int = 500
+    """Characters to write at most."""
+    temperature: float = 0.7
+    """Below 1 sharper, above 1 wilder; 0 always takes the likeliest character."""
+    top_k: int | None = None
+    """Draw among so many of the likeliest characters only."""
+    top_p: float | None = None
+    """Draw among the likeliest characters that have this probability together (nucleus)."""
+    least: int = 0
+    """Characters to write before the text may end."""
+    seed: int = 0
+    """Another seed, another text."""
+
+
+class Corpus(NamedTuple):
+    """Texts by name."""
+
+    training: dict[str, str]
+    held_out: dict[str, str]
+
+
+# --- Text ------------------------------------------------------------------------------------------
+
+
+def read_corpus(options: Options) -> Corpus:
+    """Python's library with whole files held out, or the files named, each without its last tenth."""
+    if not options.text:
+        return Corpus(*hold_out(python_sources(), HELD_OUT_ONE_IN))
+    training, held_out = {}, {}
+    for path in options.text:
+        text = read_text(path)
+        cut = len(text) - len(text) // 10
+        if cut == len(text):
+            raise ValueError(f"{path}: expected a text of at least 10 characters, got {len(text)}.")
+        training[str(path)], held_out[str(path)] = text[:cut], text[cut:]
+    return Corpus(training, held_out)
+
+
+def encode(vocabulary: Characters, texts: dict[str, str]) -> list[np.ndarray]:
+    """Each text between two boundaries, so that its first character and its end are learned too."""
+    return [np.pad(vocabulary.encode(text), 1, constant_values=BOUNDARY) for text in texts.values()]
+
+
+def fingerprint(corpus: Corpus) -> str:
+    """Tells one corpus from another."""
+    return hashlib.sha256(json.dumps(corpus).encode()).hexdigest()
+
+
+# --- Model and optimizer ---------------------------------------------------------------------------
+
+
+def build_model(options: Options, vocabulary: Characters) -> recur.types.Layer:
+    """Embedding, recurrent layers and logits, for a batch of streams."""
+    dtype = jnp.dtype(options.dtype)
+    parts: list[Any] = [nn.Embed(len(vocabulary), options.embedding, dtype=dtype)]
+    for _ in range(options.layers):
+        parts.append(recur.scan(CELLS[options.cell](options.features, dtype=dtype)))
+        if options.dropout:
+            parts.append(nn.Dropout(options.dropout))
+    return recur.batch(recur.chain(*parts, nn.Dense(len(vocabulary), dtype=dtype)))
+
+
+def build_optimizer(options: Options, steps_per_epoch: int) -> optax.GradientTransformation:
+    """Clipping, then the optimizer with its schedule."""
+    rate = options.learning_rate
+    schedules = {
+        "constant": lambda: rate,
+        "cosine": lambda: optax.warmup_cosine_decay_schedule(0.0, rate, 20, options.steps + 20),
+        "char-rnn": lambda: optax.exponential_decay(
+            rate, steps_per_epoch, 0.97, transition_begin=9 * steps_per_epoch, staircase=True
+        ),
+    }
+    clips = {"average": clip_by_average_norm, "none": optax.identity}
+    clip = clips.get(options.clip, lambda: optax.clip_by_global_norm(options.clip))
+    scale = {"adam": optax.scale_by_adam, "rmsprop": lambda: optax.scale_by_rms(decay=0.95)}
+    return optax.chain(
+        clip(),
+        scale[options.optimizer](),
+        optax.add_decayed_weights(options.weight_decay, mask=by_path("*kernel")),
+        optax.scale_by_learning_rate(schedules[options.schedule]()),
+    )
+
+
+def first_state(
+    options: Options, model: recur.types.Layer, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state before the first update."""
+    params_key, run_key = jax.random.split(jax.random.key(options.seed))
+    tokens = jax.ShapeDtypeStruct((options.rows, options.k1), jnp.int32)
+    params = model.init(params_key, tokens)
+    carry = model.start(model.bind(params, tokens), tokens)
+    return init_state(params, optimizer, run_key, carry)
+
+
+def make_loss(options: Options, model: recur.types.Layer):
+    """The mean nats per new character of a window."""
+
+    def loss(params, carry, window, key):
+        carry, logits = recur.lift.run_window(
+            model,
+            params,
+            carry,
+            window.inputs,
+            options.k1,
+            reset=window.reset,
+            key=key if options.dropout else None,
+        )
+        targets, valid = window.targets[:, -options.k1 :], window.valid[:, -options.k1 :]
+        return masked_mean(cross_entropy(logits, targets, valid), valid), (carry, {})
+
+    return loss
+
+
+# --- Evaluation ------------------------------------------------------------------------------------
+
+
+def make_evaluate(model: recur.types.Layer, documents: list[np.ndarray], width: int = 256):
+    """`evaluate(params) ->` nats of all documents, each of them read from the start as in generation."""
+    longest = max(len(document) for document in documents)
+    rows = whole_rows(documents, max(1, sum(map(len, documents)) // longest))
+    pad = [(0, 0), (0, -rows.inputs.shape[1] % width)]
+    windows = Window(
+        *(np.pad(a, pad).reshape(len(a), -1, width).swapaxes(0, 1) for a in rows)  # [N, B, width]
+    )
+
+    @jax.jit
+    def evaluate(params, windows):
+        bound = model.bind(params, windows.inputs[0])
+
+        def add(state, window):
+            carry, nats = state
+            carry, logits = model.apply(bound, carry, window.inputs, reset=window.reset)
+            spelled = jnp.where(window.targets == UNKNOWN, SPELLED_OUT, 0.0)
+            losses = cross_entropy(logits, window.targets, window.valid) + spelled
+            return (carry, nats + losses.sum()), None
+
+        start = (model.start(bound, windows.inputs[0]), jnp.zeros(()))
+        return jax.lax.scan(add, start, windows)[0][1]
+
+    return lambda params: float(evaluate(params, windows))
+
+
+def compare(held_out: dict[str, str], model_bits: float) -> dict[str, dict[str, float]]:
+    """Bits per character of the model and of two compressors on the held-out texts."""
+    texts = [text.encode() for text in held_out.values()]
+    characters = sum(map(len, held_out.values()))
+    table = {"this model": {"file by file": model_bits, "as one archive": model_bits}}
+    compressors = {
+        "gzip -9": lambda data: gzip.compress(data, 9),
+        "xz -9": lambda data: lzma.compress(data, preset=9),
+    }
+    for name, compress in compressors.items():
+        sizes = {
+            "file by file": sum(len(compress(text)) for text in texts),
+            "as one archive": len(compress(b"".join(texts))),
+        }
+        table[name] = {way: 8 * size / characters for way, size in sizes.items()}
+    return table
+
+
+def print_table(table: dict[str, dict[str, float]]) -> None:
+    """As Markdown, so that it can be quoted as it stands."""
+    ways = list(table["this model"])
+    print(f"| bits per character, held out | {' | '.join(ways)} |")
+    print(f"|---|{'---|' * len(ways)}")
+    for name, values in table.items():
+        print(f"| {name} | {' | '.join(f'{values[way]:.3f}' for way in ways)} |")
+
+
+# --- Writing text ----------------------------------------------------------------------------------
+
+
+def write_text(
+    model: recur.types.Layer,
+    params: Any,
+    vocabulary: Characters,
+    prompt: str,
+    length: int,
+    choose: recur.decode.sample.Chooser,
+    key: jax.Array,
+    least: int = 0,
+) -> str:
+    """The prompt, and how the model goes on."""
+    unknown = vocabulary.unknown_in(prompt)
+    if unknown:
+        raise ValueError(
+            f"--prompt: expected characters of the training text, got {unknown!r}, which it has "
+            "not, or too seldom. Leave them out."
+        )
+    tokens = np.pad(vocabulary.encode(prompt), (1, 0), constant_values=BOUNDARY)
+    write = functools.partial(
+        generate,
+        model,
+        steps=length,
+        choose=choose,
+        stop=BOUNDARY,
+        forbidden=[UNKNOWN],
+        least=least,
+    )
+    written = jax.jit(write)(params, tokens[None], key=key)
+    return prompt + vocabulary.decode(np.asarray(written.tokens[0, : int(written.length[0])]))
+
+
+def generate_text(options: GenerateOptions) -> None:
+    """The subcommand `generate`."""
+    begun = read_options(options.run)
+    if begun is None:
+        raise ValueError(
+            f"{options.run}: expected the folder of a run, with options.json in it, got none. Train "
+            f"one: char_lm.py --run {options.run}"
+        )
+    vocabulary = Characters(json.loads((options.run / "vocabulary.json").read_text("utf-8")))
+    model = build_model(begun, vocabulary)
+    with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:
+        like = first_state(begun, model, build_optimizer(begun, 1))
+        restored = checkpoints.restore(like, checkpoints.best_step())
+    if restored is None:
+        raise ValueError(f"{options.run}: expected a checkpoint, got none yet. Let it train longer.")
+    choose = recur.decode.multinomial
+    if options.top_p is not None:
+        choose = nucleus(options.top_p, choose)
+    if options.top_k is not None:
+        choose = top_k(options.top_k, choose)
+    choose = temperature(options.temperature, choose) if options.temperature else argmax
+    print(
+        write_text(
+            model,
+            restored.state.params,
+            vocabulary,
+            options.prompt,
+            options.length,
+            choose,
+            jax.random.key(options.seed),
+            options.least,
+        )
+    )
+
+
+# --- The run ---------------------------------------------------------------------------------------
+
+
+def read_options(folder: pathlib.Path) -> Options | None:
+    """The options that a run was begun with."""
+    path = folder / "options.json"
+    if not path.exists():
+        return None
+    saved = json.loads(path.read_text("utf-8"))
+    saved["text"] = tuple(pathlib.Path(name) for name in saved["text"])
+    return Options(**{**saved, "run": folder})
+
+
+def parse_options(arguments: list[str]) -> Options:
+    """Options from the command line, over those that the run was begun with, if it was."""
+    options = tyro.cli(Options, args=arguments)
+    begun = options.run and read_options(options.run)
+    if options.run and not begun and options.run.exists() and any(options.run.iterdir()):
+        raise ValueError(
+            f"{options.run}: expected a new folder or the folder of a run, got one that holds "
+            "something else. Name another."
+        )
+    if begun:
+        options = tyro.cli(Options, args=arguments, default=begun)
+        for field in dataclasses.fields(Options):
+            was, wanted = getattr(begun, field.name), getattr(options, field.name)
+            if was != wanted and field.name not in ("run", "steps"):
+                raise ValueError(
+                    f"{options.run}: expected the {field.name} of the run that is there, {was}, got "
+                    f"{wanted}. Leave the option out to go on with it, or name another folder."
+                )
+    return dataclasses.replace(options, run=options.run or new_folder())
+
+
+def new_folder() -> pathlib.Path:
+    """The first of runs/char_lm-1, -2 ... that is not there."""
+    numbers = iter(range(1, sys.maxsize))
+    return next(p for n in numbers if not (p := pathlib.Path(f"runs/char_lm-{n}")).exists())
+
+
+def begin_folder(options: Options, corpus: Corpus, vocabulary: Characters) -> None:
+    """Writes what a run must know of itself; of an old run, checks that it reads the same text."""
+    path = options.run / "corpus.json"
+    now = {"sha256": fingerprint(corpus)}
+    if path.exists() and json.loads(path.read_text("utf-8")) != now:
+        raise ValueError(
+            f"{options.run}: expected the text that the run was begun with, got another: a file has "
+            "changed since. Name another folder to begin again."
+        )
+    options.run.mkdir(parents=True, exist_ok=True)
+    saved = {**dataclasses.asdict(options), "text": [str(p.absolute()) for p in options.text]}
+    for name, value in {
+        "vocabulary.json": vocabulary.characters,
+        "corpus.json": now,
+        "options.json": {**saved, "run": None},
+    }.items():
+        (options.run / name).write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+
+
+class Progress:
+    """A callback that shows bits and characters per second."""
+
+    def __init__(self, options: Options, done: int):
+        self._characters = options.rows * options.k1
+        self._bar = tqdm(
+            total=options.steps * self._characters,
+            initial=done * self._characters,
+            unit="char",
+            unit_scale=True,
+            dynamic_ncols=True,
+        )
+
+    def __call__(self, report: Report) -> None:
+        """Moves the bar."""
+        self._bar.set_postfix_str(f"{float(bits(report.metrics['loss'])):.3f} bits/char", False)
+        self._bar.update((report.step - report.since) * self._characters)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.close()
+
+
+def train(options: Options) -> None:
+    """The main job."""
+    corpus = read_corpus(options)
+    rare = min(RARE, 1 + sum(map(len, corpus.training.values())) // 100_000)
+    vocabulary = Characters.of(corpus.training.values(), at_least=rare)
+    streams = Streams(
+        encode(vocabulary, corpus.training), options.rows, options.k1, options.k2, options.seed
+    )
+    model = build_model(options, vocabulary)
+    optimizer = build_optimizer(options, streams.windows_per_epoch)
+    begin_folder(options, corpus, vocabulary)
+
+    held_out_characters = sum(map(len, corpus.held_out.values()))
+    evaluate = make_evaluate(model, encode(vocabulary, corpus.held_out))
+    state = first_state(options, model, optimizer)
+
+    def validate(report: Report) -> dict[str, float]:
+        nats = evaluate(report.state.params)
+        return {"held_out_bits": float(bits(nats)) / held_out_characters}
+
+    def sample(report: Report) -> None:
+        text = write_text(
+            model,
+            report.state.params,
+            vocabulary,
+            "",
+            options.sample_length,
+            temperature(0.7),
+            jax.random.fold_in(jax.random.key(options.seed), report.step),
+            least=options.sample_length,
+        )
+        (options.run / "samples").mkdir(exist_ok=True)
+        (options.run / "samples" / f"{report.step:06}.txt").write_text(text, "utf-8")
+        tqdm.write(f"--- a sample after {report.step} updates ---\n{text}\n")
+
+    with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:
+        restored = checkpoints.restore(like=state)
+        if restored:
+            state = restored.state
+            streams.set_state(restored.stream)
+        done = int(state.step)
+        describe(options, corpus, vocabulary, state, done)
+        if done == 0:
+            sample(Report(0, 0, state, {}))
+        quarter = max(1, options.steps // 4)
+        progress = Progress(options, done)
+        began = time.monotonic()
+        try:
+            state = fit(
+                jax.jit(make_step(make_loss(options, model), optimizer), donate_argnums=0),
+                state,
+                streams,
+                steps=options.steps,
+                callbacks=[
+                    progress,
+                    every(quarter, sample),
+                    every(quarter, validate),
+                    JsonLines(options.run / "metrics.jsonl", step=done),
+                    checkpoints.callback(options.checkpoint_every, streams),
+                ],
+                report_every=options.report_every,
+            )
+        finally:
+            progress.close()
+            draw_curve(options.run)
+    seconds = time.monotonic() - began
+    characters = (int(state.step) - done) * options.rows * options.k1
+    table = compare(corpus.held_out, validate(Report(0, 0, state, {}))["held_out_bits"])
+    (options.run / "results.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+    print(
+        f"{characters:,} characters in {seconds:.0f} s with all samples and validations, "
+        f"{characters / seconds:,.0f} characters/s; {held_out_characters:,} characters held out:\n"
+    )
+    print_table(table)
+    print(f"\nAll of it is in {options.run}. To write text:")
+    print(f'  python scripts/char_lm.py generate --run {options.run} --prompt "def "')
+
+
+def describe(
+    options: Options, corpus: Corpus, vocabulary: Characters, state: TrainState, done: int
+) -> None:
+    """Says what is about to happen."""
+    weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    print(
+        f"{options.run}: {'resumes after update ' + str(done) if done else 'a new run'}; "
+        f"{options.layers} x {options.cell} of {options.features} units, {weights:,} weights; "
+        f"{sum(map(len, corpus.training.values())):,} characters in {len(corpus.training)} texts to "
+        f"learn, {len(vocabulary)} different ones."
+    )
+
+
+def draw_curve(folder: pathlib.Path) -> None:
+    """Draws the loss over updates."""
+    records = read_json_lines(folder / "metrics.jsonl")
+    held_out = [(r["step"], r["held_out_bits"]) for r in records if "held_out_bits" in r]
+    lines = {"training": ([r["step"] for r in records], [r["loss"] / math.log(2) for r in records])}
+    if held_out:
+        lines["held out"] = tuple(zip(*held_out, strict=True))
+    if records:
+        curves(lines, y="bits per character", title=folder.name).savefig(folder / "curve.png")
+
+
+def main() -> None:
+    """Runs a subcommand; whatever a user can mend is said in one line."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us as exceptions
+    arguments = sys.argv[1:]
+    try:
+        if arguments[:1] == ["generate"]:
+            generate_text(tyro.cli(GenerateOptions, args=arguments[1:], prog="char_lm.py generate"))
+        else:
+            train(parse_options(arguments))
+    except KeyboardInterrupt:
+        sys.exit("char_lm: stopped. The same --run goes on where its last checkpoint is.")
+    except (FloatingPointError, OSError, ValueError) as error:
+        sys.exit(f"char_lm: {error}")
+
+
+if __name__ == "__main__":
+    main()
