@@ -11,7 +11,6 @@ Install: pip install -e ".[train]"
 from __future__ import annotations
 
 import dataclasses
-import functools
 import gzip
 import hashlib
 import json
@@ -21,6 +20,7 @@ import math
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -71,8 +71,8 @@ class Options:
     text: tuple[pathlib.Path, ...] = ()
     """Files of UTF-8 text to learn; the last tenth of each is held out."""
     run: pathlib.Path | None = None
-    """The run's folder: a new one starts, an existing one resumes with the options it was begun with.
-    runs/char_lm-1, -2 ... when not given."""
+    """The run's folder: a new one starts, an existing one resumes with the options it was begun
+    with. runs/char_lm-1, -2 ... when not given."""
 
     cell: Literal["elman", "gated", "gru", "lstm"] = "gru"
     """The recurrence."""
@@ -147,11 +147,11 @@ class Corpus(NamedTuple):
     held_out: dict[str, str]
 
 
-# --- Text ------------------------------------------------------------------------------------------
+# --- Text ----------------------------------------------------------------------------------------
 
 
 def read_corpus(options: Options) -> Corpus:
-    """Python's library with whole files held out, or the files named, each without its last tenth."""
+    """Python's library with whole files held out, or the files named, cut behind nine tenths."""
     if not options.text:
         return Corpus(*hold_out(python_sources(), HELD_OUT_ONE_IN))
     training, held_out = {}, {}
@@ -174,7 +174,7 @@ def fingerprint(corpus: Corpus) -> str:
     return hashlib.sha256(json.dumps(corpus).encode()).hexdigest()
 
 
-# --- Model and optimizer ---------------------------------------------------------------------------
+# --- Model and optimizer -------------------------------------------------------------------------
 
 
 def build_model(options: Options, vocabulary: Characters) -> recur.types.Layer:
@@ -239,11 +239,11 @@ def make_loss(options: Options, model: recur.types.Layer):
     return loss
 
 
-# --- Evaluation ------------------------------------------------------------------------------------
+# --- Evaluation ----------------------------------------------------------------------------------
 
 
 def make_evaluate(model: recur.types.Layer, documents: list[np.ndarray], width: int = 256):
-    """`evaluate(params) ->` nats of all documents, each of them read from the start as in generation."""
+    """`evaluate(params)` -> nats of all documents, each read from the start, as in generation."""
     longest = max(len(document) for document in documents)
     rows = whole_rows(documents, max(1, sum(map(len, documents)) // longest))
     pad = [(0, 0), (0, -rows.inputs.shape[1] % width)]
@@ -295,38 +295,35 @@ def print_table(table: dict[str, dict[str, float]]) -> None:
         print(f"| {name} | {' | '.join(f'{values[way]:.3f}' for way in ways)} |")
 
 
-# --- Writing text ----------------------------------------------------------------------------------
+# --- Writing text --------------------------------------------------------------------------------
 
 
-def write_text(
+def make_writer(
     model: recur.types.Layer,
-    params: Any,
     vocabulary: Characters,
-    prompt: str,
-    length: int,
     choose: recur.decode.sample.Chooser,
-    key: jax.Array,
-    least: int = 0,
-) -> str:
-    """The prompt, and how the model goes on."""
-    unknown = vocabulary.unknown_in(prompt)
-    if unknown:
-        raise ValueError(
-            f"--prompt: expected characters of the training text, got {unknown!r}, which it has "
-            "not, or too seldom. Leave them out."
-        )
-    tokens = np.pad(vocabulary.encode(prompt), (1, 0), constant_values=BOUNDARY)
-    write = functools.partial(
-        generate,
-        model,
-        steps=length,
-        choose=choose,
-        stop=BOUNDARY,
-        forbidden=[UNKNOWN],
-        least=least,
-    )
-    written = jax.jit(write)(params, tokens[None], key=key)
-    return prompt + vocabulary.decode(np.asarray(written.tokens[0, : int(written.length[0])]))
+    length: int,
+    least: int,
+) -> Callable[[Any, str, jax.Array], str]:
+    """`write(params, prompt, key)` -> the prompt, and how the model goes on."""
+
+    @jax.jit
+    def write_tokens(params, tokens, key):
+        marks = {"stop": BOUNDARY, "forbidden": [UNKNOWN], "least": least}
+        return generate(model, params, tokens, steps=length, choose=choose, key=key, **marks)
+
+    def write(params, prompt, key):
+        unknown = vocabulary.unknown_in(prompt)
+        if unknown:
+            raise ValueError(
+                f"--prompt: expected characters of the training text, got {unknown!r}, which it "
+                "has not, or too seldom. Leave them out."
+            )
+        tokens = np.pad(vocabulary.encode(prompt), (1, 0), constant_values=BOUNDARY)
+        written = write_tokens(params, tokens[None], key)
+        return prompt + vocabulary.decode(written.tokens[0, : int(written.length[0])].tolist())
+
+    return write
 
 
 def generate_text(options: GenerateOptions) -> None:
@@ -334,8 +331,8 @@ def generate_text(options: GenerateOptions) -> None:
     begun = read_options(options.run)
     if begun is None:
         raise ValueError(
-            f"{options.run}: expected the folder of a run, with options.json in it, got none. Train "
-            f"one: char_lm.py --run {options.run}"
+            f"{options.run}: expected the folder of a run, with options.json in it, got none. "
+            f"Train one: char_lm.py --run {options.run}"
         )
     vocabulary = Characters(json.loads((options.run / "vocabulary.json").read_text("utf-8")))
     model = build_model(begun, vocabulary)
@@ -343,28 +340,20 @@ def generate_text(options: GenerateOptions) -> None:
         like = first_state(begun, model, build_optimizer(begun, 1))
         restored = checkpoints.restore(like, checkpoints.best_step())
     if restored is None:
-        raise ValueError(f"{options.run}: expected a checkpoint, got none yet. Let it train longer.")
+        raise ValueError(
+            f"{options.run}: expected a checkpoint, got none yet. Let it train longer."
+        )
     choose = recur.decode.multinomial
     if options.top_p is not None:
         choose = nucleus(options.top_p, choose)
     if options.top_k is not None:
         choose = top_k(options.top_k, choose)
     choose = temperature(options.temperature, choose) if options.temperature else argmax
-    print(
-        write_text(
-            model,
-            restored.state.params,
-            vocabulary,
-            options.prompt,
-            options.length,
-            choose,
-            jax.random.key(options.seed),
-            options.least,
-        )
-    )
+    write = make_writer(model, vocabulary, choose, options.length, options.least)
+    print(write(restored.state.params, options.prompt, jax.random.key(options.seed)))
 
 
-# --- The run ---------------------------------------------------------------------------------------
+# --- The run -------------------------------------------------------------------------------------
 
 
 def read_options(folder: pathlib.Path) -> Options | None:
@@ -392,8 +381,8 @@ def parse_options(arguments: list[str]) -> Options:
             was, wanted = getattr(begun, field.name), getattr(options, field.name)
             if was != wanted and field.name not in ("run", "steps"):
                 raise ValueError(
-                    f"{options.run}: expected the {field.name} of the run that is there, {was}, got "
-                    f"{wanted}. Leave the option out to go on with it, or name another folder."
+                    f"{options.run}: expected the {field.name} of the run that is there, {was}, "
+                    f"got {wanted}. Leave the option out to go on with it, or name another folder."
                 )
     return dataclasses.replace(options, run=options.run or new_folder())
 
@@ -410,8 +399,8 @@ def begin_folder(options: Options, corpus: Corpus, vocabulary: Characters) -> No
     now = {"sha256": fingerprint(corpus)}
     if path.exists() and json.loads(path.read_text("utf-8")) != now:
         raise ValueError(
-            f"{options.run}: expected the text that the run was begun with, got another: a file has "
-            "changed since. Name another folder to begin again."
+            f"{options.run}: expected the text that the run was begun with, got another: a file "
+            "has changed since. Name another folder to begin again."
         )
     options.run.mkdir(parents=True, exist_ok=True)
     saved = {**dataclasses.asdict(options), "text": [str(p.absolute()) for p in options.text]}
@@ -460,6 +449,8 @@ def train(options: Options) -> None:
 
     held_out_characters = sum(map(len, corpus.held_out.values()))
     evaluate = make_evaluate(model, encode(vocabulary, corpus.held_out))
+    length = options.sample_length
+    write = make_writer(model, vocabulary, temperature(0.7), length, least=length)
     state = first_state(options, model, optimizer)
 
     def validate(report: Report) -> dict[str, float]:
@@ -467,16 +458,8 @@ def train(options: Options) -> None:
         return {"held_out_bits": float(bits(nats)) / held_out_characters}
 
     def sample(report: Report) -> None:
-        text = write_text(
-            model,
-            report.state.params,
-            vocabulary,
-            "",
-            options.sample_length,
-            temperature(0.7),
-            jax.random.fold_in(jax.random.key(options.seed), report.step),
-            least=options.sample_length,
-        )
+        key = jax.random.fold_in(jax.random.key(options.seed), report.step)
+        text = write(report.state.params, "", key)
         (options.run / "samples").mkdir(exist_ok=True)
         (options.run / "samples" / f"{report.step:06}.txt").write_text(text, "utf-8")
         tqdm.write(f"--- a sample after {report.step} updates ---\n{text}\n")
@@ -487,6 +470,11 @@ def train(options: Options) -> None:
             state = restored.state
             streams.set_state(restored.stream)
         done = int(state.step)
+        if done > options.steps:
+            raise ValueError(
+                f"--steps: expected more than the {done} updates that the run has done, got "
+                f"{options.steps}."
+            )
         describe(options, corpus, vocabulary, state, done)
         if done == 0:
             sample(Report(0, 0, state, {}))
@@ -513,7 +501,8 @@ def train(options: Options) -> None:
             draw_curve(options.run)
     seconds = time.monotonic() - began
     characters = (int(state.step) - done) * options.rows * options.k1
-    table = compare(corpus.held_out, validate(Report(0, 0, state, {}))["held_out_bits"])
+    held_out_bits = read_json_lines(options.run / "metrics.jsonl")[-1]["held_out_bits"]
+    table = compare(corpus.held_out, held_out_bits)
     (options.run / "results.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
     print(
         f"{characters:,} characters in {seconds:.0f} s with all samples and validations, "
@@ -532,8 +521,8 @@ def describe(
     print(
         f"{options.run}: {'resumes after update ' + str(done) if done else 'a new run'}; "
         f"{options.layers} x {options.cell} of {options.features} units, {weights:,} weights; "
-        f"{sum(map(len, corpus.training.values())):,} characters in {len(corpus.training)} texts to "
-        f"learn, {len(vocabulary)} different ones."
+        f"{sum(map(len, corpus.training.values())):,} characters in {len(corpus.training)} texts "
+        f"to learn, {len(vocabulary)} different ones."
     )
 
 

@@ -23,7 +23,7 @@ class Generated(NamedTuple):
 class _Loop(NamedTuple):
     """What one turn hands to the next; values by row have the axes of the prompt but for time."""
 
-    count: jax.Array
+    position: jax.Array
     carry: Carry
     logits: jax.Array  # [..., V], of the token to come
     tokens: jax.Array  # [..., steps]
@@ -100,33 +100,33 @@ def generate(
     logits = jnp.take_along_axis(logits, length[..., None, None] - 1, axis=-2)[..., 0, :]
     keys = split_along(key, rows[0]) if rows else key
 
-    def choose_row(logits, key, count):
-        key = None if key is None else jax.random.fold_in(key, count)
+    def choose_row(logits, key, position):
+        key = None if key is None else jax.random.fold_in(key, position)
         if stop is None or least == 0:
             return draw(logits, key)
-        return jnp.where(count < least, draw_early(logits, key), draw(logits, key))
+        return jnp.where(position < least, draw_early(logits, key), draw(logits, key))
 
     choose_rows = jax.vmap(choose_row, in_axes=(0, 0, None)) if rows else choose_row
 
     def goes_on(loop):
-        return (loop.count < steps) & ~loop.stopped.all()
+        return (loop.position < steps) & ~loop.stopped.all()
 
     def turn(loop):
-        token = choose_rows(loop.logits, keys, loop.count)
+        token = choose_rows(loop.logits, keys, loop.position)
         stopped = loop.stopped if stop is None else loop.stopped | (token == stop)
         kept = jnp.where(stopped, jnp.zeros_like(token), token)
         carry, logits = layer.apply(bound, loop.carry, kept[..., None].astype(prompt.dtype))
         return _Loop(
-            count=loop.count + 1,
+            position=loop.position + 1,
             carry=carry,
             logits=logits[..., 0, :],
-            tokens=loop.tokens.at[..., loop.count].set(kept),
+            tokens=loop.tokens.at[..., loop.position].set(kept),
             length=loop.length + (~stopped).astype(jnp.int32),
             stopped=stopped,
         )
 
     loop = _Loop(
-        count=jnp.zeros((), jnp.int32),
+        position=jnp.zeros((), jnp.int32),
         carry=carry,
         logits=logits,
         tokens=jnp.zeros((*rows, steps), jnp.int32),

@@ -15,8 +15,8 @@ def curves(
 ) -> Any:
     """Draws curves over one axis: losses over updates, most often.
 
-    A curve of few points, such as a validation's, is drawn with its points; one of many pales behind
-    its running mean.
+    A curve of few points, such as a validation's, is drawn with its points; one of many pales
+    behind its running mean.
 
     Args:
       lines: by name, the places and the values of a curve, of one length.

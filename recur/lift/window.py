@@ -37,7 +37,8 @@ def run_window(
       layer: a layer that reads forwards, batched or not.
       params: its params.
       carry: the carry in front of the window: that of the window before, or the layer's start.
-      xs: `[k2, ...]`, or `[B, k2, ...]` of a batched layer, as `recur.sequences.Streams` reads them.
+      xs: `[k2, ...]`, or `[B, k2, ...]` of a batched layer, as `recur.sequences.Streams` reads
+        them.
       k1: how many steps of the window are new, 1 ≤ k1 ≤ k2.
       context: as of the layer.
       valid: as of the layer.

@@ -23,8 +23,8 @@ class Streams:
 
     In each epoch the documents are laid in a line in a new order, and the line is cut into `rows`
     streams of equal length. Window i of a stream holds the steps from i k1 - (k2 - k1) to
-    (i + 1) k1: k1 steps that are new, behind k2 - k1 that are read again. Each step of each document
-    is new exactly once an epoch.
+    (i + 1) k1: k1 steps that are new, behind k2 - k1 that are read again. Each step of each
+    document is new exactly once an epoch.
 
     A document d_0 ... d_n gives the inputs d_0 ... d_{n-1} and the targets d_1 ... d_n; `reset` is
     true at d_0, and where a stream starts. Whatever is invalid, before the first step of an epoch

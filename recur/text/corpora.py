@@ -28,7 +28,7 @@ def read_text(path: str | os.PathLike) -> str:
       path: the file.
 
     Returns:
-      The text, its line ends as `\\n`.
+      The text, its lines ended as on Unix.
 
     Raises:
       OSError: when it cannot be read.

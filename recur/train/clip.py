@@ -12,7 +12,7 @@ import optax
 class ClipByAverageNormState(NamedTuple):
     """The running mean of norms, not yet corrected for its start at zero."""
 
-    count: jax.Array  # int32, how many norms were taken in
+    seen: jax.Array  # int32, how many norms were taken in
     mean: jax.Array  # float32
 
 
@@ -65,14 +65,14 @@ def clip_by_average_norm(factor: float = 1.0, decay: float = 0.99) -> optax.Grad
         del params
         norm = optax.tree.norm(updates).astype(jnp.float32)
         finite = jnp.isfinite(norm)
-        correction = 1 - jnp.float32(decay) ** state.count.astype(jnp.float32)
-        threshold = factor * state.mean / jnp.where(state.count > 0, correction, 1)
-        clips = finite & (state.count > 0) & (norm > threshold)
+        correction = 1 - jnp.float32(decay) ** state.seen.astype(jnp.float32)
+        threshold = factor * state.mean / jnp.where(state.seen > 0, correction, 1)
+        clips = finite & (state.seen > 0) & (norm > threshold)
         scale = jnp.where(clips, threshold / jnp.where(clips, norm, 1), 1)
         updates = jax.tree.map(lambda g: g * scale.astype(g.dtype), updates)
         mean = decay * state.mean + (1 - decay) * jnp.where(finite, norm, 0)
         return updates, ClipByAverageNormState(
-            count=state.count + finite.astype(jnp.int32),
+            seen=state.seen + finite.astype(jnp.int32),
             mean=jnp.where(finite, mean, state.mean),
         )
 

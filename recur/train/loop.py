@@ -89,8 +89,7 @@ def fit(
                 _tell(callbacks, Report(done, since, state, _read(unread, since)))
                 since, unread = done, []
         if done > since:
-            metrics = _read(unread, since)
-            report = Report(done, since, state, metrics, last=True, interrupted=bool(interrupted))
+            report = Report(done, since, state, _read(unread, since), True, bool(interrupted))
             _tell(callbacks, report)
         if interrupted:
             raise KeyboardInterrupt
@@ -98,7 +97,7 @@ def fit(
 
 
 def every(count: int, callback: Callback) -> Callback:
-    """Calls `callback` whenever a multiple of `count` updates is done, and when the run is finished.
+    """Calls `callback` at every multiple of `count` updates, and when the run is finished.
 
     Args:
       count: how many updates lie between two calls; best a multiple of `report_every`.

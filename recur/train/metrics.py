@@ -37,7 +37,9 @@ class JsonLines:
 
     def __init__(self, path: str | os.PathLike, step: int = 0):
         self._path = pathlib.Path(path)
-        kept = [r for r in read_json_lines(path) if r["step"] <= step] if self._path.exists() else []
+        kept = (
+            [r for r in read_json_lines(path) if r["step"] <= step] if self._path.exists() else []
+        )
         fresh = self._path.with_name(self._path.name + ".new")  # so that no moment has half a file
         fresh.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         fresh.replace(self._path)

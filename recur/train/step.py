@@ -1,4 +1,4 @@
-"""One update as one pure step, `(state, batch) -> (state, metrics)`: training is a recurrence too."""
+"""One update as one pure step, `(state, batch) -> (state, metrics)`: a recurrence too."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def make_step(
         g_t = ∇ loss(params_{t-1}, carry_{t-1}, batch_t, key_t)
         params_t = params_{t-1} + optimizer(g_t)
 
-    The carry that the loss returns is handed to the next update as it is: no error flows through it.
+    The carry that the loss returns is handed to the next update as a constant: no error flows back
+    through it.
 
     Args:
       loss: `loss(params, carry, batch, key) -> (value, (carry, metrics))`, with a scalar value, the
