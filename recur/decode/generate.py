@@ -154,8 +154,11 @@ def _check(layer: Layer, prompt: jax.Array, steps: int, least: int) -> None:
             f"{list(prompt.shape)}. recur.batch(layer) takes a batch of prompts; without anything "
             "to begin with, begin with the token that stands in front of texts."
         )
-    if not 0 <= least <= steps:
-        raise ValueError(f"generate: expected least from 0 to {steps} steps, got {least}.")
+    if not 0 <= least <= steps or steps < 1:
+        raise ValueError(
+            "generate: expected at least 1 step, and least from 0 to as many, got "
+            f"steps={steps} and least={least}."
+        )
 
 
 def _check_length(length: jax.Array, prompt: jax.Array) -> None:

@@ -90,7 +90,8 @@ def validity(count: int, length: Any, valid: Any) -> jax.Array | None:
     flags = None if valid is None else check_flags("valid", valid, count)
     if length is None:
         return flags
-    within = jnp.arange(count) < check_length(length)
+    steps = jnp.arange(count)
+    within = steps < check_length(length).astype(steps.dtype)
     return within if flags is None else within & flags
 
 

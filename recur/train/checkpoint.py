@@ -214,9 +214,17 @@ def _writing(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        code = re.search(r"os_error_code='(\d+)'", str(error))  # as TensorStore words it
-        reason = os.strerror(int(code[1])) if code else repr(error).split("\n")[0][:200]
         raise OSError(
-            f"{folder}: a checkpoint could not be written ({reason}). Make room, or take another "
-            "folder; the checkpoints before it are whole, and the run goes on from the last."
+            f"{folder}: a checkpoint could not be written ({_reason(error)}). Make room, or take "
+            "another folder; the checkpoints before it are whole, and the run goes on from the last."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """A few words of what may be pages."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))  # as TensorStore words it
+    if code:
+        return os.strerror(int(code[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return repr(error).split("\n")[0][:200]

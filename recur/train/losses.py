@@ -43,7 +43,8 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None
             f"cross_entropy: expected targets of shape {list(logits.shape[:-1])}, one for each row "
             f"of the logits {list(logits.shape)}, got {list(targets.shape)}."
         )
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if logits.dtype.itemsize < 4:
+        logits = logits.astype(jnp.float32)
     if valid is None:
         return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     valid = _check_valid(valid, targets.shape, "cross_entropy")

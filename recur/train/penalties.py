@@ -65,8 +65,9 @@ def by_path(*patterns: str) -> Callable[[Params], Any]:
     """Chooses weights by the path of their names, such as `1/recurrent_kernel`.
 
     Args:
-      *patterns: as of the shell: `*` stands for any characters, `/` included. `"*kernel"` chooses
-        `1/kernel` and `1/recurrent_kernel`, `"1/*"` all weights of a chain's second part.
+      *patterns: as of the shell: `*` stands for any characters, `/` included. A pattern chooses
+        what it names and all below it: `"*kernel"` the kernels and recurrent kernels of all gates,
+        `"1"` all weights of a chain's second part.
 
     Returns:
       `mask(params) -> ` a pytree of bools: a mask for penalties and for Optax.
@@ -81,22 +82,28 @@ def by_path(*patterns: str) -> Callable[[Params], Any]:
     """
 
     def mask(params):
-        paths = [_path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        paths = [_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         for pattern in patterns:
-            if not fnmatch.filter(paths, pattern):
+            if not any(_chooses(pattern, names) for names in paths):
+                listed = ", ".join("/".join(names) for names in paths)
                 raise ValueError(
-                    f"by_path: {pattern!r} chooses none of the weights, which are "
-                    f"{', '.join(paths)}."
+                    f"by_path: {pattern!r} chooses none of the weights, which are {listed}."
                 )
         return jax.tree_util.tree_map_with_path(
-            lambda path, _: any(fnmatch.fnmatchcase(_path_name(path), p) for p in patterns), params
+            lambda path, _: any(_chooses(pattern, _names(path)) for pattern in patterns), params
         )
 
     return mask
 
 
-def _path_name(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+def _names(path: tuple) -> list[str]:
+    return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+
+
+def _chooses(pattern: str, names: list[str]) -> bool:
+    """Whether the pattern names a weight, or a part that the weight belongs to."""
+    parts = ("/".join(names[:depth]) for depth in range(1, len(names) + 1))
+    return any(fnmatch.fnmatchcase(part, pattern) for part in parts)
 
 
 def _sum(size: Callable, params: Params, mask: Mask) -> jax.Array:

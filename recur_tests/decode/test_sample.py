@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recur.decode import argmax, forbid, multinomial, nucleus, temperature, top_k
+
+LOGITS = np.log(np.array([0.05, 0.3, 0.15, 0.4, 0.1]))
+DRAWS = 20_000
+
+
+def frequencies(choose, logits=LOGITS):
+    keys = jax.random.split(jax.random.key(0), DRAWS)
+    tokens = jax.jit(jax.vmap(choose, in_axes=(None, 0)))(jnp.asarray(logits), keys)
+    assert tokens.dtype == jnp.int32
+    return np.bincount(tokens, minlength=len(logits)) / DRAWS
+
+
+def among(kept, power=1.0):
+    weights = np.where(np.isin(np.arange(5), kept), np.exp(LOGITS) ** power, 0)
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize(
+    ("choose", "expected"),
+    [
+        (multinomial, among(range(5))),
+        (argmax, among([3])),
+        (temperature(0.5), among(range(5), 2.0)),
+        (temperature(2.0), among(range(5), 0.5)),
+        (top_k(1), among([3])),
+        (top_k(3), among([3, 1, 2])),
+        (top_k(99), among(range(5))),
+        (nucleus(0.39), among([3])),
+        (nucleus(0.41), among([3, 1])),
+        (nucleus(0.71), among([3, 1, 2])),
+        (nucleus(1.0), among(range(5))),
+        (forbid([3, 0, 3]), among([1, 2, 4])),
+        (forbid([]), among(range(5))),
+        (top_k(2, temperature(0.5)), among([3, 1], 2.0)),
+        (
+            temperature(0.5, nucleus(0.6)),
+            among([3, 1], 2.0),
+        ),
+        (nucleus(0.5, temperature(0.5)), among([3, 1], 2.0)),
+        (forbid([3], top_k(1)), among([1])),
+    ],
+)
+def test_frequencies_are_those_of_the_distribution(choose, expected):
+    found = frequencies(choose)
+    deviation = np.sqrt(expected * (1 - expected) / DRAWS)
+    assert (abs(found - expected) <= 4.5 * deviation).all()
+    assert (found[expected == 0] == 0).all()
+
+
+def test_of_equals_the_first_are_kept():
+    assert set(np.flatnonzero(frequencies(top_k(2), np.zeros(4)))) == {0, 1}
+    assert set(np.flatnonzero(frequencies(nucleus(0.5), np.zeros(4)))) == {0, 1}
+    assert argmax(jnp.zeros(4)) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: multinomial(jnp.zeros(2), None), TypeError, "a typed key to draw with, got None"),
+        (lambda: temperature(0.0), ValueError, "above 0, got 0.0. The limit at 0 is .*argmax"),
+        (lambda: top_k(0), ValueError, "k of at least 1, got 0"),
+        (lambda: nucleus(0.0), ValueError, "p above 0 and at most 1, got 0.0"),
+        (lambda: nucleus(1.1), ValueError, "p above 0 and at most 1, got 1.1"),
+        (lambda: forbid([5, -1])(LOGITS, None), ValueError, r"ids from 0 to 4.*got \[-1, 5\]"),
+        (lambda: forbid(range(5))(LOGITS, None), ValueError, "all 5 tokens are forbidden"),
+    ],
+)
+def test_wrong_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,54 @@
+import pytest
+
+from recur.text import hold_out, python_sources, read_text
+
+
+def test_reads_text_of_any_line_ends(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeffzwei\r\nZeilen ä\n".encode())
+    assert read_text(path) == "zwei\nZeilen ä\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "a.txt: expected a text, got an empty file"),
+        (b"abc\xff\xfe", "a.txt: expected a text in UTF-8, got the byte 0xff at 3"),
+        (b"ab\0c", "a.txt: expected a text, got a binary file, with a zero byte at 2"),
+    ],
+)
+def test_what_is_no_text(tmp_path, data, message):
+    (tmp_path / "a.txt").write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        read_text(tmp_path / "a.txt")
+
+
+def test_what_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_text(tmp_path / "none.txt")
+
+
+def test_the_library_is_real_text_without_tests_and_tables():
+    sources = python_sources()
+    assert len(sources) > 200
+    assert list(sources) == sorted(sources)
+    assert "def loads(" in sources["json/__init__.py"]
+    for name in sources:
+        assert not {"test", "tests", "encodings", "site-packages"} & set(name.split("/")[:-1])
+
+
+def test_without_source(tmp_path, monkeypatch):
+    monkeypatch.setattr("sysconfig.get_path", lambda name: tmp_path)
+    with pytest.raises(FileNotFoundError, match="expected the source of the standard library"):
+        python_sources()
+
+
+def test_the_split_does_not_depend_on_what_else_is_there():
+    texts = {f"file{number}.py": str(number) for number in range(400)}
+    training, held_out = hold_out(texts, one_in=10)
+    assert {**training, **held_out} == texts and not training.keys() & held_out.keys()
+    assert 20 < len(held_out) < 60
+    fewer = {name: texts[name] for name in list(texts)[::3]}
+    assert hold_out(fewer, one_in=10)[1].items() <= held_out.items()
+    with pytest.raises(ValueError, match="one text in at least 2"):
+        hold_out(texts, one_in=1)

@@ -1,0 +1,107 @@
+import itertools
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from recur.train import Report, every, fit, init_state, make_step
+
+pytestmark = pytest.mark.usefixtures("lenient")
+OPTIMIZER = optax.sgd(0.5)
+
+
+def loss(w, carry, batch, key):
+    return w * batch, (carry, {"seen": batch})
+
+
+@pytest.fixture
+def begin():
+    """A step, and a state whose weight is the sum of what it has seen, halved and negative."""
+    step = jax.jit(make_step(loss, OPTIMIZER))
+    return step, init_state(jnp.asarray(0.0), OPTIMIZER, jax.random.key(0))
+
+
+def numbers():
+    return (float(n) for n in itertools.count(1))
+
+
+def test_reports_means_between_reports(begin):
+    reports = []
+    state = fit(*begin, numbers(), steps=7, callbacks=[reports.append], report_every=3)
+    assert [(r.step, r.since, r.last) for r in reports] == [
+        (3, 0, False),
+        (6, 3, False),
+        (7, 6, True),
+    ]
+    assert [r.metrics["seen"] for r in reports] == [2.0, 5.0, 7.0]
+    assert state.step == 7 and state.params == -14.0
+    assert reports[0].state.params == -3.0
+    assert not any(report.interrupted for report in reports)
+
+
+def test_goes_on_from_where_a_state_stands_and_ends_with_the_batches(begin):
+    step, state = begin
+    reports = []
+    state = fit(step, state, iter([1.0, 2.0]), steps=9, callbacks=[reports.append])
+    assert state.step == 2 and reports[-1].last
+    assert fit(step, state, iter([3.0, 4.0, 5.0]), steps=4).params == -5.0
+    assert fit(step, state, numbers(), steps=2, callbacks=[reports.append]) is state
+    assert len(reports) == 1
+
+
+def test_callbacks_hear_what_those_before_them_found(begin):
+    heard = []
+    fit(
+        *begin,
+        numbers(),
+        steps=2,
+        callbacks=[lambda report: {"validation": 0.5}, lambda report: heard.append(report.metrics)],
+    )
+    assert heard == [{"loss": -0.5, "gradient_norm": 1.5, "seen": 1.5, "validation": 0.5}]
+
+
+def test_every():
+    called = []
+    callback = every(20, called.append)
+    for report in (
+        Report(15, 0, None, {}),
+        Report(30, 15, None, {}),
+        Report(39, 30, None, {}),
+        Report(40, 39, None, {}),
+        Report(41, 40, None, {}, last=True, interrupted=True),
+        Report(42, 41, None, {}, last=True),
+    ):
+        callback(report)
+    assert [report.step for report in called] == [30, 40, 42]
+    with pytest.raises(ValueError, match="a count of at least 1, got 0"):
+        every(0, called.append)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stops_it_and_names_the_update(begin, bad):
+    reports = []
+    batches = iter([1.0] * 4 + [bad] + [1.0] * 5)
+    with pytest.raises(FloatingPointError, match="update 5: the loss is (nan|inf|-inf)"):
+        fit(*begin, batches, steps=10, callbacks=[reports.append], report_every=2)
+    assert [report.step for report in reports] == [2, 4]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_after_the_update_and_a_last_report(begin, number):
+    before = signal.getsignal(number)
+    reports = []
+
+    def batches():
+        for n in numbers():
+            if n == 5:
+                os.kill(os.getpid(), number)
+            yield n
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(*begin, batches(), steps=99, callbacks=[reports.append])
+    assert [(r.step, r.last, r.interrupted) for r in reports] == [(5, True, True)]
+    assert reports[0].state.params == -7.5
+    assert signal.getsignal(number) is before

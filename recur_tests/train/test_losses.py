@@ -1,0 +1,73 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recur.train import bits, cross_entropy, masked_mean, perplexity
+from recur_tests.helpers import assert_close
+
+DRAWS = np.random.default_rng(0)
+LOGITS = DRAWS.standard_normal((3, 5, 7))
+TARGETS = DRAWS.integers(0, 7, (3, 5))
+VALID = DRAWS.random((3, 5)) < 0.6
+
+
+def by_hand(logits, targets):
+    exponentials = np.exp(logits)
+    chosen = np.take_along_axis(exponentials, targets[..., None], -1)[..., 0]
+    return -np.log(chosen / exponentials.sum(-1))
+
+
+def test_is_the_negative_log_likelihood():
+    assert_close(cross_entropy(LOGITS, TARGETS), by_hand(LOGITS, TARGETS), 1e-12)
+    expected = np.where(VALID, by_hand(LOGITS, TARGETS), 0)
+    assert_close(cross_entropy(LOGITS, TARGETS, VALID), expected, 1e-12)
+
+
+def test_what_stands_in_the_padding_never_matters_not_in_gradients_either():
+    def loss(logits, targets):
+        return masked_mean(cross_entropy(logits, targets, VALID), VALID)
+
+    dirty = np.where(VALID[..., None], LOGITS, np.nan)
+    outside = np.where(VALID, TARGETS, 99)
+    value, gradient = jax.value_and_grad(loss)(dirty, outside)
+    assert_close(value, by_hand(LOGITS, TARGETS)[VALID].mean(), 1e-12)
+    clean = jax.grad(loss)(LOGITS, TARGETS)
+    assert_close(gradient, clean, 1e-12)
+    assert not gradient[~VALID].any()
+
+
+def test_half_precision_is_summed_in_float32():
+    losses = cross_entropy(jnp.asarray(LOGITS, jnp.bfloat16), TARGETS)
+    assert losses.dtype == jnp.float32
+    assert cross_entropy(LOGITS, TARGETS).dtype == jnp.float64
+
+
+def test_the_mean_counts_valid_steps_only():
+    values = np.array([1.0, 2.0, np.nan, 9.0])
+    assert masked_mean(values, np.array([True, True, False, True])) == 4.0
+    assert masked_mean(np.array([1.0, 2.0])) == 1.5
+    assert masked_mean(values, np.zeros(4, bool)) == 0.0
+    assert not np.isnan(jax.grad(masked_mean)(values, np.zeros(4, bool))).any()
+
+
+def test_perplexity_and_bits():
+    assert_close(perplexity(math.log(12.5)), 12.5, 1e-12)
+    assert_close(bits(math.log(8)), 3.0, 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: cross_entropy(LOGITS, TARGETS * 1.0), TypeError, "expected integer targets"),
+        (lambda: cross_entropy(LOGITS, TARGETS[:, :4]), ValueError, r"targets of shape \[3, 5\]"),
+        (lambda: cross_entropy(LOGITS, TARGETS, TARGETS), TypeError, "expected valid as bool"),
+        (lambda: cross_entropy(LOGITS, TARGETS, VALID[0]), ValueError, r"shape \[3, 5\], got \[5"),
+        (lambda: masked_mean(LOGITS, VALID), ValueError, r"shape \[3, 5, 7\], got \[3, 5\]"),
+    ],
+)
+def test_wrong_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
