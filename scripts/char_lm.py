@@ -147,6 +147,17 @@ class Corpus(NamedTuple):
     held_out: dict[str, str]
 
 
+class Run(NamedTuple):
+    """What a run is made of."""
+
+    options: Options
+    corpus: Corpus
+    vocabulary: Characters
+    streams: Streams
+    model: recur.types.Layer
+    optimizer: optax.GradientTransformation
+
+
 # --- Text ----------------------------------------------------------------------------------------
 
 
@@ -167,11 +178,6 @@ def read_corpus(options: Options) -> Corpus:
 def encode(vocabulary: Characters, texts: dict[str, str]) -> list[np.ndarray]:
     """Each text between two boundaries, so that its first character and its end are learned too."""
     return [np.pad(vocabulary.encode(text), 1, constant_values=BOUNDARY) for text in texts.values()]
-
-
-def fingerprint(corpus: Corpus) -> str:
-    """Tells one corpus from another."""
-    return hashlib.sha256(json.dumps(corpus).encode()).hexdigest()
 
 
 # --- Model and optimizer -------------------------------------------------------------------------
@@ -268,11 +274,12 @@ def make_evaluate(model: recur.types.Layer, documents: list[np.ndarray], width: 
     return lambda params: float(evaluate(params, windows))
 
 
-def compare(held_out: dict[str, str], model_bits: float) -> dict[str, dict[str, float]]:
-    """Bits per character of the model and of two compressors on the held-out texts."""
+def compare(held_out: dict[str, str], last: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Bits per character on the held-out texts: the model's last validation, and two compressors."""
     texts = [text.encode() for text in held_out.values()]
     characters = sum(map(len, held_out.values()))
-    table = {"this model": {"file by file": model_bits, "as one archive": model_bits}}
+    found = last["held_out_bits"]  # it starts afresh with each file, so an archive costs the same
+    table = {"this model": {"file by file": found, "as one archive": found}}
     compressors = {
         "gzip -9": lambda data: gzip.compress(data, 9),
         "xz -9": lambda data: lzma.compress(data, preset=9),
@@ -356,6 +363,20 @@ def generate_text(options: GenerateOptions) -> None:
 # --- The run -------------------------------------------------------------------------------------
 
 
+def prepare(options: Options) -> Run:
+    """Reads the text, and builds what is to learn it; writes nothing."""
+    corpus = read_corpus(options)
+    texts = corpus.training.values()
+    rare = min(RARE, 1 + sum(map(len, texts)) // 100_000)
+    vocabulary = Characters.of(texts, at_least=rare)
+    streams = Streams(
+        encode(vocabulary, corpus.training), options.rows, options.k1, options.k2, options.seed
+    )
+    model = build_model(options, vocabulary)
+    optimizer = build_optimizer(options, streams.windows_per_epoch)
+    return Run(options, corpus, vocabulary, streams, model, optimizer)
+
+
 def read_options(folder: pathlib.Path) -> Options | None:
     """The options that a run was begun with."""
     path = folder / "options.json"
@@ -368,7 +389,7 @@ def read_options(folder: pathlib.Path) -> Options | None:
 
 def parse_options(arguments: list[str]) -> Options:
     """Options from the command line, over those that the run was begun with, if it was."""
-    options = tyro.cli(Options, args=arguments)
+    options = absolute(tyro.cli(Options, args=arguments))
     begun = options.run and read_options(options.run)
     if options.run and not begun and options.run.exists() and any(options.run.iterdir()):
         raise ValueError(
@@ -376,7 +397,7 @@ def parse_options(arguments: list[str]) -> Options:
             "something else. Name another."
         )
     if begun:
-        options = tyro.cli(Options, args=arguments, default=begun)
+        options = absolute(tyro.cli(Options, args=arguments, default=begun))
         for field in dataclasses.fields(Options):
             was, wanted = getattr(begun, field.name), getattr(options, field.name)
             if was != wanted and field.name not in ("run", "steps"):
@@ -387,29 +408,44 @@ def parse_options(arguments: list[str]) -> Options:
     return dataclasses.replace(options, run=options.run or new_folder())
 
 
+def absolute(options: Options) -> Options:
+    """Options that mean the same from any folder."""
+    return dataclasses.replace(options, text=tuple(path.absolute() for path in options.text))
+
+
 def new_folder() -> pathlib.Path:
     """The first of runs/char_lm-1, -2 ... that is not there."""
     numbers = iter(range(1, sys.maxsize))
     return next(p for n in numbers if not (p := pathlib.Path(f"runs/char_lm-{n}")).exists())
 
 
-def begin_folder(options: Options, corpus: Corpus, vocabulary: Characters) -> None:
-    """Writes what a run must know of itself; of an old run, checks that it reads the same text."""
-    path = options.run / "corpus.json"
-    now = {"sha256": fingerprint(corpus)}
-    if path.exists() and json.loads(path.read_text("utf-8")) != now:
+def begin_folder(run: Run) -> None:
+    """Writes what a new run must know of itself; checks that an old one reads the same text."""
+    folder = run.options.run
+    now = {"sha256": hashlib.sha256(json.dumps(run.corpus).encode()).hexdigest()}
+    if not (folder / "options.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "vocabulary.json", run.vocabulary.characters)
+        write_json(folder / "corpus.json", now)
+        write_options(run.options)
+    elif json.loads((folder / "corpus.json").read_text("utf-8")) != now:
         raise ValueError(
-            f"{options.run}: expected the text that the run was begun with, got another: a file "
-            "has changed since. Name another folder to begin again."
+            f"{folder}: expected the text that the run was begun with, got another: a file has "
+            "changed since. Name another folder to begin again."
         )
-    options.run.mkdir(parents=True, exist_ok=True)
-    saved = {**dataclasses.asdict(options), "text": [str(p.absolute()) for p in options.text]}
-    for name, value in {
-        "vocabulary.json": vocabulary.characters,
-        "corpus.json": now,
-        "options.json": {**saved, "run": None},
-    }.items():
-        (options.run / name).write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+
+
+def write_options(options: Options) -> None:
+    """Writes what `read_options` reads."""
+    saved = {**dataclasses.asdict(options), "run": None, "text": [str(p) for p in options.text]}
+    write_json(options.run / "options.json", saved)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a file that is whole at any moment."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+    fresh.replace(path)
 
 
 class Progress:
@@ -435,94 +471,106 @@ class Progress:
         self._bar.close()
 
 
-def train(options: Options) -> None:
-    """The main job."""
-    corpus = read_corpus(options)
-    rare = min(RARE, 1 + sum(map(len, corpus.training.values())) // 100_000)
-    vocabulary = Characters.of(corpus.training.values(), at_least=rare)
-    streams = Streams(
-        encode(vocabulary, corpus.training), options.rows, options.k1, options.k2, options.seed
-    )
-    model = build_model(options, vocabulary)
-    optimizer = build_optimizer(options, streams.windows_per_epoch)
-    begin_folder(options, corpus, vocabulary)
+def make_validate(run: Run) -> Callable[[Report], dict[str, float]]:
+    """A callback that finds the bits per character of the held-out texts."""
+    evaluate = make_evaluate(run.model, encode(run.vocabulary, run.corpus.held_out))
+    characters = sum(map(len, run.corpus.held_out.values()))
+    return lambda report: {"held_out_bits": float(bits(evaluate(report.state.params))) / characters}
 
-    held_out_characters = sum(map(len, corpus.held_out.values()))
-    evaluate = make_evaluate(model, encode(vocabulary, corpus.held_out))
-    length = options.sample_length
-    write = make_writer(model, vocabulary, temperature(0.7), length, least=length)
-    state = first_state(options, model, optimizer)
 
-    def validate(report: Report) -> dict[str, float]:
-        nats = evaluate(report.state.params)
-        return {"held_out_bits": float(bits(nats)) / held_out_characters}
+def make_sample(run: Run) -> Callable[[Report], None]:
+    """A callback that shows and keeps a text."""
+    length, folder = run.options.sample_length, run.options.run / "samples"
+    write = make_writer(run.model, run.vocabulary, temperature(0.7), length, least=length)
 
-    def sample(report: Report) -> None:
-        key = jax.random.fold_in(jax.random.key(options.seed), report.step)
+    def sample(report):
+        key = jax.random.fold_in(jax.random.key(run.options.seed), report.step)
         text = write(report.state.params, "", key)
-        (options.run / "samples").mkdir(exist_ok=True)
-        (options.run / "samples" / f"{report.step:06}.txt").write_text(text, "utf-8")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{report.step:06}.txt").write_text(text, "utf-8")
         tqdm.write(f"--- a sample after {report.step} updates ---\n{text}\n")
 
+    return sample
+
+
+def resume(run: Run, checkpoints: Checkpoints) -> TrainState:
+    """The state of the last checkpoint, or the first one; the streams are set to it."""
+    state = first_state(run.options, run.model, run.optimizer)
+    restored = checkpoints.restore(like=state)
+    if restored:
+        state = restored.state
+        run.streams.set_state(restored.stream)
+    if state.step > run.options.steps:
+        raise ValueError(
+            f"--steps: expected at least the {state.step} updates that the run has done, got "
+            f"{run.options.steps}."
+        )
+    write_options(run.options)  # it may go on for more steps than it was begun with
+    return state
+
+
+def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
+    """The loop, with everything that is to be seen of it."""
+    options, done = run.options, int(state.step)
+    quarter = max(1, options.steps // 4)
+    sample = make_sample(run)
+    if done == 0:
+        sample(Report(0, 0, state, {}))
+    progress = Progress(options, done)
+    callbacks = [
+        progress,
+        every(quarter, sample),
+        every(quarter, make_validate(run)),
+        JsonLines(options.run / "metrics.jsonl", step=done),
+        checkpoints.callback(options.checkpoint_every, run.streams),
+    ]
+    step = jax.jit(make_step(make_loss(options, run.model), run.optimizer), donate_argnums=0)
+    try:
+        return fit(
+            step,
+            state,
+            run.streams,
+            steps=options.steps,
+            callbacks=callbacks,
+            report_every=options.report_every,
+        )
+    finally:
+        progress.close()
+        draw_curve(options.run)
+
+
+def train(options: Options) -> None:
+    """The main job."""
+    run = prepare(options)
+    begin_folder(run)
     with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:
-        restored = checkpoints.restore(like=state)
-        if restored:
-            state = restored.state
-            streams.set_state(restored.stream)
+        state = resume(run, checkpoints)
         done = int(state.step)
-        if done > options.steps:
-            raise ValueError(
-                f"--steps: expected more than the {done} updates that the run has done, got "
-                f"{options.steps}."
-            )
-        describe(options, corpus, vocabulary, state, done)
-        if done == 0:
-            sample(Report(0, 0, state, {}))
-        quarter = max(1, options.steps // 4)
-        progress = Progress(options, done)
+        describe(run, state)
         began = time.monotonic()
-        try:
-            state = fit(
-                jax.jit(make_step(make_loss(options, model), optimizer), donate_argnums=0),
-                state,
-                streams,
-                steps=options.steps,
-                callbacks=[
-                    progress,
-                    every(quarter, sample),
-                    every(quarter, validate),
-                    JsonLines(options.run / "metrics.jsonl", step=done),
-                    checkpoints.callback(options.checkpoint_every, streams),
-                ],
-                report_every=options.report_every,
-            )
-        finally:
-            progress.close()
-            draw_curve(options.run)
-    seconds = time.monotonic() - began
-    characters = (int(state.step) - done) * options.rows * options.k1
-    held_out_bits = read_json_lines(options.run / "metrics.jsonl")[-1]["held_out_bits"]
-    table = compare(corpus.held_out, held_out_bits)
-    (options.run / "results.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+        learn(run, state, checkpoints)
+        seconds = time.monotonic() - began
+    table = compare(run.corpus.held_out, read_json_lines(options.run / "metrics.jsonl")[-1])
+    write_json(options.run / "results.json", table)
+    characters = (options.steps - done) * options.rows * options.k1
     print(
-        f"{characters:,} characters in {seconds:.0f} s with all samples and validations, "
-        f"{characters / seconds:,.0f} characters/s; {held_out_characters:,} characters held out:\n"
+        f"{characters:,} characters in {seconds:.0f} s, all samples and validations included: "
+        f"{characters / seconds:,.0f} a second. On the {len(run.corpus.held_out)} texts held out:\n"
     )
     print_table(table)
     print(f"\nAll of it is in {options.run}. To write text:")
     print(f'  python scripts/char_lm.py generate --run {options.run} --prompt "def "')
 
 
-def describe(
-    options: Options, corpus: Corpus, vocabulary: Characters, state: TrainState, done: int
-) -> None:
+def describe(run: Run, state: TrainState) -> None:
     """Says what is about to happen."""
+    options, texts = run.options, run.corpus.training.values()
     weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     print(
-        f"{options.run}: {'resumes after update ' + str(done) if done else 'a new run'}; "
+        f"{options.run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
         f"{options.layers} x {options.cell} of {options.features} units, {weights:,} weights; "
-        f"{sum(map(len, corpus.training.values())):,} characters in {len(corpus.training)} texts "
-        f"to learn, {len(vocabulary)} different ones."
+        f"{sum(map(len, texts)):,} characters in {len(texts)} texts to learn, "
+        f"{len(run.vocabulary)} different ones."
     )
 
 
