@@ -275,7 +275,7 @@ def make_evaluate(model: recur.types.Layer, documents: list[np.ndarray], width: 
 
 
 def compare(held_out: dict[str, str], last: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Bits per character on the held-out texts: the model's last validation, and two compressors."""
+    """Bits per character of the held-out texts: the last validation, and two compressors."""
     texts = [text.encode() for text in held_out.values()]
     characters = sum(map(len, held_out.values()))
     found = last["held_out_bits"]  # it starts afresh with each file, so an archive costs the same

@@ -23,7 +23,7 @@ def run_window(
     reset: Any = None,
     key: jax.Array | None = None,
 ) -> tuple[Carry, Any]:
-    """Runs a window of k2 steps of which the last k1 are new, and says where the next one begins.
+    """Runs a window of k2 steps, the last k1 of them new, and says where the next one begins.
 
         carry_{e-k2+1..e}, ys_{e-k2+1..e} = layer(carry_{e-k2}, xs_{e-k2+1..e})
         returns carry_{e-k2+k1}, ys_{e-k1+1..e}

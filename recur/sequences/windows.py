@@ -118,7 +118,9 @@ class Streams:
 
 
 def whole_rows(documents: Sequence[np.ndarray], rows: int) -> Window:
-    """Lays whole documents into rows of nearly equal length, one after the other: for evaluation.
+    """Lays whole documents one after the other into rows of nearly equal length.
+
+    So evaluation reads them: each from its start, and none cut.
 
     Args:
       documents: as of `Streams`.

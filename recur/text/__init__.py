@@ -5,8 +5,8 @@ from recur.text.corpora import hold_out, python_sources, read_text
 
 __all__ = [
     "BOUNDARY",
-    "UNKNOWN",
     "Characters",
+    "UNKNOWN",
     "hold_out",
     "python_sources",
     "read_text",

@@ -88,7 +88,7 @@ def python_sources() -> dict[str, str]:
 
 
 def hold_out(texts: Mapping[str, str], one_in: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Splits texts by a hash of their names, so that the split never depends on what else is there.
+    """Splits texts by a hash of their names, so that it does not depend on what else is there.
 
     Args:
       texts: texts by name.

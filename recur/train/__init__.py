@@ -2,7 +2,7 @@
 
 from recur.train.checkpoint import Checkpoints, Restored
 from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
-from recur.train.loop import Report, every, fit, is_due
+from recur.train.loop import Report, every, fit
 from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
 from recur.train.metrics import JsonLines, read_json_lines
 from recur.train.penalties import by_path, l1, l2
@@ -22,7 +22,6 @@ __all__ = [
     "every",
     "fit",
     "init_state",
-    "is_due",
     "l1",
     "l2",
     "make_step",

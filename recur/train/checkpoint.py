@@ -139,7 +139,9 @@ class Checkpoints:
         return Restored(restored.state, restored.stream["stream"])
 
     def callback(self, every: int, batches: Any = None):
-        """A callback of `fit` that saves every so many updates, and when the loop ends.
+        """A callback of `fit` that saves now and then.
+
+        It does so every so many updates, when `best` was measured, and when the loop ends.
 
         Args:
           every: how many updates lie between two checkpoints.
@@ -147,7 +149,7 @@ class Checkpoints:
         """
 
         def save(report: Report) -> None:
-            if is_due(report, every) or report.last:
+            if is_due(report, every) or self._best in report.metrics or report.last:
                 stream = None if batches is None else batches.get_state()
                 self.save(report.state, stream, report.metrics)
 
@@ -216,7 +218,7 @@ def _writing(folder: pathlib.Path) -> Iterator[None]:
     except Exception as error:
         raise OSError(
             f"{folder}: a checkpoint could not be written ({_reason(error)}). Make room, or take "
-            "another folder; the checkpoints before it are whole, and the run goes on from the last."
+            "another folder; those before it are whole, and the run goes on from the last."
         ) from error
 
 

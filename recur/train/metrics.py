@@ -51,7 +51,7 @@ class JsonLines:
 
 
 def read_json_lines(path: str | os.PathLike) -> list[dict]:
-    """The records of a file of JSON lines; a last line cut short by a kill is left out.
+    r"""The records of a file of JSON lines; a last line cut short by a kill is left out.
 
     Args:
       path: the file.
@@ -63,7 +63,12 @@ def read_json_lines(path: str | os.PathLike) -> list[dict]:
       ValueError: when a line that is not the last is no JSON; it names the line.
 
     Example:
-      See `JsonLines`.
+      >>> import pathlib, tempfile
+      >>> from recur.train import read_json_lines
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "metrics.jsonl"
+      >>> _ = path.write_text('{"step": 10, "loss": 2.5}\n{"step": 20, "lo')
+      >>> read_json_lines(path)
+      [{'step': 10, 'loss': 2.5}]
     """
     records = []
     lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()

@@ -13,7 +13,15 @@ from flax import linen as nn
 import recur
 from recur.lift import run_window
 from recur.sequences import Streams
-from recur.train import Checkpoints, cross_entropy, fit, init_state, make_step, masked_mean
+from recur.train import (
+    Checkpoints,
+    Report,
+    cross_entropy,
+    fit,
+    init_state,
+    make_step,
+    masked_mean,
+)
 
 pytestmark = pytest.mark.usefixtures("lenient")
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
@@ -119,6 +127,25 @@ def test_keeps_the_last_and_the_best(tmp_path):
     assert checkpoints.folder == tmp_path / "none measured"
 
 
+def test_the_callback_saves_when_due_when_measured_and_at_the_end(tmp_path):
+    state, batches = first_state(model()), streams()
+    with Checkpoints(tmp_path, keep=9, best="valid") as checkpoints:
+        save = checkpoints.callback(10, batches)
+        for step, metrics, last in (
+            (5, {}, False),
+            (10, {}, False),
+            (15, {"valid": 1.0}, False),
+            (18, {}, False),
+            (19, {}, True),
+        ):
+            next(batches)
+            save(Report(step, step - 5, at(state, step), metrics, last))
+    assert checkpoints.steps() == [10, 15, 19]
+    assert checkpoints.best_step() == 15
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(like=state, step=15).stream == {"window": 3}
+
+
 def test_another_models_checkpoint_is_refused(tmp_path):
     state = first_state(model())
     with Checkpoints(tmp_path) as checkpoints:
@@ -191,7 +218,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_what_was_there(tmp_path):
     error, rest = out.splitlines()
     assert error == (
         f"{tmp_path}: a checkpoint could not be written (File too large). Make room, or take "
-        "another folder; the checkpoints before it are whole, and the run goes on from the last."
+        "another folder; those before it are whole, and the run goes on from the last."
     )
     assert rest == "[0] 3000.0"
 
