@@ -1,0 +1,49 @@
+"""Every notebook runs, in its quick mode, and is kept with what it showed in full."""
+
+import os
+import pathlib
+import re
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def outputs_of(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@each
+@pytest.mark.filterwarnings("default")  # of the libraries that run a kernel, not of ours
+def test_runs(path):
+    notebook = nbformat.read(path, as_version=4)
+    environment = {**os.environ, "RECUR_QUICK": "1", "PYTHONPATH": str(ROOT)}
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute(env=environment)
+    assert not any(output.get("name") == "stderr" for output in outputs_of(notebook))
+
+
+@each
+def test_is_kept_as_it_ran(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = outputs_of(notebook)
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not any(output.output_type == "error" for output in outputs)
+    assert not re.search(r"/(home|root|tmp|work)/", path.read_text(encoding="utf-8"))
+    assert path.stat().st_size < 400_000
