@@ -1,11 +1,20 @@
-"""Trains a character model on real text, shows that it learns, and writes text with it.
+r"""Trains a character model on real text, shows that it learns, and writes text with it.
 
     python scripts/char_lm.py                      on the source of Python's standard library
     python scripts/char_lm.py --text FILE...       on your own text; its last tenth is held out
     python scripts/char_lm.py --run DIR            goes on with a run that was stopped
     python scripts/char_lm.py generate --run DIR --prompt "def " --temperature 0.7 --top-k 40
 
-Install: pip install -e ".[train]"
+Install: pip install -e ".[train]". Cost: the default takes under five minutes on two CPU cores. To
+expect: 1.86 to 1.87 bits per character on held-out files, where gzip -9 needs 2.09 and xz -9 2.00 file
+by file (as one archive, in which they see all files before, 1.96 and 1.70).
+
+Two layers of LSTM with char-rnn's recipe on the text it is known by, tinyshakespeare, take half an
+hour to 1.57 nats on the last tenth:
+
+    python scripts/char_lm.py --text FILE --cell lstm --layers 2 --features 128 --embedding 65 \
+        --rows 50 --k1 50 --optimizer rmsprop --learning-rate 2e-3 --schedule char-rnn --clip 5 \
+        --steps 12060
 """
 
 from __future__ import annotations
@@ -87,7 +96,7 @@ class Options:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the layers compute in; weights are kept in float32."""
 
-    steps: int = 4500
+    steps: int = 3600
     """Updates in all. A finished run goes on when resumed with more."""
     rows: int = 16
     """Streams of text that are read side by side."""
@@ -98,7 +107,7 @@ class Options:
 
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """RMSProp forgets with 0.95, as char-rnn's."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 2.5e-3
     """At its highest."""
     schedule: Literal["cosine", "constant", "char-rnn"] = "cosine"
     """Of the learning rate: down to 0 along a cosine, constant, or times 0.97 an epoch from the
@@ -512,7 +521,7 @@ def resume(run: Run, checkpoints: Checkpoints) -> TrainState:
 def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
     """The loop, with everything that is to be seen of it."""
     options, done = run.options, int(state.step)
-    quarter = max(1, options.steps // 4)
+    quarter, half = (max(1, options.steps // parts) for parts in (4, 2))
     sample = make_sample(run)
     if done == 0:
         sample(Report(0, 0, state, {}))
@@ -520,7 +529,7 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
     callbacks = [
         progress,
         every(quarter, sample),
-        every(quarter, make_validate(run)),
+        every(half, make_validate(run)),
         JsonLines(options.run / "metrics.jsonl", step=done),
         checkpoints.callback(options.checkpoint_every, run.streams),
     ]

@@ -61,7 +61,7 @@ def multinomial(logits: jax.Array, key: jax.Array | None) -> jax.Array:
             "multinomial: expected a typed key to draw with, got None. Give one, "
             "jax.random.key(0), or choose by recur.decode.argmax."
         )
-    return jax.random.categorical(key, logits).astype(jnp.int32)
+    return jax.random.categorical(key, _precise(logits)).astype(jnp.int32)
 
 
 def temperature(value: float, choose: Chooser = multinomial) -> Chooser:
@@ -150,7 +150,7 @@ def nucleus(p: float, choose: Chooser = multinomial) -> Chooser:
         raise ValueError(f"nucleus: expected p above 0 and at most 1, got {p}.")
 
     def choose_among(logits, key):
-        probabilities = -jnp.sort(-jax.nn.softmax(logits))
+        probabilities = -jnp.sort(-jax.nn.softmax(_precise(logits)))
         before = jnp.cumsum(probabilities) - probabilities
         return choose(_keep_first(logits, before < p), key)
 
@@ -191,6 +191,11 @@ def forbid(tokens: Sequence[int], choose: Chooser = multinomial) -> Chooser:
         return choose(logits.at[forbidden].set(-jnp.inf), key)
 
     return choose_among
+
+
+def _precise(logits: jax.Array) -> jax.Array:
+    """In 16 bits noise and sums have so few values that draws would be of another distribution."""
+    return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
 
 
 def _keep_first(logits: jax.Array, kept: jax.Array) -> jax.Array:

@@ -8,9 +8,10 @@ import pathlib
 import sysconfig
 from collections.abc import Mapping
 
-# Not written by people, or not prose of the same kind: tables, and what only tests look at.
+# Folders and files not written by people, or of another kind: tables, tests and other packages.
 _NO_SOURCE = {
     "__pycache__",
+    "dist-packages",
     "encodings",
     "idle_test",
     "lib2to3",
@@ -19,6 +20,7 @@ _NO_SOURCE = {
     "test",
     "tests",
 }
+_TABLES = {"html/entities.py", "stringprep.py"}
 
 
 def read_text(path: str | os.PathLike) -> str:
@@ -75,10 +77,10 @@ def python_sources() -> dict[str, str]:
     root = pathlib.Path(sysconfig.get_path("stdlib"))
     sources = {}
     for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        generated = path.name.startswith("_sysconfigdata")
-        if not generated and path.stat().st_size and not _NO_SOURCE & set(relative.parts[:-1]):
-            sources[relative.as_posix()] = read_text(path)
+        name = path.relative_to(root).as_posix()
+        generated = name in _TABLES or path.name.startswith("_sysconfigdata")
+        if not generated and path.stat().st_size and not _NO_SOURCE & set(name.split("/")[:-1]):
+            sources[name] = read_text(path)
     if not sources:
         raise FileNotFoundError(
             f"{root}: expected the source of the standard library, got none. This Python came "

@@ -53,6 +53,16 @@ def test_frequencies_are_those_of_the_distribution(choose, expected):
     assert (found[expected == 0] == 0).all()
 
 
+def test_half_precision_draws_as_full():
+    found = frequencies(multinomial, jnp.asarray(LOGITS, jnp.bfloat16))
+    assert (abs(found - np.exp(LOGITS)) < 0.02).all()
+    rare = jnp.asarray([0.0] + [-14.0] * 50, jnp.bfloat16)  # 4e-5 in all
+    assert frequencies(multinomial, rare)[0] > 0.999
+    assert set(np.flatnonzero(frequencies(nucleus(0.9), jnp.zeros(300, jnp.bfloat16)))) <= set(
+        range(271)
+    )
+
+
 def test_of_equals_the_first_are_kept():
     assert set(np.flatnonzero(frequencies(top_k(2), np.zeros(4)))) == {0, 1}
     assert set(np.flatnonzero(frequencies(nucleus(0.5), np.zeros(4)))) == {0, 1}
