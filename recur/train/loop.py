@@ -6,7 +6,7 @@ import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,13 +25,14 @@ class Report(NamedTuple):
     interrupted: bool = False  # whether it ends because it was asked to
 
 
+_NO_MORE = object()
 Callback = Callable[[Report], dict[str, float] | None]
 
 
 def fit(
     step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]],
     state: TrainState,
-    batches: Iterator[Any],
+    batches: Iterable[Any],
     *,
     steps: int,
     callbacks: Sequence[Callback] = (),
@@ -49,7 +50,7 @@ def fit(
     Args:
       step: `(state, batch) -> (state, metrics)`, as `make_step` makes it, compiled.
       state: where to start, `state.step` updates into the run.
-      batches: an iterator; when it ends, so does the loop.
+      batches: an iterator, or anything to iterate over; when it ends, so does the loop.
       steps: how many updates the run has, those before `state` included.
       callbacks: functions of a `Report`.
       report_every: metrics are read from the device only so often, so that it need not wait.
@@ -75,12 +76,13 @@ def fit(
       2 10.0
       4 0.625
     """
+    batches = iter(batches)
     done = since = int(state.step)
     unread: list[dict[str, jax.Array]] = []
     with _signals() as interrupted:
         while done < steps and not interrupted:
-            batch = next(batches, None)
-            if batch is None:
+            batch = next(batches, _NO_MORE)
+            if batch is _NO_MORE:
                 break
             state, metrics = step(state, batch)
             unread.append(metrics)

@@ -45,7 +45,7 @@ def test_reports_means_between_reports(begin):
 def test_goes_on_from_where_a_state_stands_and_ends_with_the_batches(begin):
     step, state = begin
     reports = []
-    state = fit(step, state, iter([1.0, 2.0]), steps=9, callbacks=[reports.append])
+    state = fit(step, state, [1.0, 2.0], steps=9, callbacks=[reports.append])
     assert state.step == 2 and reports[-1].last
     assert fit(step, state, iter([3.0, 4.0, 5.0]), steps=4).params == -5.0
     assert fit(step, state, numbers(), steps=2, callbacks=[reports.append]) is state
