@@ -18,7 +18,7 @@ class Report(NamedTuple):
     """What a callback is told."""
 
     step: int  # updates done
-    since: int  # updates done at the report before
+    since: int  # updates done at the report before; as many where there is nothing new but the end
     state: TrainState
     metrics: dict[str, float]  # means over the updates in between
     last: bool = False  # whether the loop ends after this report
@@ -78,6 +78,7 @@ def fit(
     """
     batches = iter(batches)
     done = since = int(state.step)
+    report = None
     unread: list[dict[str, jax.Array]] = []
     with _signals() as interrupted:
         while done < steps and not interrupted:
@@ -88,11 +89,15 @@ def fit(
             unread.append(metrics)
             done += 1
             if done % report_every == 0 and done < steps:
-                _tell(callbacks, Report(done, since, state, _read(unread, since)))
+                report = Report(done, since, state, _read(unread, since))
+                _tell(callbacks, report)
                 since, unread = done, []
-        if done > since:
-            report = Report(done, since, state, _read(unread, since), True, bool(interrupted))
-            _tell(callbacks, report)
+        if unread:
+            report = Report(done, since, state, _read(unread, since))
+        elif report:  # it ends just behind a report, which did not know that it was the last
+            report = report._replace(since=done)
+        if report:
+            _tell(callbacks, report._replace(last=True, interrupted=bool(interrupted)))
         if interrupted:
             raise KeyboardInterrupt
     return state

@@ -45,7 +45,9 @@ class JsonLines:
         fresh.replace(self._path)
 
     def __call__(self, report: Report) -> None:
-        """Writes one line."""
+        """Writes one line, where there is something new."""
+        if report.step == report.since:
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": report.step, **report.metrics}) + "\n")
 

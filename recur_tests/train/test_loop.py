@@ -52,6 +52,27 @@ def test_goes_on_from_where_a_state_stands_and_ends_with_the_batches(begin):
     assert len(reports) == 1
 
 
+def test_an_end_just_behind_a_report_is_told(begin):
+    reports = []
+    fit(*begin, [1.0, 2.0], steps=9, callbacks=[reports.append], report_every=2)
+    assert [(r.step, r.since, r.last) for r in reports] == [(2, 0, False), (2, 2, True)]
+    assert reports[0].metrics == reports[1].metrics
+    reports.clear()
+
+    def interrupt(report):
+        reports.append(report)
+        if report.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(*begin, numbers(), steps=9, callbacks=[interrupt], report_every=2)
+    assert [(r.step, r.since, r.interrupted) for r in reports] == [
+        (2, 0, False),
+        (4, 2, False),
+        (4, 4, True),
+    ]
+
+
 def test_callbacks_hear_what_those_before_them_found(begin):
     heard = []
     fit(

@@ -25,6 +25,14 @@ def test_lines_after_the_checkpoint_are_taken_out(tmp_path):
     ]
 
 
+def test_an_end_without_anything_new_is_no_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = JsonLines(path)
+    log(report(10))
+    log(report(10)._replace(since=10, last=True))
+    assert len(read_json_lines(path)) == 1
+
+
 def test_a_damaged_line_is_named(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
