@@ -398,7 +398,7 @@ def read_options(folder: pathlib.Path) -> Options | None:
 
 def parse_options(arguments: list[str]) -> Options:
     """Options from the command line, over those that the run was begun with, if it was."""
-    options = absolute(tyro.cli(Options, args=arguments))
+    options = absolute(tyro.cli(Options, prog="char_lm.py", args=arguments))
     begun = options.run and read_options(options.run)
     if options.run and not begun and options.run.exists() and any(options.run.iterdir()):
         raise ValueError(
@@ -406,7 +406,7 @@ def parse_options(arguments: list[str]) -> Options:
             "something else. Name another."
         )
     if begun:
-        options = absolute(tyro.cli(Options, args=arguments, default=begun))
+        options = absolute(tyro.cli(Options, prog="char_lm.py", args=arguments, default=begun))
         for field in dataclasses.fields(Options):
             was, wanted = getattr(begun, field.name), getattr(options, field.name)
             if was != wanted and field.name not in ("run", "steps"):
@@ -596,7 +596,9 @@ def draw_curve(folder: pathlib.Path) -> None:
 
 def main() -> None:
     """Runs a subcommand; whatever a user can mend is said in one line."""
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us as exceptions
+    # Orbax's errors reach us as exceptions; its log and its threads need not repeat them.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda unraisable: None
     arguments = sys.argv[1:]
     try:
         if arguments[:1] == ["generate"]:

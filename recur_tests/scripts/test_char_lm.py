@@ -72,6 +72,7 @@ def command(char_lm, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["char_lm.py", *map(str, arguments)])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # main sets its own
         char_lm.main()
         return capsys.readouterr().out
 
@@ -234,15 +235,21 @@ def test_a_folder_that_is_not_this_run(command, complaint, texts, tmp_path):
     assert [path.name for path in other.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_damaged_checkpoint(command, complaint, texts, tmp_path):
+@pytest.mark.parametrize("damage", ["cut short", "without metadata"])
+def test_a_damaged_checkpoint(command, complaint, texts, tmp_path, capsys, damage):
     folder = tmp_path / "run"
-    command(*texts, "--run", folder, *TINY, "--steps", "4", "--checkpoint-every", "2",
-            "--report-every", "2")  # fmt: skip
-    (folder / "checkpoints" / "4" / "state" / "_METADATA").unlink()
-    found = complaint("--run", folder)
-    assert "checkpoints/4: expected a whole checkpoint" in found
-    shutil.rmtree(folder / "checkpoints" / "4")  # the remedy that it names
+    begin = [*texts, "--run", folder, *TINY, "--steps", "4", "--report-every", "2"]
+    command(*begin, "--checkpoint-every", "2")
+    damaged = folder / "checkpoints" / "4"
+    if damage == "cut short":
+        for file in damaged.glob("state/**/d/*"):
+            file.write_bytes(file.read_bytes()[:20])
+    else:
+        (damaged / "state" / "_METADATA").unlink()
+    capsys.readouterr()
+    assert "checkpoints/4: expected a whole checkpoint" in complaint("--run", folder)
+    assert "Traceback" not in capsys.readouterr().err
+    shutil.rmtree(damaged)  # the remedy that it names
     assert "resumes after update 2" in command("--run", folder)
 
 
