@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +29,9 @@ def test_a_stream_read_in_windows_is_the_textbooks_truncated_backpropagation(ste
     arrays = (np.asarray(array) for array in (u, v, w))
     value, (du, dv, dw) = bptt(*arrays, xs, TOKENS[1:], np.zeros(4), steps_back)
 
-    def loss(params, carry, window):
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def differentiate(params, carry, window):
         inputs = jnp.eye(5)[window.inputs]
         carry, logits = run_window(model, params, carry, inputs, 1, reset=window.reset)
         chosen = jax.nn.log_softmax(logits[0, 0])[window.targets[0, -1]]
@@ -37,9 +41,7 @@ def test_a_stream_read_in_windows_is_the_textbooks_truncated_backpropagation(ste
     carry = (random_like(jax.ShapeDtypeStruct((1, 4), jnp.float64), 3), ())  # a reset comes first
     found, total = 0.0, jax.tree.map(jnp.zeros_like, params)
     for _ in range(streams.windows_per_epoch):
-        (part, carry), gradient = jax.value_and_grad(loss, has_aux=True)(
-            params, carry, next(streams)
-        )
+        (part, carry), gradient = differentiate(params, carry, next(streams))
         found, total = found + part, jax.tree.map(jnp.add, total, gradient)
     assert_close(float(found), float(value), 1e-12)
     assert_close(np.asarray(total[0].kernel).T, du)
@@ -47,8 +49,9 @@ def test_a_stream_read_in_windows_is_the_textbooks_truncated_backpropagation(ste
     assert_close(np.asarray(total[1]["kernel"]).T, dv)
 
 
-@pytest.mark.parametrize(("k1", "k2"), [(2, 2), (2, 3), (3, 5), (4, 9)])
-@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize(
+    ("k1", "k2", "batched"), [(2, 2, True), (2, 3, False), (3, 5, True), (4, 9, False)]
+)
 def test_windows_of_one_set_of_params_are_truncate(k1, k2, batched):
     layer = recur.scan(recur.lstm(2, **F64))
     model = recur.batch(layer) if batched else layer
@@ -76,10 +79,10 @@ def test_windows_of_one_set_of_params_are_truncate(k1, k2, batched):
 
     truncated = recur.truncate(layer, k1, k2)
     truncated = recur.batch(truncated) if batched else truncated
-    assert_close(by_windows(params), model(params, xs))
+    assert_close(jax.jit(by_windows)(params), jax.jit(model)(params, xs))
     assert_close(
-        jax.grad(lambda p: weighted_sum(by_windows(p)))(params),
-        jax.grad(lambda p: weighted_sum(truncated(p, xs)))(params),
+        jax.jit(jax.grad(lambda p: weighted_sum(by_windows(p))))(params),
+        jax.jit(jax.grad(lambda p: weighted_sum(truncated(p, xs))))(params),
     )
 
 
