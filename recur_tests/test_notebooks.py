@@ -29,6 +29,8 @@ def test_there_are_notebooks():
 
 
 @each
+@pytest.mark.filterwarnings("default::DeprecationWarning")  # of the libraries that run a kernel
+@pytest.mark.filterwarnings("default::ResourceWarning")  # of their sockets
 def test_runs(path):
     notebook = nbformat.read(path, as_version=4)
     environment = {**os.environ, "RECUR_QUICK": "1", "PYTHONPATH": str(ROOT)}

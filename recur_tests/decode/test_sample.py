@@ -54,13 +54,12 @@ def test_frequencies_are_those_of_the_distribution(choose, expected):
 
 
 def test_half_precision_draws_as_full():
-    found = frequencies(multinomial, jnp.asarray(LOGITS, jnp.bfloat16))
-    assert (abs(found - np.exp(LOGITS)) < 0.02).all()
-    rare = jnp.asarray([0.0] + [-14.0] * 50, jnp.bfloat16)  # 4e-5 in all
-    assert frequencies(multinomial, rare)[0] > 0.999
-    assert set(np.flatnonzero(frequencies(nucleus(0.9), jnp.zeros(300, jnp.bfloat16)))) <= set(
-        range(271)
-    )
+    """In 16 bits the noise has ties, and of equals the first would be taken too often."""
+    found = frequencies(multinomial, jnp.zeros(300, jnp.bfloat16))
+    mean, deviation = 149.5, np.sqrt((300**2 - 1) / 12 / DRAWS)
+    assert abs(found @ np.arange(300) - mean) < 4.5 * deviation
+    kept = frequencies(nucleus(0.9), jnp.zeros(300, jnp.bfloat16)).nonzero()[0]
+    assert 265 < len(kept) <= 271
 
 
 def test_of_equals_the_first_are_kept():
