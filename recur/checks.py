@@ -62,13 +62,18 @@ def check_cell(cell: Any, asker: str) -> None:
         )
 
 
-def check_layer(layer: Any, asker: str) -> None:
-    """Raises an error unless `layer` is a layer over one sequence."""
+def check_is_layer(layer: Any, asker: str) -> None:
+    """Raises a TypeError unless `layer` is a layer, batched or not."""
     if not isinstance(layer, Layer):
         raise TypeError(
             f"{asker}: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
             "first."
         )
+
+
+def check_layer(layer: Any, asker: str) -> None:
+    """Raises an error unless `layer` is a layer over one sequence."""
+    check_is_layer(layer, asker)
     if layer.batched:
         raise ValueError(
             f"{asker}: the layer is batched, so its first axis is not time. Batch last: "

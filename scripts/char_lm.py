@@ -518,7 +518,7 @@ def resume(run: Run, checkpoints: Checkpoints) -> TrainState:
     return state
 
 
-def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
+def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
     """The loop, with everything that is to be seen of it."""
     options, done = run.options, int(state.step)
     quarter, half = (max(1, options.steps // parts) for parts in (4, 2))
@@ -535,7 +535,7 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
     ]
     step = jax.jit(make_step(make_loss(options, run.model), run.optimizer), donate_argnums=0)
     try:
-        return fit(
+        fit(
             step,
             state,
             run.streams,

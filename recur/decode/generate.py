@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_is_layer
 from recur.decode.sample import Chooser, forbid, multinomial
 from recur.keys import split_along
 from recur.types import Carry, Context, Layer, Params
@@ -138,8 +139,7 @@ def generate(
 
 
 def _check(layer: Layer, prompt: jax.Array, steps: int, least: int) -> None:
-    if not isinstance(layer, Layer):
-        raise TypeError(f"generate: expected a layer, got {type(layer).__name__}.")
+    check_is_layer(layer, "generate")
     if not layer.streams:
         raise ValueError(
             "generate: the layer reads backwards, so it cannot be fed its own outputs. Only layers "

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_is_layer
 from recur.keys import split_along
 from recur.types import Layer, Params
 
@@ -51,11 +52,7 @@ def batch(layer: Layer) -> Layer:
       >>> ys.shape, ys[1, 2:].any()
       ((2, 5, 4), Array(False, dtype=bool))
     """
-    if not isinstance(layer, Layer):
-        raise TypeError(
-            f"batch: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
-            "first."
-        )
+    check_is_layer(layer, "batch")
 
     def init(key, xs, context=None):
         row_count(xs)

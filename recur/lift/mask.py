@@ -72,14 +72,17 @@ def select(flag: jax.Array, on_true: Any, on_false: Any) -> Any:
 
 
 def zero_invalid(valid: jax.Array | None, tree: Any) -> Any:
-    """Zeroes `[T, ...]` arrays at the steps that are not valid; keys are left alone."""
+    """Zeroes arrays at the steps that are not valid; keys are left alone.
+
+    The axes of `valid` stand in front: `[T]`, or those of rows too where there is no layer between.
+    """
     if valid is None:
         return tree
 
     def zero(leaf):
         if is_key(leaf):
             return leaf
-        flags = valid.reshape(valid.shape + (1,) * (leaf.ndim - 1))
+        flags = valid.reshape(valid.shape + (1,) * (leaf.ndim - valid.ndim))
         return jnp.where(flags, leaf, jnp.zeros_like(leaf))
 
     return jax.tree.map(zero, tree)

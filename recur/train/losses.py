@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from recur.lift.mask import zero_invalid
+
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None = None):
     """The negative log likelihood of each step, in nats.
@@ -45,13 +47,11 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None
         )
     if logits.dtype.itemsize < 4:
         logits = logits.astype(jnp.float32)
-    if valid is None:
-        return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    valid = _check_valid(valid, targets.shape, "cross_entropy")
-    logits = jnp.where(valid[..., None], logits, jnp.zeros_like(logits))
-    targets = jnp.where(valid, targets, jnp.zeros_like(targets))
+    if valid is not None:
+        valid = _check_valid(valid, targets.shape, "cross_entropy")
+    logits, targets = zero_invalid(valid, (logits, targets))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return jnp.where(valid, losses, jnp.zeros_like(losses))
+    return zero_invalid(valid, losses)
 
 
 def masked_mean(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -80,8 +80,7 @@ def masked_mean(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     if valid is None:
         valid = jnp.ones(values.shape, bool)
     valid = _check_valid(valid, values.shape, "masked_mean")
-    total = jnp.where(valid, values, jnp.zeros_like(values)).sum()
-    return total / jnp.maximum(valid.sum(), 1).astype(values.dtype)
+    return zero_invalid(valid, values).sum() / jnp.maximum(valid.sum(), 1).astype(values.dtype)
 
 
 def perplexity(nats: jax.Array | float) -> jax.Array:
