@@ -147,6 +147,7 @@ class Layer:
       start: `start(bound, xs) -> carry`; only the shape of xs counts.
       apply: `apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None)
         -> (carry, ys)`.
+      follow: as `apply`, but of the carry after every step: `(carries, ys)`, each `[T, ...]`.
       streams: whether a sequence may be fed in pieces, the carry handed on. A layer that reads
         backwards needs the whole sequence, and does not.
       batched: whether all values have a row axis in front of the time axis, as `batch` makes them.
@@ -156,6 +157,7 @@ class Layer:
     bind: Callable[..., Bound]
     start: Callable[..., Carry]
     apply: Callable[..., tuple[Carry, Any]]
+    follow: Callable[..., tuple[Carry, Any]]
     streams: bool = True
     batched: bool = False
 
@@ -186,14 +188,40 @@ class Layer:
         Returns:
           The carry after the last valid step, and `[T, ...]` outputs, zero where invalid.
         """
-        bind_key, apply_key = split(key, 2)
-        bound = self.bind(params, xs, key=bind_key, context=context)
-        carry = self.start(bound, xs) if carry is None else carry
-        return self.apply(bound, carry, xs, length=length, valid=valid, reset=reset, key=apply_key)
+        marks = {"length": length, "valid": valid, "reset": reset}
+        return self._begin(self.apply, params, xs, carry, context, key, marks)
+
+    def trajectory(
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        carry: Carry = None,
+        context: Context = None,
+        key: jax.Array | None = None,
+        **marks: Any,
+    ) -> tuple[Carry, Any]:
+        """As `run`, but gives the carry after every step: `(params, xs) -> (carry_t, y_t)_{1..T}`.
+
+        To look inside, and to find the last carry of each of several sequences in a row. It holds
+        all carries at once. Takes the options of `run`.
+
+        Returns:
+          The carries `[T, ...]`, which hold through invalid steps, and the outputs. Of a layer that
+          reads backwards, `carry_t` has seen the steps from t to the end.
+        """
+        return self._begin(self.follow, params, xs, carry, context, key, marks)
 
     def __call__(self, params: Params, xs: Any, **options: Any) -> Any:
         """The outputs of `run`, from the layer's own start; takes its options."""
         return self.run(params, xs, **options)[1]
+
+    def _begin(self, go_on, params, xs, carry, context, key, marks):
+        """Binds and starts."""
+        bind_key, apply_key = split(key, 2)
+        bound = self.bind(params, xs, key=bind_key, context=context)
+        carry = self.start(bound, xs) if carry is None else carry
+        return go_on(bound, carry, xs, key=apply_key, **marks)
 
 
 def cell(

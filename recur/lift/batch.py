@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from recur.checks import check_is_layer
 from recur.keys import split_along
+from recur.sequences.lengths import check_known_length, step_count
 from recur.types import Layer, Params
 
 
@@ -74,20 +76,23 @@ def batch(layer: Layer) -> Layer:
 
         return jax.vmap(start_row, in_axes=(Rows(None, 0, 0), 0))(bound, jnp.arange(row_count(xs)))
 
-    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+    def each_row(go, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
         count = row_count(xs)
         by_row = {"length": length, "valid": valid, "reset": reset}
         by_row = {n: None if value is None else jnp.asarray(value) for n, value in by_row.items()}
         for name, value in {**by_row, "carry": carry}.items():
             check_rows(name, value, count)
+        if not layer.batched:
+            check_known_length(by_row["length"], step_count(_row_of(xs)))
 
-        def apply_row(bound, carry, x, key, by_row):
-            return layer.apply(bind_row(bound, x), carry, x, key=key, **by_row)
+        def go_row(bound, carry, x, key, by_row):
+            return go(bind_row(bound, x), carry, x, key=key, **by_row)
 
-        mapped = jax.vmap(apply_row, in_axes=(Rows(None, 0, 0), 0, 0, 0, 0))
+        mapped = jax.vmap(go_row, in_axes=(Rows(None, 0, 0), 0, 0, 0, 0))
         return mapped(bound, carry, xs, split_along(key, count), by_row)
 
-    return Layer(init, bind, start, apply, streams=layer.streams, batched=True)
+    apply, follow = partial(each_row, layer.apply), partial(each_row, layer.follow)
+    return Layer(init, bind, start, apply, follow, streams=layer.streams, batched=True)
 
 
 def row_count(xs: Any) -> int:

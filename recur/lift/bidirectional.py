@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 
 from recur.checks import check_entries, check_layer
 from recur.keys import check_key, split
-from recur.lift.mask import step_count, validity, zero_invalid
+from recur.sequences.lengths import step_count, validity, zero_invalid
 from recur.types import Layer
 
 
@@ -85,16 +86,18 @@ def bidirectional(
     def start(bound, xs):
         return Directions(*(f.start(b, xs) for f, b in zip(layers, bound, strict=True)))
 
-    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+    def read(directions, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
         check_entries("carry", carry, 2)
         marks = {"length": length, "valid": valid, "reset": reset}
-        parts = zip(layers, bound, carry, split(key, 2), strict=True)
-        ends = [f.apply(b, c, xs, key=k, **marks) for f, b, c, k in parts]
+        parts = zip(directions, bound, carry, split(key, 2), strict=True)
+        ends = [direction(b, c, xs, key=k, **marks) for direction, b, c, k in parts]
         carries, outputs = zip(*ends, strict=True)
         ys = merge_outputs(*outputs)
         return Directions(*carries), zero_invalid(validity(step_count(xs), length, valid), ys)
 
-    return Layer(init, bind, start, apply, streams=False)
+    apply = partial(read, [layer.apply for layer in layers])
+    follow = partial(read, [layer.follow for layer in layers])
+    return Layer(init, bind, start, apply, follow, streams=False)
 
 
 def _check(layers: Directions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from recur.checks import check_entries, check_layer
@@ -46,16 +47,18 @@ def chain(*parts: Any) -> Layer:
 
     init, bind, start = in_series(layers, _first_outputs)
 
-    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
-        check_entries("carry", carry, len(layers))
+    def feed(parts, bound, carry, xs, *, key=None, **marks):
+        check_entries("carry", carry, len(parts))
         carries = []
-        keys = split(key, len(layers))
-        for layer, b, c, layer_key in zip(layers, bound, carry, keys, strict=True):
-            c, xs = layer.apply(b, c, xs, length=length, valid=valid, reset=reset, key=layer_key)
+        keys = split(key, len(parts))
+        for part, b, c, part_key in zip(parts, bound, carry, keys, strict=True):
+            c, xs = part(b, c, xs, key=part_key, **marks)
             carries.append(c)
         return tuple(carries), xs
 
-    return Layer(init, bind, start, apply, streams=all(layer.streams for layer in layers))
+    apply = partial(feed, [layer.apply for layer in layers])
+    follow = partial(feed, [layer.follow for layer in layers])
+    return Layer(init, bind, start, apply, follow, streams=all(layer.streams for layer in layers))
 
 
 def _as_layer(part: Any) -> Layer:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 
 from recur.checks import describe
 from recur.keys import check_key
-from recur.lift.mask import Steps, lay_out, step_count, zero_invalid
+from recur.lift.mask import Steps, guard, lay_out
+from recur.sequences.lengths import step_count, zero_invalid
 from recur.types import AnyCell, Bound, Carry, Layer, Shaped
 
-Run = Callable[[Bound, Carry, Carry, Steps], tuple[Carry, Any]]
+Guarded = Callable[[Carry, Steps], tuple[Carry, tuple[Any, Any]]]
+Guard = Callable[[Callable[[Carry, Any, Any], tuple[Carry, Any]]], Guarded]
+Run = Callable[[Bound, Carry, Steps, Guard], tuple[Carry, tuple[Any, Any]]]
 
 
 def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
@@ -20,8 +24,9 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
 
     Args:
       cell: any cell.
-      run: `run(bound, carry, fresh, steps) -> (carry, ys)`, the loop; `fresh` is the carry with
-        which a segment starts, `steps` is laid out and guarded by `recur.lift.mask`.
+      run: `run(bound, carry, steps, guard) -> (carry, (seen, ys))`, the loop. `steps` is laid out
+        by `recur.lift.mask`; `guard(advance)` keeps the contract of lengths around one step, and
+        what is seen of the carries comes out beside the outputs.
       reverse: whether the loop reads backwards.
     """
 
@@ -35,15 +40,23 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
     def start(bound, xs):
         return cell.start(bound, step_of(xs))
 
-    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+    def walk(see, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
         steps = lay_out(xs, length=length, valid=valid, reset=reset, key=key, reverse=reverse)
         fresh = start(bound, xs)
         check_carry(carry, fresh)
         carry, fresh = vary_over((bound, steps, carry), (carry, fresh))
-        carry, ys = run(bound, carry, fresh, steps)
-        return carry, zero_invalid(steps.valid, ys)
+        carry, (seen, ys) = run(bound, carry, steps, partial(guard, fresh=fresh, see=see))
+        return carry, seen, zero_invalid(steps.valid, ys)
 
-    return Layer(init, bind, start, apply, streams=not reverse)
+    def apply(bound, carry, xs, **options):
+        carry, _, ys = walk(lambda carry: (), bound, carry, xs, **options)
+        return carry, ys
+
+    def follow(bound, carry, xs, **options):
+        _, carries, ys = walk(lambda carry: carry, bound, carry, xs, **options)
+        return carries, ys
+
+    return Layer(init, bind, start, apply, follow, streams=not reverse)
 
 
 def check_carry(carry: Carry, fresh: Carry) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 
 from recur.keys import check_key
-from recur.lift.mask import lay_out, zero_invalid
+from recur.lift.mask import lay_out
 from recur.lift.over_time import step_of
 from recur.modules import as_module
+from recur.sequences.lengths import zero_invalid
 from recur.types import Layer
 
 
@@ -34,4 +35,4 @@ def stepwise(thing: Any) -> Layer:
         ys = jax.vmap(lambda x, key: module.apply(bound, x, key=key))(steps.x, steps.key)
         return carry, zero_invalid(steps.valid, ys)
 
-    return Layer(init, bind, start, apply)
+    return Layer(init, bind, start, apply, follow=apply)  # a carry of nothing is all carries

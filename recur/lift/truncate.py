@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from recur.checks import check_layer
 from recur.keys import split, split_along
-from recur.lift.mask import check_flags, select, step_count, validity, zero_invalid
+from recur.lift.mask import select
 from recur.lift.over_time import vary_over
+from recur.sequences.lengths import check_flags, step_count, validity, zero_invalid
 from recur.types import Layer
 
 
@@ -53,11 +54,20 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
     """
     _check(layer, k1, k2)
 
-    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+    def apply(bound, carry, xs, **options):
+        if step_count(xs) <= k2:  # all windows begin at the start
+            return layer.apply(bound, carry, xs, **options)
+        carries, ys, _ = in_windows(layer.apply, bound, carry, xs, **options)
+        return jax.tree.map(lambda leaf: leaf[-1], carries), ys
+
+    def follow(bound, carry, xs, **options):
+        if step_count(xs) <= k2:
+            return layer.follow(bound, carry, xs, **options)
+        carries, ys, of_steps = in_windows(layer.follow, bound, carry, xs, **options)
+        return of_steps(carries), ys
+
+    def in_windows(go, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
         count = step_count(xs)
-        if count <= k2:  # all windows begin at the start
-            marks = {"length": length, "valid": valid, "reset": reset}
-            return layer.apply(bound, carry, xs, key=key, **marks)
         sequence = _Sequence(
             xs=jax.tree.map(jnp.asarray, xs),
             valid=validity(count, length, valid),
@@ -77,7 +87,7 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
 
         def window(found, begin, end, key):
             start = select(begin == 0, carry, found)
-            return layer.apply(bound, start, key=key, **sequence.piece(begin, end, k2))
+            return go(bound, start, key=key, **sequence.piece(begin, end, k2))
 
         # One pass without a gradient finds the carries with which the windows begin; given these,
         # the windows depend on nothing else, and run side by side.
@@ -86,10 +96,13 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
         carries, ys = jax.vmap(window)(found, begins, ends, split_along(window_key, len(begins)))
         at = jnp.arange(count)
         offset = jnp.clip(at - begins[at // k1], 0, k2 - 1)
-        ys = jax.tree.map(lambda leaf: leaf[at // k1, offset], ys)
-        return jax.tree.map(lambda leaf: leaf[-1], carries), zero_invalid(sequence.valid, ys)
 
-    return Layer(layer.init, layer.bind, layer.start, apply)
+        def of_steps(tree):
+            return jax.tree.map(lambda leaf: leaf[at // k1, offset], tree)
+
+        return carries, zero_invalid(sequence.valid, of_steps(ys)), of_steps
+
+    return Layer(layer.init, layer.bind, layer.start, apply, follow)
 
 
 class _Sequence(NamedTuple):

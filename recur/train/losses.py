@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from recur.lift.mask import zero_invalid
+from recur.sequences.lengths import zero_invalid
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None = None):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 import recur
-from recur.lift.mask import zero_invalid
+from recur.sequences.lengths import zero_invalid
 from recur_tests.contract.cases import CELLS, STEPS, by_name, example
 from recur_tests.helpers import assert_close, weighted_sum
 from recur_tests.oracles.lengths import run_valid_steps

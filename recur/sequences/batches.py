@@ -1,0 +1,141 @@
+"""A source of examples, read in batches without end, in an order of its own each epoch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from recur.sequences.examples import Examples
+from recur.sequences.layout import Batch, Layout, Plan, Planner, fill, make_planner
+
+
+def batches(
+    source: Sequence[Any],
+    layout: Layout,
+    rows: int,
+    *,
+    seed: int | None = 0,
+    epochs: int | None = None,
+    lengths: ArrayLike | None = None,
+    process: tuple[int, int] | None = None,
+    sharding: jax.sharding.Sharding | None = None,
+    prefetch: int = 2,
+) -> Iterator[Batch]:
+    """Reads a source in batches on the device, each example once an epoch.
+
+    The order is a function of seed and epoch, and batches are planned from the lengths before
+    examples are read. So the position in the stream is two numbers: `get_state()` gives it and
+    `set_state(state)` goes on with the very next batch, in the middle of an epoch too, as
+    `recur.train.Checkpoints` does. And where several processes train together, each plans the same
+    batches and reads its own rows of them: all of them run the same shapes, equally often.
+
+    Args:
+      source: the examples, each an `Example` or a pytree of `[T, ...]` arrays: a list, a source or
+        a `MapDataset` of Grain, or anything else with a length and numbered entries.
+      layout: `pad`, `bucket` or `pack`.
+      rows: B, of all processes together.
+      seed: of the order; with None it is the source's.
+      epochs: how many; without end when not given.
+      lengths: how many steps each example has; when not given, all of the source is read once.
+      process: the number of this process and how many there are; as JAX counts them when not given.
+      sharding: over which devices rows are spread; JAX's default device when not given.
+      prefetch: how many batches a thread prepares ahead.
+
+    Returns:
+      An iterator of batches, Grain's, with `get_state`, `set_state` and `close`.
+
+    Raises:
+      ImportError: without Grain.
+      TypeError: when `layout` is not one.
+      ValueError: when there are no examples, they are not made alike, one is longer than the layout
+        allows, rows cannot be shared among the processes, or a state is of another stream. An error
+        in an example that is read later is raised where its batch would have come.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.sequences import batches, bucket
+      >>> source = [np.arange(n) for n in (2, 9, 1, 10, 3, 2)]
+      >>> stream = batches(source, bucket((3, 10)), rows=2, epochs=1)
+      >>> sorted(batch.steps.shape for batch in stream)
+      [(2, 3), (2, 3), (2, 10)]
+      >>> stream.close()
+    """
+    try:
+        import grain  # here, for it takes longer than the rest of recur
+    except ImportError as error:
+        raise ImportError('batches needs Grain: pip install "recur[data]".') from error
+
+    index, count = (jax.process_index(), jax.process_count()) if process is None else process
+    if rows < 1 or rows % count or not 0 <= index < count:
+        raise ValueError(
+            f"batches: expected rows that {count} processes can share evenly, got rows={rows} for "
+            f"process {index}."
+        )
+    examples = Examples(source, lengths)
+    planner = make_planner(examples, layout, rows)
+    share = rows // count
+
+    def read(plan: Plan) -> Batch:
+        own = plan.numbers[index * share : (index + 1) * share]
+        return _put(fill(examples, plan._replace(numbers=own, rows=share)), sharding)
+
+    stream = _Stream(len(examples.lengths), planner, read, seed, epochs, rows)
+    return grain.experimental.ThreadPrefetchDatasetIterator(stream, prefetch)
+
+
+class _Stream:
+    """Batches one after the other, and the position among them."""
+
+    def __init__(
+        self,
+        count: int,
+        planner: Planner,
+        read: Callable[[Plan], Batch],
+        seed: int | None,
+        epochs: int | None,
+        rows: int,
+    ):
+        self._count, self._planner, self._read = count, planner, read
+        self._seed, self._epochs = seed, epochs
+        self._identity = {"seed": seed, "rows": rows, "examples": count}
+        self._epoch, self._done = 0, 0
+        self._plans: Iterator[Plan] | None = None
+
+    def __next__(self) -> Batch:
+        while self._epochs is None or self._epoch < self._epochs:
+            if self._plans is None:
+                self._plans = itertools.islice(self._planner(self._order()), self._done, None)
+            plan = next(self._plans, None)
+            if plan is not None:
+                self._done += 1
+                return self._read(plan)
+            self._epoch, self._done, self._plans = self._epoch + 1, 0, None
+        raise StopIteration
+
+    def get_state(self) -> dict[str, Any]:
+        return {**self._identity, "epoch": self._epoch, "batches": self._done}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        was = {name: state[name] for name in self._identity}
+        if was != self._identity:
+            raise ValueError(
+                f"expected the state of a stream of {self._identity}, got one of {was}. Resume "
+                "with the data, the rows and the seed the run was begun with."
+            )
+        self._epoch, self._done, self._plans = state["epoch"], state["batches"], None
+
+    def _order(self) -> np.ndarray:
+        if self._seed is None:
+            return np.arange(self._count)
+        return np.random.default_rng((self._seed, self._epoch)).permutation(self._count)
+
+
+def _put(batch: Batch, sharding: jax.sharding.Sharding | None) -> Batch:
+    if sharding is None:
+        return jax.device_put(batch)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

@@ -1,0 +1,143 @@
+"""One sequence a row, beside others of about its length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from recur.sequences.layout import Layout, Plan, check_fits
+
+
+def bucket(
+    boundaries: Sequence[int] | None = None, *, count: int | None = None, cut: bool = False
+) -> Layout:
+    """Lays out one sequence a row, beside others of about its length.
+
+        T of a sequence of length n = min {b in boundaries: b ≥ n}
+
+    A step is compiled once a boundary.
+
+    Args:
+      boundaries: the lengths of batches, ascending.
+      count: how many boundaries to find instead, as `find_boundaries` does.
+      cut: whether only the first steps of a sequence beyond the last boundary are kept; without it
+        one is an error.
+
+    Returns:
+      A `Layout`. Batches come in the order in which they are full, those that stay partly empty at
+      the end.
+
+    Raises:
+      ValueError: unless either boundaries or count is given, and the boundaries ascend from at
+        least 1; where it is used, when a sequence is longer than the last.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.sequences import bucket, lay_out
+      >>> sequences = [np.arange(n) for n in (2, 9, 1, 10, 3)]
+      >>> for batch in lay_out(sequences, bucket((3, 10)), rows=2):
+      ...     print(batch.steps.shape, batch.number[:, 0])
+      (2, 3) [0 2]
+      (2, 10) [1 3]
+      (2, 3) [ 4 -1]
+    """
+    if (boundaries is None) == (count is None):
+        raise ValueError(
+            "bucket: expected either boundaries, or a count of boundaries to be found, got "
+            f"boundaries={boundaries} and count={count}."
+        )
+    if count is not None and count < 1:
+        raise ValueError(f"bucket: expected a count of at least 1, got {count}.")
+    given = () if boundaries is None else _check_boundaries(boundaries)
+
+    def planner(lengths: np.ndarray, rows: int | None):
+        ends = given if count is None else find_boundaries(lengths, count)
+        check_fits(lengths, ends[-1], cut, "bucket")
+        buckets = np.searchsorted(ends, np.minimum(lengths, ends[-1]))
+
+        def plan(numbers: Iterable[int]) -> Iterator[Plan]:
+            waiting: list[list[int]] = [[] for _ in ends]
+            for number in numbers:
+                group = waiting[buckets[number]]
+                group.append(number)
+                if len(group) == rows:
+                    yield _plan(group, rows, ends[buckets[number]])
+                    waiting[buckets[number]] = []
+            for group, end in zip(waiting, ends, strict=True):
+                if group:
+                    yield _plan(group, rows or len(group), end)
+
+        return plan
+
+    return Layout(planner)
+
+
+def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
+    """The boundaries of buckets with which padding is least.
+
+        argmin over b_1 < ... < b_count of  sum_n min {b ≥ length_n} - length_n
+
+    Exact, by dynamic programming over the different lengths there are. That the last batch of a
+    bucket may be partly empty is not counted.
+
+    Args:
+      lengths: integers, of at least 0.
+      count: how many at most; fewer when there are fewer different lengths.
+
+    Returns:
+      The boundaries, ascending; the last is the longest length, or 1 if that is 0.
+
+    Raises:
+      ValueError: when there are no lengths, one is below 0, or count is below 1.
+
+    Example:
+      >>> from recur.sequences import find_boundaries
+      >>> find_boundaries([2, 3, 3, 3, 9, 10, 30], 3)
+      (3, 10, 30)
+
+    References:
+      Bellman 1961, On the Approximation of Curves by Line Segments Using Dynamic Programming,
+      https://doi.org/10.1145/366573.366611
+    """
+    known = np.asarray(lengths)
+    if count < 1 or not known.size or known.min() < 0:
+        raise ValueError(
+            "find_boundaries: expected lengths of at least 0 and a count of at least 1, got "
+            f"lengths={known} and count={count}."
+        )
+    ends, many = np.unique(np.maximum(known, 1), return_counts=True)
+    below = np.concatenate([[0], np.cumsum(many)])  # how many sequences the first i ends hold
+    # cost[i]: the steps, real or padding, of all sequences of the first i ends, in k buckets. The
+    # last of these buckets begins behind the first j ends: cost_k[i] = min_j cost_{k-1}[j] +
+    # (below[i] - below[j]) ends[i - 1]. Real steps are the same for all, so least cost is least
+    # padding.
+    cost = np.concatenate([[0.0], np.full(len(ends), np.inf)])
+    begins = []
+    for _ in range(min(count, len(ends))):
+        before, cost = cost, np.full(len(cost), np.inf)
+        begins.append(np.zeros(len(cost), int))
+        for i in range(1, len(cost)):
+            choices = before[:i] + (below[i] - below[:i]) * float(ends[i - 1])
+            begins[-1][i] = choices.argmin()
+            cost[i] = choices.min()
+    boundaries: list[int] = []
+    end = len(ends)
+    for begin in reversed(begins):
+        boundaries.insert(0, int(ends[end - 1]))
+        end = begin[end]
+    return tuple(boundaries)
+
+
+def _plan(group: list[int], rows: int, end: int) -> Plan:
+    return Plan([[number] for number in group], rows, int(end), slots=1)
+
+
+def _check_boundaries(boundaries: Sequence[int]) -> tuple[int, ...]:
+    ascends = all(a < b for a, b in zip(boundaries, boundaries[1:], strict=False))
+    if not len(boundaries) or boundaries[0] < 1 or not ascends:
+        raise ValueError(
+            f"bucket: expected boundaries that ascend from at least 1, got {list(boundaries)}."
+        )
+    return tuple(boundaries)

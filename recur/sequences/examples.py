@@ -1,0 +1,117 @@
+"""Examples: what one sequence of a data set is made of, checked on the host as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from recur.checks import describe
+
+
+class Example(NamedTuple):
+    """One sequence of a data set, and what belongs to it as a whole.
+
+    Attributes:
+      steps: a pytree of `[T, ...]` arrays: inputs, targets and whatever else changes over time.
+      label: a pytree of arrays without a time axis: a class, a weight; None when there is none.
+      context: what a layer is told once a sequence, by name; None when there is none.
+    """
+
+    steps: Any
+    label: Any = None
+    context: Any = None
+
+
+class Examples:
+    """A source of examples, each checked as it is read: all must be made alike.
+
+    Args:
+      source: anything with a length and numbered entries, such as a list or a data source of Grain;
+        an entry is an `Example`, or the steps of one.
+      lengths: how many steps each has, if that is known; without it all of them are read once.
+
+    Raises:
+      ValueError: when the source is empty, or as reading an example does.
+    """
+
+    def __init__(self, source: Sequence[Any], lengths: ArrayLike | None = None):
+        if not len(source):
+            raise ValueError("expected at least one example, got an empty data set.")
+        self._source = source
+        self._known = None
+        self.outline = outline(_read(source, 0))
+        if lengths is None:
+            lengths = [count_steps(self[number], number) for number in range(len(source))]
+        self.lengths = self._known = check_lengths(lengths, len(source))
+
+    def __getitem__(self, number: int) -> Example:
+        """Example `number`, in NumPy.
+
+        Raises:
+          ValueError: when it is not made like the first, or not as long as was said.
+        """
+        example = _read(self._source, number)
+        found, first = outline(example), self.outline
+        if describe(found) != describe(first):
+            raise ValueError(
+                f"example {number}: expected {describe(first)} as the first one is, the time axis "
+                f"left out, got {describe(found)}."
+            )
+        if self._known is not None and count_steps(example, number) != self._known[number]:
+            raise ValueError(
+                f"example {number}: expected {self._known[number]} steps, as its length was given, "
+                f"got {count_steps(example, number)}."
+            )
+        return example
+
+
+def _read(source: Sequence[Any], number: int) -> Example:
+    example = source[number]
+    example = example if isinstance(example, Example) else Example(example)
+    example = jax.tree.map(np.asarray, example)
+    count_steps(example, number)
+    return example
+
+
+def count_steps(example: Example, number: int) -> int:
+    """T of an example, the one length of the time axes of its steps."""
+    shapes = [leaf.shape for leaf in jax.tree.leaves(example.steps)]
+    counts = {shape[:1] for shape in shapes}
+    if len(counts) != 1 or () in counts:
+        raise ValueError(
+            f"example {number}: expected steps as arrays with one time axis in front, got the "
+            f"shapes {[list(shape) for shape in shapes]}. A list of numbers becomes an array with "
+            "numpy.asarray; what has no time axis is the label or the context of an Example."
+        )
+    return counts.pop()[0]
+
+
+def outline(example: Example) -> Example:
+    """Shapes and dtypes of an example, of one step of its steps."""
+
+    def of(drop):
+        return lambda leaf: jax.ShapeDtypeStruct(leaf.shape[drop:], leaf.dtype)
+
+    whole = jax.tree.map(of(0), (example.label, example.context))
+    return Example(jax.tree.map(of(1), example.steps), *whole)
+
+
+def check_lengths(given: ArrayLike, count: int) -> np.ndarray:
+    """Lengths as an array, when they are `count` integers of at least 0."""
+    lengths = np.asarray(given)
+    if not np.issubdtype(lengths.dtype, np.integer):
+        raise TypeError(f"lengths: expected integers, got {lengths.dtype}.")
+    if lengths.shape != (count,):
+        raise ValueError(
+            f"lengths: expected one for each of {count} examples, got the shape "
+            f"{list(lengths.shape)}."
+        )
+    for number in np.flatnonzero(lengths < 0):
+        raise ValueError(
+            f"lengths: expected at least 0, got {lengths[number]} for example {number}."
+        )
+    return lengths

@@ -1,0 +1,69 @@
+"""Sliding windows over a series: what a forecast is learned from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from recur.sequences.lengths import step_count
+
+
+class Sliding(NamedTuple):
+    """N windows of a series, in NumPy."""
+
+    inputs: Any  # [N, steps, ...] each
+    targets: Any  # [N, ahead, ...] each, what follows
+
+
+def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Sliding:
+    """Cuts a series into overlapping windows and what follows each.
+
+        inputs_n = x_{b..b+steps-1},    targets_n = x_{b+steps..b+steps+ahead-1}
+        b = b_0 + n stride,    n = 0 ... N - 1
+
+    The last window ends with the series; b_0, less than stride, is what is left over at its start.
+
+    Args:
+      series: a pytree of `[T, ...]` arrays.
+      steps: how many steps a window reads.
+      ahead: how many steps behind it are to be forecast.
+      stride: how far the next window begins behind the one before.
+
+    Returns:
+      A `Sliding`; its windows are views of the series, not copies.
+
+    Raises:
+      ValueError: when a number is below 1, or the series is shorter than one window with what
+        follows it.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.sequences import sliding
+      >>> windows = sliding(np.arange(5), steps=2)
+      >>> windows.inputs.tolist(), windows.targets.tolist()
+      ([[0, 1], [1, 2], [2, 3]], [[2], [3], [4]])
+    """
+    if min(steps, ahead, stride) < 1:
+        raise ValueError(
+            "sliding: expected steps, ahead and stride of at least 1, got "
+            f"steps={steps}, ahead={ahead} and stride={stride}."
+        )
+    count = step_count(series)
+    if count < steps + ahead:
+        raise ValueError(
+            f"sliding: a window of {steps} steps and the {ahead} behind it need a series of "
+            f"{steps + ahead} steps, got {count}."
+        )
+    begin = (count - steps - ahead) % stride
+
+    def cut(leaf):
+        windows = np.lib.stride_tricks.sliding_window_view(np.asarray(leaf), steps + ahead, axis=0)
+        return np.moveaxis(windows, -1, 1)[begin::stride]
+
+    windows = jax.tree.map(cut, series)
+    return Sliding(
+        inputs=jax.tree.map(lambda leaf: leaf[:, :steps], windows),
+        targets=jax.tree.map(lambda leaf: leaf[:, steps:], windows),
+    )

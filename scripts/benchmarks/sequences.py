@@ -1,0 +1,325 @@
+"""A training step on sequences of every length: padded, bucketed and packed, beside the peers."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from benchmarks import report
+from flax import linen as nn
+
+import recur
+from recur.sequences import Batch, Layout, batches, bucket, pack, pad
+from recur.train import cross_entropy, masked_mean
+
+FEATURES, WIDTH, CLASSES, ROWS = 256, 256, 17, 32
+LEARNING_RATE = 1e-3
+BUCKETS = 6
+RIVAL = "Flax, padded to the batch's longest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Real tokens a second of a training step of a one-layer LSTM, by how sequences are laid out."""
+
+    tokens: tuple[pathlib.Path, ...] = ()
+    """Files with a token a line and blank lines between sentences, such as CoNLL's."""
+    text: tuple[pathlib.Path, ...] = ()
+    """Files with a sentence a line, its tokens apart by spaces."""
+    quick: bool = False
+    """Fewer tokens and rounds: about a minute."""
+    json: pathlib.Path | None = None
+    """Where to write the numbers; the table goes beside them."""
+    seed: int = 0
+    """Of the order of the sentences, of inputs and of weights."""
+
+
+class Row(NamedTuple):
+    """A way to lay sequences out, and a library that learns from them."""
+
+    layout: Layout
+    prepare: Callable[[list[Batch]], Callable[[], None]]
+
+
+def main(options: Options) -> None:
+    """Measures every data set that was given."""
+    data = {path.name: token_lengths(path) for path in options.tokens}
+    data |= {path.name: text_lengths(path) for path in options.text}
+    data = data or {STATED: stated_lengths(options.seed)}
+    results, texts = {}, [f"Device: {report.device()}."]
+    for name, lengths in data.items():
+        results[name] = measure(lengths, options)
+        texts.append(f"{describe(name, lengths)}\n\n{as_table(results[name])}")
+        print(texts[-1], end="\n\n", flush=True)
+    if options.json:
+        command = "python scripts/benchmark.py " + " ".join(sys.argv[1:])
+        result = {"command": command, "seed": options.seed, "data": results}
+        report.write(options.json, result, "\n\n".join(texts))
+
+
+# The data: only lengths count, so inputs and targets are drawn.
+
+STATED = "1 + a geometric distribution of mean 15, at most 128"
+
+
+def stated_lengths(seed: int) -> np.ndarray:
+    """Lengths like those of English sentences, many short and few long."""
+    return np.minimum(np.random.default_rng(seed).geometric(1 / 16, 8192), 128)
+
+
+def token_lengths(path: pathlib.Path) -> np.ndarray:
+    """How many lines each paragraph has."""
+    paragraphs = path.read_text(encoding="utf-8").split("\n\n")
+    return np.array([len(each.strip("\n").split("\n")) for each in paragraphs if each.strip()])
+
+
+def text_lengths(path: pathlib.Path) -> np.ndarray:
+    """How many words each line has."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return np.array([len(line.split()) for line in lines])
+
+
+class Source:
+    """Examples of the given lengths, with random inputs and targets."""
+
+    def __init__(self, lengths: np.ndarray, seed: int):
+        draw = np.random.default_rng(seed)
+        longest = int(lengths.max())
+        self._lengths = lengths
+        self._inputs = draw.standard_normal((2 * longest, WIDTH)).astype(np.float32)
+        self._targets = draw.integers(CLASSES, size=2 * longest, dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        length = self._lengths[number]
+        begin = number % (len(self._targets) - length + 1)
+        steps = slice(begin, begin + length)
+        return {"inputs": self._inputs[steps], "targets": self._targets[steps]}
+
+
+# One step of each library, from the same batches: forward, backward, Adam.
+
+
+def in_jax(init: Callable, apply: Callable, laid_out: list[Batch]) -> Callable[[], None]:
+    """A pass over the batches with a model `apply(params, batch) -> logits`."""
+    optimizer = optax.adam(LEARNING_RATE)
+
+    def loss(params, batch):
+        losses = cross_entropy(apply(params, batch), batch.steps["targets"], batch.valid)
+        return masked_mean(losses, batch.valid)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state, batch):
+        params, moments = state
+        updates, moments = optimizer.update(jax.grad(loss)(params, batch), moments)
+        return optax.apply_updates(params, updates), moments
+
+    params = init(jax.random.key(0), laid_out[0].steps["inputs"])
+    state = (params, optimizer.init(params))
+    laid_out = jax.device_put(laid_out)
+
+    def run():
+        nonlocal state
+        for batch in laid_out:
+            state = step(state, batch)
+        jax.block_until_ready(state)
+
+    return run
+
+
+def of_recur(laid_out: list[Batch]) -> Callable[[], None]:
+    model = recur.batch(recur.chain(recur.scan(recur.lstm(FEATURES)), nn.Dense(CLASSES)))
+
+    def apply(params, batch):
+        return model(params, batch.steps["inputs"], **batch.marks)
+
+    return in_jax(model.init, apply, laid_out)
+
+
+def of_flax(laid_out: list[Batch]) -> Callable[[], None]:
+    class Tagger(nn.Module):
+        @nn.compact
+        def __call__(self, xs, lengths=None):
+            ys = nn.RNN(nn.OptimizedLSTMCell(FEATURES))(xs, seq_lengths=lengths)
+            return nn.Dense(CLASSES)(ys)
+
+    def apply(params, batch):
+        return Tagger().apply(params, batch.steps["inputs"], batch.length[:, 0])
+
+    return in_jax(Tagger().init, apply, laid_out)
+
+
+def of_haiku(laid_out: list[Batch]) -> Callable[[], None]:
+    import haiku as hk
+
+    class Masked(hk.RNNCore):
+        """Holds the state of the core where a step does not count."""
+
+        def __init__(self, core):
+            super().__init__()
+            self.core = core
+
+        def initial_state(self, batch_size):
+            return self.core.initial_state(batch_size)
+
+        def __call__(self, step, state):
+            x, valid = step
+            y, new = self.core(x, state)
+            return y, jax.tree.map(lambda a, b: jnp.where(valid[:, None], a, b), new, state)
+
+    def tagger(xs, valid):
+        core = Masked(hk.LSTM(FEATURES))
+        start = core.initial_state(xs.shape[0])
+        ys, _ = hk.dynamic_unroll(core, (xs, valid), start, time_major=False)
+        return hk.Linear(CLASSES)(ys)
+
+    model = hk.without_apply_rng(hk.transform(tagger))
+
+    def init(key, xs):
+        return model.init(key, xs, np.ones(xs.shape[:2], bool))
+
+    def apply(params, batch):
+        return model.apply(params, batch.steps["inputs"], batch.valid)
+
+    return in_jax(init, apply, laid_out)
+
+
+def of_torch(laid_out: list[Batch], packs: bool) -> Callable[[], None]:
+    import torch
+
+    lstm = torch.nn.LSTM(WIDTH, FEATURES, batch_first=True)
+    dense = torch.nn.Linear(FEATURES, CLASSES)
+    optimizer = torch.optim.Adam([*lstm.parameters(), *dense.parameters()], LEARNING_RATE)
+    pack_rows = functools.partial(
+        torch.nn.utils.rnn.pack_padded_sequence, batch_first=True, enforce_sorted=False
+    )
+    tensors = [
+        (
+            torch.tensor(batch.steps["inputs"]),
+            torch.tensor(np.where(batch.valid, batch.steps["targets"], -100), dtype=torch.long),
+            torch.tensor(batch.length[:, 0], dtype=torch.long),
+        )
+        for batch in laid_out
+    ]
+
+    def run():
+        for inputs, targets, lengths in tensors:
+            if packs:
+                ys = lstm(pack_rows(inputs, lengths))[0].data
+                targets = pack_rows(targets, lengths).data
+            else:
+                ys = lstm(inputs)[0]
+            logits = dense(ys)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(
+                logits.reshape(-1, CLASSES), targets.reshape(-1)
+            ).backward()
+            optimizer.step()
+
+    return run
+
+
+def rows_of(lengths: np.ndarray) -> dict[str, Row]:
+    longest = int(lengths.max())
+    row_length = max(128, -(-longest // 32) * 32)
+    to_batch, to_data = pad(), pad(longest)
+    return {
+        "recur, packed": Row(pack(row_length), of_recur),
+        "recur, bucketed": Row(bucket(count=BUCKETS), of_recur),
+        "recur, padded to the batch's longest": Row(to_batch, of_recur),
+        "recur, padded to the data's longest": Row(to_data, of_recur),
+        RIVAL: Row(to_batch, of_flax),
+        "Flax, padded to the data's longest": Row(to_data, of_flax),
+        "Haiku with a mask, padded to the batch's longest": Row(to_batch, of_haiku),
+        "PyTorch, packed": Row(to_batch, functools.partial(of_torch, packs=True)),
+        "PyTorch, padded to the batch's longest": Row(
+            to_batch, functools.partial(of_torch, packs=False)
+        ),
+    }
+
+
+# The measurement.
+
+
+def measure(lengths: np.ndarray, options: Options) -> dict[str, Any]:
+    """Each row's real tokens a second, its ratio to the rival, and its share of padding."""
+    least, rounds = (5_000, 3) if options.quick else (25_000, 7)
+    source = Source(lengths, options.seed)
+    rows = rows_of(lengths)
+    laid_out = {
+        layout: first_batches(source, layout, least, options.seed)
+        for layout in {row.layout for row in rows.values()}
+    }
+    runs, skipped = {}, {}
+    for name, row in rows.items():
+        try:
+            runs[name] = row.prepare(laid_out[row.layout])
+        except ImportError as error:
+            skipped[name] = str(error)
+    seconds = report.time_rounds(runs, rounds)
+    real = {name: real_steps(laid_out[rows[name].layout]) for name in runs}
+    per_token = {name: [s / real[name] for s in seconds[name]] for name in runs}
+    return {
+        "rows": {
+            name: {
+                "real_tokens_per_second": round(1 / float(np.median(per_token[name]))),
+                "times_the_rival": round(report.ratio(per_token[name], per_token[RIVAL]), 2),
+                "padding": round(1 - real[name] / all_steps(laid_out[rows[name].layout]), 3),
+                "shapes": len({b.valid.shape for b in laid_out[rows[name].layout]}),
+                "seconds": [round(s, 4) for s in seconds[name]],
+            }
+            for name in runs
+        },
+        "skipped": skipped,
+    }
+
+
+def first_batches(source: Source, layout: Layout, least: int, seed: int) -> list[Batch]:
+    """The first batches of an epoch that have `least` real tokens together."""
+    stream = batches(source, layout, ROWS, seed=seed, epochs=1, prefetch=0)
+    taken: list[Batch] = []
+    while real_steps(taken) < least and (batch := next(stream, None)) is not None:
+        taken.append(jax.device_get(batch))
+    stream.close()
+    return taken
+
+
+def real_steps(laid_out: Sequence[Batch]) -> int:
+    return sum(int(batch.valid.sum()) for batch in laid_out)
+
+
+def all_steps(laid_out: Sequence[Batch]) -> int:
+    return sum(batch.valid.size for batch in laid_out)
+
+
+def describe(name: str, lengths: np.ndarray) -> str:
+    return (
+        f"{name}: {len(lengths):,} sequences of {lengths.mean():.1f} steps on average, "
+        f"{lengths.max()} at most."
+    )
+
+
+def as_table(result: dict[str, Any]) -> str:
+    header = ["", "real tokens a second", "times Flax", "padding", "shapes compiled"]
+    lines = [
+        [
+            name,
+            f"{row['real_tokens_per_second']:,}",
+            f"{row['times_the_rival']:.2f}",
+            f"{row['padding']:.1%}",
+            row["shapes"],
+        ]
+        for name, row in result["rows"].items()
+    ]
+    lines += [[name, f"skipped: {why}", "", "", ""] for name, why in result["skipped"].items()]
+    return report.table(header, lines)
