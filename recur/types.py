@@ -97,7 +97,7 @@ class GatedCell(NamedTuple):
     def products(self, bound: Bound, carry: Carry) -> Any:
         """`m_t = hidden(bound, carry_{t-1}) @ W` for each W of `kernels(bound)`."""
         h = self.hidden(bound, carry)
-        return jax.tree.map(lambda kernel: _product(h, kernel), self.kernels(bound))
+        return jax.tree.map(lambda kernel: product(h, kernel), self.kernels(bound))
 
     def step(self, bound: Bound, carry: Carry, x: Any, key: jax.Array | None = None):
         """`(carry_{t-1}, x_t) -> (carry_t, y_t)`, from the parts."""
@@ -191,24 +191,11 @@ class Layer:
         marks = {"length": length, "valid": valid, "reset": reset}
         return self._begin(self.apply, params, xs, carry, context, key, marks)
 
-    def trajectory(
-        self,
-        params: Params,
-        xs: Any,
-        *,
-        carry: Carry = None,
-        context: Context = None,
-        key: jax.Array | None = None,
-        **marks: Any,
-    ) -> tuple[Carry, Any]:
+    def trajectory(self, params, xs, *, carry=None, context=None, key=None, **marks):
         """As `run`, but gives the carry after every step: `(params, xs) -> (carry_t, y_t)_{1..T}`.
 
-        To look inside, and to find the last carry of each of several sequences in a row. It holds
-        all carries at once. Takes the options of `run`.
-
-        Returns:
-          The carries `[T, ...]`, which hold through invalid steps, and the outputs. Of a layer that
-          reads backwards, `carry_t` has seen the steps from t to the end.
+        The carries `[T, ...]` hold through invalid steps; of a layer that reads backwards, carry_t
+        has seen the steps from t to the end. Takes the options of `run`.
         """
         return self._begin(self.follow, params, xs, carry, context, key, marks)
 
@@ -282,7 +269,7 @@ def _taken_by(function: Callable, **options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in parameters}
 
 
-def _product(h: jax.Array, kernel: jax.Array) -> jax.Array:
+def product(h: jax.Array, kernel: jax.Array) -> jax.Array:
     """`h @ kernel`; block by block for a block-diagonal kernel `[heads, d, e]`."""
     if kernel.ndim == 2:
         return h @ kernel

@@ -36,10 +36,44 @@ def check_elementwise(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> No
       carry: a carry.
       u: what `project` gives for one step, or its shape.
     """
-    closed = jax.make_jaxpr(lambda carry, u, m: cell.gates(bound, carry, u, m))(
-        carry, u, jax.eval_shape(cell.products, bound, carry)
-    )
-    _walk(closed.jaxpr, [True] * len(closed.jaxpr.invars))
+    jaxpr = _jaxpr_of_gates(cell, bound, carry, u)
+    _walk(jaxpr, [True] * len(jaxpr.invars))
+
+
+def only_added(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> list[int | None]:
+    """For each m of the gates, which u it is added to, if nothing else is done with either.
+
+    Args:
+      cell: the cell.
+      bound: its bound params.
+      carry: a carry.
+      u: what `project` gives for one step, or its shape.
+
+    Returns:
+      One number of a leaf of u, or None, for each leaf of m.
+    """
+    jaxpr = _jaxpr_of_gates(cell, bound, carry, u)
+    begin, count = len(jax.tree.leaves(carry)), len(jax.tree.leaves(u))
+    us, ms = jaxpr.invars[begin : begin + count], jaxpr.invars[begin + count :]
+    uses: dict[Any, list[Any]] = {}
+    for equation in jaxpr.eqns:
+        for atom in equation.invars:
+            if not isinstance(atom, Literal):
+                uses.setdefault(atom, []).append(equation)
+    found = {}
+    for number, u_var in enumerate(us):
+        for m_var in ms:
+            once = uses.get(u_var, []) == uses.get(m_var, []) and len(uses.get(u_var, [])) == 1
+            if once and uses[u_var][0].primitive.name == "add":
+                found[m_var] = number
+    returned = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+    return [None if m_var in returned else found.get(m_var) for m_var in ms]
+
+
+def _jaxpr_of_gates(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> Jaxpr:
+    """Of carry, u and m."""
+    m = jax.eval_shape(cell.products, bound, carry)
+    return jax.make_jaxpr(lambda *given: cell.gates(bound, *given))(carry, u, m).jaxpr
 
 
 def _walk(jaxpr: Jaxpr, depends: list[bool]) -> list[bool]:

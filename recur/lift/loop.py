@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.checks import check_cell
-from recur.lift.mask import Steps
+from recur.lift.mask import Steps, guard
 from recur.lift.over_time import over_time, step_of
 from recur.sequences.lengths import step_count
 from recur.types import AnyCell, Layer
@@ -39,8 +39,8 @@ def loop(cell: AnyCell, *, reverse: bool = False) -> Layer:
     """
     check_cell(cell, "loop")
 
-    def run(bound, carry, steps, guard):
-        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key))
+    def run(bound, carry, fresh, steps, see):
+        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key), fresh, see)
         order = range(step_count(steps.x))
         if not order:
             y = jax.eval_shape(guarded, carry, step_of(steps))[1]

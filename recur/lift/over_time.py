@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 
 from recur.checks import describe
 from recur.keys import check_key
-from recur.lift.mask import Steps, guard, lay_out
+from recur.lift.mask import Steps, lay_out
 from recur.sequences.lengths import step_count, zero_invalid
 from recur.types import AnyCell, Bound, Carry, Layer, Shaped
 
-Guarded = Callable[[Carry, Steps], tuple[Carry, tuple[Any, Any]]]
-Guard = Callable[[Callable[[Carry, Any, Any], tuple[Carry, Any]]], Guarded]
-Run = Callable[[Bound, Carry, Steps, Guard], tuple[Carry, tuple[Any, Any]]]
+See = Callable[[Carry], Any]
+Run = Callable[[Bound, Carry, Carry, Steps, See], tuple[Carry, tuple[Any, Any]]]
 
 
 def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
@@ -24,9 +22,9 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
 
     Args:
       cell: any cell.
-      run: `run(bound, carry, steps, guard) -> (carry, (seen, ys))`, the loop. `steps` is laid out
-        by `recur.lift.mask`; `guard(advance)` keeps the contract of lengths around one step, and
-        what is seen of the carries comes out beside the outputs.
+      run: `run(bound, carry, fresh, steps, see) -> (carry, (seen, ys))`, the loop; `fresh` is the
+        carry with which a segment starts, `steps` is laid out and guarded by `recur.lift.mask`, and
+        `seen` is `see(carry)` of the carry after each step.
       reverse: whether the loop reads backwards.
     """
 
@@ -45,7 +43,7 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
         fresh = start(bound, xs)
         check_carry(carry, fresh)
         carry, fresh = vary_over((bound, steps, carry), (carry, fresh))
-        carry, (seen, ys) = run(bound, carry, steps, partial(guard, fresh=fresh, see=see))
+        carry, (seen, ys) = run(bound, carry, fresh, steps, see)
         return carry, seen, zero_invalid(steps.valid, ys)
 
     def apply(bound, carry, xs, **options):

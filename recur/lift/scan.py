@@ -7,8 +7,9 @@ import jax
 from recur.checks import check_cell
 from recur.combine.stack import Stack
 from recur.lift.chain import chain
-from recur.lift.elementwise import check_elementwise
-from recur.lift.over_time import Run, over_time, step_of
+from recur.lift.gated import run_gated
+from recur.lift.mask import guard
+from recur.lift.over_time import Run, over_time
 from recur.types import AnyCell, GatedCell, Layer
 
 
@@ -53,21 +54,26 @@ def scan(cell: AnyCell, *, reverse: bool = False, unroll: int = 1) -> Layer:
 
 
 def _run_plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
-    def run(bound, carry, steps, guard):
-        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key))
+    def run(bound, carry, fresh, steps, see):
+        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key), fresh, see)
         return jax.lax.scan(guarded, carry, steps, reverse=reverse, unroll=unroll)
 
     return run
 
 
 def _run_gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
-    def run(bound, carry, steps, guard):
+    def run(bound, carry, fresh, steps, see):
         project_keys, read_keys = _split_each(steps.key)
         us = jax.vmap(lambda x, key: cell.project(bound, x, key))(steps.x, project_keys)
-        check_elementwise(cell, bound, carry, step_of(us))
-        guarded = guard(lambda carry, u, key: cell.advance(bound, carry, u))
-        carry, (seen, vs) = jax.lax.scan(
-            guarded, carry, steps._replace(x=us, key=None), reverse=reverse, unroll=unroll
+        carry, seen, vs = run_gated(
+            cell,
+            bound,
+            carry,
+            fresh,
+            steps._replace(x=us, key=None),
+            see,
+            reverse=reverse,
+            unroll=unroll,
         )
         ys = jax.vmap(lambda v, x, key: cell.read(bound, v, x, key))(vs, steps.x, read_keys)
         return carry, (seen, ys)

@@ -76,7 +76,7 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
     steps = batch.valid.shape[1] if steps is None else steps
     if steps < 1:
         raise ValueError(f"segments: expected at least 1 step, got {steps}.")
-    offset = jnp.arange(steps, dtype=jnp.int32)
+    offset = jnp.arange(steps, dtype=jnp.int32)[None, None]
     valid = offset < jnp.asarray(batch.length)[..., None]
     values = _at(tree, jnp.asarray(batch.begin)[..., None] + offset)
     return zero_invalid(valid, values), valid

@@ -124,7 +124,10 @@ class Checkpoints:
 
         Raises:
           ValueError: when it is of another model, or damaged; it says where, and what to do.
+          OSError: when one that was being written could not be.
         """
+        with _writing(self.folder):
+            self._manager.wait_until_finished()
         step = self._manager.latest_step() if step is None else step
         if step is None:
             return None

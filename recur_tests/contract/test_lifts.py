@@ -61,13 +61,39 @@ def test_batch_equals_each_row(case):
         assert_close(jax.tree.map(lambda leaf, b=b: leaf[b], batched), alone)
 
 
-def test_a_gated_cells_projection_is_one_product_outside_the_loop():
-    cell = recur.elman(4, param_dtype=jnp.float64)
+def products(jaxpr, inside=False):
+    """Shapes of all products of a jaxpr, apart by whether they are inside of a loop."""
+    found = {False: [], True: []}
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            found[inside].append(equation.outvars[0].aval.shape)
+        for inner in jax.core.jaxprs_in_params(equation.params):
+            below = products(inner, inside or equation.primitive.name == "scan")
+            found = {place: found[place] + below[place] for place in found}
+    return found
+
+
+def test_only_the_product_with_the_state_is_inside_the_loop():
+    cell = recur.lstm(4, param_dtype=jnp.float64)
     layer = recur.scan(cell)
     xs = jnp.ones((7, 3))
-    jaxpr = jax.make_jaxpr(layer)(layer.init(jax.random.key(0), xs), xs).jaxpr
-    outside = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "dot_general"]
-    (loop,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
-    inside = [eqn for eqn in loop.params["jaxpr"].jaxpr.eqns if eqn.primitive.name == "dot_general"]
-    assert [eqn.outvars[0].aval.shape for eqn in outside] == [(7, 4)]
-    assert [eqn.outvars[0].aval.shape for eqn in inside] == [(4,)]
+    params = layer.init(jax.random.key(0), xs)
+    forward = products(jax.make_jaxpr(layer)(params, xs).jaxpr)
+    assert forward == {False: 4 * [(7, 4)], True: [(16,)]}
+    backward = products(jax.make_jaxpr(jax.grad(lambda p: layer(p, xs).sum()))(params).jaxpr)
+    assert sorted(backward[True]) == [(4,), (16,)]  # to h, and to m again
+    assert sorted(backward[False]) == 4 * [(3, 4)] + 4 * [(4, 4)] + 4 * [(7, 4)] + 4 * [(7, 4)]
+
+
+def test_a_trajectory_is_the_carry_after_every_step():
+    case = next(case for case in CELLS if case.name == "lstm")
+    for lift in LIFTS:
+        layer, oracle = lift.lift(case.cell), lift.oracle(case.cell)
+        given = example(case, layer)
+        marks = {"carry": given.carry, "valid": VALID, "reset": RESET}
+        carries, ys = layer.trajectory(given.params, given.xs, **marks)
+        assert_close((carries, ys), oracle.trajectory(given.params, given.xs, **marks))
+        last, outputs = layer.run(given.params, given.xs, **marks)
+        end = -1 if layer.streams else 0
+        assert_close(jax.tree.map(lambda leaf, end=end: leaf[end], carries), last)
+        assert_close(ys, outputs)

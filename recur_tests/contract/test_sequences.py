@@ -1,0 +1,149 @@
+"""Sequences of every length, for every cell and lift: how they are laid out changes no number."""
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import recur
+from recur.sequences import bucket, first_steps, last_steps, lay_out, pack, pad, unpack
+from recur_tests.contract.cases import CELLS, LIFTS, WIDTH, by_name, example
+from recur_tests.helpers import assert_close, random_like
+
+LONGEST, COUNT = 4, 3
+LENGTHS = st.lists(st.integers(0, LONGEST), min_size=COUNT, max_size=COUNT)
+# So few shapes that each is compiled once, whatever the lengths.
+LAYOUTS = {"pad": (pad(LONGEST), 3), "bucket": (bucket((2, LONGEST)), 3), "pack": (pack(8), 2)}
+
+
+def draw(lengths, seed=0):
+    draws = np.random.default_rng(seed)
+    return [{"x": draws.normal(size=(n, WIDTH)), "weight": draws.normal(size=n)} for n in lengths]
+
+
+def learner(case, layer):
+    """What a batch teaches: gradients, and by sequence its outputs, losses and input gradients."""
+    given = example(case, layer)
+    batched = recur.batch(layer)
+
+    @jax.jit
+    def learn(params, batch):
+        rows = len(batch.valid)
+        shared = jax.tree.map(lambda v: jnp.broadcast_to(v, (rows, *v.shape)), given.context)
+        marks = batch.marks | {"context": shared}
+
+        def loss(params, x):
+            ys = batched(params, jnp.where(batch.valid[..., None], x, jnp.nan), **marks)
+            flat = ys.reshape(*batch.valid.shape, -1)
+            losses = (flat @ jnp.cos(jnp.arange(flat.shape[-1], dtype=flat.dtype))) ** 2
+            return (losses * batch.steps["weight"]).sum(), (ys, losses)
+
+        gradients, found = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, batch.steps["x"])
+        return gradients[0], (*found, gradients[1])
+
+    def learn_all(source, name):
+        layout, rows = LAYOUTS[name]
+        total, pieces = None, {}
+        for batch in lay_out(source, layout, rows):
+            gradients, found = learn(given.params, batch)
+            total = gradients if total is None else jax.tree.map(jnp.add, total, gradients)
+            pieces |= unpack(found, batch)
+        return total, dict(sorted(pieces.items()))
+
+    return learn_all
+
+
+# Every cell by the first lift, and every lift with a cell of each kind: test_lifts has all pairs.
+KINDS = ("lstm", "gru-before", "stack", "affine", "conditioned")
+PAIRS = [(case, lift) for case in CELLS for lift in LIFTS if lift is LIFTS[0] or case.name in KINDS]
+
+
+@pytest.mark.parametrize(
+    ("case", "lift"), PAIRS, ids=[f"{case.name}-{lift.name}" for case, lift in PAIRS]
+)
+def test_padded_bucketed_and_packed_sequences_give_the_same(case, lift):
+    learn = learner(case, lift.lift(case.cell))
+    others = ["bucket", "pack"] if case.name in KINDS and lift is LIFTS[0] else ["pack"]
+
+    @hypothesis.settings(max_examples=4, deadline=None, database=None)
+    @hypothesis.given(LENGTHS)
+    def compare(lengths):
+        source = draw(lengths)
+        padded = learn(source, "pad")
+        for name in others:
+            assert_close(learn(source, name), padded)
+
+    compare()
+
+
+@hypothesis.settings(max_examples=15, deadline=None, database=None)
+@hypothesis.given(
+    lengths=st.lists(st.integers(0, 7), min_size=1, max_size=6),
+    rows=st.none() | st.integers(1, 4),
+    width=st.integers(1, 3),
+    room=st.integers(7, 12),
+)
+def test_batches_of_every_shape_and_inputs_of_every_structure(lengths, rows, width, room):
+    """Against each sequence alone, through a cell that eats a pytree."""
+
+    def step(params, carry, x):
+        total = params * carry["total"] * jnp.exp(-x["gap"]) + x["value"]
+        return {"total": total}, {"total": total, "both": (total.sum(), x["gap"])}
+
+    cell = recur.cell(
+        init=lambda key, x: jnp.asarray(0.5),
+        start=lambda params, x: {"total": jnp.ones(x["value"].shape)},
+        step=step,
+    )
+    draws = np.random.default_rng(sum(lengths))
+    source = [
+        {"value": draws.normal(size=(n, width)), "gap": draws.uniform(size=n)} for n in lengths
+    ]
+    layer = recur.scan(cell)
+    for layout in (pad(), bucket(count=2), pack(room)):
+        pieces = {}
+        for batch in lay_out(source, layout, rows):
+            ys = recur.batch(layer)(jnp.asarray(0.5), batch.steps, **batch.marks)
+            pieces |= unpack(ys, batch)
+        for number, alone in enumerate(source):
+            assert_close(pieces[number], jax.device_get(layer(jnp.asarray(0.5), alone)))
+
+
+@pytest.mark.parametrize("lift", **by_name(LIFTS))
+def test_the_last_carry_of_each_sequence_in_a_row(lift):
+    """Of a sequence without steps it is the carry it starts from."""
+    case = next(case for case in CELLS if case.name == "lstm")
+    layer = lift.lift(case.cell)
+    params = example(case, layer).params
+    source = [each["x"] for each in draw([3, 0, 4, 2])]
+    [batch] = lay_out(source, pack(6))
+    batched = recur.batch(layer)
+    carries, ys = batched.trajectory(params, batch.steps, **batch.marks)
+    assert_close(ys, batched(params, batch.steps, **batch.marks))
+    start = batched.start(batched.bind(params, batch.steps), batch.steps)
+    found = (last_steps if layer.streams else first_steps)(carries, batch, empty=start)
+    for (row, slot), number in np.ndenumerate(batch.number):
+        if number >= 0:
+            last, _ = layer.run(params, source[number])
+            assert_close(jax.tree.map(lambda leaf, at=(row, slot): leaf[at], found), last)
+
+
+def test_the_last_carries_of_deep_and_bidirectional_layers():
+    options = {"param_dtype": jnp.float64}
+    forward = recur.scan(recur.stack(recur.gru(2, **options), recur.lstm(3, **options)))
+    backward = recur.scan(recur.gru(2, **options), reverse=True)
+    layer = recur.chain("tanh", recur.bidirectional(forward, backward))
+    source = [each["x"] for each in draw([3, 4, 2])]
+    params = random_like(layer.init(jax.random.key(0), source[0]), 0)
+    [batch] = lay_out(source, pack(6))
+    (_, carries), _ = recur.batch(layer).trajectory(params, batch.steps, **batch.marks)
+    found = (last_steps(carries.forward, batch), first_steps(carries.backward, batch))
+    for (row, slot), number in np.ndenumerate(batch.number):
+        if number >= 0:
+            (_, alone), _ = layer.run(params, source[number])
+            assert_close(
+                jax.tree.map(lambda leaf, at=(row, slot): leaf[at], found),
+                (alone.forward, alone.backward),
+            )

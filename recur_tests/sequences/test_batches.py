@@ -1,0 +1,185 @@
+"""The stream of batches: exactly once an epoch, resumed to the very next batch, shared by rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from recur.sequences import Example, batches, bucket, lay_out, pack, pad
+from recur.train import Checkpoints, init_state
+
+LENGTHS = np.random.default_rng(0).integers(0, 12, 37).tolist()
+SOURCE = [Example(np.full(n, i), label=i) for i, n in enumerate(LENGTHS)]
+LAYOUTS = {"pad": pad(), "bucket": bucket(count=3), "pack": pack(16)}
+every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+
+
+def read(stream, count=None):
+    """The next batches, on the host, and the stream closed behind the last."""
+    found = []
+    while count is None or len(found) < count:
+        batch = next(stream, None)
+        if batch is None:
+            break
+        found.append(jax.device_get(batch))
+    return found
+
+
+def numbers(found):
+    return [int(n) for batch in found for n in batch.number[batch.number >= 0]]
+
+
+def assert_same(left, right):
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert jax.tree.structure(a) == jax.tree.structure(b)
+        assert jax.tree.all(jax.tree.map(np.array_equal, a, b))
+
+
+@every_layout
+def test_each_example_comes_once_an_epoch_in_a_new_order(layout):
+    stream = batches(SOURCE, layout, 4, seed=1)
+    count = len(read(batches(SOURCE, layout, 4, seed=1, epochs=1)))
+    first = read(stream, count)
+    assert sorted(numbers(first)) == list(range(len(SOURCE)))
+    two = read(batches(SOURCE, layout, 4, seed=1, epochs=2))
+    assert_same(two[:count], first)
+    assert sorted(numbers(two)) == sorted(2 * list(range(len(SOURCE))))
+    assert numbers(two)[: len(SOURCE)] != numbers(two)[len(SOURCE) :]
+    assert numbers(read(batches(SOURCE, layout, 4, seed=2), count)) != numbers(first)
+    stream.close()
+    for batch in first:
+        assert batch.label[batch.present].tolist() == batch.number[batch.present].tolist()
+
+
+@every_layout
+def test_without_a_seed_the_order_is_the_sources(layout):
+    found = read(batches(SOURCE, layout, 4, seed=None, epochs=1))
+    assert_same(found, lay_out(SOURCE, layout, 4))
+
+
+@every_layout
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_it_resumes_with_the_very_next_batch(layout, prefetch):
+    whole = read(batches(SOURCE, layout, 4, epochs=3))
+    for done in (0, 1, len(whole) // 3, len(whole) // 3 + 1, len(whole) - 1, len(whole)):
+        stream = batches(SOURCE, layout, 4, epochs=3, prefetch=prefetch)
+        read(stream, done)
+        state = stream.get_state()
+        stream.close()
+        other = batches(SOURCE, layout, 4, epochs=3, prefetch=prefetch)
+        read(other, 2)
+        other.set_state(state)
+        assert_same(read(other), whole[done:])
+        other.close()
+
+
+def test_checkpoints_hold_its_position(tmp_path):
+    import optax
+
+    stream = batches(SOURCE, pack(16), 4)
+    read(stream, 3)
+    state = init_state(jnp.ones(2), optax.sgd(0.1), jax.random.key(0))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, stream=stream.get_state())
+        position = checkpoints.restore(like=state).stream
+    expected = read(stream, 2)
+    other = batches(SOURCE, pack(16), 4)
+    other.set_state(position)
+    assert_same(read(other, 2), expected)
+    stream.close(), other.close()
+
+
+@every_layout
+def test_processes_share_the_rows_of_each_batch(layout):
+    whole = read(batches(SOURCE, layout, 6, epochs=2))
+    parts = [read(batches(SOURCE, layout, 6, epochs=2, process=(p, 3))) for p in range(3)]
+    joined = [
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), *same)
+        for same in zip(*parts, strict=True)
+    ]
+    assert_same(joined, whole)
+    assert {len(batch.valid) for part in parts for batch in part} == {2}
+
+
+def test_rows_are_spread_over_devices():
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec("rows"))
+    stream = batches(SOURCE, pack(16), 4, sharding=sharding)
+    batch = next(stream)
+    stream.close()
+    assert {leaf.sharding for leaf in jax.tree.leaves(batch)} == {sharding}
+    assert_same([jax.device_get(batch)], read(batches(SOURCE, pack(16), 4), 1))
+
+
+@pytest.mark.parametrize(("name", "count"), [("bucket", 3), ("pack", 1)])
+def test_as_many_compilations_as_buckets(name, count):
+    step = jax.jit(lambda batch: batch.valid.sum())
+    for batch in batches(SOURCE, LAYOUTS[name], 4, epochs=3):
+        step(batch)
+    assert step._cache_size() == count
+
+
+class Recorded:
+    """A source that remembers what was read, as a data source on a disk would be."""
+
+    def __init__(self):
+        self.read = []
+
+    def __len__(self):
+        return len(SOURCE)
+
+    def __getitem__(self, number):
+        self.read.append(int(number))
+        return SOURCE[number]
+
+
+def test_known_lengths_spare_reading_the_source_first():
+    source = Recorded()
+    stream = batches(source, pack(16), 4, lengths=LENGTHS, prefetch=0)
+    assert source.read == [0]
+    found = read(stream, 1)
+    assert sorted(source.read[1:]) == sorted(numbers(found))
+
+
+def test_sources_of_grain_are_sources():
+    import grain
+
+    dataset = grain.MapDataset.range(5).map(lambda i: np.full(i, 2 * i))
+    [batch] = read(batches(dataset, pad(), 5, seed=None, epochs=1))
+    assert batch.steps[4].tolist() == [8] * 4
+
+
+class Spoiled(Recorded):
+    def __getitem__(self, number):
+        return Example(np.ones(LENGTHS[number] + (number == 11)), label=number)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: batches([], pad(), 2), ValueError, "empty data set"),
+        (lambda: batches(SOURCE, pack(5), 2), ValueError, "pack: example .* more than the 5"),
+        (lambda: batches(SOURCE, "pack", 2), TypeError, "expected a layout"),
+        (lambda: batches(SOURCE, pad(), 0), ValueError, "rows=0"),
+        (lambda: batches(SOURCE, pad(), 3, process=(0, 2)), ValueError, "2 processes can share"),
+        (lambda: batches(SOURCE, pad(), 2, process=(2, 2)), ValueError, "for process 2"),
+        (lambda: batches(SOURCE, pad(), 2, lengths=[1, 2]), ValueError, "one for each of 37"),
+        (lambda: batches(SOURCE, pad(), 2, lengths=np.ones(37)), TypeError, "expected integers"),
+        (lambda: batches(SOURCE, pad(), 2, lengths=[-1] * 37), ValueError, "-1 for example 0"),
+        (
+            lambda: read(batches(Spoiled(), pad(), 2, lengths=LENGTHS, epochs=1)),
+            ValueError,
+            f"example 11: expected {LENGTHS[11]} steps, .* got {LENGTHS[11] + 1}",
+        ),
+        (
+            lambda: batches(SOURCE, pad(), 2).set_state(batches(SOURCE, pad(), 4).get_state()),
+            ValueError,
+            "state of a stream of .*'rows': 2.* got one of .*'rows': 4",
+        ),
+    ],
+)
+def test_wrong_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,84 @@
+"""Pooling, against NumPy on the valid steps alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recur.sequences import lay_out, pack, pool, segments
+from recur_tests.helpers import assert_close
+
+DRAWS = np.random.default_rng(0)
+YS, SCORES = DRAWS.standard_normal((6, 5, 3)), DRAWS.standard_normal((6, 5))
+VALID = np.array(
+    [[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 1], [1] * 5],
+    bool,
+)
+
+
+def softmax(scores):
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum()
+
+
+POOLS = {
+    "last": (lambda ys, scores, valid: pool.last(ys, valid), lambda ys, scores: ys[-1]),
+    "mean": (lambda ys, scores, valid: pool.mean(ys, valid), lambda ys, scores: ys.mean(0)),
+    "max": (lambda ys, scores, valid: pool.max(ys, valid), lambda ys, scores: ys.max(0)),
+    "attention": (pool.attention, lambda ys, scores: softmax(scores) @ ys),
+}
+every_pool = pytest.mark.parametrize(("function", "oracle"), POOLS.values(), ids=POOLS.keys())
+
+
+@every_pool
+def test_only_valid_steps_count(function, oracle):
+    pooled = function(YS, SCORES, VALID)
+    for row, valid in enumerate(VALID):
+        ys, scores = np.asarray(YS)[row][valid], np.asarray(SCORES)[row][valid]
+        assert_close(pooled[row], jnp.asarray(oracle(ys, scores) if len(ys) else np.zeros(3)))
+        assert_close(function(YS[row], SCORES[row], valid), pooled[row])
+    assert_close(function(YS[0], SCORES[0], None), pooled[0])
+
+
+@every_pool
+def test_what_stands_in_the_padding_never_matters(function, oracle):
+    @jax.grad
+    def gradient(values, padding):
+        ys, scores = (jnp.where(VALID[..., None][..., : v.ndim], v, padding) if v.ndim == 3
+                      else jnp.where(VALID, v, padding) for v in values)  # fmt: skip
+        return (function(ys, scores, VALID) ** 2).sum()
+
+    clean, dirty = (gradient((YS, SCORES), padding) for padding in (0.0, jnp.nan))
+    assert_close(dirty, clean, 0)
+    assert not np.isnan(function(jnp.where(VALID[..., None], YS, jnp.nan), SCORES, VALID)).any()
+
+
+@every_pool
+def test_packed_rows_are_pooled_by_sequence(function, oracle):
+    source = [np.asarray(YS[0, :n]) for n in (3, 5, 1, 0, 4)]
+    [batch] = lay_out(source, pack(7))
+    values, valid = segments(batch.steps, batch)
+    pooled = function(values, values[..., 0], valid)
+    for (row, slot), number in np.ndenumerate(batch.number):
+        ys = source[number] if number >= 0 else np.zeros((0, 3))
+        assert_close(
+            pooled[row, slot], jnp.asarray(oracle(ys, ys[:, 0]) if len(ys) else np.zeros(3))
+        )
+
+
+def test_integers_have_a_greatest_too():
+    assert pool.max(jnp.array([-5, -2, 7]), jnp.array([True, True, False])).item() == -2
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: pool.mean(YS, VALID.astype(int)), TypeError, "pool.mean: expected valid as bool"),
+        (lambda: pool.last(YS, VALID[:, :4]), ValueError, r"pool.last: expected ys of \[6, 4\]"),
+        (lambda: pool.max(YS[:, :0], VALID[:, :0]), ValueError, "pool.max: .* at least one step"),
+        (lambda: pool.attention(YS, SCORES[0], VALID), ValueError, "one score a step"),
+    ],
+)
+def test_wrong_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,82 @@
+"""The way back, from the rows of a batch to its sequences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recur.sequences import (
+    bucket,
+    first_steps,
+    last_steps,
+    lay_out,
+    pack,
+    pad,
+    segments,
+    unpack,
+)
+
+LENGTHS = [3, 0, 7, 1, 4, 4, 2]
+SOURCE = [np.arange(n) + 10.0 * i for i, n in enumerate(LENGTHS)]
+LAYOUTS = {"pad": pad(), "bucket": bucket((3, 7)), "pack": pack(8)}
+every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+
+
+@every_layout
+def test_pieces_are_the_examples(layout):
+    pieces = {}
+    for batch in lay_out(SOURCE, layout, 2):
+        pieces |= unpack({"x": jnp.asarray(batch.steps)}, batch)
+    assert sorted(pieces) == list(range(len(SOURCE)))
+    for number, piece in pieces.items():
+        assert piece["x"].tolist() == SOURCE[number].tolist()
+
+
+@every_layout
+def test_segments_are_the_examples_padded(layout):
+    for batch in lay_out(SOURCE, layout, 2):
+        for steps in (None, 7):
+            values, valid = jax.jit(segments, static_argnums=2)(batch.steps, batch, steps)
+            assert (
+                values.shape == valid.shape == (*batch.number.shape, steps or batch.valid.shape[1])
+            )
+            for (row, slot), number in np.ndenumerate(batch.number):
+                expected = SOURCE[number] if number >= 0 else np.zeros(0)
+                assert values[row, slot][valid[row, slot]].tolist() == expected.tolist()
+                assert not values[row, slot][~valid[row, slot]].any()
+
+
+@every_layout
+def test_last_and_first_steps(layout):
+    for batch in lay_out(SOURCE, layout, 2):
+        rows = len(batch.valid)
+        tree = {"x": batch.steps, "wide": np.repeat(batch.steps[..., None], 2, axis=-1)}
+        empty = {"x": np.full(rows, -1.0), "wide": np.full((rows, 2), -1.0)}
+        for function, at in ((last_steps, -1), (first_steps, 0)):
+            for instead, value in ((None, 0.0), (empty, -1.0)):
+                found = function(tree, batch, instead)
+                for (row, slot), number in np.ndenumerate(batch.number):
+                    real = number >= 0 and LENGTHS[number]
+                    expected = SOURCE[number][at] if real else value
+                    assert found["x"][row, slot] == expected
+                    assert found["wide"][row, slot].tolist() == [expected] * 2
+
+
+def test_losses_of_steps_become_losses_of_sequences():
+    [batch] = lay_out(SOURCE, pack(8))
+    losses = segments(batch.steps, batch)[0].sum(-1)
+    expected = [SOURCE[number].sum() for number in batch.number[batch.present]]
+    assert losses[batch.present].tolist() == expected
+
+
+@pytest.mark.parametrize("function", [unpack, segments, last_steps, first_steps])
+def test_arrays_of_another_shape_are_an_error(function):
+    [batch] = lay_out(SOURCE, pad())
+    with pytest.raises(ValueError, match=rf"{function.__name__}: expected arrays of \[7, 7\] rows"):
+        function(np.ones((7, 6)), batch)
+
+
+def test_segments_of_no_steps_are_an_error():
+    [batch] = lay_out(SOURCE, pad())
+    with pytest.raises(ValueError, match="segments: expected at least 1 step, got 0"):
+        segments(batch.steps, batch, 0)
