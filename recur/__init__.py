@@ -3,7 +3,7 @@
 cells      elman, jordan, gated, lstm, gru; cell, for your own
 combine    stack, residual, readout: a cell in, a cell out
 lift       loop, scan: a cell becomes a layer; truncate, bidirectional, chain, batch: layers
-sequences  documents as parallel streams;  text  characters to ids, texts out of files
+sequences  sequences of every length in batches, streams, pooling;  text  characters to ids
 decode     choosing tokens, and generating with them
 train      losses, clipping, penalties, one step, the loop around it, checkpoints
 diagnose   pictures

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from recur.sequences.lengths import zero_invalid
 
+__all__ = ["attention", "last", "max", "mean"]
+
 
 def last(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     """The value at the last valid step.

@@ -57,12 +57,7 @@ def test_only_valid_steps_count_and_resets_start_afresh(case, reverse):
     compare = walker(case, reverse)
     for valid, reset in MARKS:
         compare(valid, reset)
-
-
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-def test_random_masks(reverse):
-    compare = walker(next(case for case in CELLS if case.name == "lstm"), reverse)
-    hypothesis.settings(max_examples=50, deadline=None, database=None)(
+    hypothesis.settings(max_examples=12, deadline=None, database=None)(
         hypothesis.given(FLAGS, FLAGS)(compare)
     )()
 

@@ -13,7 +13,15 @@ from recur.types import AffineCell, Cell, GatedCell
 from recur_tests.contract.cases import CELLS, LIFTS, by_name
 
 RECURRENT = (recur, recur.cells, recur.combine, recur.lift)
-ROOMS = (*RECURRENT, recur.decode, recur.diagnose, recur.sequences, recur.text, recur.train)
+ROOMS = (
+    *RECURRENT,
+    recur.decode,
+    recur.diagnose,
+    recur.sequences,
+    recur.sequences.pool,
+    recur.text,
+    recur.train,
+)
 
 
 def functions_of(rooms):

@@ -30,6 +30,8 @@ def run(request):
         ({"length": 2.5}, TypeError, "length: expected an integer, got float"),
         ({"length": True}, TypeError, "length: expected an integer, got bool"),
         ({"length": [2, 3]}, ValueError, r"one sequence, got the shape \[2\]. .* recur.batch"),
+        ({"length": 6}, ValueError, "length: expected from 0 to the 5 steps there are, got 6"),
+        ({"length": -1}, ValueError, "length: expected from 0 to the 5 steps there are, got -1"),
         ({"valid": [1, 1, 1, 0, 0]}, TypeError, "valid: expected bool flags, got int"),
         ({"valid": [True] * 4}, ValueError, r"valid: expected .* shape \[5\], got \[4\]"),
         ({"reset": [1.0] * 5}, TypeError, "reset: expected bool flags, got float"),

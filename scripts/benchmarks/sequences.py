@@ -23,12 +23,17 @@ from recur.train import cross_entropy, masked_mean
 FEATURES, WIDTH, CLASSES, ROWS = 256, 256, 17, 32
 LEARNING_RATE = 1e-3
 BUCKETS = 6
+FULL, QUICK = (25_000, 7), (5_000, 3)  # real tokens at least, and rounds
 RIVAL = "Flax, padded to the batch's longest"
+HEADING = f"""A training step (forward, backward, Adam) of an LSTM of {FEATURES} units on inputs of
+width {WIDTH}, with {CLASSES} classes, {ROWS} rows a batch, on {{device}}. Real tokens are those
+that are no padding. All rows ran in every round; "times Flax" is the median over rounds.
+Compilation is not counted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Real tokens a second of a training step of a one-layer LSTM, by how sequences are laid out."""
+    """Real tokens a second of a one-layer LSTM's training step, by how sequences are laid out."""
 
     tokens: tuple[pathlib.Path, ...] = ()
     """Files with a token a line and blank lines between sentences, such as CoNLL's."""
@@ -54,7 +59,8 @@ def main(options: Options) -> None:
     data = {path.name: token_lengths(path) for path in options.tokens}
     data |= {path.name: text_lengths(path) for path in options.text}
     data = data or {STATED: stated_lengths(options.seed)}
-    results, texts = {}, [f"Device: {report.device()}."]
+    results, texts = {}, [HEADING.format(device=report.device())]
+    print(texts[0], end="\n\n")
     for name, lengths in data.items():
         results[name] = measure(lengths, options)
         texts.append(f"{describe(name, lengths)}\n\n{as_table(results[name])}")
@@ -138,6 +144,7 @@ def in_jax(init: Callable, apply: Callable, laid_out: list[Batch]) -> Callable[[
 
 
 def of_recur(laid_out: list[Batch]) -> Callable[[], None]:
+    """The same function for every layout."""
     model = recur.batch(recur.chain(recur.scan(recur.lstm(FEATURES)), nn.Dense(CLASSES)))
 
     def apply(params, batch):
@@ -147,6 +154,8 @@ def of_recur(laid_out: list[Batch]) -> Callable[[], None]:
 
 
 def of_flax(laid_out: list[Batch]) -> Callable[[], None]:
+    """Linen's `RNN`, told the lengths."""
+
     class Tagger(nn.Module):
         @nn.compact
         def __call__(self, xs, lengths=None):
@@ -160,6 +169,7 @@ def of_flax(laid_out: list[Batch]) -> Callable[[], None]:
 
 
 def of_haiku(laid_out: list[Batch]) -> Callable[[], None]:
+    """`dynamic_unroll` of a core that a mask by hand holds still."""
     import haiku as hk
 
     class Masked(hk.RNNCore):
@@ -195,6 +205,7 @@ def of_haiku(laid_out: list[Batch]) -> Callable[[], None]:
 
 
 def of_torch(laid_out: list[Batch], packs: bool) -> Callable[[], None]:
+    """`nn.LSTM`, on a `PackedSequence` or on padded rows."""
     import torch
 
     lstm = torch.nn.LSTM(WIDTH, FEATURES, batch_first=True)
@@ -230,11 +241,11 @@ def of_torch(laid_out: list[Batch], packs: bool) -> Callable[[], None]:
 
 
 def rows_of(lengths: np.ndarray) -> dict[str, Row]:
+    """What is compared."""
     longest = int(lengths.max())
-    row_length = max(128, -(-longest // 32) * 32)
     to_batch, to_data = pad(), pad(longest)
     return {
-        "recur, packed": Row(pack(row_length), of_recur),
+        "recur, packed": Row(pack(-(-longest // 4) * 4), of_recur),
         "recur, bucketed": Row(bucket(count=BUCKETS), of_recur),
         "recur, padded to the batch's longest": Row(to_batch, of_recur),
         "recur, padded to the data's longest": Row(to_data, of_recur),
@@ -253,7 +264,7 @@ def rows_of(lengths: np.ndarray) -> dict[str, Row]:
 
 def measure(lengths: np.ndarray, options: Options) -> dict[str, Any]:
     """Each row's real tokens a second, its ratio to the rival, and its share of padding."""
-    least, rounds = (5_000, 3) if options.quick else (25_000, 7)
+    least, rounds = QUICK if options.quick else FULL
     source = Source(lengths, options.seed)
     rows = rows_of(lengths)
     laid_out = {
@@ -295,14 +306,17 @@ def first_batches(source: Source, layout: Layout, least: int, seed: int) -> list
 
 
 def real_steps(laid_out: Sequence[Batch]) -> int:
+    """Steps that are no padding."""
     return sum(int(batch.valid.sum()) for batch in laid_out)
 
 
 def all_steps(laid_out: Sequence[Batch]) -> int:
+    """Steps that are computed."""
     return sum(batch.valid.size for batch in laid_out)
 
 
 def describe(name: str, lengths: np.ndarray) -> str:
+    """A data set in one line."""
     return (
         f"{name}: {len(lengths):,} sequences of {lengths.mean():.1f} steps on average, "
         f"{lengths.max()} at most."
@@ -310,6 +324,7 @@ def describe(name: str, lengths: np.ndarray) -> str:
 
 
 def as_table(result: dict[str, Any]) -> str:
+    """The rows as Markdown."""
     header = ["", "real tokens a second", "times Flax", "padding", "shapes compiled"]
     lines = [
         [

@@ -1,0 +1,156 @@
+"""The loop of a `GatedCell`: derivatives of both orders with respect to kernels, and odd cells."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recur
+from recur.lift.elementwise import only_added
+from recur.types import GatedCell
+from recur_tests.contract.cases import CELLS, example
+from recur_tests.helpers import assert_close, random_like, weighted_sum
+
+MARKS = {
+    "valid": np.array([True, True, False, True, True]),
+    "reset": np.array([False, False, True, False, True]),
+}
+
+
+def named(name):
+    return next(case for case in CELLS if case.name == name)
+
+
+def without_kernels():
+    """h_t = tanh(w h_{t-1} + x_t): a cell whose units do not see each other."""
+    return GatedCell(
+        init=lambda key, x, context=None: jax.random.normal(key, x.shape),
+        bind=lambda params, x, *, key=None, context=None: params,
+        start=lambda bound, x: jnp.zeros(x.shape),
+        project=lambda bound, x, key=None: x,
+        hidden=lambda bound, h: h,
+        kernels=lambda bound: (),
+        gates=lambda bound, h, u, m: 2 * (jnp.tanh(bound * h + u),),
+        read=lambda bound, v, x, key=None: v,
+    )
+
+
+def kernels_of_two_widths():
+    """One kernel feeds the units, a wider one what is read: they cannot stand side by side."""
+
+    def gates(bound, h, u, m):
+        h = jnp.tanh(u + m["square"])
+        return h, {"h": h, "heads": m["heads"]}
+
+    return GatedCell(
+        init=lambda key, x, context=None: {
+            "square": jax.random.normal(key, (3, 3)),
+            "heads": jax.random.normal(key, (1, 3, 3)),
+        },
+        bind=lambda params, x, *, key=None, context=None: params,
+        start=lambda bound, x: jnp.zeros(3),
+        project=lambda bound, x, key=None: x,
+        hidden=lambda bound, h: h,
+        kernels=lambda bound: bound,
+        gates=gates,
+        read=lambda bound, v, x, key=None: v["h"] + v["heads"],
+    )
+
+
+GIVEN = {
+    "lstm": named("lstm").cell,
+    "gru": named("gru").cell,
+    "block-diagonal": named("block-diagonal").cell,
+    "residual": named("residual").cell,
+    "without-kernels": without_kernels(),
+    "two-widths": kernels_of_two_widths(),
+}
+
+
+@pytest.mark.parametrize("cell", GIVEN.values(), ids=GIVEN.keys())
+def test_derivatives_of_both_orders_and_modes_equal_the_loops(cell):
+    def results(layer):
+        given = example(named("elman")._replace(cell=cell), layer)
+
+        def loss(params, carry):
+            return weighted_sum(layer.run(params, given.xs, carry=carry, **MARKS))
+
+        values = (given.params, given.carry)
+        direction = random_like(values, 9)
+
+        @jax.jit
+        def derive(values, direction):
+            forward = jax.jvp(loss, values, direction)
+            gradient = jax.grad(loss, argnums=(0, 1))
+            curvature = jax.jvp(gradient, values, direction)
+            twice = jax.grad(lambda values: weighted_sum(gradient(*values)))(values)
+            return forward, curvature, twice
+
+        return derive(values, direction)
+
+    assert_close(results(recur.scan(cell)), results(recur.loop(cell)))
+
+
+def test_what_is_only_added_to_an_input():
+    def found(cell):
+        x = jax.ShapeDtypeStruct((3,), jnp.float64)
+
+        def of(key):
+            bound = cell.bind(cell.init(key, x), x)
+            u = cell.project(bound, jnp.zeros(3))
+            return only_added(cell, bound, cell.start(bound, x), u)
+
+        return of(jax.random.key(0))
+
+    options = {"param_dtype": jnp.float64}
+    elman = recur.elman(3, **options)
+    assert found(recur.lstm(3, **options)) == [0, 1, 2, 3]
+    assert found(recur.gru(3, **options)) == [0, 1, None]  # the candidate's m waits for r
+    assert found(without_kernels()) == []
+
+    def with_gates(gates):
+        return found(elman._replace(gates=lambda bound, h, u, m: 2 * (gates(h, u, m),)))
+
+    assert with_gates(lambda h, u, m: jnp.tanh(m + u)) == [0]
+    assert with_gates(lambda h, u, m: jnp.tanh(u + m) * u) == [None]
+    assert with_gates(lambda h, u, m: jnp.tanh(u + m) * jax.jit(jnp.exp)(m)) == [None]
+    assert with_gates(lambda h, u, m: jnp.tanh(u * m)) == [None]
+    assert with_gates(lambda h, u, m: (u + h) + m) == [None]
+    assert with_gates(lambda h, u, m: m + m) == [None]
+
+
+def test_what_is_no_real_number_rides_along():
+    """A carry that counts, and inputs that are not differentiated."""
+    cell = named("elman").cell
+
+    def gates(bound, state, u, m):
+        h, count = state
+        h = jnp.where(u["on"], jnp.tanh(u["u"] + m), h)
+        return (h, count + jnp.ones_like(count)), h
+
+    counting = cell._replace(
+        start=lambda bound, x: (cell.start(bound, x), jnp.zeros(4, jnp.int32)),
+        project=lambda bound, x, key=None: {"u": cell.project(bound, x), "on": jnp.ones(4, bool)},
+        hidden=lambda bound, state: state[0],
+        gates=gates,
+    )
+    layer, plain = recur.scan(counting), recur.scan(cell)
+    given = example(named("elman"), plain)
+
+    def loss(layer):
+        return jax.grad(lambda params: weighted_sum(layer(params, given.xs)))(given.params)
+
+    assert_close(loss(layer), loss(plain))
+    (_, count), _ = layer.run(given.params, given.xs, valid=MARKS["valid"])
+    assert count.tolist() == 4 * [4]
+
+
+def test_half_precision_keeps_its_dtype():
+    cell = recur.gru(4, dtype=jnp.bfloat16)
+    layer = recur.scan(cell)
+    xs = jnp.ones((5, 3), jnp.float32)
+    params = layer.init(jax.random.key(0), xs)
+    ys, gradients = jax.value_and_grad(lambda p: layer(p, xs).astype(jnp.float32).sum())(params)
+    assert layer(params, xs).dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
+    assert np.isfinite(ys)
