@@ -29,20 +29,6 @@ RUNS = {
 }
 
 
-@pytest.fixture
-def usual(strict):
-    """What a user's process has: 32 bits, and jax's usual promotion."""
-    with (
-        jax.enable_x64(False),
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-    ):
-        yield
-
-
-pytestmark = pytest.mark.usefixtures("usual")
-
-
 @pytest.fixture(scope="module")
 def char_lm():
     spec = importlib.util.spec_from_file_location("char_lm", SCRIPT)
