@@ -6,8 +6,10 @@
     python scripts/benchmark.py sequences --quick                in about a minute
     python scripts/benchmark.py sequences --json FILE            writes the numbers, and a table
 
-Install: pip install -e ".[train,bench]". A peer that is not installed is skipped, and the table
-says so. What was measured, on which device, is under scripts/results/.
+Install: pip install -e ".[train,bench]". Cost: five minutes a data set on two CPU cores. To expect
+there: recur's packed rows train 3.2 times as many real tokens a second as Flax on the sentence
+lengths of UD English EWT, 2.0 times on those of Multi30k German. A peer that is not installed is
+skipped, and the table says so. What was measured, on which device, is under scripts/results/.
 """
 
 from __future__ import annotations

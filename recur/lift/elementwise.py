@@ -7,6 +7,7 @@ would give silently wrong gradients, so the cell is refused instead.
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import jax
@@ -41,7 +42,7 @@ def check_elementwise(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> No
 
 
 def only_added(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> list[int | None]:
-    """For each m of the gates, which u it is added to, if nothing else is done with either.
+    """For each m of the gates, the u that it is added to, if nothing else is done with either.
 
     Args:
       cell: the cell.
@@ -55,19 +56,16 @@ def only_added(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> list[int 
     jaxpr = _jaxpr_of_gates(cell, bound, carry, u)
     begin, count = len(jax.tree.leaves(carry)), len(jax.tree.leaves(u))
     us, ms = jaxpr.invars[begin : begin + count], jaxpr.invars[begin + count :]
-    uses: dict[Any, list[Any]] = {}
+    read = [*(atom for equation in jaxpr.eqns for atom in equation.invars), *jaxpr.outvars]
+    uses = collections.Counter(atom for atom in read if not isinstance(atom, Literal))
+    added: dict[Any, Any] = {}
     for equation in jaxpr.eqns:
-        for atom in equation.invars:
-            if not isinstance(atom, Literal):
-                uses.setdefault(atom, []).append(equation)
-    found = {}
-    for number, u_var in enumerate(us):
-        for m_var in ms:
-            once = uses.get(u_var, []) == uses.get(m_var, []) and len(uses.get(u_var, [])) == 1
-            if once and uses[u_var][0].primitive.name == "add":
-                found[m_var] = number
-    returned = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
-    return [None if m_var in returned else found.get(m_var) for m_var in ms]
+        if equation.primitive.name == "add" and not any(
+            isinstance(atom, Literal) or uses[atom] > 1 for atom in equation.invars
+        ):
+            a, b = equation.invars
+            added |= {a: b, b: a}
+    return [us.index(added[m]) if added.get(m) in us else None for m in ms]
 
 
 def _jaxpr_of_gates(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> Jaxpr:

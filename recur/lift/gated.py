@@ -106,8 +106,8 @@ def run_gated(
                 d_real[u] += d_m  # the inputs u stand in front
         return outputs, along(d_real, d_shifts)
 
-    real = [value if real else None for value, real in zip(values, is_real, strict=True)]
-    rest = [None if real else value for value, real in zip(values, is_real, strict=True)]
+    real = [value if flag else None for value, flag in zip(values, is_real, strict=True)]
+    rest = [None if flag else value for value, flag in zip(values, is_real, strict=True)]
     return run(kernels, real, rest)
 
 

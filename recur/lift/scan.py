@@ -19,8 +19,8 @@ def scan(cell: AnyCell, *, reverse: bool = False, unroll: int = 1) -> Layer:
         carry_t, y_t = step(bound, carry_{t-1}, x_t)    for t = 1 ... T
 
     Of a `GatedCell` only what depends on the carry stays in the loop: `project` is mapped over all
-    steps before it, as one product, and `read` after it. A stack runs layer by layer, so that this
-    holds for each of its cells.
+    steps before it, as one product, and `read` after it; so is the gradient of the kernels. A stack
+    runs layer by layer, so that this holds for each of its cells.
 
     Args:
       cell: any cell.
@@ -63,19 +63,13 @@ def _run_plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
 
 def _run_gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
     def run(bound, carry, fresh, steps, see):
+        xs = steps.x
         project_keys, read_keys = _split_each(steps.key)
-        us = jax.vmap(lambda x, key: cell.project(bound, x, key))(steps.x, project_keys)
-        carry, seen, vs = run_gated(
-            cell,
-            bound,
-            carry,
-            fresh,
-            steps._replace(x=us, key=None),
-            see,
-            reverse=reverse,
-            unroll=unroll,
-        )
-        ys = jax.vmap(lambda v, x, key: cell.read(bound, v, x, key))(vs, steps.x, read_keys)
+        us = jax.vmap(lambda x, key: cell.project(bound, x, key))(xs, project_keys)
+        steps = steps._replace(x=us, key=None)
+        options = {"reverse": reverse, "unroll": unroll}
+        carry, seen, vs = run_gated(cell, bound, carry, fresh, steps, see, **options)
+        ys = jax.vmap(lambda v, x, key: cell.read(bound, v, x, key))(vs, xs, read_keys)
         return carry, (seen, ys)
 
     return run

@@ -23,7 +23,7 @@ from recur.train import cross_entropy, masked_mean
 FEATURES, WIDTH, CLASSES, ROWS = 256, 256, 17, 32
 LEARNING_RATE = 1e-3
 BUCKETS = 6
-FULL, QUICK = (25_000, 7), (5_000, 3)  # real tokens at least, and rounds
+FULL, QUICK = (25_000, 7), (2_500, 3)  # real tokens at least, and rounds
 RIVAL = "Flax, padded to the batch's longest"
 HEADING = f"""A training step (forward, backward, Adam) of an LSTM of {FEATURES} units on inputs of
 width {WIDTH}, with {CLASSES} classes, {ROWS} rows a batch, on {{device}}. Real tokens are those
