@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import numpy as np
 
 from recur.types import AnyCell, Context, Layer
 
@@ -49,6 +50,14 @@ def check_entries(name: str, value: Any, count: int) -> None:
     if not isinstance(value, tuple) or len(value) != count:
         came = f"{len(value)} entries" if isinstance(value, tuple) else type(value).__name__
         raise ValueError(f"{name}: expected a tuple of {count} entries, one a part, got {came}.")
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """`value` as an int, when it is a whole number of at least `least`."""
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_whole or value < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}.")
+    return int(value)
 
 
 def check_cell(cell: Any, asker: str) -> None:

@@ -1,10 +1,11 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import recur
 from recur.cells import LSTMState
-from recur.checks import check_entries, describe, from_context
+from recur.checks import check_entries, check_whole, describe, from_context
 from recur_tests.contract.cases import conditioned_cell
 
 
@@ -53,3 +54,10 @@ def test_entries_are_counted():
         check_entries("carry", (1, 2, 3), 2)
     with pytest.raises(ValueError, match="got list"):
         check_entries("carry", [1, 2], 2)
+
+
+def test_whole_numbers():
+    assert check_whole("rows", np.int64(3), 1) == 3
+    for value in (0, -1, 2.0, True, "3", None):
+        with pytest.raises(ValueError, match="rows: expected a whole number of at least 1, got"):
+            check_whole("rows", value, 1)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from recur.checks import check_whole
 from recur.sequences.examples import Examples
 from recur.sequences.layout import Batch, Layout, Plan, Planner, fill, make_planner
 
@@ -71,11 +72,17 @@ def batches(
         raise ImportError('batches needs Grain: pip install "recur[data]".') from error
 
     index, count = (jax.process_index(), jax.process_count()) if process is None else process
-    if rows < 1 or rows % count or not 0 <= index < count:
+    rows = check_whole("batches: rows", rows, 1)
+    if rows % count or not 0 <= index < count:
         raise ValueError(
             f"batches: expected rows that {count} processes can share evenly, got rows={rows} for "
             f"process {index}."
         )
+    if seed is not None:
+        check_whole("batches: seed", seed, 0)
+    if epochs is not None:
+        check_whole("batches: epochs", epochs, 0)
+    check_whole("batches: prefetch", prefetch, 0)
     examples = Examples(source, lengths)
     planner = make_planner(examples, layout, rows)
     share = rows // count
@@ -121,7 +128,7 @@ class _Stream:
         return {**self._identity, "epoch": self._epoch, "batches": self._done}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        was = {name: state[name] for name in self._identity}
+        was = {name: state.get(name) for name in self._identity}
         if was != self._identity:
             raise ValueError(
                 f"expected the state of a stream of {self._identity}, got one of {was}. Resume "

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from recur.checks import check_whole
 from recur.sequences.layout import Layout, Plan, check_fits
 
 
@@ -48,8 +49,7 @@ def bucket(
             "bucket: expected either boundaries, or a count of boundaries to be found, got "
             f"boundaries={boundaries} and count={count}."
         )
-    if count is not None and count < 1:
-        raise ValueError(f"bucket: expected a count of at least 1, got {count}.")
+    count = None if count is None else check_whole("bucket: count", count, 1)
     given = () if boundaries is None else _check_boundaries(boundaries)
 
     def planner(lengths: np.ndarray, rows: int | None):
@@ -101,12 +101,10 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
       Bellman 1961, On the Approximation of Curves by Line Segments Using Dynamic Programming,
       https://doi.org/10.1145/366573.366611
     """
+    count = check_whole("find_boundaries: count", count, 1)
     known = np.asarray(lengths)
-    if count < 1 or not known.size or known.min() < 0:
-        raise ValueError(
-            "find_boundaries: expected lengths of at least 0 and a count of at least 1, got "
-            f"lengths={known} and count={count}."
-        )
+    if not known.size or known.min() < 0:
+        raise ValueError(f"find_boundaries: expected lengths of at least 0, got {known}.")
     ends, many = np.unique(np.maximum(known, 1), return_counts=True)
     below = np.concatenate([[0], np.cumsum(many)])  # how many sequences the first i ends hold
     # cost[i]: the steps, real or padding, of all sequences of the first i ends, in k buckets. The
@@ -135,9 +133,11 @@ def _plan(group: list[int], rows: int, end: int) -> Plan:
 
 
 def _check_boundaries(boundaries: Sequence[int]) -> tuple[int, ...]:
-    ascends = all(a < b for a, b in zip(boundaries, boundaries[1:], strict=False))
-    if not len(boundaries) or boundaries[0] < 1 or not ascends:
+    given = np.asarray(boundaries)
+    ascends = given.ndim == 1 and given.size and given[0] >= 1 and (np.diff(given) > 0).all()
+    if not ascends or not np.issubdtype(given.dtype, np.integer):
         raise ValueError(
-            f"bucket: expected boundaries that ascend from at least 1, got {list(boundaries)}."
+            "bucket: expected boundaries as whole numbers that ascend from at least 1, got "
+            f"{given.tolist()}. To have so many found, give count."
         )
-    return tuple(boundaries)
+    return tuple(given.tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -35,10 +35,16 @@ class Examples:
       lengths: how many steps each has, if that is known; without it all of them are read once.
 
     Raises:
-      ValueError: when the source is empty, or as reading an example does.
+      TypeError: when the source is nothing of the kind.
+      ValueError: when it is empty, or as reading an example does.
     """
 
     def __init__(self, source: Sequence[Any], lengths: ArrayLike | None = None):
+        if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+            raise TypeError(
+                "expected examples with a length and numbered entries, got "
+                f"{type(source).__name__}. Make a list of it."
+            )
         if not len(source):
             raise ValueError("expected at least one example, got an empty data set.")
         self._source = source
@@ -74,6 +80,17 @@ def _read(source: Sequence[Any], number: int) -> Example:
     example = example if isinstance(example, Example) else Example(example)
     example = jax.tree.map(np.asarray, example)
     count_steps(example, number)
+    for leaf in jax.tree.leaves(example):
+        if leaf.dtype.kind not in "biufcV":  # V: bfloat16 and its like
+            raise TypeError(
+                f"example {number}: expected arrays of numbers, got {leaf.dtype}. Turn words into "
+                "ids first."
+            )
+    if not isinstance(example.context, (Mapping, type(None))):
+        raise TypeError(
+            f"example {number}: expected a context as a mapping of names, got "
+            f"{type(example.context).__name__}."
+        )
     return example
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from recur.checks import check_whole
 from recur.sequences.examples import Example, Examples
 
 
@@ -117,8 +118,7 @@ def make_planner(examples: Examples, layout: Layout, rows: int | None) -> Planne
     """The layout's planner for these examples, when they and the rows suit it."""
     if not isinstance(layout, Layout):
         raise TypeError(f"expected a layout, as pad(), bucket(...) or pack(...), got {layout!r}.")
-    if rows is not None and rows < 1:
-        raise ValueError(f"rows: expected at least 1, got {rows}.")
+    rows = None if rows is None else check_whole("rows", rows, 1)
     if layout.shares_rows and examples.outline.context is not None:
         names = ", ".join(map(repr, examples.outline.context))
         raise ValueError(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from recur.checks import check_whole
 from recur.sequences.layout import Layout, Plan, check_fits, groups_of
 
 LOOKAHEAD = 4  # batches that the packer fills side by side: more leave no less padding
@@ -41,10 +42,8 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
       >>> batch.number.tolist(), batch.begin.tolist()
       ([[0, 2, -1, -1], [1, 3, -1, -1]], [[0, 3, 0, 0], [0, 4, 0, 0]])
     """
-    if length < 1:
-        raise ValueError(f"pack: expected rows of at least 1 step, got {length}.")
-    if slots is not None and slots < 1:
-        raise ValueError(f"pack: expected at least 1 slot, got {slots}.")
+    length = check_whole("pack: length", length, 1)
+    slots = None if slots is None else check_whole("pack: slots", slots, 1)
 
     def planner(lengths: np.ndarray, rows: int | None):
         check_fits(lengths, length, cut, "pack")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from recur.checks import check_whole
 from recur.sequences.layout import Layout, Plan, check_fits, groups_of
 
 
@@ -32,8 +33,7 @@ def pad(length: int | None = None, *, cut: bool = False) -> Layout:
       >>> batch.steps.tolist(), batch.length.tolist()
       ([[1, 2, 3, 0], [4, 0, 0, 0]], [[3], [1]])
     """
-    if length is not None and length < 1:
-        raise ValueError(f"pad: expected a length of at least 1, got {length}.")
+    length = None if length is None else check_whole("pad: length", length, 1)
 
     def planner(lengths: np.ndarray, rows: int | None):
         if length is not None:

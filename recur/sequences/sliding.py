@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from recur.checks import check_whole
 from recur.sequences.lengths import step_count
 
 
@@ -45,11 +46,8 @@ def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Slid
       >>> windows.inputs.tolist(), windows.targets.tolist()
       ([[0, 1], [1, 2], [2, 3]], [[2], [3], [4]])
     """
-    if min(steps, ahead, stride) < 1:
-        raise ValueError(
-            "sliding: expected steps, ahead and stride of at least 1, got "
-            f"steps={steps}, ahead={ahead} and stride={stride}."
-        )
+    for name, value in {"steps": steps, "ahead": ahead, "stride": stride}.items():
+        check_whole(f"sliding: {name}", value, 1)
     count = step_count(series)
     if count < steps + ahead:
         raise ValueError(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.checks import check_whole
 from recur.sequences.layout import Batch
 from recur.sequences.lengths import zero_invalid
 
@@ -74,8 +75,7 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
     """
     _check_rows(tree, batch, "segments")
     steps = batch.valid.shape[1] if steps is None else steps
-    if steps < 1:
-        raise ValueError(f"segments: expected at least 1 step, got {steps}.")
+    check_whole("segments: steps", steps, 1)
     offset = jnp.arange(steps, dtype=jnp.int32)[None, None]
     valid = offset < jnp.asarray(batch.length)[..., None]
     values = _at(tree, jnp.asarray(batch.begin)[..., None] + offset)

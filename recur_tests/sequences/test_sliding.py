@@ -23,9 +23,9 @@ def test_windows_and_what_follows_them(steps, ahead, stride):
     ("call", "message"),
     [
         (lambda: sliding(np.arange(5), 5), "need a series of 6 steps, got 5"),
-        (lambda: sliding(np.arange(5), 0), "at least 1, got steps=0"),
-        (lambda: sliding(np.arange(5), 2, ahead=0), "ahead=0"),
-        (lambda: sliding(np.arange(5), 2, stride=0), "stride=0"),
+        (lambda: sliding(np.arange(5), 0), "sliding: steps: expected .* at least 1, got 0"),
+        (lambda: sliding(np.arange(5), 2, ahead=0), "sliding: ahead: expected"),
+        (lambda: sliding(np.arange(5), 2, stride=0), "sliding: stride: expected"),
         (lambda: sliding({"a": np.arange(5), "b": np.arange(4)}, 2), "one time axis in front"),
     ],
 )

@@ -78,5 +78,5 @@ def test_arrays_of_another_shape_are_an_error(function):
 
 def test_segments_of_no_steps_are_an_error():
     [batch] = lay_out(SOURCE, pad())
-    with pytest.raises(ValueError, match="segments: expected at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="segments: steps: expected a whole number .* got 0"):
         segments(batch.steps, batch, 0)
