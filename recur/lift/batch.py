@@ -83,7 +83,7 @@ def batch(layer: Layer) -> Layer:
         for name, value in {**by_row, "carry": carry}.items():
             check_rows(name, value, count)
         if not layer.batched:
-            check_known_length(by_row["length"], step_count(_row_of(xs)))
+            check_steps(by_row, [count, step_count(_row_of(xs))])
 
         def go_row(bound, carry, x, key, by_row):
             return go(bind_row(bound, x), carry, x, key=key, **by_row)
@@ -112,6 +112,18 @@ def check_rows(name: str, value: Any, count: int) -> None:
             raise ValueError(
                 f"batch: {name} needs one entry for each of {count} rows, got the shape "
                 f"{list(shape)}."
+            )
+
+
+def check_steps(by_row: dict[str, jax.Array | None], shape: list[int]) -> None:
+    """Raises a ValueError unless lengths and flags fit B rows of T steps."""
+    check_known_length(by_row["length"], shape[1])
+    for name in ("valid", "reset"):
+        flags = by_row[name]
+        if flags is not None and list(flags.shape) != shape:
+            raise ValueError(
+                f"batch: {name}: expected one flag a step of each row, the shape {shape}, got "
+                f"{list(flags.shape)}."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -30,10 +31,10 @@ def batches(
     """Reads a source in batches on the device, each example once an epoch.
 
     The order is a function of seed and epoch, and batches are planned from the lengths before
-    examples are read. So the position in the stream is two numbers: `get_state()` gives it and
-    `set_state(state)` goes on with the very next batch, in the middle of an epoch too, as
+    examples are read. So an epoch and a count of batches are a position: `get_state()` gives it,
+    and `set_state(state)` goes on with the very next batch, in the middle of an epoch too, as
     `recur.train.Checkpoints` does. And where several processes train together, each plans the same
-    batches and reads its own rows of them: all of them run the same shapes, equally often.
+    batches and reads its own rows of them: all run the same shapes, equally often.
 
     Args:
       source: the examples, each an `Example` or a pytree of `[T, ...]` arrays: a list, a source or
@@ -42,7 +43,7 @@ def batches(
       rows: B, of all processes together.
       seed: of the order; with None it is the source's.
       epochs: how many; without end when not given.
-      lengths: how many steps each example has; when not given, all of the source is read once.
+      lengths: how many steps each example has; when not given, the source is read through first.
       process: the number of this process and how many there are; as JAX counts them when not given.
       sharding: over which devices rows are spread; JAX's default device when not given.
       prefetch: how many batches a thread prepares ahead.
@@ -52,7 +53,8 @@ def batches(
 
     Raises:
       ImportError: without Grain.
-      TypeError: when `layout` is not one.
+      TypeError: when `layout` is not one, lengths are not integers, or the examples are no sequence
+        or not of numbers.
       ValueError: when there are no examples, they are not made alike, one is longer than the layout
         allows, rows cannot be shared among the processes, or a state is of another stream. An error
         in an example that is read later is raised where its batch would have come.
@@ -72,17 +74,16 @@ def batches(
         raise ImportError('batches needs Grain: pip install "recur[data]".') from error
 
     index, count = (jax.process_index(), jax.process_count()) if process is None else process
+    if not 0 <= index < count:
+        raise ValueError(f"batches: expected a process from 0 to {count - 1}, got {index}.")
     rows = check_whole("batches: rows", rows, 1)
-    if rows % count or not 0 <= index < count:
+    if rows % count:
         raise ValueError(
-            f"batches: expected rows that {count} processes can share evenly, got rows={rows} for "
-            f"process {index}."
+            f"batches: expected rows that {count} processes can share evenly, got {rows}."
         )
-    if seed is not None:
-        check_whole("batches: seed", seed, 0)
-    if epochs is not None:
-        check_whole("batches: epochs", epochs, 0)
-    check_whole("batches: prefetch", prefetch, 0)
+    seed = None if seed is None else check_whole("batches: seed", seed, 0)
+    epochs = None if epochs is None else check_whole("batches: epochs", epochs, 0)
+    prefetch = check_whole("batches: prefetch", prefetch, 0)
     examples = Examples(source, lengths)
     planner = make_planner(examples, layout, rows)
     share = rows // count
@@ -91,7 +92,14 @@ def batches(
         own = plan.numbers[index * share : (index + 1) * share]
         return _put(fill(examples, plan._replace(numbers=own, rows=share)), sharding)
 
-    stream = _Stream(len(examples.lengths), planner, read, seed, epochs, rows)
+    identity = {
+        "layout": layout.name,
+        "rows": rows,
+        "seed": seed,
+        "examples": len(examples.lengths),
+        "checksum of lengths": zlib.crc32(examples.lengths.tobytes()),
+    }
+    stream = _Stream(planner, read, identity, epochs)
     return grain.experimental.ThreadPrefetchDatasetIterator(stream, prefetch)
 
 
@@ -100,16 +108,12 @@ class _Stream:
 
     def __init__(
         self,
-        count: int,
         planner: Planner,
         read: Callable[[Plan], Batch],
-        seed: int | None,
+        identity: dict[str, Any],
         epochs: int | None,
-        rows: int,
     ):
-        self._count, self._planner, self._read = count, planner, read
-        self._seed, self._epochs = seed, epochs
-        self._identity = {"seed": seed, "rows": rows, "examples": count}
+        self._planner, self._read, self._identity, self._epochs = planner, read, identity, epochs
         self._epoch, self._done = 0, 0
         self._plans: Iterator[Plan] | None = None
 
@@ -119,8 +123,9 @@ class _Stream:
                 self._plans = itertools.islice(self._planner(self._order()), self._done, None)
             plan = next(self._plans, None)
             if plan is not None:
+                batch = self._read(plan)
                 self._done += 1
-                return self._read(plan)
+                return batch
             self._epoch, self._done, self._plans = self._epoch + 1, 0, None
         raise StopIteration
 
@@ -132,14 +137,15 @@ class _Stream:
         if was != self._identity:
             raise ValueError(
                 f"expected the state of a stream of {self._identity}, got one of {was}. Resume "
-                "with the data, the rows and the seed the run was begun with."
+                "with the data, the layout, the rows and the seed the run was begun with."
             )
         self._epoch, self._done, self._plans = state["epoch"], state["batches"], None
 
     def _order(self) -> np.ndarray:
-        if self._seed is None:
-            return np.arange(self._count)
-        return np.random.default_rng((self._seed, self._epoch)).permutation(self._count)
+        count, seed = self._identity["examples"], self._identity["seed"]
+        if seed is None:
+            return np.arange(count)
+        return np.random.default_rng((seed, self._epoch)).permutation(count)
 
 
 def _put(batch: Batch, sharding: jax.sharding.Sharding | None) -> Batch:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from recur.checks import check_whole
+from recur.sequences.examples import check_lengths
 from recur.sequences.layout import Layout, Plan, check_fits
 
 
@@ -71,7 +72,7 @@ def bucket(
 
         return plan
 
-    return Layout(planner)
+    return Layout(f"bucket(boundaries={given or None}, count={count}, cut={cut})", planner)
 
 
 def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
@@ -90,7 +91,8 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
       The boundaries, ascending; the last is the longest length, or 1 if that is 0.
 
     Raises:
-      ValueError: when there are no lengths, one is below 0, or count is below 1.
+      TypeError: when the lengths are not integers.
+      ValueError: when there are none, one is below 0, or count is below 1.
 
     Example:
       >>> from recur.sequences import find_boundaries
@@ -103,8 +105,9 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
     """
     count = check_whole("find_boundaries: count", count, 1)
     known = np.asarray(lengths)
-    if not known.size or known.min() < 0:
-        raise ValueError(f"find_boundaries: expected lengths of at least 0, got {known}.")
+    if not known.size:
+        raise ValueError("find_boundaries: expected at least one length, got none.")
+    known = check_lengths(known, known.size)
     ends, many = np.unique(np.maximum(known, 1), return_counts=True)
     below = np.concatenate([[0], np.cumsum(many)])  # how many sequences the first i ends hold
     # cost[i]: the steps, real or padding, of all sequences of the first i ends, in k buckets. The

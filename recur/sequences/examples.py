@@ -40,10 +40,11 @@ class Examples:
     """
 
     def __init__(self, source: Sequence[Any], lengths: ArrayLike | None = None):
-        if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+        numbered = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+        if not numbered or isinstance(source, Mapping | Example):
             raise TypeError(
-                "expected examples with a length and numbered entries, got "
-                f"{type(source).__name__}. Make a list of it."
+                "expected a list of examples, or what has a length and numbered entries as a list "
+                f"has, got {type(source).__name__}. One example goes into a list."
             )
         if not len(source):
             raise ValueError("expected at least one example, got an empty data set.")
@@ -131,4 +132,4 @@ def check_lengths(given: ArrayLike, count: int) -> np.ndarray:
         raise ValueError(
             f"lengths: expected at least 0, got {lengths[number]} for example {number}."
         )
-    return lengths
+    return lengths.astype(np.int64)

@@ -70,11 +70,13 @@ class Layout(NamedTuple):
     """A way to lay examples out in batches.
 
     Attributes:
+      name: what it is and with which options, by which a stream knows its own positions.
       planner: `planner(lengths, rows) -> plan`, with the length of every example, and B or None for
         as many rows as it takes. `plan(numbers) -> Plans` lays examples out in the order given.
       shares_rows: whether a row holds several sequences.
     """
 
+    name: str
     planner: Callable[[np.ndarray, int | None], Planner]
     shares_rows: bool = False
 
@@ -94,7 +96,7 @@ def lay_out(source: Sequence[Any], layout: Layout, rows: int | None = None) -> l
       The batches, in NumPy.
 
     Raises:
-      TypeError: when `layout` is not one.
+      TypeError: when `layout` is not one, or the examples are no sequence, or not of numbers.
       ValueError: when there are no examples, they are not made alike, one is longer than the layout
         allows, or rows is below 1.
 
@@ -119,7 +121,7 @@ def make_planner(examples: Examples, layout: Layout, rows: int | None) -> Planne
     if not isinstance(layout, Layout):
         raise TypeError(f"expected a layout, as pad(), bucket(...) or pack(...), got {layout!r}.")
     rows = None if rows is None else check_whole("rows", rows, 1)
-    if layout.shares_rows and examples.outline.context is not None:
+    if layout.shares_rows and examples.outline.context:
         names = ", ".join(map(repr, examples.outline.context))
         raise ValueError(
             f"example 0 has a context ({names}), which a layer is told once a row, and a packed "

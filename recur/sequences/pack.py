@@ -57,7 +57,8 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
 
         return plan
 
-    return Layout(planner, shares_rows=True)
+    name = f"pack(length={length}, slots={slots}, cut={cut})"
+    return Layout(name, planner, shares_rows=True)
 
 
 def _packed(

@@ -46,4 +46,4 @@ def pad(length: int | None = None, *, cut: bool = False) -> Layout:
 
         return plan
 
-    return Layout(planner)
+    return Layout(f"pad(length={length}, cut={cut})", planner)

@@ -53,7 +53,7 @@ def mean(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
       valid: bool `[..., T]`, which steps count; with None all do, and the first axis is time.
 
     Returns:
-      `[..., ...]`, without the time axis.
+      `[..., ...]`, without the time axis; of the dtype of ys, or float32 where that is of integers.
 
     Raises:
       TypeError: when valid is not bool.
@@ -67,7 +67,7 @@ def mean(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     """
     ys, valid = _prepare(ys, valid, "mean")
     count = jnp.maximum(valid.sum(-1, keepdims=True), 1)
-    return (ys / _beside(count, ys).astype(ys.dtype)).sum(valid.ndim - 1)
+    return _weighted_sum(ys, 1 / count.astype(_wide(ys.dtype)), count.ndim)
 
 
 def max(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -106,11 +106,11 @@ def attention(ys: jax.Array, scores: jax.Array, valid: jax.Array | None = None) 
 
     Args:
       ys: `[..., T, ...]`.
-      scores: `[..., T]`, what a module makes of each step, such as `Dense(1)` of it.
-      valid: bool `[..., T]`, which steps count; all of them when not given.
+      scores: float `[..., T]`, what a module makes of each step, such as `Dense(1)(y)[..., 0]`.
+      valid: bool `[..., T]`, which steps count; with None all do, and the first axis is time.
 
     Returns:
-      `[..., ...]`, without the time axis.
+      `[..., ...]`, without the time axis; of the dtype of ys, or float32 where that is of integers.
 
     Raises:
       TypeError: when valid is not bool.
@@ -128,7 +128,6 @@ def attention(ys: jax.Array, scores: jax.Array, valid: jax.Array | None = None) 
       https://arxiv.org/abs/1703.03130
     """
     scores = jnp.asarray(scores)
-    valid = jnp.ones(scores.shape, bool) if valid is None else jnp.asarray(valid)
     ys, valid = _prepare(ys, valid, "attention")
     if scores.shape != valid.shape:
         raise ValueError(
@@ -137,7 +136,7 @@ def attention(ys: jax.Array, scores: jax.Array, valid: jax.Array | None = None) 
         )
     weights = jax.nn.softmax(zero_invalid(valid, scores), axis=-1, where=valid)
     weights = zero_invalid(valid, weights)  # where no step is valid, softmax has nothing to say
-    return (ys * _beside(weights, ys).astype(ys.dtype)).sum(valid.ndim - 1)
+    return _weighted_sum(ys, weights, valid.ndim)
 
 
 def _prepare(ys: jax.Array, valid: jax.Array | None, name: str) -> tuple[jax.Array, jax.Array]:
@@ -154,12 +153,25 @@ def _prepare(ys: jax.Array, valid: jax.Array | None, name: str) -> tuple[jax.Arr
     return zero_invalid(valid, ys), valid
 
 
+def _weighted_sum(ys: jax.Array, weights: jax.Array, time: int) -> jax.Array:
+    """Over time, in at least 32 bits; of the dtype of ys, if that is of real numbers."""
+    dtype = _wide(ys.dtype)
+    pooled = (ys.astype(dtype) * _beside(weights, ys).astype(dtype)).sum(time - 1)
+    return pooled.astype(ys.dtype) if jnp.issubdtype(ys.dtype, jnp.inexact) else pooled
+
+
+def _wide(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype to add up in: real, and of at least 32 bits."""
+    is_wide = jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize >= 4
+    return dtype if is_wide else jnp.dtype(jnp.float32)
+
+
 def _beside(of_steps: jax.Array, ys: jax.Array) -> jax.Array:
     """With an axis of 1 for each feature axis of ys."""
     return of_steps.reshape(of_steps.shape + (1,) * (ys.ndim - of_steps.ndim))
 
 
 def _least(dtype: jnp.dtype) -> float | int | bool:
-    if jnp.issubdtype(dtype, jnp.floating):
-        return -jnp.inf
-    return jnp.iinfo(dtype).min
+    if dtype == jnp.bool_:
+        return False
+    return -jnp.inf if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).min

@@ -10,7 +10,7 @@ import numpy as np
 
 from recur.checks import check_whole
 from recur.sequences.layout import Batch
-from recur.sequences.lengths import zero_invalid
+from recur.sequences.lengths import check_known_length, zero_invalid
 
 
 def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
@@ -63,7 +63,8 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
       The values, `[B, S, L, ...]` each, and bool `[B, S, L]`, which of them are real.
 
     Raises:
-      ValueError: when the arrays are not `[B, T, ...]`, or steps is below 1.
+      ValueError: when the arrays are not `[B, T, ...]`, steps is below 1, or a sequence is longer,
+        where lengths have values yet: inside of a transformation the rest would be cut off.
 
     Example:
       >>> import numpy as np
@@ -76,6 +77,7 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
     _check_rows(tree, batch, "segments")
     steps = batch.valid.shape[1] if steps is None else steps
     check_whole("segments: steps", steps, 1)
+    check_known_length(batch.length, steps)
     offset = jnp.arange(steps, dtype=jnp.int32)[None, None]
     valid = offset < jnp.asarray(batch.length)[..., None]
     values = _at(tree, jnp.asarray(batch.begin)[..., None] + offset)
@@ -158,6 +160,11 @@ def _fill_empty(tree: Any, length: jax.Array, empty: Any) -> Any:
         return zero_invalid(length > 0, tree)
 
     def fill(leaf, instead):
+        if jnp.shape(instead) != leaf.shape[:1] + leaf.shape[2:]:
+            raise ValueError(
+                f"empty: expected the shape {[*leaf.shape[:1], *leaf.shape[2:]]}, one entry a row, "
+                f"got {list(jnp.shape(instead))}."
+            )
         here = (length > 0).reshape(length.shape + (1,) * (leaf.ndim - 2))
         return jnp.where(here, leaf, jnp.expand_dims(instead, 1))
 

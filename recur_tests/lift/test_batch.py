@@ -53,6 +53,10 @@ def test_batches_of_batches():
         ({"context": {"image": np.ones(7)}}, r"context needs one entry .* \[7\]"),
         ({"length": np.ones((2, 1), int)}, r"expected one integer for one sequence"),
         ({"length": np.ones(2)}, r"length: expected an integer"),
+        (
+            {"valid": np.ones((2, 4), bool)},
+            r"batch: valid: expected one flag a step of each row, the shape \[2, 5\], got \[2, 4\]",
+        ),
         ({"length": np.array([5, 6])}, r"length of row 1: expected from 0 to the 5 .* got 6"),
         ({"length": jnp.array([-1, 5])}, r"length of row 0: expected from 0 .* got -1"),
     ],

@@ -29,7 +29,7 @@ def test_all_rows_see_real_tokens_and_none_is_left_out(sequences, tmp_path, caps
     file = tmp_path / "new" / "result.json"
     sequences.main(sequences.Options(text=(text,), quick=True, json=file))
     result = json.loads(file.read_text())
-    found = result["data"]["text"]
+    found = result["data"][str(text)]
     assert set(found["rows"]) | set(found["skipped"]) == set(sequences.rows_of(np.array([4])))
     assert {"PyTorch, packed", "PyTorch, padded to the batch's longest"} <= set(found["skipped"])
     assert found["rows"][sequences.RIVAL]["times_the_rival"] == 1
@@ -43,7 +43,7 @@ def test_all_rows_see_real_tokens_and_none_is_left_out(sequences, tmp_path, caps
 
 def test_lengths_of_files(sequences, tmp_path):
     tokens = tmp_path / "tokens"
-    tokens.write_text("a\tX\nb\tY\n\nc\tX\n\n\nd\tX\ne\tX\nf\tX")
+    tokens.write_text("# text = a b\na\tX\nb\tY\n\nc\tX\n\n\n#\tX\ne\tX\nf\tX")
     assert sequences.token_lengths(tokens).tolist() == [2, 1, 3]
     text = tmp_path / "text"
     text.write_text("a b\nc\n")

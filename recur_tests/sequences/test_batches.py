@@ -1,5 +1,7 @@
 """The stream of batches: exactly once an epoch, resumed to the very next batch, shared by rows."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +123,29 @@ def test_as_many_compilations_as_buckets(name, count):
     assert step._cache_size() == count
 
 
+def other(layout, source=SOURCE, **options):
+    return batches(source, layout, 4, **options).get_state()
+
+
+@pytest.mark.parametrize(
+    "state", [lambda: other(pack(17)), lambda: other(bucket(count=3)), lambda: other(pad()),
+              lambda: other(pack(16), SOURCE[::-1]), lambda: other(pack(16), seed=1)],
+)  # fmt: skip
+def test_the_position_in_another_stream_is_an_error(state):
+    stream = batches(SOURCE, pack(16), 4, prefetch=0)
+    with pytest.raises(ValueError, match="Resume with the data, the layout, the rows"):
+        stream.set_state(state())
+
+
+def test_positions_are_json_and_lengths_of_any_integers_will_do():
+    lengths = np.array(LENGTHS, np.uint8)
+    stream = batches(SOURCE, pack(300), np.int64(4), seed=np.int32(3), lengths=lengths)
+    assert len(read(stream, 1)) == 1
+    state = stream.get_state()
+    assert json.loads(json.dumps(state)) == state
+    stream.close()
+
+
 class Recorded:
     """A source that remembers what was read, as a data source on a disk would be."""
 
@@ -168,7 +193,7 @@ class Spoiled(Recorded):
         (lambda: batches(SOURCE, pad(), 2, prefetch=-1), ValueError, "prefetch: expected a whole"),
         (lambda: batches(SOURCE, pad(), 2).set_state({"window": 3}), ValueError, "got one of"),
         (lambda: batches(SOURCE, pad(), 3, process=(0, 2)), ValueError, "2 processes can share"),
-        (lambda: batches(SOURCE, pad(), 2, process=(2, 2)), ValueError, "for process 2"),
+        (lambda: batches(SOURCE, pad(), 2, process=(2, 2)), ValueError, "from 0 to 1, got 2"),
         (lambda: batches(SOURCE, pad(), 2, lengths=[1, 2]), ValueError, "one for each of 37"),
         (lambda: batches(SOURCE, pad(), 2, lengths=np.ones(37)), TypeError, "expected integers"),
         (lambda: batches(SOURCE, pad(), 2, lengths=[-1] * 37), ValueError, "-1 for example 0"),

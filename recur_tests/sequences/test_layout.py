@@ -191,7 +191,9 @@ TWO = [np.ones((2, 3)), np.ones((4, 3))]
             "example 0 has a context .'image'., .* Use pad or bucket, or make it a part of",
         ),
         (lambda: lay_out(TWO, pad(), 2.0), ValueError, "rows: expected a whole number .* got 2.0"),
-        (lambda: lay_out(iter(TWO), pad()), TypeError, "got list_iterator. Make a list of it"),
+        (lambda: lay_out(iter(TWO), pad()), TypeError, "got list_iterator. One example"),
+        (lambda: lay_out({"x": TWO[0]}, pad()), TypeError, "expected a list of examples, .* dict"),
+        (lambda: lay_out(Example(TWO[0]), pad()), TypeError, "got Example. One example goes"),
         (lambda: lay_out([np.array(["a"])], pad()), TypeError, "example 0: .* words into ids"),
         (
             lambda: lay_out([Example(TWO[0], context=3)], pad()),
@@ -210,13 +212,19 @@ TWO = [np.ones((2, 3)), np.ones((4, 3))]
         (lambda: bucket((3, 3)), ValueError, r"ascend from at least 1, got \[3, 3\]"),
         (lambda: bucket(()), ValueError, "ascend from at least 1"),
         (lambda: bucket((0, 2)), ValueError, "ascend from at least 1"),
-        (lambda: find_boundaries([], 2), ValueError, "expected lengths of at least 0"),
-        (lambda: find_boundaries([1, -1], 2), ValueError, "expected lengths of at least 0"),
+        (lambda: find_boundaries([], 2), ValueError, "at least one length, got none"),
+        (lambda: find_boundaries([1, -1], 2), ValueError, "got -1 for example 1"),
+        (lambda: find_boundaries([2.5, 3.7], 2), TypeError, "expected integers, got float64"),
     ],
 )
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_empty_context_is_none():
+    [batch] = lay_out([Example(TWO[0], context={})], pack(9))
+    assert not batch.context
 
 
 def test_a_layout_is_a_value():

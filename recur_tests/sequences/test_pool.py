@@ -66,8 +66,20 @@ def test_packed_rows_are_pooled_by_sequence(function, oracle):
         )
 
 
-def test_integers_have_a_greatest_too():
-    assert pool.max(jnp.array([-5, -2, 7]), jnp.array([True, True, False])).item() == -2
+def test_integers_and_flags_are_pooled_too():
+    valid = np.array([True, True, False])
+    assert pool.max(jnp.array([-5, -2, 7]), valid).item() == -2
+    assert pool.max(jnp.array([False, True, True]), valid).item()
+    assert pool.mean(jnp.array([True, False, True]), valid).item() == 0.5
+    assert abs(pool.mean(jnp.ones(300, jnp.uint8)) - 1) < 1e-6
+    assert pool.attention(jnp.array([1, 4, 9]), jnp.zeros(3), valid).item() == 2.5
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_long_means_of_16_bits(dtype):
+    ys = jnp.ones(70_000, dtype)
+    assert pool.mean(ys).dtype == dtype and pool.mean(ys) == 1
+    assert abs(pool.attention(ys, jnp.zeros(70_000)) - 1) < 1e-2
 
 
 @pytest.mark.parametrize(
@@ -77,6 +89,7 @@ def test_integers_have_a_greatest_too():
         (lambda: pool.last(YS, VALID[:, :4]), ValueError, r"pool.last: expected ys of \[6, 4\]"),
         (lambda: pool.max(YS[:, :0], VALID[:, :0]), ValueError, "pool.max: .* at least one step"),
         (lambda: pool.attention(YS, SCORES[0], VALID), ValueError, "one score a step"),
+        (lambda: pool.attention(YS[0], SCORES[0][:, None]), ValueError, "one score a step"),
     ],
 )
 def test_wrong_input(call, error, message):

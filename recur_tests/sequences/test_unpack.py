@@ -76,6 +76,18 @@ def test_arrays_of_another_shape_are_an_error(function):
         function(np.ones((7, 6)), batch)
 
 
+def test_segments_cut_nothing_off():
+    [batch] = lay_out(SOURCE, pack(8))
+    with pytest.raises(ValueError, match="length of row .*: expected from 0 to the 6 .* got 7"):
+        segments(batch.steps, batch, 6)
+
+
+def test_what_stands_for_empty_sequences_has_an_entry_a_row():
+    [batch] = lay_out(SOURCE, pack(8))
+    with pytest.raises(ValueError, match=r"empty: expected the shape \[\d\], one entry a row"):
+        last_steps(batch.steps, batch, np.zeros((9, 1)))
+
+
 def test_segments_of_no_steps_are_an_error():
     [batch] = lay_out(SOURCE, pad())
     with pytest.raises(ValueError, match="segments: steps: expected a whole number .* got 0"):

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,17 +19,12 @@ LIBRARIES = ("recur", "jax", "jaxlib", "flax", "dm-haiku", "torch")
 
 
 def time_rounds(runs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run in each round; all rows run in every round, so that ratios hold.
-
-    Each row begins a round once, so that none always follows the same one.
-    """
+    """Seconds of each run in each round: every row once, in an order that is new each round."""
     for run in runs.values():
         run()  # compiles
-    names = list(runs)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        for name in random.Random(number).sample(list(runs), len(runs)):
             begin = time.perf_counter()
             runs[name]()
             seconds[name].append(time.perf_counter() - begin)

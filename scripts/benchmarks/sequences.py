@@ -27,8 +27,8 @@ FULL, QUICK = (25_000, 7), (2_500, 3)  # real tokens at least, and rounds
 RIVAL = "Flax, padded to the batch's longest"
 HEADING = f"""A training step (forward, backward, Adam) of an LSTM of {FEATURES} units on inputs of
 width {WIDTH}, with {CLASSES} classes, {ROWS} rows a batch, on {{device}}. Real tokens are those
-that are no padding. All rows ran in every round; "times Flax" is the median over rounds.
-Compilation is not counted."""
+that are no padding. All rows ran in every round, on the first batches of an epoch, in the order in
+which they are full; "times Flax" is the median over rounds. Compilation is not counted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Options:
     """Real tokens a second of a one-layer LSTM's training step, by how sequences are laid out."""
 
     tokens: tuple[pathlib.Path, ...] = ()
-    """Files with a token a line and blank lines between sentences, such as CoNLL's."""
+    """Files with a token a line and blank lines between sentences; lines that begin with "# " are
+    comments."""
     text: tuple[pathlib.Path, ...] = ()
     """Files with a sentence a line, its tokens apart by spaces."""
     quick: bool = False
@@ -44,7 +45,7 @@ class Options:
     json: pathlib.Path | None = None
     """Where to write the numbers; the table goes beside them."""
     seed: int = 0
-    """Of the order of the sentences, of inputs and of weights."""
+    """Of the order of the sentences, and of inputs and targets."""
 
 
 class Row(NamedTuple):
@@ -56,8 +57,8 @@ class Row(NamedTuple):
 
 def main(options: Options) -> None:
     """Measures every data set that was given."""
-    data = {path.name: token_lengths(path) for path in options.tokens}
-    data |= {path.name: text_lengths(path) for path in options.text}
+    data = {str(path): token_lengths(path) for path in options.tokens}
+    data |= {str(path): text_lengths(path) for path in options.text}
     data = data or {STATED: stated_lengths(options.seed)}
     results, texts = {}, [HEADING.format(device=report.device())]
     print(texts[0], end="\n\n")
@@ -82,9 +83,10 @@ def stated_lengths(seed: int) -> np.ndarray:
 
 
 def token_lengths(path: pathlib.Path) -> np.ndarray:
-    """How many lines each paragraph has."""
+    """How many lines each paragraph has, without comments."""
     paragraphs = path.read_text(encoding="utf-8").split("\n\n")
-    return np.array([len(each.strip("\n").split("\n")) for each in paragraphs if each.strip()])
+    lines = [each.strip("\n").split("\n") for each in paragraphs if each.strip()]
+    return np.array([sum(not line.startswith("# ") for line in each) for each in lines])
 
 
 def text_lengths(path: pathlib.Path) -> np.ndarray:
