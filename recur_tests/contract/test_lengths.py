@@ -57,9 +57,7 @@ def test_only_valid_steps_count_and_resets_start_afresh(case, reverse):
     compare = walker(case, reverse)
     for valid, reset in MARKS:
         compare(valid, reset)
-    hypothesis.settings(max_examples=12, deadline=None, database=None)(
-        hypothesis.given(FLAGS, FLAGS)(compare)
-    )()
+    hypothesis.settings(max_examples=12)(hypothesis.given(FLAGS, FLAGS)(compare))()
 
 
 @pytest.mark.parametrize("case", **by_name(CELLS))

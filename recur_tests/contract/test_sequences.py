@@ -66,7 +66,7 @@ def test_padded_bucketed_and_packed_sequences_give_the_same(case, lift):
     learn = learner(case, lift.lift(case.cell))
     others = ["bucket", "pack"] if case.name in KINDS and lift is LIFTS[0] else ["pack"]
 
-    @hypothesis.settings(max_examples=5, deadline=None, database=None)
+    @hypothesis.settings(max_examples=5)
     @hypothesis.given(LENGTHS)
     def compare(lengths):
         source = draw(lengths)
@@ -77,7 +77,7 @@ def test_padded_bucketed_and_packed_sequences_give_the_same(case, lift):
     compare()
 
 
-@hypothesis.settings(max_examples=6, deadline=None, database=None)
+@hypothesis.settings(max_examples=6)
 @hypothesis.given(
     lengths=st.lists(st.integers(0, 7), min_size=1, max_size=6),
     rows=st.none() | st.integers(1, 4),

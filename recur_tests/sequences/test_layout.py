@@ -54,7 +54,7 @@ def check(source, lengths, layout, rows, longest):
             assert batch.label[row, slot] == source[number].label
             assert not expected[row, begin : begin + length].any()
             expected[row, begin : begin + length] = source[number].steps["a"][:length]
-            starts[row, begin] |= length > 0
+            starts[row, begin : begin + min(length, 1)] = True
             seen.append(int(number))
         assert (batch.steps["a"] == expected).all()
         assert (batch.valid == (expected > 0)).all()
@@ -85,7 +85,7 @@ def test_every_step_of_every_example_is_there_once(name, rows):
     name=st.sampled_from(["pad", "bucket-count", "pack"]),
     room=st.integers(12, 30),
 )
-@hypothesis.settings(max_examples=60, deadline=None, database=None)
+@hypothesis.settings(max_examples=60)
 def test_random_lengths(lengths, rows, name, room):
     layout = pack(room) if name == "pack" else LAYOUTS[name]
     check(examples(lengths), lengths, layout, rows, 99)
@@ -111,7 +111,7 @@ def test_packing_leaves_little_padding():
 
 
 @hypothesis.given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 5))
-@hypothesis.settings(max_examples=60, deadline=None, database=None)
+@hypothesis.settings(max_examples=60)
 def test_boundaries_are_the_best_there_are(lengths, count):
     """Against all choices there are."""
     ends = sorted({max(n, 1) for n in lengths})
