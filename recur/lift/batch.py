@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from recur.checks import check_is_layer
 from recur.keys import split_along
-from recur.sequences.lengths import check_known_length, step_count
+from recur.sequences.lengths import check_known_length, one_of, step_count
 from recur.types import Layer, Params
 
 
@@ -58,7 +58,7 @@ def batch(layer: Layer) -> Layer:
 
     def init(key, xs, context=None):
         row_count(xs)
-        return layer.init(key, _row_of(xs), context=_row_of(context))
+        return layer.init(key, one_of(xs), context=one_of(context))
 
     def bind(params, xs, *, key=None, context=None):
         check_rows("context", context, row_count(xs))
@@ -68,7 +68,7 @@ def batch(layer: Layer) -> Layer:
         return layer.bind(bound.params, x, key=bound.key, context=bound.context)
 
     def start(bound, xs):
-        x = _row_of(xs)
+        x = one_of(xs)
 
         def start_row(bound, row):
             del row  # mapped over, for there may be nothing else to map over
@@ -83,7 +83,7 @@ def batch(layer: Layer) -> Layer:
         for name, value in {**by_row, "carry": carry}.items():
             check_rows(name, value, count)
         if not layer.batched:
-            check_steps(by_row, [count, step_count(_row_of(xs))])
+            check_steps(by_row, [count, step_count(one_of(xs))])
 
         def go_row(bound, carry, x, key, by_row):
             return go(bind_row(bound, x), carry, x, key=key, **by_row)
@@ -125,8 +125,3 @@ def check_steps(by_row: dict[str, jax.Array | None], shape: list[int]) -> None:
                 f"batch: {name}: expected one flag a step of each row, the shape {shape}, got "
                 f"{list(flags.shape)}."
             )
-
-
-def _row_of(tree: Any) -> Any:
-    """The shape of one row."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)

@@ -10,7 +10,7 @@ import jax
 from recur.checks import describe
 from recur.keys import check_key
 from recur.lift.mask import Steps, lay_out
-from recur.sequences.lengths import step_count, zero_invalid
+from recur.sequences.lengths import one_of, step_count, zero_invalid
 from recur.types import AnyCell, Bound, Carry, Layer, Shaped
 
 See = Callable[[Carry], Any]
@@ -74,7 +74,7 @@ def _signature(tree: Any) -> tuple:
 def step_of(xs: Any) -> Shaped:
     """The shape of one step of xs."""
     step_count(xs)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
+    return one_of(xs)
 
 
 def vary_over(values: Any, tree: Any) -> Any:

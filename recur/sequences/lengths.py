@@ -81,6 +81,19 @@ def check_flags(name: str, flags: Any, count: int) -> jax.Array:
     return flags
 
 
+def one_of(tree: Any) -> Any:
+    """The shapes without their first axis: those of one step, or of one row.
+
+    In the dtypes that JAX gives them: without 64 bits, NumPy's int64 becomes int32.
+    """
+
+    def shape(leaf):
+        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
+        return jax.ShapeDtypeStruct(leaf.shape[1:], dtype)
+
+    return jax.tree.map(shape, tree)
+
+
 def step_count(xs: Any) -> int:
     """T, the one length of the time axes in front of all arrays of xs."""
     leaves = jax.tree.leaves(xs)

@@ -93,3 +93,13 @@ def test_lists_of_lengths_are_lengths():
 def test_layers_that_look_at_time_come_before_the_batch(wrap, name):
     with pytest.raises(ValueError, match=f"Batch last: recur.batch.recur.{name}"):
         wrap(recur.batch(LAYER))
+
+
+def test_numpys_64_bits_are_jaxs_32_without_a_warning():
+    """As a user's process has it: warnings are errors here."""
+    tokens = np.array([[1, 2, 0], [3, 0, 0]])
+    model = recur.batch(recur.chain(nn.Embed(4, 3), recur.scan(recur.gru(2)), nn.Dense(4)))
+    with jax.enable_x64(False):
+        params = model.init(jax.random.key(0), tokens)
+        logits = model(params, tokens, length=np.array([2, 1]))
+        assert_close(logits, model(params, jnp.asarray(tokens), length=jnp.array([2, 1])), 1e-6)
