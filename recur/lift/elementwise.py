@@ -28,32 +28,28 @@ ELEMENTWISE = frozenset(
 )
 
 
-def check_elementwise(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> None:
-    """Raises a TypeError unless the gates are elementwise in carry, u and m.
+def jaxpr_of_gates(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> Jaxpr:
+    """The gates as a function of carry, u and m; with `bound` they may do what they like."""
+    m = jax.eval_shape(cell.products, bound, carry)
+    return jax.make_jaxpr(lambda *given: cell.gates(bound, *given))(carry, u, m).jaxpr
 
-    Args:
-      cell: the cell.
-      bound: its bound params; gates may do with them what they like.
-      carry: a carry.
-      u: what `project` gives for one step, or its shape.
-    """
-    jaxpr = _jaxpr_of_gates(cell, bound, carry, u)
+
+def check_elementwise(jaxpr: Jaxpr) -> None:
+    """Raises a TypeError unless the gates are elementwise in carry, u and m."""
     _walk(jaxpr, [True] * len(jaxpr.invars))
 
 
-def only_added(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> list[int | None]:
+def only_added(jaxpr: Jaxpr, carry: Carry, u: Any) -> list[int | None]:
     """For each m of the gates, the u that it is added to, if nothing else is done with either.
 
     Args:
-      cell: the cell.
-      bound: its bound params.
+      jaxpr: of the gates.
       carry: a carry.
       u: what `project` gives for one step, or its shape.
 
     Returns:
       One number of a leaf of u, or None, for each leaf of m.
     """
-    jaxpr = _jaxpr_of_gates(cell, bound, carry, u)
     begin, count = len(jax.tree.leaves(carry)), len(jax.tree.leaves(u))
     us, ms = jaxpr.invars[begin : begin + count], jaxpr.invars[begin + count :]
     read = [*(atom for equation in jaxpr.eqns for atom in equation.invars), *jaxpr.outvars]
@@ -66,12 +62,6 @@ def only_added(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> list[int 
             a, b = equation.invars
             added |= {a: b, b: a}
     return [us.index(added[m]) if added.get(m) in us else None for m in ms]
-
-
-def _jaxpr_of_gates(cell: GatedCell, bound: Bound, carry: Carry, u: Any) -> Jaxpr:
-    """Of carry, u and m."""
-    m = jax.eval_shape(cell.products, bound, carry)
-    return jax.make_jaxpr(lambda *given: cell.gates(bound, *given))(carry, u, m).jaxpr
 
 
 def _walk(jaxpr: Jaxpr, depends: list[bool]) -> list[bool]:

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.lift.elementwise import check_elementwise, only_added
+from recur.lift.elementwise import check_elementwise, jaxpr_of_gates, only_added
 from recur.lift.mask import Steps, guard
 from recur.lift.over_time import step_of, vary_over
 from recur.sequences.lengths import step_count
@@ -51,8 +51,10 @@ def run_gated(
       The last carry, what was seen of the carries, and what `cell.gates` gave for each step.
     """
     us, marks = steps.x, steps._replace(x=None)
-    check_elementwise(cell, bound, carry, step_of(us))
-    added_to = only_added(cell, bound, carry, step_of(us))
+    u = step_of(us)
+    traced = jaxpr_of_gates(cell, bound, carry, u)
+    check_elementwise(traced)
+    added_to = only_added(traced, carry, u)
     kernels, kernel_structure = jax.tree.flatten(cell.kernels(bound))
     values, structure = jax.tree.flatten((us, (bound, carry, fresh, marks)))
     is_real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]

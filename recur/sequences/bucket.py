@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from recur.checks import check_whole
 from recur.sequences.examples import check_lengths
-from recur.sequences.layout import Layout, Plan, check_fits
+from recur.sequences.layout import Layout, Plan, check_fits, one_a_row
 
 
 def bucket(
@@ -64,11 +64,11 @@ def bucket(
                 group = waiting[buckets[number]]
                 group.append(number)
                 if len(group) == rows:
-                    yield _plan(group, rows, ends[buckets[number]])
+                    yield one_a_row(group, rows, ends[buckets[number]])
                     waiting[buckets[number]] = []
             for group, end in zip(waiting, ends, strict=True):
                 if group:
-                    yield _plan(group, rows or len(group), end)
+                    yield one_a_row(group, rows, end)
 
         return plan
 
@@ -129,10 +129,6 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
         boundaries.insert(0, int(ends[end - 1]))
         end = begin[end]
     return tuple(boundaries)
-
-
-def _plan(group: list[int], rows: int, end: int) -> Plan:
-    return Plan([[number] for number in group], rows, int(end), slots=1)
 
 
 def _check_boundaries(boundaries: Sequence[int]) -> tuple[int, ...]:

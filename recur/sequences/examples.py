@@ -49,11 +49,11 @@ class Examples:
         if not len(source):
             raise ValueError("expected at least one example, got an empty data set.")
         self._source = source
-        self._known = None
-        self.outline = outline(_read(source, 0))
+        self.outline = outline(_read(source, 0)[0])
+        self._description = describe(self.outline)
         if lengths is None:
-            lengths = [count_steps(self[number], number) for number in range(len(source))]
-        self.lengths = self._known = check_lengths(lengths, len(source))
+            lengths = [self._read_alike(number)[1] for number in range(len(source))]
+        self.lengths = check_lengths(lengths, len(source))
 
     def __getitem__(self, number: int) -> Example:
         """Example `number`, in NumPy.
@@ -61,26 +61,32 @@ class Examples:
         Raises:
           ValueError: when it is not made like the first, or not as long as was said.
         """
-        example = _read(self._source, number)
-        found, first = outline(example), self.outline
-        if describe(found) != describe(first):
+        example, count = self._read_alike(number)
+        if count != self.lengths[number]:
             raise ValueError(
-                f"example {number}: expected {describe(first)} as the first one is, the time axis "
-                f"left out, got {describe(found)}."
-            )
-        if self._known is not None and count_steps(example, number) != self._known[number]:
-            raise ValueError(
-                f"example {number}: expected {self._known[number]} steps, as its length was given, "
-                f"got {count_steps(example, number)}."
+                f"example {number}: expected {self.lengths[number]} steps, as its length was "
+                f"given, got {count}."
             )
         return example
 
+    def _read_alike(self, number: int) -> tuple[Example, int]:
+        """An example made like the first, and its length."""
+        example, count = _read(self._source, number)
+        found = describe(outline(example))
+        if found != self._description:
+            raise ValueError(
+                f"example {number}: expected {self._description} as the first one is, the time "
+                f"axis left out, got {found}."
+            )
+        return example, count
 
-def _read(source: Sequence[Any], number: int) -> Example:
+
+def _read(source: Sequence[Any], number: int) -> tuple[Example, int]:
+    """An example in NumPy, and its length."""
     example = source[number]
     example = example if isinstance(example, Example) else Example(example)
     example = jax.tree.map(np.asarray, example)
-    count_steps(example, number)
+    count = count_steps(example, number)
     for leaf in jax.tree.leaves(example):
         if leaf.dtype.kind not in "biufcV":  # V: bfloat16 and its like
             raise TypeError(
@@ -92,7 +98,7 @@ def _read(source: Sequence[Any], number: int) -> Example:
             f"example {number}: expected a context as a mapping of names, got "
             f"{type(example.context).__name__}."
         )
-    return example
+    return example, count
 
 
 def count_steps(example: Example, number: int) -> int:

@@ -164,6 +164,11 @@ def check_fits(lengths: np.ndarray, steps: int, cut: bool, asker: str) -> None:
         )
 
 
+def one_a_row(group: Sequence[int], rows: int | None, steps: int) -> Plan:
+    """The plan of a batch with one sequence in each row."""
+    return Plan([[number] for number in group], rows or len(group), steps, slots=1)
+
+
 def groups_of(count: int | None, items: Iterable[Any]) -> Iterator[list[Any]]:
     """Lists of `count` items and one of the rest; all in one when no count is given."""
     items = iter(items)

@@ -22,10 +22,14 @@ def zero_invalid(valid: jax.Array | None, tree: Any) -> Any:
     def zero(leaf):
         if is_key(leaf):
             return leaf
-        flags = valid.reshape(valid.shape + (1,) * (leaf.ndim - valid.ndim))
-        return jnp.where(flags, leaf, jnp.zeros_like(leaf))
+        return jnp.where(beside(valid, leaf), leaf, jnp.zeros_like(leaf))
 
     return jax.tree.map(zero, tree)
+
+
+def beside(of_steps: jax.Array, leaf: jax.Array) -> jax.Array:
+    """What is known of each step, with an axis of 1 for each feature axis of `leaf`."""
+    return of_steps.reshape(of_steps.shape + (1,) * (leaf.ndim - of_steps.ndim))
 
 
 def validity(count: int, length: Any, valid: Any) -> jax.Array | None:

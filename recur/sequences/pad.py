@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from recur.checks import check_whole
-from recur.sequences.layout import Layout, Plan, check_fits, groups_of
+from recur.sequences.layout import Layout, Plan, check_fits, groups_of, one_a_row
 
 
 def pad(length: int | None = None, *, cut: bool = False) -> Layout:
@@ -42,7 +42,7 @@ def pad(length: int | None = None, *, cut: bool = False) -> Layout:
         def plan(numbers: Iterable[int]) -> Iterator[Plan]:
             for group in groups_of(rows, numbers):
                 steps = max(int(lengths[group].max()), 1) if length is None else length
-                yield Plan([[n] for n in group], rows or len(group), steps, slots=1)
+                yield one_a_row(group, rows, steps)
 
         return plan
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from recur.sequences.lengths import zero_invalid
+from recur.sequences.lengths import beside, zero_invalid
 
 __all__ = ["attention", "last", "max", "mean"]
 
@@ -40,7 +40,7 @@ def last(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     ys, valid = _prepare(ys, valid, "last")
     steps = jnp.arange(1, valid.shape[-1] + 1, dtype=jnp.int32)
     at = jnp.argmax(jnp.where(valid, steps, 0), axis=-1, keepdims=True)
-    return jnp.take_along_axis(ys, _beside(at, ys), axis=at.ndim - 1).squeeze(at.ndim - 1)
+    return jnp.take_along_axis(ys, beside(at, ys), axis=at.ndim - 1).squeeze(at.ndim - 1)
 
 
 def mean(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -94,7 +94,7 @@ def max(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     """
     ys, valid = _prepare(ys, valid, "max")
     axis = valid.ndim - 1
-    here = _beside(valid, ys)
+    here = beside(valid, ys)
     greatest = jnp.max(ys, axis, where=here, initial=_least(ys.dtype))
     return jnp.where(here.any(axis), greatest, jnp.zeros_like(greatest))
 
@@ -156,7 +156,7 @@ def _prepare(ys: jax.Array, valid: jax.Array | None, name: str) -> tuple[jax.Arr
 def _weighted_sum(ys: jax.Array, weights: jax.Array, time: int) -> jax.Array:
     """Over time, in at least 32 bits; of the dtype of ys, if that is of real numbers."""
     dtype = _wide(ys.dtype)
-    pooled = (ys.astype(dtype) * _beside(weights, ys).astype(dtype)).sum(time - 1)
+    pooled = (ys.astype(dtype) * beside(weights, ys).astype(dtype)).sum(time - 1)
     return pooled.astype(ys.dtype) if jnp.issubdtype(ys.dtype, jnp.inexact) else pooled
 
 
@@ -164,11 +164,6 @@ def _wide(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype to add up in: real, and of at least 32 bits."""
     is_wide = jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize >= 4
     return dtype if is_wide else jnp.dtype(jnp.float32)
-
-
-def _beside(of_steps: jax.Array, ys: jax.Array) -> jax.Array:
-    """With an axis of 1 for each feature axis of ys."""
-    return of_steps.reshape(of_steps.shape + (1,) * (ys.ndim - of_steps.ndim))
 
 
 def _least(dtype: jnp.dtype) -> float | int | bool:

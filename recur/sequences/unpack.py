@@ -10,7 +10,7 @@ import numpy as np
 
 from recur.checks import check_whole
 from recur.sequences.layout import Batch
-from recur.sequences.lengths import check_known_length, zero_invalid
+from recur.sequences.lengths import beside, check_known_length, zero_invalid
 
 
 def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
@@ -165,8 +165,7 @@ def _fill_empty(tree: Any, length: jax.Array, empty: Any) -> Any:
                 f"empty: expected the shape {[*leaf.shape[:1], *leaf.shape[2:]]}, one entry a row, "
                 f"got {list(jnp.shape(instead))}."
             )
-        here = (length > 0).reshape(length.shape + (1,) * (leaf.ndim - 2))
-        return jnp.where(here, leaf, jnp.expand_dims(instead, 1))
+        return jnp.where(beside(length > 0, leaf), leaf, jnp.expand_dims(instead, 1))
 
     return jax.tree.map(fill, tree, empty)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recur
-from recur.lift.elementwise import only_added
+from recur.lift.elementwise import jaxpr_of_gates, only_added
 from recur.types import GatedCell
 from recur_tests.contract.cases import CELLS, example
 from recur_tests.helpers import assert_close, random_like, weighted_sum
@@ -98,7 +98,8 @@ def test_what_is_only_added_to_an_input():
         def of(key):
             bound = cell.bind(cell.init(key, x), x)
             u = cell.project(bound, jnp.zeros(3))
-            return only_added(cell, bound, cell.start(bound, x), u)
+            carry = cell.start(bound, x)
+            return only_added(jaxpr_of_gates(cell, bound, carry, u), carry, u)
 
         return of(jax.random.key(0))
 
