@@ -1,8 +1,8 @@
 """recur: write one pure step, and run, batch, differentiate and train it every way.
 
-cells      elman, jordan, gated, lstm, gru; cell, for your own
+cells      elman, jordan, gated, lstm, gru, leaky, diagonal; cell, for your own
 combine    stack, residual, readout: a cell in, a cell out
-lift       loop, scan: a cell becomes a layer; truncate, bidirectional, chain, batch: layers
+lift       loop, scan, associative: a cell becomes a layer; truncate, checkpoint, chain, batch: layers
 sequences  sequences of every length in batches, streams, pooling;  text  characters to ids
 decode     choosing tokens, and generating with them
 train      losses, clipping, penalties, one step, the loop around it, checkpoints
@@ -10,26 +10,39 @@ diagnose   pictures
 """
 
 from recur import cells, combine, decode, diagnose, lift, sequences, text, train, types
-from recur.cells import elman, gated, gru, jordan, lstm
+from recur.cells import diagonal, elman, gated, gru, jordan, leaky, lstm
 from recur.combine import readout, residual, stack
-from recur.lift import batch, bidirectional, chain, loop, scan, truncate
+from recur.lift import (
+    associative,
+    batch,
+    bidirectional,
+    chain,
+    checkpoint,
+    loop,
+    scan,
+    truncate,
+)
 from recur.types import cell
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "associative",
     "batch",
     "bidirectional",
     "cell",
     "cells",
     "chain",
+    "checkpoint",
     "combine",
     "decode",
     "diagnose",
+    "diagonal",
     "elman",
     "gated",
     "gru",
     "jordan",
+    "leaky",
     "lift",
     "loop",
     "lstm",

@@ -40,6 +40,14 @@ def split(key: jax.Array | None, count: int) -> Sequence[jax.Array | None]:
     return [None] * count if key is None else list(jax.random.split(check_key(key), count))
 
 
+def split_each(keys: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
+    """Two keys for each of an array of keys, as a step splits its own; None when there are none."""
+    if keys is None:
+        return None, None
+    pairs = jax.vmap(jax.random.split)(keys)
+    return pairs[:, 0], pairs[:, 1]
+
+
 def split_along(key: jax.Array | None, count: int) -> jax.Array | None:
     """An array of `count` keys, one for each step or row; None when there is no key."""
     return None if key is None else jax.random.split(check_key(key), count)

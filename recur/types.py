@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ Params = Any  # a pytree of weights
 Bound = Any  # params made ready for one sequence by `bind`
 Carry = Any  # a pytree of what one step hands to the next
 Context = Mapping[str, Any] | None  # what does not change over time, by name
+Reads = Literal["forwards", "backwards", "both ways", "step by step"]
 Shaped = Any  # arrays, or jax.ShapeDtypeStruct: only shapes and dtypes count
 
 
@@ -148,8 +149,8 @@ class Layer:
       apply: `apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None)
         -> (carry, ys)`.
       follow: as `apply`, but of the carry after every step: `(carries, ys)`, each `[T, ...]`.
-      streams: whether a sequence may be fed in pieces, the carry handed on. A layer that reads
-        backwards needs the whole sequence, and does not.
+      reads: in which direction: "forwards", "backwards", "both ways"; or "step by step" where there
+        is no carry, and so no direction.
       batched: whether all values have a row axis in front of the time axis, as `batch` makes them.
     """
 
@@ -158,8 +159,13 @@ class Layer:
     start: Callable[..., Carry]
     apply: Callable[..., tuple[Carry, Any]]
     follow: Callable[..., tuple[Carry, Any]]
-    streams: bool = True
+    reads: Reads = "forwards"
     batched: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether a sequence may be fed piece by piece as it comes, the carry handed on."""
+        return self.reads in ("forwards", "step by step")
 
     def run(
         self,

@@ -13,9 +13,14 @@ import numpy as np
 def random_like(tree: Any, seed: int, scale: float = 0.5) -> Any:
     """Normal values for all arrays of a tree or of its shapes, so that no bias is zero."""
     draws = np.random.default_rng(seed)
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(scale * draws.standard_normal(leaf.shape), leaf.dtype), tree
-    )
+
+    def draw(leaf):
+        values = draws.standard_normal(leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            values = values + 1j * draws.standard_normal(leaf.shape)
+        return jnp.asarray(scale * values, leaf.dtype)
+
+    return jax.tree.map(draw, tree)
 
 
 def to_numpy(tree: Any) -> Any:
@@ -31,6 +36,10 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
 
 def weighted_sum(tree: Any) -> jax.Array:
     """A sum with unequal weights, so that no error cancels in its gradient."""
-    leaves = [leaf.ravel() for leaf in jax.tree.leaves(tree)]
-    flat = jnp.concatenate(leaves)
+    parts = [
+        part.ravel()
+        for leaf in jax.tree.leaves(tree)
+        for part in ([leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf])
+    ]
+    flat = jnp.concatenate(parts)
     return flat @ jnp.cos(jnp.arange(flat.size, dtype=flat.dtype))

@@ -8,9 +8,11 @@ from recur.cells.gated import GatedGates, GatedParams, gated
 from recur.cells.gru import GRUGates, GRUParams, gru
 from recur.cells.initial import scaled_identity
 from recur.cells.jordan import JordanParams, jordan
+from recur.cells.linear import DiagonalParams, LeakyParams, diagonal, leaky
 from recur.cells.lstm import LSTMGates, LSTMParams, LSTMState, Peepholes, lstm
 
 __all__ = [
+    "DiagonalParams",
     "ElmanParams",
     "GRUGates",
     "GRUParams",
@@ -20,11 +22,14 @@ __all__ = [
     "LSTMGates",
     "LSTMParams",
     "LSTMState",
+    "LeakyParams",
     "Peepholes",
+    "diagonal",
     "elman",
     "gated",
     "gru",
     "jordan",
+    "leaky",
     "lstm",
     "scaled_identity",
 ]

@@ -1,8 +1,10 @@
 """Lifts: a cell becomes a layer. The room that knows about time."""
 
+from recur.lift.associative import associative
 from recur.lift.batch import Rows, batch
 from recur.lift.bidirectional import Directions, bidirectional
 from recur.lift.chain import chain
+from recur.lift.checkpoint import checkpoint
 from recur.lift.loop import loop
 from recur.lift.scan import scan
 from recur.lift.truncate import truncate
@@ -11,9 +13,11 @@ from recur.lift.window import run_window
 __all__ = [
     "Directions",
     "Rows",
+    "associative",
     "batch",
     "bidirectional",
     "chain",
+    "checkpoint",
     "loop",
     "run_window",
     "scan",

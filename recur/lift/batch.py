@@ -92,7 +92,7 @@ def batch(layer: Layer) -> Layer:
         return mapped(bound, carry, xs, split_along(key, count), by_row)
 
     apply, follow = partial(each_row, layer.apply), partial(each_row, layer.follow)
-    return Layer(init, bind, start, apply, follow, streams=layer.streams, batched=True)
+    return Layer(init, bind, start, apply, follow, reads=layer.reads, batched=True)
 
 
 def row_count(xs: Any) -> int:

@@ -97,7 +97,7 @@ def bidirectional(
 
     apply = partial(read, [layer.apply for layer in layers])
     follow = partial(read, [layer.follow for layer in layers])
-    return Layer(init, bind, start, apply, follow, streams=False)
+    return Layer(init, bind, start, apply, follow, reads="both ways")
 
 
 def _check(layers: Directions) -> None:

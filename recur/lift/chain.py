@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ from recur.checks import check_entries, check_layer
 from recur.combine.series import in_series
 from recur.keys import split
 from recur.lift.stepwise import stepwise
-from recur.types import AnyCell, Bound, Layer
+from recur.types import AnyCell, Bound, Layer, Reads
 
 
 def chain(*parts: Any) -> Layer:
@@ -58,7 +59,13 @@ def chain(*parts: Any) -> Layer:
 
     apply = partial(feed, [layer.apply for layer in layers])
     follow = partial(feed, [layer.follow for layer in layers])
-    return Layer(init, bind, start, apply, follow, streams=all(layer.streams for layer in layers))
+    return Layer(init, bind, start, apply, follow, reads=_reads(layers))
+
+
+def _reads(layers: Sequence[Layer]) -> Reads:
+    """The one direction of all parts that have one."""
+    directions = {layer.reads for layer in layers} - {"step by step"} or {"step by step"}
+    return directions.pop() if len(directions) == 1 else "both ways"
 
 
 def _as_layer(part: Any) -> Layer:

@@ -54,7 +54,7 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
         _, carries, ys = walk(lambda carry: carry, bound, carry, xs, **options)
         return carries, ys
 
-    return Layer(init, bind, start, apply, follow, streams=not reverse)
+    return Layer(init, bind, start, apply, follow, reads="backwards" if reverse else "forwards")
 
 
 def check_carry(carry: Carry, fresh: Carry) -> None:

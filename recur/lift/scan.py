@@ -6,6 +6,7 @@ import jax
 
 from recur.checks import check_cell
 from recur.combine.stack import Stack
+from recur.keys import split_each
 from recur.lift.chain import chain
 from recur.lift.gated import run_gated
 from recur.lift.mask import guard
@@ -64,7 +65,7 @@ def _run_plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
 def _run_gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
     def run(bound, carry, fresh, steps, see):
         xs = steps.x
-        project_keys, read_keys = _split_each(steps.key)
+        project_keys, read_keys = split_each(steps.key)
         us = jax.vmap(lambda x, key: cell.project(bound, x, key))(xs, project_keys)
         steps = steps._replace(x=us, key=None)
         options = {"reverse": reverse, "unroll": unroll}
@@ -73,11 +74,3 @@ def _run_gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
         return carry, (seen, ys)
 
     return run
-
-
-def _split_each(keys: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
-    """Splits every step's key in two, as `GatedCell.step` does."""
-    if keys is None:
-        return None, None
-    pairs = jax.vmap(jax.random.split)(keys)
-    return pairs[:, 0], pairs[:, 1]

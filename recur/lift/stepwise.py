@@ -35,4 +35,5 @@ def stepwise(thing: Any) -> Layer:
         ys = jax.vmap(lambda x, key: module.apply(bound, x, key=key))(steps.x, steps.key)
         return carry, zero_invalid(steps.valid, ys)
 
-    return Layer(init, bind, start, apply, follow=apply)  # a carry of nothing is all carries
+    # a carry of nothing is all carries
+    return Layer(init, bind, start, apply, follow=apply, reads="step by step")

@@ -11,6 +11,7 @@ from recur_tests.oracles.elman import elman
 from recur_tests.oracles.gated import gated
 from recur_tests.oracles.gru import gru
 from recur_tests.oracles.jordan import jordan
+from recur_tests.oracles.linear import diagonal, leaky
 from recur_tests.oracles.lstm import lstm
 
 F64 = {"param_dtype": jnp.float64}
@@ -75,3 +76,13 @@ def test_lstm(peepholes, use_bias):
 def test_gru(reset, update, use_bias):
     cell = recur.gru(4, reset=reset, update=update, use_bias=use_bias, **F64)
     compare(cell, gru, reset=reset, update=update)
+
+
+def test_leaky():
+    compare(recur.leaky(**F64), leaky)
+
+
+@BIASES
+@pytest.mark.parametrize("complex_state", [False, True])
+def test_diagonal(complex_state, use_bias):
+    compare(recur.diagonal(4, complex_state=complex_state, use_bias=use_bias, **F64), diagonal)

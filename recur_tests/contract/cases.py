@@ -145,6 +145,9 @@ CELLS = [
     wide(recur.gru, 4, variant="replace", update="replace"),
     wide(recur.gru, 4, variant="before", reset="before"),
     wide(recur.gru, 4, variant="before-replace", reset="before", update="replace", use_bias=False),
+    wide(recur.leaky),
+    wide(recur.diagonal, 4),
+    wide(recur.diagonal, 4, variant="complex", complex_state=True, use_bias=False),
     case(recur.stack, _LSTM, _GRU),
     case(recur.residual, _LSTM),
     case(recur.residual, recur.stack(_ELMAN, _GRU), variant="stack"),
@@ -159,12 +162,18 @@ CELLS = [
 
 
 class LiftCase(NamedTuple):
-    """A way to run any cell, and the plain loop it must equal."""
+    """A way to run cells, the plain loop it must equal, and the cells that it runs."""
 
     name: str
     factory: Callable
     lift: Callable[[AnyCell], Layer]
     oracle: Callable[[AnyCell], Layer] = recur.loop
+    runs: Callable[[AnyCell], bool] = lambda cell: True
+
+
+def is_affine(cell: AnyCell) -> bool:
+    """Whether a cell is linear in its carry, and says so."""
+    return isinstance(cell, AffineCell)
 
 
 LIFTS = [
@@ -175,6 +184,21 @@ LIFTS = [
         recur.scan,
         lambda cell: recur.scan(cell, reverse=True),
         lambda cell: recur.loop(cell, reverse=True),
+    ),
+    LiftCase("checkpoint", recur.checkpoint, lambda cell: recur.checkpoint(recur.scan(cell), 3)),
+    LiftCase(
+        "checkpoint-reverse",
+        recur.checkpoint,
+        lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
+        lambda cell: recur.loop(cell, reverse=True),
+    ),
+    LiftCase("associative", recur.associative, recur.associative, runs=is_affine),
+    LiftCase(
+        "associative-reverse",
+        recur.associative,
+        lambda cell: recur.associative(cell, reverse=True),
+        lambda cell: recur.loop(cell, reverse=True),
+        is_affine,
     ),
     LiftCase("truncate", recur.truncate, lambda cell: recur.truncate(recur.scan(cell), 2, STEPS)),
 ]

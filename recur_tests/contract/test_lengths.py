@@ -13,6 +13,7 @@ from recur_tests.contract.cases import CELLS, STEPS, by_name, example
 from recur_tests.helpers import assert_close, weighted_sum
 from recur_tests.oracles.lengths import run_valid_steps
 
+F64 = {"param_dtype": jnp.float64}
 FLAGS = st.lists(st.booleans(), min_size=STEPS, max_size=STEPS).map(np.array)
 MARKS = [
     ([1, 1, 1, 0, 0], [0, 0, 1, 0, 0]),
@@ -99,6 +100,10 @@ LAYERS = {
     "scan": recur.scan,
     "reverse": lambda cell: recur.scan(cell, reverse=True),
     "truncate": lambda cell: recur.truncate(recur.scan(cell), 2, 3),
+    "checkpoint": lambda cell: recur.checkpoint(recur.scan(cell), 2),
+    "checkpoint-reverse": lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
+    "associative": lambda cell: recur.associative(recur.diagonal(3, **F64)),
+    "associative-reverse": lambda cell: recur.associative(recur.diagonal(3, **F64), reverse=True),
     "chain": lambda cell: recur.chain(recur.scan(cell), jnp.exp, recur.scan(cell)),
     "bidirectional": lambda cell: recur.bidirectional(
         recur.scan(cell), recur.scan(cell, reverse=True), merge=lambda f, b: f + b + 1
@@ -109,7 +114,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_keeps_the_contract(name):
     """A padded sequence is the short one, in carry, outputs and gradients; alone and in a batch."""
-    layer = LAYERS[name](recur.gru(3, param_dtype=jnp.float64))
+    layer = LAYERS[name](recur.gru(3, **F64))
     case = CELLS[0]
     given = example(case, layer)
     padded = given.xs.at[3:].set(jnp.nan)
@@ -136,7 +141,7 @@ def test_every_layer_keeps_the_contract(name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_packed_sequences_equal_sequences_alone(name):
-    layer = LAYERS[name](recur.gru(3, param_dtype=jnp.float64))
+    layer = LAYERS[name](recur.gru(3, **F64))
     given = example(CELLS[0], layer)
     reset = jnp.array([True, False, True, False, False])
     packed = layer(given.params, given.xs, reset=reset)
@@ -145,7 +150,7 @@ def test_packed_sequences_equal_sequences_alone(name):
 
 
 def test_a_reset_swallows_a_state_that_is_not_a_number():
-    layer = recur.scan(recur.gru(3, param_dtype=jnp.float64))
+    layer = recur.scan(recur.gru(3, **F64))
     given = example(CELLS[0], layer)
     reset = jnp.array([True, False, False, False, False])
     lost = jnp.full(3, jnp.nan)

@@ -33,6 +33,8 @@ def test_equals_the_loop(case):
     init, bind, start, step = (getattr(case.cell, part) for part in Cell._fields)
     stepped = Cell(init, bind, start, jax.jit(step))
     for lift in LIFTS:
+        if not lift.runs(case.cell):
+            continue
         layer = lift.lift(case.cell)
         given = example(case, layer)
         oracle, arguments = results(lift.oracle(stepped), given)
@@ -90,6 +92,8 @@ def test_a_trajectory_is_the_carry_after_every_step():
     """Of the loop it is where runs over fewer steps end; of the others it is the loop's."""
     case = next(case for case in CELLS if case.name == "lstm")
     for lift in LIFTS:
+        if not lift.runs(case.cell):
+            continue
         layer, oracle = lift.lift(case.cell), lift.oracle(case.cell)
         given = example(case, layer)
         marks = {"valid": VALID, "reset": RESET}
