@@ -2,7 +2,8 @@
 
 cells      elman, jordan, gated, lstm, gru, leaky, diagonal; cell, for your own
 combine    stack, residual, readout: a cell in, a cell out
-lift       loop, scan, associative: a cell becomes a layer; truncate, checkpoint, chain, batch: layers
+lift       loop, scan, associative: a cell becomes a layer; truncate, checkpoint, bidirectional,
+           chain, batch: layers of layers
 sequences  sequences of every length in batches, streams, pooling;  text  characters to ids
 decode     choosing tokens, and generating with them
 train      losses, clipping, penalties, one step, the loop around it, checkpoints

@@ -116,8 +116,8 @@ def diagonal(
       angle_init: of θ `[H]`, in radians a step.
       kernel_init: of W `[I, H]`, or `[I, 2H]` where the state is complex.
       bias_init: of b `[H]`, or `[2H]`.
-      dtype: what is computed in, a real dtype; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in, a real dtype.
+      dtype: what is computed in, a real one; by default what the weights and the input promote to.
+      param_dtype: what the weights are stored in, a real one.
 
     Returns:
       An `AffineCell` with `DiagonalParams`; the carry is h `[H]`, x is `[I]`, y is `[H]`, or `[2H]`

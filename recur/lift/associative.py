@@ -24,10 +24,10 @@ from recur.lift.chain import chain
 from recur.lift.mask import Steps, select
 from recur.lift.over_time import Run, over_time
 from recur.sequences.lengths import step_count
-from recur.types import AffineCell, Carry, Layer
+from recur.types import AffineCell, AnyCell, Carry, Layer
 
 
-def associative(cell: AffineCell | Stack, *, reverse: bool = False) -> Layer:
+def associative(cell: AnyCell, *, reverse: bool = False) -> Layer:
     """Runs a cell that is linear in its carry over all steps in parallel.
 
         carry_t = a_t ⊙ carry_{t-1} + b_t    for t = 1 ... T, in O(log T) rounds
@@ -109,11 +109,11 @@ def _guarded(a: Carry, b: Carry, carry: Carry, fresh: Carry, steps: Steps, first
 
 def _then(first: _Maps, second: _Maps) -> _Maps:
     """The map that is one after the other."""
-    blind = None
-    if second.blind is not None:
+    blind = second.blind
+    if blind is not None:
         nothing = jax.tree.map(jnp.zeros_like, first)
-        a, b = _select_each(second.blind, (nothing.a, nothing.b), (first.a, first.b))
-        first, blind = _Maps(a, b, first.blind), first.blind | second.blind
+        a, b = _select_each(blind, (nothing.a, nothing.b), (first.a, first.b))
+        first, blind = first._replace(a=a, b=b), jnp.logical_or(first.blind, blind)
     a = jax.tree.map(jnp.multiply, second.a, first.a)
     b = jax.tree.map(lambda a, c, b: a * c + b, second.a, first.b, second.b)
     return _Maps(a, b, blind)

@@ -3,7 +3,13 @@
 from recur.train.checkpoint import Checkpoints, Restored
 from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
 from recur.train.loop import Report, every, fit
-from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
+from recur.train.losses import (
+    bits,
+    cross_entropy,
+    cross_entropy_in_pieces,
+    masked_mean,
+    perplexity,
+)
 from recur.train.metrics import JsonLines, read_json_lines
 from recur.train.penalties import by_path, l1, l2
 from recur.train.step import TrainState, init_state, make_step
@@ -19,6 +25,7 @@ __all__ = [
     "by_path",
     "clip_by_average_norm",
     "cross_entropy",
+    "cross_entropy_in_pieces",
     "every",
     "fit",
     "init_state",

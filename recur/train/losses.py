@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from recur.checks import check_whole
 from recur.sequences.lengths import zero_invalid
 
 
@@ -38,13 +42,7 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None
       4.0
     """
     logits, targets = jnp.asarray(logits), jnp.asarray(targets)
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f"cross_entropy: expected integer targets, got {targets.dtype}.")
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"cross_entropy: expected targets of shape {list(logits.shape[:-1])}, one for each row "
-            f"of the logits {list(logits.shape)}, got {list(targets.shape)}."
-        )
+    _check_targets(targets, logits, "cross_entropy")
     if logits.dtype.itemsize < 4:
         logits = logits.astype(jnp.float32)
     if valid is not None:
@@ -52,6 +50,70 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None
     logits, targets = zero_invalid(valid, (logits, targets))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     return zero_invalid(valid, losses)
+
+
+def cross_entropy_in_pieces(
+    to_logits: Callable[[jax.Array], jax.Array],
+    hs: jax.Array,
+    targets: jax.Array,
+    valid: jax.Array | None = None,
+    *,
+    size: int = 1024,
+) -> jax.Array:
+    """`cross_entropy` of logits that are never all there at once, for large vocabularies.
+
+        l_t = -log softmax(to_logits(h_t))[target_t],    and 0 where not valid
+
+    Steps are taken `size` at a time, and their logits computed again on the way back, so that
+    `[size, V]` is held where the plain loss holds `[T, V]`; for the price of one more product. The
+    values and gradients are those of `cross_entropy(to_logits(hs), targets, valid)`, also with
+    respect to what `to_logits` closes over.
+
+    Args:
+      to_logits: `[size, H] -> [size, V]`, each row by itself: a Dense layer, or the transpose of an
+        embedding.
+      hs: `[..., H]`; what stands at invalid steps never matters.
+      targets: integer `[...]`, each from 0 to V - 1 where valid.
+      valid: bool `[...]`, which steps count; all of them when not given.
+      size: how many steps, of all rows together, have logits at a time.
+
+    Returns:
+      `[...]`, nats. `masked_mean` takes the mean over the steps that count.
+
+    Raises:
+      TypeError: when targets are not integers, or valid is not bool.
+      ValueError: when the shapes do not fit, or size is below 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.train import cross_entropy_in_pieces, masked_mean
+      >>> embedding = jnp.ones((50_000, 4))
+      >>> hs, targets = jnp.ones((2, 300, 4)), jnp.zeros((2, 300), int)
+      >>> losses = cross_entropy_in_pieces(lambda h: h @ embedding.T, hs, targets, size=100)
+      >>> jnp.exp(masked_mean(losses)).round(-2).item()
+      50000.0
+    """
+    size = check_whole("cross_entropy_in_pieces: size", size, 1)
+    hs, targets = jnp.asarray(hs), jnp.asarray(targets)
+    _check_targets(targets, hs, "cross_entropy_in_pieces")
+    if valid is None:
+        valid = jnp.ones(targets.shape, bool)
+    valid = _check_valid(valid, targets.shape, "cross_entropy_in_pieces")
+    count = targets.size
+    pieces = -(-count // size)
+
+    def cut(leaf):
+        flat = leaf.reshape(count, *leaf.shape[targets.ndim :])
+        padding = [(0, pieces * size - count)] + [(0, 0)] * (flat.ndim - 1)
+        return jnp.pad(flat, padding).reshape(pieces, size, *flat.shape[1:])
+
+    @partial(jax.checkpoint, prevent_cse=False)  # within a loop nothing is merged
+    def losses_of(piece):
+        h, targets, valid = piece
+        return cross_entropy(to_logits(zero_invalid(valid, h)), targets, valid)
+
+    losses = jax.lax.map(losses_of, (cut(hs), cut(targets), cut(valid)))
+    return losses.reshape(-1)[:count].reshape(targets.shape)
 
 
 def masked_mean(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -117,6 +179,17 @@ def bits(nats: jax.Array | float) -> jax.Array:
       8.0
     """
     return jnp.asarray(nats) / jnp.log(2.0)
+
+
+def _check_targets(targets: jax.Array, rows: jax.Array, name: str) -> None:
+    """Raises an error unless there is one integer for each row of logits, or of what gives them."""
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(f"{name}: expected integer targets, got {targets.dtype}.")
+    if targets.shape != rows.shape[:-1]:
+        raise ValueError(
+            f"{name}: expected targets of shape {list(rows.shape[:-1])}, one for each of the rows "
+            f"{list(rows.shape)}, got {list(targets.shape)}."
+        )
 
 
 def _check_valid(valid: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
