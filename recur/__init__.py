@@ -20,6 +20,7 @@ from recur.lift import (
     chain,
     checkpoint,
     loop,
+    online,
     scan,
     truncate,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "lift",
     "loop",
     "lstm",
+    "online",
     "readout",
     "residual",
     "scan",

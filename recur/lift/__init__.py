@@ -6,12 +6,16 @@ from recur.lift.bidirectional import Directions, bidirectional
 from recur.lift.chain import chain
 from recur.lift.checkpoint import checkpoint
 from recur.lift.loop import loop
+from recur.lift.online import Online, OnlineOutput, OnlineState, online
 from recur.lift.scan import scan
 from recur.lift.truncate import truncate
 from recur.lift.window import run_window
 
 __all__ = [
     "Directions",
+    "Online",
+    "OnlineOutput",
+    "OnlineState",
     "Rows",
     "associative",
     "batch",
@@ -19,6 +23,7 @@ __all__ = [
     "chain",
     "checkpoint",
     "loop",
+    "online",
     "run_window",
     "scan",
     "truncate",

@@ -109,11 +109,12 @@ def _guarded(a: Carry, b: Carry, carry: Carry, fresh: Carry, steps: Steps, first
 
 def _then(first: _Maps, second: _Maps) -> _Maps:
     """The map that is one after the other."""
-    blind = second.blind
-    if blind is not None:
+    blind = None
+    if first.blind is not None and second.blind is not None:
         nothing = jax.tree.map(jnp.zeros_like, first)
-        a, b = _select_each(blind, (nothing.a, nothing.b), (first.a, first.b))
-        first, blind = first._replace(a=a, b=b), jnp.logical_or(first.blind, blind)
+        a, b = _select_each(second.blind, (nothing.a, nothing.b), (first.a, first.b))
+        blind = jnp.logical_or(first.blind, second.blind)
+        first = first._replace(a=a, b=b)
     a = jax.tree.map(jnp.multiply, second.a, first.a)
     b = jax.tree.map(lambda a, c, b: a * c + b, second.a, first.b, second.b)
     return _Maps(a, b, blind)
