@@ -22,6 +22,7 @@ from recur.lift import (
     loop,
     online,
     scan,
+    tree,
     truncate,
 )
 from recur.types import cell
@@ -56,6 +57,7 @@ __all__ = [
     "stack",
     "text",
     "train",
+    "tree",
     "truncate",
     "types",
 ]

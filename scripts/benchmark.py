@@ -1,25 +1,70 @@
 """Measures recur beside its peers, all in one run, as ratios.
 
+    python scripts/benchmark.py training                         a training step of one layer
+    python scripts/benchmark.py long                             memory and time of long sequences
+    python scripts/benchmark.py generation                       characters a second
+    python scripts/benchmark.py parallel                         scan, associative, newton
+    python scripts/benchmark.py compile                          tracing and compiling deep models
     python scripts/benchmark.py sequences                        lengths drawn from a distribution
     python scripts/benchmark.py sequences --tokens FILE          a word a line, sentences apart
     python scripts/benchmark.py sequences --text FILE            a sentence a line
-    python scripts/benchmark.py sequences --quick                in about a minute
-    python scripts/benchmark.py sequences --json FILE            writes the numbers, and a table
+    python scripts/benchmark.py all --results DIR                all of them, into files by device
 
-Install: pip install -e ".[train,bench]". Cost: five minutes a data set on two CPU cores. To expect
-there: recur's packed rows train 3.2 times as many real tokens a second as Flax on the sentence
-lengths of UD English EWT, 2.0 times on those of Multi30k German. A peer that is not installed is
-skipped, and the table says so. What was measured, on which device, is under scripts/results/.
+Each takes --quick, to see that it runs; --seed; and --json FILE, which writes the numbers, and
+beside them a table and a picture. On CPU, JAX sees two devices.
+
+Install: pip install -e ".[train,bench]". A peer that is not installed is skipped, and the table
+says so. What was measured, on which device, and how long it took: see scripts/results/.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
+
+import jax
 import tyro
-from benchmarks import sequences
+from benchmarks import compiling, generation, long, parallel, report, sequences, training
+
+BENCHMARKS = {
+    "training": training,
+    "long": long,
+    "generation": generation,
+    "parallel": parallel,
+    "compile": compiling,
+    "sequences": sequences,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class All:
+    """All benchmarks, one after the other."""
+
+    results: pathlib.Path
+    """The folder of the results, a file for each benchmark and device."""
+    tokens: tuple[pathlib.Path, ...] = ()
+    """As of `sequences`."""
+    text: tuple[pathlib.Path, ...] = ()
+    """As of `sequences`."""
+    quick: bool = False
+    """As of each."""
+    seed: int = 0
+    """As of each."""
+
+
+def run_all(options: All) -> None:
+    """Runs each, and writes what it found as `<benchmark>-<device>`."""
+    for name, benchmark in BENCHMARKS.items():
+        print(f"# {name}\n")
+        more = {"tokens": options.tokens, "text": options.text} if name == "sequences" else {}
+        file = options.results / f"{name}-{report.slug()}.json"
+        benchmark.main(benchmark.Options(quick=options.quick, seed=options.seed, json=file, **more))
+
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)
     tyro.extras.subcommand_cli_from_dict(
-        {"sequences": sequences.main},
+        {**{name: each.main for name, each in BENCHMARKS.items()}, "all": run_all},
         description=__doc__,
         config=(tyro.conf.OmitArgPrefixes,),
     )

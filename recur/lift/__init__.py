@@ -8,10 +8,12 @@ from recur.lift.checkpoint import checkpoint
 from recur.lift.loop import loop
 from recur.lift.online import Online, OnlineOutput, OnlineState, online
 from recur.lift.scan import scan
+from recur.lift.tree import Children, tree
 from recur.lift.truncate import truncate
 from recur.lift.window import run_window
 
 __all__ = [
+    "Children",
     "Directions",
     "Online",
     "OnlineOutput",
@@ -26,5 +28,6 @@ __all__ = [
     "online",
     "run_window",
     "scan",
+    "tree",
     "truncate",
 ]

@@ -10,12 +10,16 @@ Where m is only ever added to an input u, as in most gates, it is that along du_
 loop is the same; elsewhere the loop takes a shift of m. Transposed, this is one product too,
 dW = sum_t h_{t-1}ᵀ dm_t. The gates are computed again on the way back, from what they were given.
 It is a rule of forward mode, from which JAX derives reverse mode and all higher derivatives.
+
+Many rows stand side by side, features first: [H, B]. Then Wᵀ is the left factor of the product, the
+one that is read as it lies in memory, and only the small h is rearranged; in h W, with rows first,
+it is the kernels that a CPU's product rearranges in each step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +27,8 @@ import jax.numpy as jnp
 from recur.lift.elementwise import check_elementwise, jaxpr_of_gates, only_added
 from recur.lift.mask import Steps, guard
 from recur.lift.over_time import step_of, vary_over
+from recur.lift.products import multiplier, stand_side_by_side
+from recur.lift.rows import by_rows
 from recur.sequences.lengths import step_count
 from recur.types import Bound, Carry, GatedCell, product
 
@@ -55,24 +61,58 @@ def run_gated(
     traced = jaxpr_of_gates(cell, bound, carry, u)
     check_elementwise(traced)
     added_to = only_added(traced, carry, u)
-    kernels, kernel_structure = jax.tree.flatten(cell.kernels(bound))
-    values, structure = jax.tree.flatten((us, (bound, carry, fresh, marks)))
-    is_real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]
-    ms = jax.tree.leaves(jax.eval_shape(cell.products, bound, carry))
-    count = step_count(us)
-    gates = jax.checkpoint(cell.gates, prevent_cse=False)  # within a loop nothing is merged
 
-    def loop(kernels, real, rest, shifts, keep):
+    def run(lanes, kernels, us, *rest):
+        return _run(lanes, kernels, us, rest, see, added_to, options)
+
+    def one(kernels, us, bound, carry, fresh, marks):
+        return run(_one_row(cell), kernels, us, bound, carry, fresh, marks)
+
+    def many(size, has_rows, kernels, us, bound, *others):
+        kernels_have, us_have, bound_has, *others_have = has_rows
+        if any(jax.tree.leaves(kernels_have)) or not jax.tree.leaves(kernels):
+            axes = _axes_of(tuple(has_rows))
+            return jax.vmap(one, in_axes=axes, out_axes=-1)(kernels, us, bound, *others)
+        us, *others = _with_rows(size, [us_have, *others_have], [us, *others])
+        return run(_many_rows(cell, _axes_of(bound_has)), kernels, us, bound, *others)
+
+    return by_rows(one, many)(cell.kernels(bound), us, bound, carry, fresh, marks)
+
+
+class _Lanes(NamedTuple):
+    """The parts of a step, for one row or for many rows side by side."""
+
+    hidden: Callable[[Bound, Carry], jax.Array]
+    gates: Callable[..., tuple[Carry, Any]]
+    multiplier: Callable[[Sequence[jax.Array]], Callable]  # kernels -> (h -> ms)
+
+
+def _run(
+    lanes: _Lanes,
+    kernels: Any,
+    us: Any,
+    rest: tuple[Bound, Carry, Carry, Steps],
+    see: Callable[[Carry], Any],
+    added_to: Sequence[int | None],
+    options: dict[str, Any],
+) -> tuple[Carry, Any, Any]:
+    """The loop, and the rule of its derivative."""
+    kernels, kernel_structure = jax.tree.flatten(kernels)
+    values, structure = jax.tree.flatten((us, rest))
+    is_real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]
+    gates = jax.checkpoint(lanes.gates, prevent_cse=False)  # within a loop nothing is merged
+
+    def loop(kernels, real, others, shifts, keep):
         """What the loop gives, and what it keeps of each h; shifts are added to m."""
         us, (bound, carry, fresh, marks) = jax.tree.unflatten(
-            structure, [b if a is None else a for a, b in zip(real, rest, strict=True)]
+            structure, [b if a is None else a for a, b in zip(real, others, strict=True)]
         )
-        multiply = _multiplier(kernels)
+        multiply = lanes.multiplier(kernels)
 
         def advance(carry, step, key):
             del key
             u, shift = step
-            h = cell.hidden(bound, carry)
+            h = lanes.hidden(bound, carry)
             u, m = _meet(u, multiply(h), shift, added_to)
             carry, v = gates(bound, carry, u, jax.tree.unflatten(kernel_structure, m))
             return carry, (v, keep(h))
@@ -82,45 +122,40 @@ def run_gated(
         return (carry, seen, vs), hs
 
     @jax.custom_jvp
-    def run(kernels, real, rest):
-        return loop(kernels, real, rest, [None] * len(kernels), keep=lambda h: ())[0]
+    def run(kernels, real, others):
+        return loop(kernels, real, others, [None] * len(kernels), keep=lambda h: ())[0]
 
     @run.defjvp
     def derivative(primals, tangents):
-        kernels, real, rest = primals
+        kernels, real, others = primals
         d_kernels, d_real, _ = tangents
-        shifts = [
-            jnp.zeros((count, *m.shape), m.dtype) if u is None else None
-            for m, u in zip(ms, added_to, strict=True)
-        ]
         outputs, along, hs = jax.linearize(
-            lambda real, shifts: loop(kernels, real, rest, shifts, keep=lambda h: h),
+            lambda real, shifts: loop(kernels, real, others, shifts, keep=lambda h: h),
             real,
-            vary_over(primals, shifts),
+            vary_over(primals, no_shifts(kernels)),
             has_aux=True,
         )
-        d_real, d_shifts = list(d_real), list(shifts)
+        d_real, d_shifts = list(d_real), [None] * len(kernels)
         for k, (d_kernel, u) in enumerate(zip(d_kernels, added_to, strict=True)):
-            d_m = jax.vmap(product, (0, None))(hs, d_kernel)
+            [d_m] = jax.vmap(lanes.multiplier([d_kernel]))(hs)
             if u is None:
                 d_shifts[k] = d_m
             else:
                 d_real[u] += d_m  # the inputs u stand in front
         return outputs, along(d_real, d_shifts)
 
+    def no_shifts(kernels):
+        """Zeros for each m of each step that is not only added to a u."""
+        _, (bound, carry, _, _) = jax.tree.unflatten(structure, values)
+        ms = jax.eval_shape(lambda: lanes.multiplier(kernels)(lanes.hidden(bound, carry)))
+        return [
+            jnp.zeros((step_count(us), *m.shape), m.dtype) if u is None else None
+            for m, u in zip(ms, added_to, strict=True)
+        ]
+
     real = [value if flag else None for value, flag in zip(values, is_real, strict=True)]
-    rest = [None if flag else value for value, flag in zip(values, is_real, strict=True)]
-    return run(kernels, real, rest)
-
-
-def _multiplier(kernels: Sequence[jax.Array]) -> Callable[[jax.Array], Sequence[jax.Array]]:
-    """`h -> [h @ W for W in kernels]`, as one product where they are of one height."""
-    heights = {(kernel.ndim, kernel.shape[0], kernel.dtype) for kernel in kernels}
-    if len(kernels) < 2 or len(heights) > 1 or kernels[0].ndim != 2:
-        return lambda h: [product(h, kernel) for kernel in kernels]
-    side_by_side = jnp.concatenate(kernels, axis=1)
-    widths = [kernel.shape[1] for kernel in kernels]
-    return lambda h: jax.lax.split(h @ side_by_side, widths)
+    others = [None if flag else value for value, flag in zip(values, is_real, strict=True)]
+    return run(kernels, real, others)
 
 
 def _meet(
@@ -135,3 +170,41 @@ def _meet(
         elif shift is not None:
             m[k] = m[k] + shift
     return jax.tree.unflatten(structure, us), m
+
+
+def _one_row(cell: GatedCell) -> _Lanes:
+    """One row: m = h W, as one product for kernels of one height."""
+
+    def multiplier(kernels):
+        if not stand_side_by_side(kernels):
+            return lambda h: [product(h, kernel) for kernel in kernels]
+        wide = jnp.concatenate(kernels, axis=1)
+        return lambda h: jax.lax.split(h @ wide, [kernel.shape[1] for kernel in kernels])
+
+    return _Lanes(cell.hidden, cell.gates, multiplier)
+
+
+def _many_rows(cell: GatedCell, bound_axes: Any) -> _Lanes:
+    """Rows side by side, features first: m = Wᵀ h for h `[H, B]`."""
+
+    def over_rows(function):
+        def mapped(bound, *given):
+            in_axes = (bound_axes, *[-1] * len(given))
+            return jax.vmap(function, in_axes=in_axes, out_axes=-1)(bound, *given)
+
+        return mapped
+
+    return _Lanes(over_rows(cell.hidden), over_rows(cell.gates), multiplier)
+
+
+def _axes_of(has_rows: Any) -> Any:
+    return jax.tree.map(lambda flag: -1 if flag else None, has_rows)
+
+
+def _with_rows(size: int, has_rows: Any, tree: Any) -> Any:
+    """The tree, with a row axis behind where there was none."""
+
+    def give(flag, leaf):
+        return leaf if flag else jnp.broadcast_to(leaf[..., None], (*leaf.shape, size))
+
+    return jax.tree.map(give, has_rows, tree)

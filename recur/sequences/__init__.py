@@ -8,6 +8,7 @@ from recur.sequences.layout import Batch, Layout, Plan, lay_out
 from recur.sequences.pack import pack
 from recur.sequences.pad import pad
 from recur.sequences.sliding import Sliding, sliding
+from recur.sequences.trees import Node, Nodes, parse_tree, post_order
 from recur.sequences.unpack import first_steps, last_steps, segments, unpack
 from recur.sequences.windows import Streams, Window, whole_rows
 
@@ -15,6 +16,8 @@ __all__ = [
     "Batch",
     "Example",
     "Layout",
+    "Node",
+    "Nodes",
     "Plan",
     "Sliding",
     "Streams",
@@ -27,7 +30,9 @@ __all__ = [
     "lay_out",
     "pack",
     "pad",
+    "parse_tree",
     "pool",
+    "post_order",
     "segments",
     "sliding",
     "unpack",

@@ -12,6 +12,7 @@ from recur.train.losses import (
 )
 from recur.train.metrics import JsonLines, read_json_lines
 from recur.train.penalties import by_path, l1, l2
+from recur.train.shard import gradient_by_device, make_sharded_step
 from recur.train.step import TrainState, init_state, make_step
 
 __all__ = [
@@ -28,9 +29,11 @@ __all__ = [
     "cross_entropy_in_pieces",
     "every",
     "fit",
+    "gradient_by_device",
     "init_state",
     "l1",
     "l2",
+    "make_sharded_step",
     "make_step",
     "masked_mean",
     "perplexity",

@@ -92,15 +92,22 @@ def make_step(
 
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
-        (value, (carry, metrics)), gradient = differentiate(state.params, state.carry, batch, key)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        after = TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            optimizer=optimizer_state,
-            carry=carry,
-            key=state.key,
-        )
-        return after, {"loss": value, "gradient_norm": optax.tree.norm(gradient), **metrics}
+        return advance(optimizer, state, differentiate(state.params, state.carry, batch, key))
 
     return step
+
+
+def advance(
+    optimizer: optax.GradientTransformation, state: TrainState, found: Any
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """The state and the metrics after an update by `found`, as `value_and_grad` of a loss gives."""
+    (value, (carry, metrics)), gradient = found
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    after = TrainState(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        optimizer=optimizer_state,
+        carry=carry,
+        key=state.key,
+    )
+    return after, {"loss": value, "gradient_norm": optax.tree.norm(gradient), **metrics}

@@ -15,6 +15,7 @@ from flax import linen as nn
 import recur
 from recur.types import AffineCell, AnyCell, Cell, GatedCell, Layer
 from recur_tests.helpers import random_like
+from recur_tests.lift.test_tree import on_a_line
 
 STEPS, WIDTH = 5, 3
 
@@ -200,6 +201,7 @@ LIFTS = [
         lambda cell: recur.loop(cell, reverse=True),
         is_affine,
     ),
+    LiftCase("tree", recur.tree, on_a_line),
     LiftCase("truncate", recur.truncate, lambda cell: recur.truncate(recur.scan(cell), 2, STEPS)),
 ]
 

@@ -11,6 +11,7 @@ import recur
 from recur.sequences.lengths import zero_invalid
 from recur_tests.contract.cases import CELLS, STEPS, by_name, example
 from recur_tests.helpers import assert_close, weighted_sum
+from recur_tests.lift.test_tree import on_a_line
 from recur_tests.oracles.lengths import run_valid_steps
 
 F64 = {"param_dtype": jnp.float64}
@@ -104,6 +105,7 @@ LAYERS = {
     "checkpoint-reverse": lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
     "associative": lambda cell: recur.associative(recur.diagonal(3, **F64)),
     "associative-reverse": lambda cell: recur.associative(recur.diagonal(3, **F64), reverse=True),
+    "tree": on_a_line,
     "chain": lambda cell: recur.chain(recur.scan(cell), jnp.exp, recur.scan(cell)),
     "bidirectional": lambda cell: recur.bidirectional(
         recur.scan(cell), recur.scan(cell, reverse=True), merge=lambda f, b: f + b + 1

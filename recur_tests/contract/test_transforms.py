@@ -10,6 +10,7 @@ from jax.sharding import AxisType, PartitionSpec
 import recur
 from recur_tests.contract.cases import CELLS, by_name, dense, example
 from recur_tests.helpers import assert_close, random_like, weighted_sum
+from recur_tests.lift.test_tree import on_a_line
 
 F64 = {"param_dtype": jnp.float64}
 LSTM, GRU = recur.lstm(3, **F64), recur.gru(3, **F64)
@@ -22,6 +23,7 @@ LAYERS = {
     "bidirectional": recur.bidirectional(recur.scan(LSTM), recur.scan(GRU, reverse=True)),
     "checkpoint": recur.checkpoint(recur.chain(recur.scan(LSTM), dense(3)), (2, 2)),
     "associative": recur.associative(recur.stack(recur.diagonal(3, **F64), recur.leaky(**F64))),
+    "tree": on_a_line(LSTM),
     "chain": recur.chain(recur.scan(LSTM), nn.Dropout(0.5), dense(3), "tanh"),
     "batch": recur.batch(recur.scan(LSTM)),
 }

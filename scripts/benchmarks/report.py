@@ -1,24 +1,56 @@
-"""What all benchmarks share: rounds in which every row runs once, the device's name, tables."""
+"""What all benchmarks share: options, rounds in which every row runs once, tables and files."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import random
+import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
-LIBRARIES = ("recur", "jax", "jaxlib", "flax", "dm-haiku", "torch")
+LIBRARIES = ("recur", "jax", "jaxlib", "flax", "dm-haiku", "equinox", "keras", "torch")
+T = TypeVar("T")
 
 
-def time_rounds(runs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What every benchmark is told."""
+
+    quick: bool = False
+    """Fewer and smaller measurements, to see that everything runs."""
+    json: pathlib.Path | None = None
+    """Where to write the numbers; the table and the picture go beside them."""
+    seed: int = 0
+    """Of weights and inputs."""
+
+
+class Skip(Exception):
+    """Why a row is not measured."""
+
+
+def prepare(rows: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, str]]:
+    """What the rows return, and why those are skipped that cannot be measured here."""
+    ready: dict[str, T] = {}
+    skipped = {}
+    for name, row in rows.items():
+        try:
+            ready[name] = row()
+        except (ImportError, Skip) as reason:
+            skipped[name] = str(reason)
+    return ready, skipped
+
+
+def time_rounds(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each run in each round: every row once, in an order that is new each round."""
     for run in runs.values():
         run()  # compiles
@@ -36,6 +68,25 @@ def ratio(seconds: Sequence[float], to: Sequence[float]) -> float:
     return statistics.median(b / a for a, b in zip(seconds, to, strict=True))
 
 
+def compiled(function: Callable, *args: Any) -> tuple[Callable, dict[str, Any]]:
+    """The compiled function, how long tracing and compiling took, and the memory it needs."""
+    begin = time.perf_counter()
+    lowered = jax.jit(function).lower(*args)
+    middle = time.perf_counter()
+    found = lowered.compile()
+    end = time.perf_counter()
+    return found, {
+        "lower_seconds": round(middle - begin, 3),
+        "compile_seconds": round(end - middle, 3),
+        "temp_bytes": found.memory_analysis().temp_size_in_bytes,
+    }
+
+
+def run_of(function: Callable, *args: Any) -> Callable[[], Any]:
+    """A run of the function until it has ended: calls return before that."""
+    return lambda: jax.block_until_ready(function(*args))
+
+
 def device() -> str:
     """What the numbers were measured on."""
     first = jax.devices()[0]
@@ -47,6 +98,13 @@ def device() -> str:
         if line.startswith("model name")
     ]
     return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
+
+
+def slug() -> str:
+    """The device's name, as files are called after it."""
+    name = re.sub(r"\(\w+\)|processor|cpu|@", " ", device().lower())
+    name = re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):g}", name)
+    return "-".join(re.findall(r"[a-z0-9.]+", name))
 
 
 def versions() -> dict[str, str]:
@@ -64,6 +122,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def publish(
+    options: Options, result: dict[str, Any], text: str, draw: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Writes numbers, table and picture, when asked to."""
+    if options.json is None:
+        return
+    command = "python scripts/benchmark.py " + " ".join(sys.argv[1:])
+    write(options.json, {"command": command, "seed": options.seed, **result}, text)
+    draw(result).savefig(options.json.with_suffix(".png"))
 
 
 def write(path: pathlib.Path, result: dict[str, Any], text: str) -> None:

@@ -1,0 +1,167 @@
+"""One update over several devices, each of which reads some of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from recur.keys import split
+from recur.train.step import Loss, TrainState, advance
+
+Gradient = Callable[[Any, Any, Any, jax.Array], tuple[tuple[jax.Array, Any], Any]]
+
+
+def gradient_by_device(
+    loss: Loss,
+    *,
+    devices: Sequence[jax.Device] | None = None,
+    weight: Callable[[Any], Any] | None = None,
+) -> Gradient:
+    """The value and gradient of a loss, with the rows of a batch split over devices.
+
+        value = sum_d w_d loss(params, rows_d) / sum_d w_d,    w_d = weight(rows_d)
+
+    Each device runs a program of its own, and the first one adds up: there is nothing in which one
+    would wait for another. On a CPU this is what uses all cores, for a small product keeps to one:
+    a batch in two halves on two devices beats the whole on one device with two threads. CPU devices
+    are asked for before JAX starts, `jax.config.update("jax_num_cpu_devices", 2)`. On many GPUs or
+    TPUs shard the batch and `jit` an ordinary step instead.
+
+    Args:
+      loss: as for `make_step`, a mean over what counts; the carry and the batch have rows in front.
+      devices: `jax.devices()` when not given.
+      weight: `weight(batch) -> scalar`, how much of what the mean is over is in some of the rows,
+        such as `batch.valid.sum()`; the number of rows when not given.
+
+    Returns:
+      `(params, carry, batch, key) -> ((value, (carry, metrics)), gradient)`, on the first device:
+      what `jax.value_and_grad(loss, has_aux=True)` gives, metrics averaged as the value is. It
+      compiles by itself, and is not to be put under `jit`. Each device draws noise of its own.
+
+    Raises:
+      ValueError: when the rows do not divide evenly among devices.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.train import gradient_by_device
+      >>> def loss(w, carry, batch, key):
+      ...     return jnp.square(w * batch).mean(), (carry, {})
+      >>> differentiate = gradient_by_device(loss, devices=jax.devices()[:1])
+      >>> (value, _), gradient = differentiate(2.0, None, jnp.ones(4), jax.random.key(0))
+      >>> value.item(), gradient.item()
+      (4.0, 4.0)
+    """
+    devices = list(jax.devices() if devices is None else devices)
+
+    @jax.jit
+    def of_part(params, carry, batch, key):
+        share = jnp.asarray(_row_count(batch)) if weight is None else weight(batch)
+        return jax.value_and_grad(loss, has_aux=True)(params, carry, batch, key), share
+
+    @jax.jit
+    def join(parts):
+        dtype = parts[0][0][0][0].dtype  # of the value
+        shares = jnp.stack([share for _, share in parts]).astype(dtype)
+        shares = shares / jnp.maximum(shares.sum(), 1)
+
+        def mean(*leaves):
+            return jnp.tensordot(shares.astype(leaves[0].dtype), jnp.stack(leaves), 1)
+
+        values, carries, metrics, gradients = zip(
+            *((value, *rest, gradient) for ((value, rest), gradient), _ in parts), strict=True
+        )
+        carry = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *carries)
+        value, metrics, gradient = (
+            jax.tree.map(mean, *each) for each in (values, metrics, gradients)
+        )
+        return (value, (carry, metrics)), gradient
+
+    def differentiate(params, carry, batch, key):
+        rows = _split((carry, batch), len(devices))
+        parts = [
+            of_part(*jax.device_put((params, *part, part_key), device))
+            for device, part, part_key in zip(devices, rows, split(key, len(devices)), strict=True)
+        ]  # all have begun before one is waited for
+        return join(jax.device_put(parts, devices[0]))
+
+    return differentiate
+
+
+def make_sharded_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    devices: Sequence[jax.Device] | None = None,
+    weight: Callable[[Any], Any] | None = None,
+) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
+    """Makes the update of a loss and an optimizer, with the rows of a batch split over devices.
+
+        g_t = sum_d w_d ∇ loss(params_{t-1}, carry_{t-1,d}, batch_{t,d}, key_{t,d}) / sum_d w_d
+        params_t = params_{t-1} + optimizer(g_t)
+
+    The one call for a CPU of several cores; see `gradient_by_device` for why, and for what a device
+    is there.
+
+    Args:
+      loss: as for `make_step`, a mean over what counts; the carry and the batch have rows in front.
+      optimizer: any Optax transformation.
+      devices: `jax.devices()` when not given.
+      weight: `weight(batch) -> scalar`, how much of what the mean is over is in some of the rows,
+        such as `batch.valid.sum()`; the number of rows when not given.
+
+    Returns:
+      `step(state, batch) -> (state, metrics)`, as of `make_step`. It compiles by itself, and is not
+      to be put under `jit`.
+
+    Raises:
+      ValueError: when the rows do not divide evenly among devices.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from recur.train import init_state, make_sharded_step
+      >>> def loss(w, carry, batch, key):
+      ...     return jnp.square(w - batch).mean(), (carry, {})
+      >>> optimizer = optax.sgd(0.25)
+      >>> step = make_sharded_step(loss, optimizer, devices=jax.devices()[:1])
+      >>> state = init_state(jnp.asarray(4.0), optimizer, jax.random.key(0))
+      >>> state, metrics = step(state, jnp.zeros(8))
+      >>> state.params.item(), metrics["loss"].item()
+      (2.0, 16.0)
+    """
+    differentiate = gradient_by_device(loss, devices=devices, weight=weight)
+    update = jax.jit(lambda state, found: advance(optimizer, state, found))
+
+    def step(state, batch):
+        key = jax.random.fold_in(state.key, state.step)
+        return update(state, differentiate(state.params, state.carry, batch, key))
+
+    return step
+
+
+def _split(tree: Any, parts: int) -> list[Any]:
+    """The rows of all arrays of a tree, in equal parts."""
+    count = _row_count(tree)
+    if count % parts:
+        raise ValueError(
+            f"{count} rows do not divide evenly among {parts} devices. Choose a number of rows "
+            "that does, or say which devices: devices=jax.devices()[:1]."
+        )
+    size = count // parts
+    return [
+        jax.tree.map(lambda leaf, at=at: leaf[at : at + size], tree) for at in range(0, count, size)
+    ]
+
+
+def _row_count(tree: Any) -> int:
+    shapes = [list(leaf.shape) for leaf in jax.tree.leaves(tree)]
+    counts = {tuple(shape[:1]) for shape in shapes}
+    if len(counts) != 1 or counts & {(), (0,)}:
+        raise ValueError(
+            "expected arrays with one and the same number of rows in front, got the shapes "
+            f"{shapes}."
+        )
+    return counts.pop()[0]

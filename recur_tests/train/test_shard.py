@@ -1,0 +1,101 @@
+"""An update over two devices is the update on one, whatever counts in which half."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import recur
+from recur.train import (
+    cross_entropy,
+    gradient_by_device,
+    init_state,
+    make_sharded_step,
+    make_step,
+    masked_mean,
+)
+from recur_tests.helpers import assert_close, random_like
+
+LAYER = recur.batch(recur.scan(recur.readout(recur.gru(4, param_dtype=jnp.float64), lambda h: h)))
+BATCH = {
+    "xs": np.random.default_rng(0).standard_normal((4, 6, 3)),
+    "targets": np.arange(24).reshape(4, 6) % 4,
+    "valid": np.arange(6) < np.array([6, 5, 2, 1])[:, None],
+}
+
+
+def loss(params, carry, batch, key):
+    carry, logits = LAYER.run(params, batch["xs"], carry=carry, valid=batch["valid"])
+    losses = cross_entropy(logits, batch["targets"], batch["valid"])
+    return masked_mean(losses, batch["valid"]), (carry, {"first": logits[:, 0].mean()})
+
+
+def weight(batch):
+    return batch["valid"].sum()
+
+
+@pytest.fixture
+def given():
+    params = random_like(LAYER.init(jax.random.key(0), BATCH["xs"]), 1)
+    return params, jnp.full((4, 4), 0.3), BATCH, jax.random.key(1)
+
+
+def test_two_devices_find_the_gradient_of_one(given):
+    expected = jax.value_and_grad(loss, has_aux=True)(*given)
+    ((value, (carry, _)), gradient) = gradient_by_device(loss, weight=weight)(*given)
+    assert_close((value, carry, gradient), (expected[0][0], expected[0][1][0], expected[1]), 1e-12)
+    assert carry.devices() == {jax.devices()[0]}
+
+
+def test_without_a_weight_rows_weigh_the_same(given):
+    halves = [jax.tree.map(lambda leaf, k=k: leaf[2 * k : 2 * k + 2], BATCH) for k in (0, 1)]
+    values = [loss(given[0], given[1][:2], half, None)[0] for half in halves]
+    (value, _), _ = gradient_by_device(loss)(*given)
+    assert_close(value, (values[0] + values[1]) / 2, 1e-12)
+
+
+def test_a_half_in_which_nothing_counts(given):
+    params, carry, batch, key = given
+    batch = {**batch, "valid": batch["valid"] & (np.arange(4) < 2)[:, None]}
+    (value, _), gradient = gradient_by_device(loss, weight=weight)(params, carry, batch, key)
+    expected = jax.value_and_grad(loss, has_aux=True)(params, carry, batch, key)
+    assert_close((value, gradient), (expected[0][0], expected[1]), 1e-12)
+    nothing = {**batch, "valid": np.zeros((4, 6), bool)}
+    assert gradient_by_device(loss, weight=weight)(params, carry, nothing, key)[0][0] == 0
+
+
+def test_updates_are_those_of_a_step(given):
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    state = init_state(given[0], optimizer, jax.random.key(2), carry=given[1])
+    step, plain = make_sharded_step(loss, optimizer, weight=weight), make_step(loss, optimizer)
+    ours = theirs = state
+    for _ in range(3):
+        (ours, metrics), (theirs, expected) = step(ours, BATCH), plain(theirs, BATCH)
+    assert_close(
+        (ours.params, ours.carry, metrics["loss"], metrics["gradient_norm"]),
+        (theirs.params, theirs.carry, expected["loss"], expected["gradient_norm"]),
+        1e-9,
+    )
+    assert int(ours.step) == 3 and set(metrics) == set(expected)
+
+
+def test_each_device_draws_noise_of_its_own():
+    def noise(params, carry, batch, key):
+        return params * jax.random.normal(key, dtype=jnp.float64), (carry, {})
+
+    differentiate = gradient_by_device(noise)
+    (value, _), _ = differentiate(1.0, None, jnp.ones(2), jax.random.key(0))
+    halves = [
+        jax.random.normal(key, dtype=jnp.float64) for key in jax.random.split(jax.random.key(0))
+    ]
+    assert_close(value, (halves[0] + halves[1]) / 2, 1e-12)
+
+
+def test_rows_that_do_not_divide_are_told(given):
+    params, _, batch, key = given
+    odd = jax.tree.map(lambda leaf: leaf[:3], batch)
+    with pytest.raises(ValueError, match="3 rows do not divide evenly among 2 devices"):
+        gradient_by_device(loss)(params, None, odd, key)
+    with pytest.raises(ValueError, match="one and the same number of rows"):
+        gradient_by_device(loss)(params, None, {**batch, "valid": np.ones((3, 6), bool)}, key)

@@ -1,0 +1,85 @@
+"""A picture a benchmark, by matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks import report
+
+MARKS = "os^vD<>Pp*hX"
+
+
+def dots(panels: Mapping[str, Mapping[str, Mapping[str, float]]], *, x: str) -> Any:
+    """Panels of named dots, a line for each key, on a logarithmic axis on which 1 is the rival."""
+    figure = _figure(len(panels))
+    names = list(dict.fromkeys(n for lines in panels.values() for d in lines.values() for n in d))
+    for place, (title, lines) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), place + 1, title=title, xlabel=x, xscale="log")
+        for number, name in enumerate(names):
+            points = [(d[name], -at) for at, d in enumerate(lines.values()) if name in d]
+            size, alpha = (10, 1) if name.startswith("recur") else (6, 0.6)
+            axes.plot(
+                [place for place, _ in points],
+                [line for _, line in points],
+                MARKS[number % len(MARKS)],
+                color=f"C{number % 10}",
+                markersize=size,
+                alpha=alpha,
+                label=name,
+            )
+        axes.axvline(1, color="grey", linewidth=1)
+        axes.set_yticks([-at for at in range(len(lines))], list(lines) if place == 0 else [])
+    return _finished(figure)
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], *, x: str
+) -> Any:
+    """Panels of curves, both axes logarithmic; the title says what goes up."""
+    figure = _figure(len(panels))
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    for place, (title, curves) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), place + 1, title=title, xlabel=x)
+        axes.set(xscale="log", yscale="log")
+        for number, name in enumerate(names):
+            places, values = curves.get(name, ([], []))
+            mark = MARKS[number % len(MARKS)]
+            axes.plot(places, values, marker=mark, color=f"C{number % 10}", label=name)
+        ticks = sorted({tick for places, _ in curves.values() for tick in places})
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.xaxis.minorticks_off()
+    return _finished(figure)
+
+
+def bars(panels: Mapping[str, Mapping[str, float]], *, x: str) -> Any:
+    """Panels of the same named bars, their values beside them."""
+    figure = _figure(len(panels))
+    for place, (title, values) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), place + 1, title=title, xlabel=x)
+        colors = ["C0" if name.startswith("recur") else "C7" for name in values]
+        drawn = axes.barh(list(values), list(values.values()), color=colors)
+        axes.bar_label(drawn, fmt="{:,.0f}", padding=3)
+        axes.set_xlim(0, 1.3 * max(values.values()))  # room for the labels
+        axes.locator_params(axis="x", nbins=4)
+        axes.invert_yaxis()
+        if place:
+            axes.set_yticks([])
+    figure.suptitle(report.device())
+    return figure
+
+
+def _figure(panels: int) -> Any:
+    from matplotlib.figure import Figure  # an object of its own: no global state, no window
+
+    return Figure(figsize=(1 + 4.5 * panels, 5.5), layout="constrained", dpi=120)
+
+
+def _finished(figure: Any) -> Any:
+    """With a grid, the names of all panels below, and the device above."""
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    figure.suptitle(report.device())
+    return figure
