@@ -102,11 +102,13 @@ def _run(
     is_real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]
     gates = jax.checkpoint(lanes.gates, prevent_cse=False)  # within a loop nothing is merged
 
+    def join(real, others):
+        pairs = zip(real, others, strict=True)
+        return jax.tree.unflatten(structure, [b if a is None else a for a, b in pairs])
+
     def loop(kernels, real, others, shifts, keep):
         """What the loop gives, and what it keeps of each h; shifts are added to m."""
-        us, (bound, carry, fresh, marks) = jax.tree.unflatten(
-            structure, [b if a is None else a for a, b in zip(real, others, strict=True)]
-        )
+        us, (bound, carry, fresh, marks) = join(real, others)
         multiply = lanes.multiplier(kernels)
 
         def advance(carry, step, key):
@@ -132,7 +134,7 @@ def _run(
         outputs, along, hs = jax.linearize(
             lambda real, shifts: loop(kernels, real, others, shifts, keep=lambda h: h),
             real,
-            vary_over(primals, no_shifts(kernels)),
+            vary_over(primals, no_shifts(*primals)),
             has_aux=True,
         )
         d_real, d_shifts = list(d_real), [None] * len(kernels)
@@ -144,9 +146,9 @@ def _run(
                 d_real[u] += d_m  # the inputs u stand in front
         return outputs, along(d_real, d_shifts)
 
-    def no_shifts(kernels):
+    def no_shifts(kernels, real, others):
         """Zeros for each m of each step that is not only added to a u."""
-        _, (bound, carry, _, _) = jax.tree.unflatten(structure, values)
+        us, (bound, carry, _, _) = join(real, others)
         ms = jax.eval_shape(lambda: lanes.multiplier(kernels)(lanes.hidden(bound, carry)))
         return [
             jnp.zeros((step_count(us), *m.shape), m.dtype) if u is None else None
