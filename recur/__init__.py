@@ -2,8 +2,8 @@
 
 cells      elman, jordan, gated, lstm, gru, leaky, diagonal; cell, for your own
 combine    stack, residual, readout: a cell in, a cell out
-lift       loop, scan, associative: a cell becomes a layer; truncate, checkpoint, bidirectional,
-           chain, batch: layers of layers
+lift       loop, scan, associative, newton, online, tree: ways to run a cell; truncate,
+           checkpoint, bidirectional, chain, batch: layers of layers
 sequences  sequences of every length in batches, streams, pooling;  text  characters to ids
 decode     choosing tokens, and generating with them
 train      losses, clipping, penalties, one step, the loop around it, checkpoints
@@ -20,6 +20,7 @@ from recur.lift import (
     chain,
     checkpoint,
     loop,
+    newton,
     online,
     scan,
     tree,
@@ -49,6 +50,7 @@ __all__ = [
     "lift",
     "loop",
     "lstm",
+    "newton",
     "online",
     "readout",
     "residual",

@@ -6,6 +6,7 @@ from recur.lift.bidirectional import Directions, bidirectional
 from recur.lift.chain import chain
 from recur.lift.checkpoint import checkpoint
 from recur.lift.loop import loop
+from recur.lift.newton import NewtonLayer, Report, newton
 from recur.lift.online import Online, OnlineOutput, OnlineState, online
 from recur.lift.scan import scan
 from recur.lift.tree import Children, tree
@@ -15,9 +16,11 @@ from recur.lift.window import run_window
 __all__ = [
     "Children",
     "Directions",
+    "NewtonLayer",
     "Online",
     "OnlineOutput",
     "OnlineState",
+    "Report",
     "Rows",
     "associative",
     "batch",
@@ -25,6 +28,7 @@ __all__ = [
     "chain",
     "checkpoint",
     "loop",
+    "newton",
     "online",
     "run_window",
     "scan",

@@ -77,7 +77,7 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
             xs=jax.tree.map(jnp.asarray, xs),
             valid=validity(count, length, valid),
             reset=None if reset is None else check_flags("reset", reset, count),
-        ).cut(min(number or round(math.sqrt(count)), count) or 1)
+        ).cut(min(number or _near_root(count), count) or 1)
         carry = vary_over((bound, carry, pieces), carry)
 
         @partial(jax.checkpoint, prevent_cse=False)  # within a loop nothing is merged
@@ -120,6 +120,13 @@ class _Pieces(NamedTuple):
             return None
         firsts = self.reset[:, :1].any(axis=1)
         return jnp.concatenate([firsts[1:], jnp.zeros_like(firsts[:1])])
+
+
+def _near_root(count: int) -> int:
+    """A number of segments near √T, one that divides T if it can be: then nothing is copied."""
+    root = round(math.sqrt(count))
+    near = range(root, root // 2, -1)
+    return next((number for number in near if count % number == 0), root)
 
 
 def _levels(segments: int | Sequence[int] | None) -> tuple[int | None, tuple[int, ...]]:

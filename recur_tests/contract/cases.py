@@ -177,6 +177,19 @@ def is_affine(cell: AnyCell) -> bool:
     return isinstance(cell, AffineCell)
 
 
+def is_real(cell: AnyCell) -> bool:
+    """Whether the carry of a cell holds no complex numbers."""
+    x, key = jax.ShapeDtypeStruct((WIDTH,), jnp.float64), jax.random.key(0)
+    context = {"image": jnp.ones(WIDTH)}
+
+    def start(key):
+        params = cell.init(key, x, context=context)
+        return cell.start(cell.bind(params, x, context=context), x)
+
+    carry = jax.eval_shape(start, key)
+    return not any(jnp.issubdtype(c.dtype, jnp.complexfloating) for c in jax.tree.leaves(carry))
+
+
 LIFTS = [
     LiftCase("scan", recur.scan, recur.scan),
     LiftCase("scan-unroll", recur.scan, lambda cell: recur.scan(cell, unroll=2)),
@@ -200,6 +213,13 @@ LIFTS = [
         lambda cell: recur.associative(cell, reverse=True),
         lambda cell: recur.loop(cell, reverse=True),
         is_affine,
+    ),
+    LiftCase("newton", recur.newton, recur.newton, runs=is_real),
+    LiftCase(
+        "newton-diagonal",
+        recur.newton,
+        lambda cell: recur.newton(cell, jacobian="diagonal", damping=0.3),
+        runs=is_real,
     ),
     LiftCase("tree", recur.tree, on_a_line),
     LiftCase("truncate", recur.truncate, lambda cell: recur.truncate(recur.scan(cell), 2, STEPS)),

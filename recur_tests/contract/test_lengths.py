@@ -105,6 +105,8 @@ LAYERS = {
     "checkpoint-reverse": lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
     "associative": lambda cell: recur.associative(recur.diagonal(3, **F64)),
     "associative-reverse": lambda cell: recur.associative(recur.diagonal(3, **F64), reverse=True),
+    "newton": recur.newton,
+    "newton-reverse": lambda cell: recur.newton(cell, jacobian="diagonal", reverse=True),
     "tree": on_a_line,
     "chain": lambda cell: recur.chain(recur.scan(cell), jnp.exp, recur.scan(cell)),
     "bidirectional": lambda cell: recur.bidirectional(

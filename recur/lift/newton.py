@@ -1,0 +1,278 @@
+"""A recurrence that is not linear, all steps at once, by Newton's method.
+
+The trajectory c = (c_1, ..., c_T) is the one zero of the residuals
+
+    r_t(c) = f_t(c_{t-1}) - c_t,    c_0 given,
+
+where f_t is the step t, with its input, resets and validity in it. The Jacobian of r is -1 on the
+diagonal and J_t = f_t'(c_{t-1}) next to it, so that a Newton step c + d solves
+
+    d_t = J_t d_{t-1} + r_t,    d_0 = 0,
+
+a linear recurrence, for which there is an associative scan. Near the trajectory each step squares
+the error. With other matrices for J_t the trajectory is still the only fixed point, and each step
+makes at least one more c_t right, for c_t + d_t = f_t(c_{t-1}) where d_{t-1} = 0; so blocks on the
+diagonal of J_t will do where whole ones are too large. Written with residuals the recurrence never
+multiplies c_0, which may be no number where a reset follows.
+
+The derivative is that of the trajectory, not of the way to it: from c_t = f_t(c_{t-1}; w),
+
+    dc_t = J_t dc_{t-1} + (df_t/dw) dw,    with the whole J_t,
+
+linear in dw: a rule of forward mode, from which JAX derives all others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur.checks import check_cell, check_whole
+from recur.lift.jacobians import (
+    Kind,
+    System,
+    before,
+    check_numbers,
+    kind_for,
+    packing,
+    solve_linear,
+    system,
+    take_apart,
+)
+from recur.lift.mask import guard
+from recur.lift.over_time import Run, over_time, vary_over
+from recur.sequences.lengths import step_count
+from recur.types import AnyCell, Carry, Layer
+
+_ROUNDINGS = 8  # of the carry's dtype, that a residual may have
+
+
+class Report(NamedTuple):
+    """How Newton's method went, for one sequence."""
+
+    steps: jax.Array  # int32, how many it took
+    residual: jax.Array  # max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|), of largest entries
+    converged: jax.Array  # bool; where not, the scan ran
+
+
+@dataclasses.dataclass(frozen=True)
+class NewtonLayer(Layer):
+    """A `Layer` that can tell how its solution went.
+
+    Attributes:
+      attempt: as `apply`, without a warning and with a report: `(carry, ys, report)`.
+    """
+
+    attempt: Callable[..., tuple[Carry, Any, Report]] = dataclasses.field(kw_only=True)
+
+    def solve(self, params, xs, *, carry=None, context=None, key=None, **marks):
+        """As `run`, with its options: `(params, xs) -> (carry_T, y_{1..T}, report)`."""
+        return self._begin(self.attempt, params, xs, carry, context, key, marks)
+
+
+class _Settings(NamedTuple):
+    jacobian: Kind | None
+    tolerance: float | None
+    max_steps: int
+    damping: float
+
+
+def newton(
+    cell: AnyCell,
+    *,
+    jacobian: Kind | None = None,
+    tolerance: float | None = None,
+    max_steps: int = 100,
+    damping: float = 0.0,
+    reverse: bool = False,
+) -> NewtonLayer:
+    """Runs any cell over all steps in parallel, by Newton's method on the whole trajectory.
+
+        c_t <- c_t + d_t,    d_t = (1 - λ) J_t d_{t-1} + f_t(c_{t-1}) - c_t,    d_0 = 0
+
+    with f_t the step t and J_t its Jacobian, from the start of a segment at all t, until
+
+        max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|) ≤ tolerance    with |·| the largest entry.
+
+    Values and gradients are those of `scan`, to rounding. A round takes O(log T) time: it is for
+    long sequences of small states that forget, where few rounds do. Where `max_steps` do not
+    suffice, the scan runs instead, and a warning tells; `solve` tells by its report alone.
+
+    With `"full"` Jacobians of n entries a round costs n³ a step, and the gradient is found in
+    parallel too. With `"diagonal"` ones it costs p + 1 steps of the cell, p the leaves of the carry
+    (those of one shape are coupled, unit by unit), but only takes off a part of the error, and the
+    gradient goes step by step. So it is for cells that tell their structure, as `recur.lstm`; of
+    others, a stack included, the diagonal is found by n tangents a step, and n² numbers.
+
+    Args:
+      cell: any cell; its carry holds real floating-point numbers.
+      jacobian: `"full"` or `"diagonal"`; full up to 64 entries of the carry, when not given.
+      tolerance: 8 eps of the carry's dtype, when not given.
+      max_steps: the largest number of rounds; T are enough, unless numbers overflow.
+      damping: λ in [0, 1): slower, and stabler where products of Jacobians grow.
+      reverse: whether to read from the last step to the first; outputs stay aligned with inputs.
+
+    Returns:
+      A `NewtonLayer` with the cell's params and carry.
+
+    Raises:
+      TypeError: when `cell` is not a cell; or while tracing, when its carry is not real floats.
+      ValueError: when an option is none of those above.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> layer = recur.newton(recur.gru(4))
+      >>> xs = jnp.ones((100, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> carry, ys, report = layer.solve(params, xs)
+      >>> bool(report.converged), bool(report.steps < 10)
+      (True, True)
+
+    References:
+      Lim et al. 2024, Parallelizing non-linear sequential models over the sequence length (DEER),
+      https://arxiv.org/abs/2309.12252
+      Gonzalez et al. 2024, Towards Scalable and Stable Parallelization of Nonlinear RNNs (quasi
+      Jacobians, damping), https://arxiv.org/abs/2407.19115
+      Danieli et al. 2025, ParaRNN (blocks of units), https://arxiv.org/abs/2510.21450
+    """
+    settings = _check(cell, jacobian, tolerance, max_steps, damping)
+    layer = over_time(cell, _run(cell, settings, reverse), reverse=reverse)
+
+    def attempt(bound, carry, xs, **options):
+        (_, carry, report), ys = layer.follow(bound, carry, xs, **options)
+        return carry, ys, report
+
+    def apply(bound, carry, xs, **options):
+        (_, carry, report), ys = layer.follow(bound, carry, xs, **options)
+        _warn_unless_converged(report)
+        return carry, ys
+
+    def follow(bound, carry, xs, **options):
+        (carries, _, report), ys = layer.follow(bound, carry, xs, **options)
+        _warn_unless_converged(report)
+        return carries, ys
+
+    return NewtonLayer(
+        layer.init, layer.bind, layer.start, apply, follow, layer.reads, attempt=attempt
+    )
+
+
+def _run(cell: AnyCell, settings: _Settings, reverse: bool) -> Run:
+    """The loop; what it lets `follow` see is the carries, the last of them, and the report."""
+
+    def turned(tree):
+        return jax.tree.map(lambda leaf: leaf[::-1], tree) if reverse else tree
+
+    def run(bound, carry, fresh, steps, see):
+        check_numbers(carry)
+        steps, advance, read = take_apart(cell, bound, turned(steps))
+        carries, report = _solve(cell, settings, advance, bound, carry, fresh, steps)
+        # Outputs are those of one step from the carries found: their derivative is JAX's own.
+        guarded = guard(lambda c, x, key: advance(bound, c, x, key), fresh, see)
+        after, (seen, vs) = jax.vmap(guarded)(jax.tree.map(before, carry, carries), steps)
+        last = jax.tree.map(lambda c, cs: jnp.concatenate([c[None], cs])[-1], carry, after)
+        seen, ys = turned((seen, read(vs)))
+        return last, ((seen, last, report), ys)
+
+    return run
+
+
+def _solve(cell, settings, advance, bound, carry, fresh, steps) -> tuple[Carry, Report]:
+    """The carry after each step `[T, ...]`, and how it was found."""
+    kind = kind_for(carry, settings.jacobian)
+    values, structure = jax.tree.flatten((bound, carry, fresh, steps))
+    is_real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]
+
+    def system_of(real, rest):
+        together = [b if a is None else a for a, b in zip(real, rest, strict=True)]
+        return system(cell, kind, advance, *jax.tree.unflatten(structure, together))
+
+    # Compiled as a whole, for op by op an associative scan is hundreds of small programs.
+    @jax.custom_jvp
+    @jax.jit
+    def solve(real, rest):
+        equations = system_of(real, rest)
+        zs, report = _iterate(equations, settings)
+        return equations.scan_unless(report.converged, zs), report
+
+    @jax.jit
+    def along(real, rest, zs, d_real):
+        _, direct = jax.jvp(lambda real: system_of(real, rest).after(zs), (real,), (d_real,))
+        return system_of(real, rest).along(zs, direct)
+
+    @solve.defjvp
+    def derivative(primals, tangents):
+        (real, rest), (d_real, _) = primals, tangents
+        zs, report = solve(real, rest)
+        nothing = jax.custom_derivatives.zero_from_primal(report)
+        return (zs, report), (along(real, rest, zs, d_real), nothing)
+
+    real = [value if flag else None for value, flag in zip(values, is_real, strict=True)]
+    rest = [None if flag else value for value, flag in zip(values, is_real, strict=True)]
+    zs, report = solve(real, rest)
+    _, unpack = packing(carry, kind)
+    return jax.vmap(unpack)(zs), jax.lax.stop_gradient(report)
+
+
+def _iterate(equations: System, settings: _Settings) -> tuple[jax.Array, Report]:
+    """Newton's method until the tolerance is met, steps run out, or numbers overflow."""
+    tolerance = settings.tolerance
+    if tolerance is None:
+        tolerance = _ROUNDINGS * float(jnp.finfo(equations.fresh.dtype).eps)
+
+    def arrive(zs, steps):
+        residuals = equations.after(zs) - zs
+        size, scale = (jnp.abs(a).max((1, 2), initial=0) for a in (residuals, zs))
+        largest = (size / (1 + scale)).max(initial=0)
+        return zs, residuals, Report(steps, largest, largest <= tolerance)
+
+    def goes_on(state):
+        _, _, report = state
+        is_hopeful = jnp.isfinite(report.residual) & (report.steps < settings.max_steps)
+        return ~report.converged & is_hopeful
+
+    def improve(state):
+        zs, residuals, report = state
+        jacobians = (1 - settings.damping) * equations.jacobians(zs)
+        return arrive(zs + solve_linear(jacobians, residuals), report.steps + 1)
+
+    # Not from the carry that came in, which may be no number where a reset follows.
+    guess = jnp.broadcast_to(equations.fresh, (step_count(equations.steps), *equations.fresh.shape))
+    none = vary_over(guess, jnp.zeros((), jnp.int32))
+    zs, _, report = jax.lax.while_loop(goes_on, improve, arrive(guess, none))
+    return zs, report
+
+
+def _warn_unless_converged(report: Report) -> None:
+    """Tells the host in a loop of at most one turn, so that who converges never calls it."""
+
+    def tell(steps, residual, converged):
+        message = (
+            f"newton: after {steps} steps the residual was {residual:.1e}, above the tolerance, so "
+            "the scan ran instead. Try damping or more max_steps; layer.solve only reports this."
+        )
+        if not converged:  # under `vmap` all rows come here if one does
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    def turn(told):
+        jax.debug.callback(tell, *report)
+        return ~told
+
+    jax.lax.while_loop(lambda told: ~told, turn, report.converged)
+
+
+def _check(cell: Any, jacobian: Any, tolerance: Any, max_steps: Any, damping: Any) -> _Settings:
+    check_cell(cell, "newton")
+    if jacobian not in (None, "full", "diagonal"):
+        raise ValueError(f"newton: expected 'full' or 'diagonal' Jacobians, got {jacobian!r}.")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"newton: expected a tolerance of at least 0, got {tolerance!r}.")
+    if not 0 <= damping < 1:
+        raise ValueError(f"newton: expected damping from 0 to below 1, got {damping!r}.")
+    max_steps = check_whole("newton: max_steps", max_steps, 0)
+    return _Settings(jacobian, tolerance, max_steps, damping)
