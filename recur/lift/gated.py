@@ -32,6 +32,8 @@ from recur.lift.rows import by_rows
 from recur.sequences.lengths import step_count
 from recur.types import Bound, Carry, GatedCell, product
 
+_SMALL = 2**19  # bytes: with rows first, a loop is faster up to this size
+
 
 def run_gated(
     cell: GatedCell,
@@ -70,7 +72,7 @@ def run_gated(
 
     def many(size, has_rows, kernels, us, bound, *others):
         kernels_have, us_have, bound_has, *others_have = has_rows
-        if any(jax.tree.leaves(kernels_have)) or not jax.tree.leaves(kernels):
+        if any(jax.tree.leaves(kernels_have)) or _are_small(kernels):
             axes = _axes_of(tuple(has_rows))
             return jax.vmap(one, in_axes=axes, out_axes=-1)(kernels, us, bound, *others)
         us, *others = _with_rows(size, [us_have, *others_have], [us, *others])
@@ -170,8 +172,20 @@ def _meet(
         if j is not None:
             us[j], m[k] = us[j] + m[k], jnp.zeros_like(m[k])
         elif shift is not None:
-            m[k] = m[k] + shift
+            m[k] = _shifted(m[k], shift)
     return jax.tree.unflatten(structure, us), m
+
+
+@jax.custom_jvp
+def _shifted(m: jax.Array, shift: jax.Array) -> jax.Array:
+    """`m + shift` where the shift is zero, and need not be read; it is there for its derivative."""
+    del shift
+    return m
+
+
+@_shifted.defjvp
+def _shifted_along(primals: Any, tangents: Any) -> Any:
+    return primals[0], tangents[0] + tangents[1]
 
 
 def _one_row(cell: GatedCell) -> _Lanes:
@@ -197,6 +211,11 @@ def _many_rows(cell: GatedCell, bound_axes: Any) -> _Lanes:
         return mapped
 
     return _Lanes(over_rows(cell.hidden), over_rows(cell.gates), multiplier)
+
+
+def _are_small(kernels: Any) -> bool:
+    """Whether they lie in a core's own cache, where it does not matter how often they are read."""
+    return sum(kernel.nbytes for kernel in jax.tree.leaves(kernels)) <= _SMALL
 
 
 def _axes_of(has_rows: Any) -> Any:

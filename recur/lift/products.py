@@ -7,6 +7,7 @@ of one array on the way back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,11 +63,16 @@ def _back(changes: Sequence[Any], tall: jax.Array, h: Any, *kernels: jax.Array) 
     """The way back: dh = [W, W, ...] [dm; dm; ...], each dm written into its place.
 
     A concatenation would be fused with all that the parts are computed from, and find out again for
-    each number which part it belongs to. What the place held before is overwritten.
+    each number which part it belongs to. What the place held before, it does not matter what, is
+    overwritten; zeros would be taken for a concatenation again.
     """
-    place = jnp.broadcast_to(tall[:, :1], (len(tall), h.aval.shape[1]))
-    begin = 0
-    for change in map(ad.instantiate_zeros, changes):
+    shape = (len(tall), h.aval.shape[1])
+    changes = [ad.instantiate_zeros(change) for change in changes]
+    if math.prod(shape) > tall.size:  # more rows than units
+        products = [kernel @ change for kernel, change in zip(kernels, changes, strict=True)]
+        return [None, sum(products[1:], products[0]), *[None] * len(kernels)]
+    place, begin = tall.ravel()[: math.prod(shape)].reshape(shape), 0
+    for change in changes:
         place = jax.lax.dynamic_update_slice(place, change, (begin, 0))
         begin += len(change)
     return [None, jnp.concatenate(kernels, axis=1) @ place, *[None] * len(kernels)]

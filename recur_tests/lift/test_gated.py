@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import recur
+from recur.lift import gated
 from recur.lift.elementwise import jaxpr_of_gates, only_added
 from recur.types import GatedCell
 from recur_tests.contract.cases import CELLS, example
@@ -89,6 +90,75 @@ def test_derivatives_of_both_orders_and_modes_equal_the_loops(cell):
         return derive(values, direction)
 
     assert_close(results(recur.scan(cell)), results(recur.loop(cell)))
+
+
+@pytest.mark.parametrize("cell", GIVEN.values(), ids=GIVEN.keys())
+def test_rows_side_by_side_equal_the_loop_row_by_row(cell, monkeypatch):
+    """In values and in derivatives of both orders, each row with marks and a carry of its own."""
+    monkeypatch.setattr(gated, "_SMALL", 0)
+    case = named("elman")._replace(cell=cell)
+    rows = [example(case, recur.scan(cell), seed) for seed in (0, 10, 20)]
+    params = rows[0].params
+    xs, carry = (
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(getattr(row, name) for row in rows))
+        for name in ("xs", "carry")
+    )
+    marks = {
+        "length": jnp.array([5, 3, 0]),
+        "reset": jnp.zeros((3, 5), bool).at[0, 2].set(True).at[1, 1].set(True),
+    }
+
+    def results(layer):
+        def loss(params, carry):
+            ends = recur.batch(layer).run(params, xs, carry=carry, **marks)
+            return weighted_sum(ends), ends
+
+        @jax.jit
+        def derive(*values):
+            gradient = jax.grad(loss, (0, 1), has_aux=True)
+            direction = random_like(values, 9)
+            curvature = jax.jvp(lambda *values: gradient(*values)[0], values, direction)[1]
+            return gradient(*values), curvature
+
+        return derive(params, carry)
+
+    assert_close(results(recur.scan(cell)), results(recur.loop(cell)))
+
+
+def test_rows_with_weights_or_gates_of_their_own(monkeypatch):
+    """Kernels by row, as of an ensemble; and bound params by row, as masks are."""
+    monkeypatch.setattr(gated, "_SMALL", 0)
+    given = example(named("elman"), recur.scan(named("elman").cell))
+    scaled = named("elman").cell
+
+    def gates(bound, h, u, m):
+        h = jnp.tanh(u + m) * bound["mask"]
+        return h, h
+
+    masked = scaled._replace(
+        bind=lambda bound, x, *, key=None, context=None: {"params": bound, "mask": context["mask"]},
+        start=lambda bound, x: scaled.start(bound["params"], x),
+        project=lambda bound, x, key=None: scaled.project(bound["params"], x),
+        kernels=lambda bound: bound["params"].recurrent_kernel,
+        gates=gates,
+    )
+    xs, context = jnp.stack(2 * [given.xs]), {"mask": jnp.array([[1.0, 0, 1, 2], [1, 1, 0, 1]])}
+
+    def results(lift):
+        layer, ensemble = recur.batch(lift(masked)), lift(scaled)
+        models = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), given.params)
+        of_masks = jax.grad(lambda p: weighted_sum(layer(p, xs, context=context)))(given.params)
+        return of_masks, jax.vmap(jax.grad(lambda p: weighted_sum(ensemble(p, given.xs))))(models)
+
+    assert_close(results(recur.scan), results(recur.loop))
+
+
+def test_large_kernels_are_the_left_factor_of_the_products_of_many_rows(monkeypatch):
+    monkeypatch.setattr(gated, "_SMALL", 0)
+    layer, xs = recur.batch(recur.scan(named("lstm").cell)), jnp.ones((3, 5, 3))
+    params = layer.init(jax.random.key(0), xs)
+    text = str(jax.make_jaxpr(jax.grad(lambda p: layer(p, xs).sum()))(params))
+    assert "products" in text and "f64[16,3]" in text  # all gates of three rows, features first
 
 
 def test_what_is_only_added_to_an_input():
