@@ -149,8 +149,7 @@ class Layer:
       apply: `apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None)
         -> (carry, ys)`.
       follow: as `apply`, but of the carry after every step: `(carries, ys)`, each `[T, ...]`.
-      reads: in which direction: "forwards", "backwards", "both ways"; or "step by step" where there
-        is no carry, and so no direction.
+      reads: in which direction; "step by step" where there is no carry, and so no direction.
       batched: whether all values have a row axis in front of the time axis, as `batch` makes them.
     """
 
@@ -238,8 +237,6 @@ def cell(
       A `Cell`, on which every combinator and every lift that runs any cell works.
 
     Example:
-      A leaky sum whose leak is learned:
-
       >>> import jax, jax.numpy as jnp, recur
       >>> def step(leak, total, x):
       ...     total = leak * total + x

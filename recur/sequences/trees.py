@@ -80,10 +80,10 @@ def post_order(root: Node, arity: int | None = None) -> Nodes:
 def parse_tree(
     text: str, read: Callable[[str, str | None], Any] = lambda label, word: (label, word)
 ) -> Node:
-    """Reads a tree in brackets, as the Stanford Sentiment Treebank and the Penn Treebank have them.
+    """Reads a tree in brackets, as treebanks write them.
 
-    A tree is `(label word)` or `(label tree ... tree)`; brackets within words are written -LRB- and
-    -RRB- there.
+    A tree is `(label word)` or `(label tree ... tree)`, as in the Stanford Sentiment Treebank and
+    the Penn Treebank; brackets within words are written -LRB- and -RRB- there.
 
     Args:
       text: one tree.

@@ -172,6 +172,11 @@ class LiftCase(NamedTuple):
     runs: Callable[[AnyCell], bool] = lambda cell: True
 
 
+def backwards(cell: AnyCell) -> Layer:
+    """The oracle of lifts that read from the last step to the first."""
+    return recur.loop(cell, reverse=True)
+
+
 def is_affine(cell: AnyCell) -> bool:
     """Whether a cell is linear in its carry, and says so."""
     return isinstance(cell, AffineCell)
@@ -197,21 +202,21 @@ LIFTS = [
         "scan-reverse",
         recur.scan,
         lambda cell: recur.scan(cell, reverse=True),
-        lambda cell: recur.loop(cell, reverse=True),
+        backwards,
     ),
     LiftCase("checkpoint", recur.checkpoint, lambda cell: recur.checkpoint(recur.scan(cell), 3)),
     LiftCase(
         "checkpoint-reverse",
         recur.checkpoint,
         lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
-        lambda cell: recur.loop(cell, reverse=True),
+        backwards,
     ),
     LiftCase("associative", recur.associative, recur.associative, runs=is_affine),
     LiftCase(
         "associative-reverse",
         recur.associative,
         lambda cell: recur.associative(cell, reverse=True),
-        lambda cell: recur.loop(cell, reverse=True),
+        backwards,
         is_affine,
     ),
     LiftCase("newton", recur.newton, recur.newton, runs=is_real),

@@ -108,9 +108,10 @@ def test_training_compares_every_library_that_is_there(benchmark, result_of):
     assert {training.ONE, training.TWO, training.LAX, "Flax Linen"} <= set(found["rows"])
     best = found["best_jax_peer"]
     assert found["rows"][best]["times"][best] == 1 and found["ceiling_gflops"] > 0
-    for row in found["rows"].values():
+    for name, row in found["rows"].items():
         assert min(row["forward_ms"], row["gradient_ms"], row["gflops"]) > 0
-        assert row["temp_bytes"] > 0 and len(row["seconds"]) == 2
+        assert (row.get("temp_bytes", 0) > 0) is (name != training.TWO)  # compiles by itself
+        assert len(row["seconds"]) == 2
     for ratios in result["summary"]["all"].values():
         assert ratios["PyTorch"] is None and ratios["the best JAX peer"] > 0
 

@@ -64,16 +64,11 @@ def rows_of(count: int, seed: int) -> dict[str, Callable[[], Run]]:
         gradient, compiling = report.compiled(jax.grad(loss), params, xs)
         return Run(report.run_of(gradient, params, xs), compiling)
 
-    def checkpointed(segments: tuple[int, int] | None) -> Run:
-        from recur.lift.checkpoint import checkpoint
-
-        return gradient_of(checkpoint(scanned, segments))
-
     root = round(math.cbrt(count))
     return {
         SCAN: lambda: gradient_of(scanned),
-        ROOT: lambda: checkpointed(None),
-        NESTED: lambda: checkpointed((root, root)),
+        ROOT: lambda: gradient_of(recur.checkpoint(scanned)),
+        NESTED: lambda: gradient_of(recur.checkpoint(scanned, (root, root))),
     }
 
 

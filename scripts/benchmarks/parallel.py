@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from benchmarks import pictures, report
 
 import recur
+from recur.lift import NewtonLayer
 from recur.types import Layer
 
 COUNTS = {False: (1_000, 10_000, 100_000), True: (1_000,)}
@@ -63,43 +64,17 @@ def main(options: Options) -> None:
     report.publish(options, result, "\n\n".join(texts), draw)
 
 
-# The layers.
-
-
-def leaky(parallel: bool) -> Callable[[int], Layer]:
-    """Leaky integrators."""
-
-    def layer(units: int) -> Layer:
-        from recur.cells.linear import leaky
-        from recur.lift.associative import associative
-
-        return associative(leaky()) if parallel else recur.scan(leaky())
-
-    return layer
-
-
-def gru(units: int) -> Layer:
-    """Step by step."""
-    return recur.scan(recur.gru(units))
-
-
-def gru_by_newton(jacobian: Any) -> Callable[[int], Layer]:
-    """The same, in parallel."""
-
-    def layer(units: int) -> Layer:
-        from recur.lift.newton import newton
-
-        return newton(recur.gru(units), jacobian=jacobian)
-
-    return layer
-
+# The layers, by the number of units.
 
 ROWS: dict[str, dict[str, Callable[[int], Layer]]] = {
-    "leaky integrators": {SCAN: leaky(parallel=False), "recur.associative": leaky(parallel=True)},
+    "leaky integrators": {
+        SCAN: lambda units: recur.scan(recur.leaky()),
+        "recur.associative": lambda units: recur.associative(recur.leaky()),
+    },
     "GRU": {
-        SCAN: gru,
-        "recur.newton, full": gru_by_newton("full"),
-        "recur.newton, diagonal": gru_by_newton("diagonal"),
+        SCAN: lambda units: recur.scan(recur.gru(units)),
+        "recur.newton, full": lambda units: recur.newton(recur.gru(units), jacobian="full"),
+        "recur.newton, diagonal": lambda units: recur.newton(recur.gru(units), jacobian="diagonal"),
     },
 }
 
@@ -112,7 +87,7 @@ def prepare(make: Callable[[int], Layer], xs: jax.Array, seed: int, limit: float
     layer = make(xs.shape[-1])
 
     def outputs(params, xs):
-        if hasattr(layer, "solve"):
+        if isinstance(layer, NewtonLayer):
             _, ys, told = layer.solve(params, xs)
             return ys, told
         return layer(params, xs), None
