@@ -72,7 +72,5 @@ def guard(
 
 
 def select(flag: jax.Array, on_true: Any, on_false: Any) -> Any:
-    """One pytree or the other, by a single flag; by one a row where rows stand last."""
-    return jax.tree.map(
-        lambda a, b: jnp.where(jnp.broadcast_to(flag, jnp.shape(a)), a, b), on_true, on_false
-    )
+    """One pytree or the other, by a single flag."""
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), on_true, on_false)

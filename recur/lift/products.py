@@ -1,13 +1,13 @@
-"""The products of the loop, for rows that stand side by side: Wᵀ h, and back again W m.
+"""The products of the loop, h W for kernels W that stay the same while h changes.
 
-A product reads its left factor as it lies in memory, and rearranges the right one. So the kernels
-are the left factor both ways, and lie in memory in both ways; by itself JAX would read the columns
-of one array on the way back.
+A CPU's product reads its left factor as it lies in memory, and rearranges the right one. In h W, for
+many rows h, that would be the kernels, again in each step. So under `vmap` it is Wᵀ hᵀ, and on the
+way back W dmᵀ: the kernels stand on the left both ways, and lie in memory in both ways; by itself
+JAX would read the columns of one array on the way back.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,28 +18,30 @@ from jax.interpreters import ad, batching, mlir
 
 from recur.types import product
 
+_SMALL = 2**19  # bytes: in a core's own cache it does not matter how often kernels are read
+
 
 def multiplier(kernels: Sequence[jax.Array]) -> Callable[[jax.Array], Sequence[jax.Array]]:
-    """`h -> [Wᵀ h for W in kernels]`, h `[H, B]`; as one product for kernels of one height."""
-    if not stand_side_by_side(kernels):
-        return lambda h: [jax.vmap(product, (-1, None), -1)(h, kernel) for kernel in kernels]
-    tall = jnp.concatenate([kernel.T for kernel in kernels])
-    return lambda h: _products.bind(tall, h, *kernels)
-
-
-def stand_side_by_side(kernels: Sequence[jax.Array]) -> bool:
-    """Whether kernels are of one height, so that one product serves for all."""
+    """`h -> [h W for W in kernels]`, h `[H]`; as one product for kernels of one height."""
     heights = {(kernel.ndim, kernel.shape[0], kernel.dtype) for kernel in kernels}
-    return len(heights) == 1 and kernels[0].ndim == 2
+    if len(heights) != 1 or kernels[0].ndim != 2:
+        return lambda h: [product(h, kernel) for kernel in kernels]
+    if sum(kernel.nbytes for kernel in kernels) > _SMALL:
+        tall = jnp.concatenate([kernel.T for kernel in kernels])
+        return lambda h: _products.bind(tall, h, *kernels)
+    wide = jnp.concatenate(kernels, axis=1)
+    return lambda h: jax.lax.split(h @ wide, [kernel.shape[1] for kernel in kernels])
 
 
-_products = Primitive("products")  # of the kernels, stacked in `tall`, and h
+_products = Primitive("products")  # of the kernels, transposed and stacked in `tall`, and h
 _products.multiple_results = True
 
 
 @_products.def_impl
 def _multiply(tall: jax.Array, h: jax.Array, *kernels: jax.Array) -> Sequence[jax.Array]:
-    return jax.lax.split(tall @ h, [kernel.shape[1] for kernel in kernels])
+    """For one row, h `[H]`, each m of H; for many, h `[B, H]`, each m `[H, B]`."""
+    m = jax.lax.dot_general(tall, h, (((1,), (h.ndim - 1,)), ((), ())))
+    return jax.lax.split(m, [kernel.shape[1] for kernel in kernels])
 
 
 @_products.def_abstract_eval
@@ -47,8 +49,18 @@ def _shapes(*args: Any) -> Any:
     return jax.make_jaxpr(_multiply)(*args).out_avals
 
 
+def _over_rows(args: Sequence[Any], axes: Sequence[Any]) -> Any:
+    tall, h, *kernels = args
+    of_tall, of_h, *of_kernels = axes
+    if h.ndim > 2 or any(axis is not None for axis in (of_tall, *of_kernels)):
+        results = jax.vmap(_multiply, tuple(axes))(*args)  # kernels that differ, or rows of rows
+        return results, [0] * len(results)
+    results = _products.bind(tall, jnp.moveaxis(h, of_h, 0), *kernels)
+    return results, [1] * len(results)
+
+
 def _along(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """d(Wᵀ h) = Wᵀ dh + dWᵀ h; dW is in the tangent of `tall`."""
+    """dm = dh W + h dW; dW is in the tangent of `tall`."""
     (tall, h, *kernels), (d_tall, d_h, *_) = primals, tangents
     results = _products.bind(tall, h, *kernels)
     parts = []
@@ -60,27 +72,11 @@ def _along(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 
 
 def _back(changes: Sequence[Any], tall: jax.Array, h: Any, *kernels: jax.Array) -> Any:
-    """The way back: dh = [W, W, ...] [dm; dm; ...], each dm written into its place.
-
-    A concatenation would be fused with all that the parts are computed from, and find out again for
-    each number which part it belongs to. What the place held before, it does not matter what, is
-    overwritten; zeros would be taken for a concatenation again.
-    """
-    shape = (len(tall), h.aval.shape[1])
+    """The way back: dhᵀ = sum of W dmᵀ over the kernels."""
+    del h
     changes = [ad.instantiate_zeros(change) for change in changes]
-    if math.prod(shape) > tall.size:  # more rows than units
-        products = [kernel @ change for kernel, change in zip(kernels, changes, strict=True)]
-        return [None, sum(products[1:], products[0]), *[None] * len(kernels)]
-    place, begin = tall.ravel()[: math.prod(shape)].reshape(shape), 0
-    for change in changes:
-        place = jax.lax.dynamic_update_slice(place, change, (begin, 0))
-        begin += len(change)
-    return [None, jnp.concatenate(kernels, axis=1) @ place, *[None] * len(kernels)]
-
-
-def _over_rows(args: Sequence[Any], axes: Sequence[Any]) -> Any:
-    results = jax.vmap(_multiply, in_axes=tuple(axes))(*args)
-    return results, [0] * len(results)
+    products = [kernel @ change for kernel, change in zip(kernels, changes, strict=True)]
+    return [None, sum(products[1:], products[0]).T, *[None] * len(kernels)]
 
 
 ad.primitive_jvps[_products] = _along

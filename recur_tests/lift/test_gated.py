@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recur
-from recur.lift import gated
+from recur.lift import products
 from recur.lift.elementwise import jaxpr_of_gates, only_added
 from recur.types import GatedCell
 from recur_tests.contract.cases import CELLS, example
@@ -93,9 +93,9 @@ def test_derivatives_of_both_orders_and_modes_equal_the_loops(cell):
 
 
 @pytest.mark.parametrize("cell", GIVEN.values(), ids=GIVEN.keys())
-def test_rows_side_by_side_equal_the_loop_row_by_row(cell, monkeypatch):
+def test_many_rows_equal_the_loop_row_by_row(cell, monkeypatch):
     """In values and in derivatives of both orders, each row with marks and a carry of its own."""
-    monkeypatch.setattr(gated, "_SMALL", 0)
+    monkeypatch.setattr(products, "_SMALL", 0)
     case = named("elman")._replace(cell=cell)
     rows = [example(case, recur.scan(cell), seed) for seed in (0, 10, 20)]
     params = rows[0].params
@@ -127,7 +127,7 @@ def test_rows_side_by_side_equal_the_loop_row_by_row(cell, monkeypatch):
 
 def test_rows_with_weights_or_gates_of_their_own(monkeypatch):
     """Kernels by row, as of an ensemble; and bound params by row, as masks are."""
-    monkeypatch.setattr(gated, "_SMALL", 0)
+    monkeypatch.setattr(products, "_SMALL", 0)
     given = example(named("elman"), recur.scan(named("elman").cell))
     scaled = named("elman").cell
 
@@ -154,11 +154,11 @@ def test_rows_with_weights_or_gates_of_their_own(monkeypatch):
 
 
 def test_large_kernels_are_the_left_factor_of_the_products_of_many_rows(monkeypatch):
-    monkeypatch.setattr(gated, "_SMALL", 0)
+    monkeypatch.setattr(products, "_SMALL", 0)
     layer, xs = recur.batch(recur.scan(named("lstm").cell)), jnp.ones((3, 5, 3))
     params = layer.init(jax.random.key(0), xs)
     text = str(jax.make_jaxpr(jax.grad(lambda p: layer(p, xs).sum()))(params))
-    assert "products" in text and "f64[16,3]" in text  # all gates of three rows, features first
+    assert "products" in text and "f64[4,3]" in text  # each gate of three rows
 
 
 def test_what_is_only_added_to_an_input():
