@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 
 from recur.keys import split
+from recur.products import product
 
 Params = Any  # a pytree of weights
 Bound = Any  # params made ready for one sequence by `bind`
@@ -270,11 +270,3 @@ def _taken_by(function: Callable, **options: Any) -> dict[str, Any]:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return options
     return {name: value for name, value in options.items() if name in parameters}
-
-
-def product(h: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`h @ kernel`; block by block for a block-diagonal kernel `[heads, d, e]`."""
-    if kernel.ndim == 2:
-        return h @ kernel
-    heads, d, e = kernel.shape
-    return jnp.einsum("nd,nde->ne", h.reshape(heads, d), kernel).reshape(heads * e)

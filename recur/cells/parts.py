@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.products import product
+
 
 def input_width(x: Any, name: str) -> int:
     """The width I of an input `[I]` of one step."""
@@ -43,7 +45,7 @@ def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None, name: str) -
         raise ValueError(
             f"{name} was initialised for inputs of width {kernel.shape[0]}, got {x.shape[0]}."
         )
-    return plus(x.astype(kernel.dtype) @ kernel, bias)
+    return plus(product(x.astype(kernel.dtype), kernel), bias)
 
 
 def linear_each(x: jax.Array, kernels: Any, biases: Any, name: str) -> Any:

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 from recur.lift.elementwise import check_elementwise, jaxpr_of_gates, only_added
 from recur.lift.mask import Steps, guard
 from recur.lift.over_time import step_of, vary_over
-from recur.lift.products import multiplier
+from recur.products import multiplier, product
 from recur.sequences.lengths import step_count
-from recur.types import Bound, Carry, GatedCell, product
+from recur.types import Bound, Carry, GatedCell
 
 
 def run_gated(
@@ -123,7 +123,7 @@ def _with_kernels_apart(
             )
             d_real, d_shifts = list(d_real), [None] * len(kernels)
             for k, (d_kernel, j) in enumerate(zip(d_kernels, added_to, strict=True)):
-                d_m = jax.vmap(product, (0, None))(hs, d_kernel)
+                d_m = product(hs, d_kernel)
                 if j is None:
                     d_shifts[k] = d_m
                 else:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recur
-from recur.lift import products
+from recur import products
 from recur.lift.elementwise import jaxpr_of_gates, only_added
 from recur.types import GatedCell
 from recur_tests.contract.cases import CELLS, example

@@ -1,13 +1,17 @@
-"""The products of the loop, h W for kernels W that stay the same while h changes.
+"""Products of rows with kernels, as a CPU wants them: of all steps at once, and of one in a loop.
 
-A CPU's product reads its left factor as it lies in memory, and rearranges the right one. In h W, for
-many rows h, that would be the kernels, again in each step. So under `vmap` it is Wᵀ hᵀ, and on the
-way back W dmᵀ: the kernels stand on the left both ways, and lie in memory in both ways; by itself
-JAX would read the columns of one array on the way back.
+JAX finds the same products, but lays them out such that XLA rearranges the larger factor. `product`
+is for all steps: under `vmap` rows go behind steps, where a loop takes them, and the way back is a
+product of two matrices, from which XLA copies nothing. `multiplier` is for a loop, in which kernels
+stay the same while h changes. There a product reads its left factor as it lies in memory, and
+rearranges the right one, and in h W that would be the kernels, again in each step. So under `vmap`
+it is Wᵀ hᵀ, and on the way back W dmᵀ: the kernels stand on the left both ways, and lie in memory in
+both ways.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +20,17 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from recur.types import product
-
 _SMALL = 2**19  # bytes: in a core's own cache it does not matter how often kernels are read
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`x W` for x `[..., D]` and W `[D, E]`; block by block for a block-diagonal W `[heads, d, e]`."""
+    if kernel.ndim == 2:
+        dtype = jnp.result_type(x, kernel)
+        return _product.bind(x.astype(dtype), kernel.astype(dtype))
+    heads, d, e = kernel.shape
+    blocks = jnp.einsum("...nd,nde->...ne", x.reshape(*x.shape[:-1], heads, d), kernel)
+    return blocks.reshape(*x.shape[:-1], heads * e)
 
 
 def multiplier(kernels: Sequence[jax.Array]) -> Callable[[jax.Array], Sequence[jax.Array]]:
@@ -31,6 +43,42 @@ def multiplier(kernels: Sequence[jax.Array]) -> Callable[[jax.Array], Sequence[j
         return lambda h: _products.bind(tall, h, *kernels)
     wide = jnp.concatenate(kernels, axis=1)
     return lambda h: jax.lax.split(h @ wide, [kernel.shape[1] for kernel in kernels])
+
+
+_product = Primitive("product")  # of x `[..., D]` and a kernel `[D, E]`
+
+
+@_product.def_impl
+def _times(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    y = _as_matrix(x) @ kernel
+    return y.reshape(*x.shape[:-1], kernel.shape[1])
+
+
+def _as_matrix(x: jax.Array) -> jax.Array:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+@_product.def_abstract_eval
+def _shape(*args: Any) -> Any:
+    [aval] = jax.make_jaxpr(_times)(*args).out_avals
+    return aval
+
+
+def _rows_behind_steps(args: Sequence[Any], axes: Sequence[int | None]) -> Any:
+    (x, kernel), (of_x, of_kernel) = args, axes
+    if of_kernel is not None:
+        return jax.vmap(_times, (of_x, of_kernel))(x, kernel), 0
+    x = jnp.moveaxis(x, of_x, -2)
+    return _product.bind(x, kernel), x.ndim - 2
+
+
+ad.defbilinear(
+    _product,
+    lambda change, x, kernel: _product.bind(change, kernel.T),
+    lambda change, x, kernel: _as_matrix(x).T @ _as_matrix(change),
+)
+batching.primitive_batchers[_product] = _rows_behind_steps
+mlir.register_lowering(_product, mlir.lower_fun(_times, multiple_results=False))
 
 
 _products = Primitive("products")  # of the kernels, transposed and stacked in `tall`, and h

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recur.lift import products
-from recur.lift.products import multiplier
+from recur import products
+from recur.products import multiplier, product
 from recur_tests.helpers import assert_close, weighted_sum
 
 DRAWS = np.random.default_rng(0)
