@@ -24,7 +24,7 @@ _SMALL = 2**19  # bytes: in a core's own cache it does not matter how often kern
 
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`x W` for x `[..., D]` and W `[D, E]`; block by block for a block-diagonal W `[heads, d, e]`."""
+    """`x W` for x `[..., D]`, W `[D, E]`; block by block for a block-diagonal W `[heads, d, e]`."""
     if kernel.ndim == 2:
         dtype = jnp.result_type(x, kernel)
         return _product.bind(x.astype(dtype), kernel.astype(dtype))

@@ -23,6 +23,56 @@ def drawn(*shape):
     return jnp.asarray(DRAWS.standard_normal(shape))
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (2, 5), (0, 5), (3, 2, 5)], ids=str)
+def test_product_and_its_derivatives_are_those_of_a_plain_one(shape):
+    kernel, x = drawn(4, 3), drawn(*shape, 4)
+
+    def results(multiply):
+        def value(kernel, x):
+            return weighted_sum(multiply(jnp.sin(x), kernel))
+
+        gradient = jax.grad(value, (0, 1))
+        twice = jax.grad(lambda *given: weighted_sum(gradient(*given)), (0, 1))
+        direction = jax.jvp(value, (kernel, x), (kernel, x))
+        return value(kernel, x), gradient(kernel, x), twice(kernel, x), direction
+
+    def ours(x, kernel):
+        multiply = product
+        for _ in shape:
+            multiply = jax.vmap(multiply, (0, None))
+        return multiply(x, kernel)
+
+    assert_close(results(ours), results(jnp.matmul), 1e-12)
+    assert_close(results(product), results(jnp.matmul), 1e-12)
+
+
+def test_product_with_kernels_that_differ_by_row_and_gradients_by_row():
+    kernels, xs = drawn(2, 4, 3), drawn(2, 5, 4)
+
+    def gradients(multiply, axis):
+        def value(kernel, x):
+            return weighted_sum(multiply(x, kernel))
+
+        return jax.vmap(jax.grad(value, (0, 1)), (axis, 0))(kernels if axis == 0 else kernels[0], xs)
+
+    for axis in (0, None):
+        assert_close(gradients(product, axis), gradients(jnp.matmul, axis), 1e-12)
+
+
+def test_product_puts_rows_behind_steps():
+    steps_of = jax.vmap(product, (0, None))
+    jaxpr = jax.make_jaxpr(jax.vmap(steps_of, (0, None)))(drawn(2, 5, 4), drawn(4, 3)).jaxpr
+    [inside] = [each for each in jaxpr.eqns if each.primitive.name == "product"]
+    assert inside.outvars[0].aval.shape == (5, 2, 3)
+
+
+def test_product_by_blocks_and_of_two_dtypes():
+    blocks, x = drawn(2, 2, 3), drawn(5, 4)
+    assert_close(product(x, blocks), jax.vmap(product, (0, None))(x, blocks), 1e-12)
+    with jax.numpy_dtype_promotion("standard"):
+        assert product(x.astype(jnp.bfloat16), jnp.ones((4, 3), jnp.float32)).dtype == jnp.float32
+
+
 @pytest.mark.parametrize("rows", [(), (2,), (9,), (2, 3)], ids=str)
 @pytest.mark.parametrize("widths", [(3,), (3, 3, 3), (3, 5)])
 def test_values_and_derivatives_are_those_of_plain_products(widths, rows):

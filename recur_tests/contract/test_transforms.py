@@ -111,6 +111,9 @@ def test_numpy_arrays_are_arrays(layer):
 @every_layer
 def test_shard_map_over_two_devices(layer):
     """The batch is split over devices, and starts of zeros come to vary as their inputs do."""
+    scans_in_parallel = layer in (LAYERS["associative"], LAYERS["newton"])
+    if scans_in_parallel and jax.__version_info__ >= (0, 11):
+        pytest.skip("XLA of jax 0.11 crashes compiling associative_scan's gradient in a shard_map")
     params, xs = given(layer)
     batched = layer if layer is LAYERS["batch"] else recur.batch(layer)
     xs = xs if layer is LAYERS["batch"] else jnp.stack([xs, 2 * xs])
