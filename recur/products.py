@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from recur.varying import vary_over
+
 _SMALL = 2**19  # bytes: in a core's own cache it does not matter how often kernels are read
 
 
@@ -27,7 +29,8 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`x W` for x `[..., D]`, W `[D, E]`; block by block for a block-diagonal W `[heads, d, e]`."""
     if kernel.ndim == 2:
         dtype = jnp.result_type(x, kernel)
-        return _product.bind(x.astype(dtype), kernel.astype(dtype))
+        factors = (x.astype(dtype), kernel.astype(dtype))
+        return _product.bind(*vary_over(factors, factors))
     heads, d, e = kernel.shape
     blocks = jnp.einsum("...nd,nde->...ne", x.reshape(*x.shape[:-1], heads, d), kernel)
     return blocks.reshape(*x.shape[:-1], heads * e)
@@ -38,11 +41,16 @@ def multiplier(kernels: Sequence[jax.Array]) -> Callable[[jax.Array], Sequence[j
     heights = {(kernel.ndim, kernel.shape[0], kernel.dtype) for kernel in kernels}
     if len(heights) != 1 or kernels[0].ndim != 2:
         return lambda h: [product(h, kernel) for kernel in kernels]
-    if sum(kernel.nbytes for kernel in kernels) > _SMALL:
-        tall = jnp.concatenate([kernel.T for kernel in kernels])
-        return lambda h: _products.bind(tall, h, *kernels)
-    wide = jnp.concatenate(kernels, axis=1)
-    return lambda h: jax.lax.split(h @ wide, [kernel.shape[1] for kernel in kernels])
+    if sum(kernel.nbytes for kernel in kernels) <= _SMALL:
+        wide = jnp.concatenate(kernels, axis=1)
+        return lambda h: jax.lax.split(h @ wide, [kernel.shape[1] for kernel in kernels])
+    tall = jnp.concatenate([kernel.T for kernel in kernels])
+
+    def multiply(h):
+        factors = (tall, h, *kernels)
+        return _products.bind(*vary_over(factors, factors))
+
+    return multiply
 
 
 _product = Primitive("product")  # of x `[..., D]` and a kernel `[D, E]`

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 from recur import products
 from recur.products import multiplier, product
@@ -53,7 +54,9 @@ def test_product_with_kernels_that_differ_by_row_and_gradients_by_row():
         def value(kernel, x):
             return weighted_sum(multiply(x, kernel))
 
-        return jax.vmap(jax.grad(value, (0, 1)), (axis, 0))(kernels if axis == 0 else kernels[0], xs)
+        return jax.vmap(jax.grad(value, (0, 1)), (axis, 0))(
+            kernels if axis == 0 else kernels[0], xs
+        )
 
     for axis in (0, None):
         assert_close(gradients(product, axis), gradients(jnp.matmul, axis), 1e-12)
@@ -64,6 +67,23 @@ def test_product_puts_rows_behind_steps():
     jaxpr = jax.make_jaxpr(jax.vmap(steps_of, (0, None)))(drawn(2, 5, 4), drawn(4, 3)).jaxpr
     [inside] = [each for each in jaxpr.eqns if each.primitive.name == "product"]
     assert inside.outvars[0].aval.shape == (5, 2, 3)
+
+
+@pytest.mark.parametrize("of", ["product", "multiplier"])
+def test_inside_of_a_shard_map(of):
+    """Rows vary over devices and kernels do not: their gradients are summed."""
+    kernel, h = drawn(4, 3), drawn(2, 4)
+
+    def gradient(multiply):
+        return jax.jit(jax.grad(lambda kernel: weighted_sum(multiply(h, kernel))))(kernel)
+
+    def rows(h, kernel):
+        return product(h, kernel) if of == "product" else jax.vmap(multiplier([kernel]))(h)[0]
+
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+    split, whole = PartitionSpec("rows"), PartitionSpec()
+    sharded = jax.shard_map(rows, mesh=mesh, in_specs=(split, whole), out_specs=split)
+    assert_close(gradient(sharded), gradient(jnp.matmul), 1e-12)
 
 
 def test_product_by_blocks_and_of_two_dtypes():

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from recur.checks import check_layer, check_whole
 from recur.keys import split_along
 from recur.lift.mask import select
-from recur.lift.over_time import vary_over
 from recur.sequences.lengths import check_flags, step_count, validity
 from recur.types import Layer
+from recur.varying import vary_over
 
 
 def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Layer:

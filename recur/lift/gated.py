@@ -22,10 +22,11 @@ import jax.numpy as jnp
 
 from recur.lift.elementwise import check_elementwise, jaxpr_of_gates, only_added
 from recur.lift.mask import Steps, guard
-from recur.lift.over_time import step_of, vary_over
+from recur.lift.over_time import step_of
 from recur.products import multiplier, product
 from recur.sequences.lengths import step_count
 from recur.types import Bound, Carry, GatedCell
+from recur.varying import vary_over
 
 
 def run_gated(
@@ -75,29 +76,33 @@ def run_gated(
         carry, (seen, (vs, hs)) = jax.lax.scan(guard(advance, fresh, see), carry, steps, **options)
         return (carry, seen, vs), hs
 
-    m = jax.tree.leaves(jax.eval_shape(cell.products, bound, carry))
-    no_shifts = [
-        jnp.zeros((step_count(steps.x), *m.shape), m.dtype) if j is None else None
-        for m, j in zip(m, added_to, strict=True)
+    count = step_count(steps.x)
+    ms = jax.tree.leaves(jax.eval_shape(cell.products, bound, carry))
+    shifts = [
+        jax.ShapeDtypeStruct((count, *m.shape), m.dtype) if j is None else None
+        for m, j in zip(ms, added_to, strict=True)
     ]
     values = (steps.x, bound, carry, fresh, steps._replace(x=None))
-    return _with_kernels_apart(loop, no_shifts, added_to)(kernels, values)
+    return _with_kernels_apart(loop, shifts, added_to)(kernels, values)
 
 
 def _with_kernels_apart(
-    loop: Callable[..., Any], no_shifts: Sequence[Any], added_to: Sequence[int | None]
+    loop: Callable[..., Any], shifts: Sequence[Any], added_to: Sequence[int | None]
 ) -> Callable[[Sequence[jax.Array], Any], Any]:
     """`loop(kernels, values)` with the rule of this file for its derivative along the kernels.
 
     Args:
       loop: `loop(kernels, values, shifts, keep) -> (outputs, hs)`; the inputs u stand in front of
         values.
-      no_shifts: zeros for each m of each step that is not only added to a u, None for the others.
+      shifts: the shape of those of each m that is not only added to a u, None for the others.
       added_to: for each m, the u that it is added to, or None.
     """
 
     def without_shifts(kernels, values):
         return loop(kernels, values, [None] * len(kernels), keep=lambda h: ())[0]
+
+    def no_shifts():
+        return jax.tree.map(lambda shift: jnp.zeros(shift.shape, shift.dtype), shifts)
 
     def run(kernels, values):
         values, structure = jax.tree.flatten(values)
@@ -118,7 +123,7 @@ def _with_kernels_apart(
             outputs, along, hs = jax.linearize(
                 lambda real, shifts: loop(kernels, join(real, others), shifts, keep=lambda h: h),
                 real,
-                vary_over(primals, no_shifts),
+                vary_over(primals, no_shifts()),
                 has_aux=True,
             )
             d_real, d_shifts = list(d_real), [None] * len(kernels)

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from recur.keys import split_each
 from recur.lift.influence import flatten
 from recur.lift.mask import Steps, guard
-from recur.lift.over_time import check_carry, vary_over
+from recur.lift.over_time import check_carry
 from recur.types import AffineCell, AnyCell, Bound, Carry, GatedCell
+from recur.varying import vary_over
 
 Kind = Literal["full", "diagonal"]
 Step = Callable[..., jax.Array]  # (z_{t-1}, one of Steps) -> z_t

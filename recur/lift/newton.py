@@ -45,9 +45,10 @@ from recur.lift.jacobians import (
     take_apart,
 )
 from recur.lift.mask import guard
-from recur.lift.over_time import Run, over_time, vary_over
+from recur.lift.over_time import Run, over_time
 from recur.sequences.lengths import step_count
 from recur.types import AnyCell, Carry, Layer
+from recur.varying import vary_over
 
 _ROUNDINGS = 8  # of the carry's dtype, that a residual may have
 

@@ -12,6 +12,7 @@ from recur.keys import check_key
 from recur.lift.mask import Steps, lay_out
 from recur.sequences.lengths import one_of, step_count, zero_invalid
 from recur.types import AnyCell, Bound, Carry, Layer, Shaped
+from recur.varying import vary_over
 
 See = Callable[[Carry], Any]
 Run = Callable[[Bound, Carry, Carry, Steps, See], tuple[Carry, tuple[Any, Any]]]
@@ -75,22 +76,3 @@ def step_of(xs: Any) -> Shaped:
     """The shape of one step of xs."""
     step_count(xs)
     return one_of(xs)
-
-
-def vary_over(values: Any, tree: Any) -> Any:
-    """`tree`, varying over the axes of a `shard_map` over which any of `values` varies.
-
-    A loop wants its carry to have one type throughout, and the axes it varies over are part of the
-    type: a start of zeros varies over none until it has met its inputs.
-    """
-    axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(values)))
-
-    def vary(leaf):
-        missing = tuple(sorted(axes - _varying(leaf)))
-        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
-
-    return jax.tree.map(vary, tree)
-
-
-def _varying(leaf: Any) -> frozenset:
-    return jax.typeof(leaf).manual_axis_type.varying

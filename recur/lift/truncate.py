@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from recur.checks import check_layer
 from recur.keys import split, split_along
 from recur.lift.mask import select
-from recur.lift.over_time import vary_over
 from recur.sequences.lengths import check_flags, step_count, validity, zero_invalid
 from recur.types import Layer
+from recur.varying import vary_over
 
 
 def truncate(layer: Layer, k1: int, k2: int) -> Layer:
