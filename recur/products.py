@@ -5,8 +5,7 @@ is for all steps: under `vmap` rows go behind steps, where a loop takes them, an
 product of two matrices, from which XLA copies nothing. `multiplier` is for a loop, in which kernels
 stay the same while h changes. There a product reads its left factor as it lies in memory, and
 rearranges the right one, and in h W that would be the kernels, again in each step. So under `vmap`
-it is Wᵀ hᵀ, and on the way back W dmᵀ: the kernels stand on the left both ways, and lie in memory in
-both ways.
+it is Wᵀ hᵀ, and on the way back W dmᵀ: the kernels stand on the left, and lie in memory both ways.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ def _over_rows(args: Sequence[Any], axes: Sequence[Any]) -> Any:
 
 
 def _along(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """dm = dh W + h dW; dW is in the tangent of `tall`."""
+    """`dm = dh W + h dW`; dW is in the tangent of `tall`."""
     (tall, h, *kernels), (d_tall, d_h, *_) = primals, tangents
     results = _products.bind(tall, h, *kernels)
     parts = []

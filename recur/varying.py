@@ -1,4 +1,4 @@
-"""Axes of a `shard_map` over which values vary: part of their type, and casts between such types."""
+"""The axes of a `shard_map` over which values vary, which are part of their type."""
 
 from __future__ import annotations
 
