@@ -88,10 +88,11 @@ def test_what_stands_in_the_padding_never_matters(case):
 def test_pieces_equal_the_whole_and_an_empty_piece_changes_nothing(case):
     layer = recur.scan(case.cell)
     given = example(case, layer)
-    whole = layer.run(given.params, given.xs, carry=given.carry, context=given.context)
+    run = jax.jit(layer.run)
+    whole = run(given.params, given.xs, carry=given.carry, context=given.context)
     carry, pieces = given.carry, []
     for piece in (given.xs[:2], given.xs[2:2], given.xs[2:]):
-        carry, ys = layer.run(given.params, piece, carry=carry, context=given.context)
+        carry, ys = run(given.params, piece, carry=carry, context=given.context)
         pieces.append(ys)
     assert_close((carry, jnp.concatenate(pieces)), whole)
 
@@ -119,28 +120,36 @@ LAYERS = {
 def test_every_layer_keeps_the_contract(name):
     """A padded sequence is the short one, in carry, outputs and gradients; alone and in a batch."""
     layer = LAYERS[name](recur.gru(3, **F64))
-    case = CELLS[0]
-    given = example(case, layer)
+    given = example(CELLS[0], layer)
+
+    @jax.jit
+    def results(given, padded):
+        params, carry, xs, _ = given
+
+        def ends(params, xs, **marks):
+            carry_, ys = layer.run(params, xs, carry=carry, **marks)
+            return carry_, ys[:3]
+
+        def both(xs, **marks):
+            gradient = jax.grad(lambda params: weighted_sum(ends(params, xs, **marks)))(params)
+            return ends(params, xs, **marks), gradient
+
+        short = both(xs[:3])
+        by_marks = both(padded, length=3), both(padded, valid=jnp.arange(STEPS) < 3)
+        behind = layer(params, padded, length=3)[3:]
+        nothing = layer.run(params, xs, carry=carry, length=0)
+        alone = layer(params, xs), layer(params, xs[:3])
+        rows = recur.batch(layer)(params, jnp.stack([xs, padded]), length=jnp.array([5, 3]))
+        return (short, *by_marks), behind, nothing, (rows[0], rows[1, :3]), alone
+
     padded = given.xs.at[3:].set(jnp.nan)
-
-    def ends(params, xs, **marks):
-        carry, ys = layer.run(params, xs, carry=given.carry, **marks)
-        return carry, ys[:3]
-
-    def both(xs, **marks):
-        gradient = jax.grad(lambda params: weighted_sum(ends(params, xs, **marks)))(given.params)
-        return ends(given.params, xs, **marks), gradient
-
-    short = both(given.xs[:3])
-    assert_close(both(padded, length=3), short)
-    assert_close(both(padded, valid=jnp.arange(STEPS) < 3), short)
-    assert not layer.run(given.params, padded, length=3)[1][3:].any()
-    carry, ys = layer.run(given.params, given.xs, carry=given.carry, length=0)
+    (short, by_length, by_valid), behind, (carry, ys), rows, alone = results(given, padded)
+    assert_close(by_length, short)
+    assert_close(by_valid, short)
+    assert not behind.any()
     assert_close(carry, given.carry)
     assert not ys.any()
-    rows = recur.batch(layer)(given.params, jnp.stack([given.xs, padded]), length=jnp.array([5, 3]))
-    assert_close(rows[0], layer(given.params, given.xs))
-    assert_close(rows[1, :3], layer(given.params, given.xs[:3]))
+    assert_close(rows, alone)
 
 
 @pytest.mark.parametrize("name", LAYERS)

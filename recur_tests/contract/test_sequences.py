@@ -104,14 +104,14 @@ def test_batches_of_every_shape_and_inputs_of_every_structure(lengths, rows, wid
     source = [
         {"value": draws.normal(size=(n, width)), "gap": draws.uniform(size=n)} for n in lengths
     ]
-    layer = recur.scan(cell)
+    layer, leak = recur.scan(cell), jnp.asarray(0.5)
+    run, run_batch = jax.jit(layer), jax.jit(recur.batch(layer))
+    expected = [jax.device_get(run(leak, alone)) for alone in source]
     for layout in (pad(), bucket(count=2), pack(room)):
         pieces = {}
         for batch in lay_out(source, layout, rows):
-            ys = recur.batch(layer)(jnp.asarray(0.5), batch.steps, **batch.marks)
-            pieces |= unpack(ys, batch)
-        for number, alone in enumerate(source):
-            assert_close(pieces[number], jax.device_get(layer(jnp.asarray(0.5), alone)))
+            pieces |= unpack(run_batch(leak, batch.steps, **batch.marks), batch)
+        assert_close([pieces[number] for number in range(len(source))], expected)
 
 
 @pytest.mark.parametrize("lift", **by_name(LIFTS))
@@ -123,13 +123,20 @@ def test_the_last_carry_of_each_sequence_in_a_row(lift):
     source = [each["x"] for each in draw([3, 0, 4, 2])]
     [batch] = lay_out(source, pack(6))
     batched = recur.batch(layer)
-    carries, ys = batched.trajectory(params, batch.steps, **batch.marks)
-    assert_close(ys, batched(params, batch.steps, **batch.marks))
-    start = batched.start(batched.bind(params, batch.steps), batch.steps)
-    found = (last_steps if layer.streams else first_steps)(carries, batch, empty=start)
+    pick = last_steps if layer.streams else first_steps
+
+    @jax.jit
+    def results(params, steps, marks):
+        carries, ys = batched.trajectory(params, steps, **marks)
+        start = batched.start(batched.bind(params, steps), steps)
+        return pick(carries, batch, empty=start), ys, batched(params, steps, **marks)
+
+    found, ys, plain = results(params, batch.steps, batch.marks)
+    assert_close(ys, plain)
+    run = jax.jit(layer.run)
     for (row, slot), number in np.ndenumerate(batch.number):
         if number >= 0:
-            last, _ = layer.run(params, source[number])
+            last, _ = run(params, source[number])
             assert_close(jax.tree.map(lambda leaf, at=(row, slot): leaf[at], found), last)
 
 
@@ -141,11 +148,12 @@ def test_the_last_carries_of_deep_and_bidirectional_layers():
     source = [each["x"] for each in draw([3, 4, 2])]
     params = random_like(layer.init(jax.random.key(0), source[0]), 0)
     [batch] = lay_out(source, pack(6))
-    (_, carries), _ = recur.batch(layer).trajectory(params, batch.steps, **batch.marks)
+    follow, run = jax.jit(recur.batch(layer).trajectory), jax.jit(layer.run)
+    (_, carries), _ = follow(params, batch.steps, **batch.marks)
     found = (last_steps(carries.forward, batch), first_steps(carries.backward, batch))
     for (row, slot), number in np.ndenumerate(batch.number):
         if number >= 0:
-            (_, alone), _ = layer.run(params, source[number])
+            (_, alone), _ = run(params, source[number])
             assert_close(
                 jax.tree.map(lambda leaf, at=(row, slot): leaf[at], found),
                 (alone.forward, alone.backward),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -16,46 +17,47 @@ from flax import linen as nn
 import recur
 from recur.decode import generate
 
-VOCABULARY, WIDTH, UNITS = 96, 256, 256
-STREAMS = (1, 64)
+VOCABULARY = 96
+UNITS, STREAMS = (64, 256), (1, 64)
 STEPS, ROUNDS = {False: 1_000, True: 100}, {False: 7, True: 3}
-LOOP = "Flax, a compiled step called from Python"
-HEADING = f"""Characters a second, of all streams together, on {{device}}: an embedding of width
-{WIDTH}, an LSTM of {UNITS} units, a Dense, {VOCABULARY} characters, each drawn from the softmax;
-{{steps:,}} characters a stream, after a prompt of one. All rows ran in every round, in random
-order; "times Flax" is the median over rounds, beside "{LOOP}"."""
+LOOP, TORCH = "Flax, a compiled step called from Python", "PyTorch, eager"
+HEADING = f"""Characters a second, of all streams together, on {{device}}: an embedding, an LSTM
+as wide, a Dense, {VOCABULARY} characters, each drawn from the softmax; {{steps:,}} characters a
+stream, after a prompt of one. All rows ran in every round, in random order; "times" is the median
+over rounds of how many times faster a row is."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Characters a second that a language model generates, for one stream and for 64."""
+    """Characters a second that language models generate, for one stream and for 64."""
 
 
 def main(options: Options) -> None:
-    """Measures every number of streams."""
+    """Measures every number of units and of streams."""
     texts = [HEADING.format(device=report.device(), steps=STEPS[options.quick])]
     print(texts[0], end="\n\n", flush=True)
     measured = {}
-    for streams in STREAMS:
-        measured[streams] = measure(streams, options)
-        texts.append(f"{describe(streams)}:\n\n{as_table(measured[streams])}")
+    for units, streams in itertools.product(UNITS, STREAMS):
+        found = measure(units, streams, options)
+        measured[describe(units, streams)] = found
+        texts.append(f"{describe(units, streams)}:\n\n{as_table(found)}")
         print(texts[-1], end="\n\n", flush=True)
     result = {"steps": STEPS[options.quick], "data": measured}
     report.publish(options, result, "\n\n".join(texts), draw)
 
 
-def describe(streams: int) -> str:
+def describe(units: int, streams: int) -> str:
     """How many there are."""
-    return "one stream" if streams == 1 else f"{streams} streams"
+    return f"{units} units, " + ("one stream" if streams == 1 else f"{streams} streams")
 
 
 # The rows: each gives a run of `steps` characters for each stream.
 
 
-def of_recur(streams: int, steps: int, seed: int) -> Callable[[], Any]:
+def of_recur(units: int, streams: int, steps: int, seed: int) -> Callable[[], Any]:
     """`recur.decode.generate`, which is one compiled loop."""
     model = recur.chain(
-        nn.Embed(VOCABULARY, WIDTH), recur.scan(recur.lstm(UNITS)), nn.Dense(VOCABULARY)
+        nn.Embed(VOCABULARY, units), recur.scan(recur.lstm(units)), nn.Dense(VOCABULARY)
     )
     prompt = jnp.zeros(1, jnp.int32)
     if streams > 1:
@@ -68,18 +70,20 @@ def of_recur(streams: int, steps: int, seed: int) -> Callable[[], Any]:
 class Generator(nn.Module):
     """One step of the model, in Flax."""
 
+    units: int
+
     @nn.compact
     def __call__(self, carry, token):
         """The carry, and logits `[B, V]`."""
-        carry, h = nn.OptimizedLSTMCell(UNITS)(carry, nn.Embed(VOCABULARY, WIDTH)(token))
+        carry, h = nn.OptimizedLSTMCell(self.units)(carry, nn.Embed(VOCABULARY, self.units)(token))
         return carry, nn.Dense(VOCABULARY)(h)
 
 
-def of_flax(streams: int, steps: int, seed: int, in_python: bool) -> Callable[[], Any]:
+def of_flax(units: int, streams: int, steps: int, seed: int, in_python: bool) -> Callable[[], Any]:
     """A step that draws the next character, looped over by Python or by `lax.scan`."""
-    model = Generator()
+    model = Generator(units)
     key = jax.random.key(seed)
-    zeros = jnp.zeros((streams, UNITS))
+    zeros = jnp.zeros((streams, units))
     token = jnp.zeros(streams, jnp.int32)
     params = model.init(key, (zeros, zeros), token)
 
@@ -107,16 +111,16 @@ def of_flax(streams: int, steps: int, seed: int, in_python: bool) -> Callable[[]
     return report.run_of(go, params, (zeros, zeros), token, key)
 
 
-def of_torch(streams: int, steps: int, seed: int) -> Callable[[], Any]:
+def of_torch(units: int, streams: int, steps: int, seed: int) -> Callable[[], Any]:
     """A loop over `LSTMCell`, in eager mode."""
     import torch
 
     cuda = jax.default_backend() == "gpu" and torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     torch.manual_seed(seed)
-    embed = torch.nn.Embedding(VOCABULARY, WIDTH).to(device)
-    cell = torch.nn.LSTMCell(WIDTH, UNITS).to(device)
-    dense = torch.nn.Linear(UNITS, VOCABULARY).to(device)
+    embed = torch.nn.Embedding(VOCABULARY, units).to(device)
+    cell = torch.nn.LSTMCell(units, units).to(device)
+    dense = torch.nn.Linear(units, VOCABULARY).to(device)
 
     @torch.no_grad()
     def run():
@@ -136,23 +140,27 @@ ROWS: dict[str, Callable[..., Callable[[], Any]]] = {
     "recur.decode.generate": of_recur,
     LOOP: partial(of_flax, in_python=True),
     "Flax, lax.scan": partial(of_flax, in_python=False),
-    "PyTorch, eager": of_torch,
+    TORCH: of_torch,
 }
 
 
 # The measurement.
 
 
-def measure(streams: int, options: Options) -> dict[str, Any]:
+def measure(units: int, streams: int, options: Options) -> dict[str, Any]:
     """Each row's characters a second."""
     steps = STEPS[options.quick]
-    rows = {name: partial(row, streams, steps, options.seed) for name, row in ROWS.items()}
+    rows = {name: partial(row, units, streams, steps, options.seed) for name, row in ROWS.items()}
     runs, skipped = report.prepare(rows)
     seconds = report.time_rounds(runs, ROUNDS[options.quick])
     found = {
         name: {
             "characters_per_second": round(streams * steps / statistics.median(seconds[name])),
-            "times_flax": round(report.ratio(seconds[name], seconds[LOOP]), 3),
+            "times": {
+                rival: round(report.ratio(seconds[name], seconds[rival]), 3)
+                for rival in (LOOP, TORCH)
+                if rival in seconds
+            },
             "seconds": [round(s, 6) for s in seconds[name]],
         }
         for name in runs
@@ -162,21 +170,23 @@ def measure(streams: int, options: Options) -> dict[str, Any]:
 
 def as_table(found: dict[str, Any]) -> str:
     """The rows as Markdown."""
-    header = ["", "characters a second", "times Flax"]
+    header = ["", "characters a second", f"times {LOOP}", f"times {TORCH}"]
     lines = [
-        [name, f"{row['characters_per_second']:,}", f"{row['times_flax']:.2f}"]
+        [
+            name,
+            f"{row['characters_per_second']:,}",
+            *(f"{row['times'][r]:.2f}" if r in row["times"] else "" for r in (LOOP, TORCH)),
+        ]
         for name, row in found["rows"].items()
     ]
-    lines += [[name, f"skipped: {why}", ""] for name, why in found["skipped"].items()]
+    lines += [[name, f"skipped: {why}", "", ""] for name, why in found["skipped"].items()]
     return report.table(header, lines)
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """Characters a second, a panel for each number of streams."""
+    """Characters a second, a panel for each number of units and of streams."""
     panels = {
-        describe(streams): {
-            name: row["characters_per_second"] for name, row in found["rows"].items()
-        }
-        for streams, found in result["data"].items()
+        title: {name: row["characters_per_second"] for name, row in found["rows"].items()}
+        for title, found in result["data"].items()
     }
     return pictures.bars(panels, x="characters a second")

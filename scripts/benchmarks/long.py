@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +16,17 @@ import recur
 from recur.types import Layer
 
 UNITS = 32
-COUNTS = {False: (1_000, 3_162, 10_000, 31_623, 100_000), True: (100, 316, 1_000)}
+# Segments of segments that divide the steps: where they do not, all inputs are copied once.
+SEGMENTS = {
+    False: {
+        1_000: (10, 10),
+        3_000: (15, 20),
+        10_000: (20, 25),
+        30_000: (30, 25),
+        100_000: (50, 40),
+    },
+    True: {100: (5, 5), 300: (6, 5), 1_000: (10, 10)},
+}
 ROUNDS = {False: 5, True: 2}
 SCAN, ROOT, NESTED = "recur.scan", "recur.checkpoint", "recur.checkpoint, three levels"
 HEADING = f"""The gradient of one sequence of T steps on {{device}}: an LSTM of {UNITS} units on
@@ -42,14 +51,15 @@ def main(options: Options) -> None:
     """Measures every count of steps."""
     texts = [HEADING.format(device=report.device())]
     print(texts[0], end="\n\n", flush=True)
-    measured = {count: measure(count, options) for count in COUNTS[options.quick]}
+    segments = SEGMENTS[options.quick]
+    measured = {count: measure(count, segments[count], options) for count in segments}
     found = slopes(measured)
     texts += [as_table(measured), slope_table(found)]
     print(*texts[1:], sep="\n\n")
     report.publish(options, {"slopes": found, "data": measured}, "\n\n".join(texts), draw)
 
 
-def rows_of(count: int, seed: int) -> dict[str, Callable[[], Run]]:
+def rows_of(count: int, segments: tuple[int, int], seed: int) -> dict[str, Callable[[], Run]]:
     """What is compared."""
     scanned = recur.scan(recur.lstm(UNITS))
     key, xs_key = jax.random.split(jax.random.key(seed))
@@ -64,17 +74,16 @@ def rows_of(count: int, seed: int) -> dict[str, Callable[[], Run]]:
         gradient, compiling = report.compiled(jax.grad(loss), params, xs)
         return Run(report.run_of(gradient, params, xs), compiling)
 
-    root = round(math.cbrt(count))
     return {
         SCAN: lambda: gradient_of(scanned),
         ROOT: lambda: gradient_of(recur.checkpoint(scanned)),
-        NESTED: lambda: gradient_of(recur.checkpoint(scanned, (root, root))),
+        NESTED: lambda: gradient_of(recur.checkpoint(scanned, segments)),
     }
 
 
-def measure(count: int, options: Options) -> dict[str, Any]:
+def measure(count: int, segments: tuple[int, int], options: Options) -> dict[str, Any]:
     """Each row's memory and time for one count of steps."""
-    runs, skipped = report.prepare(rows_of(count, options.seed))
+    runs, skipped = report.prepare(rows_of(count, segments, options.seed))
     seconds = report.time_rounds(
         {name: run.gradient for name, run in runs.items()}, ROUNDS[options.quick]
     )

@@ -29,6 +29,9 @@ def dots(panels: Mapping[str, Mapping[str, Mapping[str, float]]], *, x: str) -> 
                 label=name,
             )
         axes.axvline(1, color="grey", linewidth=1)
+        axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.minorticks_off()
         axes.set_yticks([-at for at in range(len(lines))], list(lines) if place == 0 else [])
     return _finished(figure)
 
