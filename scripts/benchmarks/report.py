@@ -127,20 +127,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def publish(
     options: Options, result: dict[str, Any], text: str, draw: Callable[[dict[str, Any]], Any]
 ) -> None:
-    """Writes numbers, table and picture, when asked to."""
+    """Writes numbers, with what they were measured on, table and picture, when asked to."""
     if options.json is None:
         return
     command = "python scripts/benchmark.py " + " ".join(sys.argv[1:])
-    write(options.json, {"command": command, "seed": options.seed, **result}, text)
+    facts = {"device": device(), "versions": versions(), "command": command, "seed": options.seed}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(facts | result, indent=1) + "\n")
+    options.json.with_suffix(".md").write_text(text + "\n")
     draw(result).savefig(options.json.with_suffix(".png"))
-
-
-def write(path: pathlib.Path, result: dict[str, Any], text: str) -> None:
-    """Writes the numbers as JSON, and beside them the table, with what it was measured on."""
-    result = {"device": device(), "versions": versions(), **result}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    path.with_suffix(".md").write_text(text + "\n")
 
 
 def _read(path: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from benchmarks import report
+from benchmarks import pictures, report
 from flax import linen as nn
 
 import recur
@@ -32,7 +31,7 @@ which they are full; "times Flax" is the median over rounds. Compilation is not 
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(report.Options):
     """Real tokens a second of a one-layer LSTM's training step, by how sequences are laid out."""
 
     tokens: tuple[pathlib.Path, ...] = ()
@@ -40,12 +39,6 @@ class Options:
     comments."""
     text: tuple[pathlib.Path, ...] = ()
     """Files with a sentence a line, its tokens apart by spaces."""
-    quick: bool = False
-    """Fewer tokens and rounds: about a minute."""
-    json: pathlib.Path | None = None
-    """Where to write the numbers; the table goes beside them."""
-    seed: int = 0
-    """Of the order of the sentences, and of inputs and targets."""
 
 
 class Row(NamedTuple):
@@ -66,10 +59,7 @@ def main(options: Options) -> None:
         results[name] = measure(lengths, options)
         texts.append(f"{describe(name, lengths)}\n\n{as_table(results[name])}")
         print(texts[-1], end="\n\n", flush=True)
-    if options.json:
-        command = "python scripts/benchmark.py " + " ".join(sys.argv[1:])
-        result = {"command": command, "seed": options.seed, "data": results}
-        report.write(options.json, result, "\n\n".join(texts))
+    report.publish(options, {"data": results}, "\n\n".join(texts), draw)
 
 
 # The data: only lengths count, so inputs and targets are drawn.
@@ -340,3 +330,12 @@ def as_table(result: dict[str, Any]) -> str:
     ]
     lines += [[name, f"skipped: {why}", "", "", ""] for name, why in result["skipped"].items()]
     return report.table(header, lines)
+
+
+def draw(result: dict[str, Any]) -> Any:
+    """Real tokens a second, a panel for each data set."""
+    panels = {
+        name: {row: numbers["real_tokens_per_second"] for row, numbers in found["rows"].items()}
+        for name, found in result["data"].items()
+    }
+    return pictures.bars(panels, x="real tokens a second")
