@@ -78,7 +78,7 @@ def _shape(*args: Any) -> Any:
     return aval
 
 
-def _rows_behind_steps(args: Sequence[Any], axes: Sequence[int | None]) -> Any:
+def _rows_behind_steps(args: Sequence[Any], axes: Sequence[Any]) -> Any:
     (x, kernel), (of_x, of_kernel) = args, axes
     if of_kernel is not None:
         return jax.vmap(_times, (of_x, of_kernel))(x, kernel), 0
