@@ -35,17 +35,10 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return blocks.reshape(*x.shape[:-1], heads * e)
 
 
-def multiplier(
-    kernels: Sequence[jax.Array], count: int
-) -> Callable[[jax.Array], Sequence[jax.Array]]:
-    """`h -> [h W for W in kernels]`, h `[H]`; as one product for kernels of one height.
-
-    Args:
-      kernels: `[H, E]` each, or block-diagonal.
-      count: how many h there are to come; for one alone nothing is worth preparing.
-    """
+def multiplier(kernels: Sequence[jax.Array]) -> Callable[[jax.Array], Sequence[jax.Array]]:
+    """`h -> [h W for W in kernels]`, h `[H]`; as one product for kernels of one height."""
     heights = {(kernel.ndim, kernel.shape[0], kernel.dtype) for kernel in kernels}
-    if count == 1 or len(heights) != 1 or kernels[0].ndim != 2:
+    if len(heights) != 1 or kernels[0].ndim != 2:
         return lambda h: [product(h, kernel) for kernel in kernels]
     if sum(kernel.nbytes for kernel in kernels) <= _SMALL:
         wide = jnp.concatenate(kernels, axis=1)

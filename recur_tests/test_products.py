@@ -78,7 +78,7 @@ def test_inside_of_a_shard_map(of):
         return jax.jit(jax.grad(lambda kernel: weighted_sum(multiply(h, kernel))))(kernel)
 
     def rows(h, kernel):
-        return product(h, kernel) if of == "product" else jax.vmap(multiplier([kernel], 2))(h)[0]
+        return product(h, kernel) if of == "product" else jax.vmap(multiplier([kernel]))(h)[0]
 
     mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
     split, whole = PartitionSpec("rows"), PartitionSpec()
@@ -108,7 +108,7 @@ def test_values_and_derivatives_are_those_of_plain_products(widths, rows):
         return value(kernels, h), gradient(kernels, h), twice(kernels, h)
 
     def ours(kernels, h):
-        multiply = multiplier(kernels, 2)
+        multiply = multiplier(kernels)
         for _ in rows:
             multiply = jax.vmap(multiply)
         return multiply(h)
@@ -121,17 +121,17 @@ def test_values_and_derivatives_are_those_of_plain_products(widths, rows):
 
 def test_products_that_nobody_reads_have_no_say_on_the_way_back():
     kernels, h = [drawn(4, 4), drawn(4, 4)], drawn(3, 4)
-    gradient = jax.grad(lambda h: weighted_sum(jax.vmap(multiplier(kernels, 2))(h)[1]))(h)
+    gradient = jax.grad(lambda h: weighted_sum(jax.vmap(multiplier(kernels))(h)[1]))(h)
     assert_close(gradient, jax.grad(lambda h: weighted_sum(h @ kernels[1]))(h), 1e-12)
 
 
 def test_kernels_that_cannot_stand_side_by_side():
     heads, square, h = drawn(2, 2, 3), drawn(4, 4), drawn(4)
     blocks = [h[:2] @ heads[0], h[2:] @ heads[1]]
-    assert_close(multiplier([heads, square], 2)(h), [jnp.concatenate(blocks), h @ square], 1e-12)
+    assert_close(multiplier([heads, square])(h), [jnp.concatenate(blocks), h @ square], 1e-12)
 
 
 def test_kernels_that_differ_by_row():
     kernels, h = [drawn(3, 4, 5), drawn(3, 4, 2)], drawn(3, 4)
-    found = jax.vmap(lambda kernels, h: multiplier(kernels, 2)(h))(kernels, h)
+    found = jax.vmap(lambda kernels, h: multiplier(kernels)(h))(kernels, h)
     assert_close(found, [jnp.einsum("bi,bij->bj", h, kernel) for kernel in kernels], 1e-12)

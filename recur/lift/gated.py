@@ -62,7 +62,7 @@ def run_gated(
     def loop(kernels, values, shifts, keep):
         """What the loop gives, and what it keeps of each h; shifts are added to m."""
         us, bound, carry, fresh, marks = values
-        multiply = multiplier(kernels, step_count(us))
+        multiply = multiplier(kernels)
 
         def advance(carry, step, key):
             del key
