@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from recur.lift.elementwise import check_elementwise, jaxpr_of_gates, only_added
 from recur.lift.mask import Steps, guard
+from recur.lift.numbers import split_numbers
 from recur.lift.over_time import step_of
 from recur.products import multiplier, product
 from recur.sequences.lengths import step_count
@@ -77,69 +78,59 @@ def run_gated(
         return (carry, seen, vs), hs
 
     count = step_count(steps.x)
-    ms = jax.tree.leaves(jax.eval_shape(cell.products, bound, carry))
+    ms: list[Any] = [var.aval for var in traced.invars[len(traced.invars) - len(added_to) :]]
     shifts = [
         jax.ShapeDtypeStruct((count, *m.shape), m.dtype) if j is None else None
         for m, j in zip(ms, added_to, strict=True)
     ]
     values = (steps.x, bound, carry, fresh, steps._replace(x=None))
-    return _with_kernels_apart(loop, shifts, added_to)(kernels, values)
+    return _with_kernels_apart(loop, kernels, values, shifts, added_to)
 
 
 def _with_kernels_apart(
-    loop: Callable[..., Any], shifts: Sequence[Any], added_to: Sequence[int | None]
-) -> Callable[[Sequence[jax.Array], Any], Any]:
-    """`loop(kernels, values)` with the rule of this file for its derivative along the kernels.
+    loop: Callable[..., Any],
+    kernels: Sequence[jax.Array],
+    values: Any,
+    shifts: Sequence[Any],
+    added_to: Sequence[int | None],
+) -> Any:
+    """What the loop gives, with the rule of this file for its derivative along the kernels.
 
     Args:
-      loop: `loop(kernels, values, shifts, keep) -> (outputs, hs)`; the inputs u stand in front of
-        values.
+      loop: `loop(kernels, values, shifts, keep) -> (outputs, hs)`.
+      kernels: the kernels.
+      values: all else that the loop is given; the inputs u stand in front.
       shifts: the shape of those of each m that is not only added to a u, None for the others.
       added_to: for each m, the u that it is added to, or None.
     """
+    real, others, join = split_numbers(values)
 
-    def without_shifts(kernels, values):
-        return loop(kernels, values, [None] * len(kernels), keep=lambda h: ())[0]
+    @jax.custom_jvp
+    def run(kernels, real, others):
+        none = [None] * len(kernels)
+        return loop(kernels, join(real, others), none, keep=lambda h: ())[0]
 
-    def no_shifts():
-        return jax.tree.map(lambda shift: jnp.zeros(shift.shape, shift.dtype), shifts)
+    @run.defjvp
+    def derivative(primals, tangents):
+        kernels, real, others = primals
+        d_kernels, d_real, _ = tangents
+        no_shifts = jax.tree.map(lambda shift: jnp.zeros(shift.shape, shift.dtype), shifts)
+        outputs, along, hs = jax.linearize(
+            lambda real, shifts: loop(kernels, join(real, others), shifts, keep=lambda h: h),
+            real,
+            vary_over(primals, no_shifts),
+            has_aux=True,
+        )
+        d_real, d_shifts = list(d_real), [None] * len(kernels)
+        for k, (d_kernel, j) in enumerate(zip(d_kernels, added_to, strict=True)):
+            d_m = product(hs, d_kernel)
+            if j is None:
+                d_shifts[k] = d_m
+            else:
+                d_real[j] += d_m
+        return outputs, along(d_real, d_shifts)
 
-    def run(kernels, values):
-        values, structure = jax.tree.flatten(values)
-        is_real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]
-
-        def join(real, others):
-            pairs = zip(real, others, strict=True)
-            return jax.tree.unflatten(structure, [b if a is None else a for a, b in pairs])
-
-        @jax.custom_jvp
-        def on_leaves(kernels, real, others):
-            return without_shifts(kernels, join(real, others))
-
-        @on_leaves.defjvp
-        def derivative(primals, tangents):
-            kernels, real, others = primals
-            d_kernels, d_real, _ = tangents
-            outputs, along, hs = jax.linearize(
-                lambda real, shifts: loop(kernels, join(real, others), shifts, keep=lambda h: h),
-                real,
-                vary_over(primals, no_shifts()),
-                has_aux=True,
-            )
-            d_real, d_shifts = list(d_real), [None] * len(kernels)
-            for k, (d_kernel, j) in enumerate(zip(d_kernels, added_to, strict=True)):
-                d_m = product(hs, d_kernel)
-                if j is None:
-                    d_shifts[k] = d_m
-                else:
-                    d_real[j] += d_m
-            return outputs, along(d_real, d_shifts)
-
-        real = [value if flag else None for value, flag in zip(values, is_real, strict=True)]
-        others = [None if flag else value for value, flag in zip(values, is_real, strict=True)]
-        return on_leaves(kernels, real, others)
-
-    return run
+    return run(kernels, real, others)
 
 
 def _meet(

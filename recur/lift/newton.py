@@ -45,6 +45,7 @@ from recur.lift.jacobians import (
     take_apart,
 )
 from recur.lift.mask import guard
+from recur.lift.numbers import split_numbers
 from recur.lift.over_time import Run, over_time
 from recur.sequences.lengths import step_count
 from recur.types import AnyCell, Carry, Layer
@@ -186,12 +187,10 @@ def _run(cell: AnyCell, settings: _Settings, reverse: bool) -> Run:
 def _solve(cell, settings, advance, bound, carry, fresh, steps) -> tuple[Carry, Report]:
     """The carry after each step `[T, ...]`, and how it was found."""
     kind = kind_for(carry, settings.jacobian)
-    values, structure = jax.tree.flatten((bound, carry, fresh, steps))
-    is_real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]
+    real, rest, join = split_numbers((bound, carry, fresh, steps))
 
     def system_of(real, rest):
-        together = [b if a is None else a for a, b in zip(real, rest, strict=True)]
-        return system(cell, kind, advance, *jax.tree.unflatten(structure, together))
+        return system(cell, kind, advance, *join(real, rest))
 
     # Compiled as a whole, for op by op an associative scan is hundreds of small programs.
     @jax.custom_jvp
@@ -213,8 +212,6 @@ def _solve(cell, settings, advance, bound, carry, fresh, steps) -> tuple[Carry, 
         nothing = jax.custom_derivatives.zero_from_primal(report)
         return (zs, report), (along(real, rest, zs, d_real), nothing)
 
-    real = [value if flag else None for value, flag in zip(values, is_real, strict=True)]
-    rest = [None if flag else value for value, flag in zip(values, is_real, strict=True)]
     zs, report = solve(real, rest)
     _, unpack = packing(carry, kind)
     return jax.vmap(unpack)(zs), jax.lax.stop_gradient(report)

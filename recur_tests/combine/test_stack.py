@@ -28,7 +28,7 @@ def test_the_outputs_of_one_are_the_inputs_of_the_next():
 def test_scan_runs_it_layer_by_layer():
     layer = recur.scan(recur.stack(LSTM, GRU))
     jaxpr = jax.make_jaxpr(layer)(layer.init(jax.random.key(0), XS), XS)
-    assert [equation.primitive.name for equation in jaxpr.eqns].count("custom_jvp_call") == 2
+    assert str(jaxpr).count(" scan[") == 2
 
 
 def test_wrong_input_is_an_error():

@@ -156,11 +156,7 @@ def measure(units: int, streams: int, options: Options) -> dict[str, Any]:
     found = {
         name: {
             "characters_per_second": round(streams * steps / statistics.median(seconds[name])),
-            "times": {
-                rival: round(report.ratio(seconds[name], seconds[rival]), 3)
-                for rival in (LOOP, TORCH)
-                if rival in seconds
-            },
+            "times": report.times(seconds, name, (LOOP, TORCH)),
             "seconds": [round(s, 6) for s in seconds[name]],
         }
         for name in runs
@@ -175,7 +171,7 @@ def as_table(found: dict[str, Any]) -> str:
         [
             name,
             f"{row['characters_per_second']:,}",
-            *(f"{row['times'][r]:.2f}" if r in row["times"] else "" for r in (LOOP, TORCH)),
+            *(report.number(row["times"].get(rival)) for rival in (LOOP, TORCH)),
         ]
         for name, row in found["rows"].items()
     ]

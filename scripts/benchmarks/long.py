@@ -51,8 +51,8 @@ def main(options: Options) -> None:
     """Measures every count of steps."""
     texts = [HEADING.format(device=report.device())]
     print(texts[0], end="\n\n", flush=True)
-    segments = SEGMENTS[options.quick]
-    measured = {count: measure(count, segments[count], options) for count in segments}
+    sizes = SEGMENTS[options.quick].items()
+    measured = {count: measure(count, segments, options) for count, segments in sizes}
     found = slopes(measured)
     texts += [as_table(measured), slope_table(found)]
     print(*texts[1:], sep="\n\n")

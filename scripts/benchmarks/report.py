@@ -68,6 +68,19 @@ def ratio(seconds: Sequence[float], to: Sequence[float]) -> float:
     return statistics.median(b / a for a, b in zip(seconds, to, strict=True))
 
 
+def times(
+    seconds: Mapping[str, Sequence[float]], name: str, rivals: Sequence[str]
+) -> dict[str, float]:
+    """How many times faster a row is than each rival that was measured."""
+    found = [rival for rival in rivals if rival in seconds]
+    return {rival: round(ratio(seconds[name], seconds[rival]), 3) for rival in found}
+
+
+def number(value: float | None) -> str:
+    """A ratio, where there is one."""
+    return "" if value is None else f"{value:.2f}"
+
+
 def compiled(function: Callable, *args: Any) -> tuple[Callable, dict[str, Any]]:
     """The compiled function, how long tracing and compiling took, and the memory it needs."""
     begin = time.perf_counter()

@@ -167,11 +167,7 @@ def measure(cell: str, shape: tuple[int, ...], options: Options) -> dict[str, An
             "forward_ms": round(1e3 * statistics.median(forward[name]), 3),
             "gradient_ms": round(1e3 * median[name], 3),
             "gflops": round(flops / median[name] / 1e9, 2),
-            "times": {
-                rival: round(report.ratio(gradient[name], gradient[rival]), 3)
-                for rival in (best, LAX, TORCH)
-                if rival in gradient
-            },
+            "times": report.times(gradient, name, (best, LAX, TORCH)),
             **runs[name].compiling,
             "seconds": [round(s, 6) for s in gradient[name]],
         }
@@ -218,16 +214,11 @@ def summary_table(summary: dict[str, Any]) -> str:
     rivals = list(summary["all"][ONE])
     header = ["geometric mean over shapes", "", *(f"times {rival}" for rival in rivals)]
     lines = [
-        [cell, which, *(number(ratios[rival]) for rival in rivals)]
+        [cell, which, *(report.number(ratios[rival]) for rival in rivals)]
         for cell, by_row in summary.items()
         for which, ratios in by_row.items()
     ]
     return report.table(header, lines)
-
-
-def number(value: float | None) -> str:
-    """A ratio, where there is one."""
-    return "" if value is None else f"{value:.2f}"
 
 
 def as_table(found: dict[str, Any]) -> str:
@@ -241,8 +232,8 @@ def as_table(found: dict[str, Any]) -> str:
             f"{row['forward_ms']:.1f}",
             f"{row['gradient_ms']:.1f}",
             f"{row['gflops']:.1f}",
-            number(row["times"][best]),
-            number(row["times"].get(TORCH)),
+            report.number(row["times"][best]),
+            report.number(row["times"].get(TORCH)),
             f"{row['lower_seconds'] + row['compile_seconds']:.1f}" if "temp_bytes" in row else "",
             f"{row['temp_bytes'] / 2**20:.1f}" if "temp_bytes" in row else "",
         ]
