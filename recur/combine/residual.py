@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from recur.checks import check_cell, describe
-from recur.combine.adapt import map_outputs
+from recur.combine.structure import map_outputs
 from recur.types import AnyCell
 
 

@@ -21,18 +21,25 @@ STEPS, WIDTH = 5, 3
 
 
 class CellCase(NamedTuple):
-    """A cell, and the factory it stands for."""
+    """A cell, the factory it stands for, and what it is fed."""
 
     name: str
     factory: Callable
     cell: AnyCell
-    context: Any = None
+    context: Any = None  # functions of WIDTH, by name
+    shape: tuple[int, ...] = (WIDTH,)  # of one step
 
 
-def case(factory: Callable, *args: Any, variant: str = "", **options: Any) -> CellCase:
-    return CellCase(
-        f"{factory.__name__}{variant and '-' + variant}", factory, factory(*args, **options)
-    )
+def case(
+    factory: Callable,
+    *args: Any,
+    variant: str = "",
+    context: Any = None,
+    shape: tuple[int, ...] = (WIDTH,),
+    **options: Any,
+) -> CellCase:
+    name = f"{factory.__name__}{variant and '-' + variant}"
+    return CellCase(name, factory, factory(*args, **options), context, shape)
 
 
 def wide(factory: Callable, *args: Any, variant: str = "", **options: Any) -> CellCase:
@@ -169,7 +176,7 @@ class LiftCase(NamedTuple):
     factory: Callable
     lift: Callable[[AnyCell], Layer]
     oracle: Callable[[AnyCell], Layer] = recur.loop
-    runs: Callable[[AnyCell], bool] = lambda cell: True
+    runs: Callable[[CellCase], bool] = lambda case: True
 
 
 def backwards(cell: AnyCell) -> Layer:
@@ -177,19 +184,19 @@ def backwards(cell: AnyCell) -> Layer:
     return recur.loop(cell, reverse=True)
 
 
-def is_affine(cell: AnyCell) -> bool:
+def is_affine(case: CellCase) -> bool:
     """Whether a cell is linear in its carry, and says so."""
-    return isinstance(cell, AffineCell)
+    return isinstance(case.cell, AffineCell)
 
 
-def is_real(cell: AnyCell) -> bool:
+def is_real(case: CellCase) -> bool:
     """Whether the carry of a cell holds no complex numbers."""
 
     def start(key):
-        x = jnp.ones(WIDTH)
-        context = {"image": x}
-        params = cell.init(key, x, context=context)
-        return cell.start(cell.bind(params, x, context=context), x)
+        x = jnp.ones(case.shape)
+        context = jax.tree.map(lambda make: make(WIDTH), case.context)
+        params = case.cell.init(key, x, context=context)
+        return case.cell.start(case.cell.bind(params, x, context=context), x)
 
     with jax.enable_x64(True):  # pairs are made before tests are
         carry = jax.eval_shape(start, jax.random.key(0))
@@ -243,7 +250,7 @@ class Example(NamedTuple):
 
 def example(case: CellCase, layer: Layer, seed: int = 0, steps: int = STEPS) -> Example:
     """Params, carry and `[T, I]` inputs for a layer made of the cell of a row."""
-    xs = random_like(jax.ShapeDtypeStruct((steps, WIDTH), jnp.float64), seed)
+    xs = random_like(jax.ShapeDtypeStruct((steps, *case.shape), jnp.float64), seed)
     context = jax.tree.map(lambda make: make(WIDTH), case.context)
     shapes = jax.eval_shape(lambda key: layer.init(key, xs, context=context), jax.random.key(0))
     params = random_like(shapes, seed + 1)

@@ -37,7 +37,7 @@ def test_equals_the_loop(case):
         if lift.oracle not in expected:
             oracle, arguments = results(lift.oracle(stepped), given)
             expected[lift.oracle] = oracle(*arguments)
-        if lift.runs(case.cell):
+        if lift.runs(case):
             function, arguments = results(lift.lift(case.cell), given)
             assert_close(jax.jit(function)(*arguments), expected[lift.oracle])
 
@@ -102,7 +102,7 @@ def test_a_trajectory_is_the_carry_after_every_step():
 
     expected = {}
     for lift in LIFTS:
-        if not lift.runs(case.cell):
+        if not lift.runs(case):
             continue
         if lift.oracle not in expected:
             ends = [carry_after(lift.oracle, t) for t in range(STEPS)]

@@ -58,7 +58,7 @@ def learner(case, layer):
 KINDS = ("lstm", "gru-before", "stack", "affine", "conditioned")
 PAIRS = [(case, LIFTS[0]) for case in CELLS]
 PAIRS += [
-    (next(case for case in CELLS if case.name in KINDS and lift.runs(case.cell)), lift)
+    (next(case for case in CELLS if case.name in KINDS and lift.runs(case)), lift)
     for lift in LIFTS[1:]
 ]
 
@@ -117,7 +117,7 @@ def test_batches_of_every_shape_and_inputs_of_every_structure(lengths, rows, wid
 @pytest.mark.parametrize("lift", **by_name(LIFTS))
 def test_the_last_carry_of_each_sequence_in_a_row(lift):
     """Of a sequence without steps it is the carry it starts from."""
-    case = next(case for case in CELLS if case.name in ("lstm", "affine") and lift.runs(case.cell))
+    case = next(case for case in CELLS if case.name in ("lstm", "affine") and lift.runs(case))
     layer = lift.lift(case.cell)
     params = example(case, layer).params
     source = [each["x"] for each in draw([3, 0, 4, 2])]
