@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.cells.initial import Initializer, draw_each, draw_start
-from recur.cells.parts import casting, input_width, itself, linear_each, same, start_from
+from recur.cells.parts import candidate, casting, input_width, itself, linear_each, same, start_from
 from recur.keys import check_key
 from recur.modules import activation as activation_of
 from recur.types import GatedCell
@@ -113,8 +113,7 @@ def gated(
     def gates(bound, h, u, m):
         del bound
         z = jax.nn.sigmoid(u.update + m.update)
-        candidate = phi(u.candidate + m.candidate)
-        h = z * h + (1 - z) * candidate
+        h = z * h + (1 - z) * candidate(phi, u.candidate, m.candidate)
         return h, h
 
     return GatedCell(init, casting(dtype), start, project, itself, kernels, gates, same)

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.cells.initial import Initializer, draw, draw_each, draw_start
-from recur.cells.parts import casting, input_width, itself, linear_each, plus, same, start_from
+from recur.cells.parts import (
+    candidate,
+    casting,
+    input_width,
+    itself,
+    linear_each,
+    plus,
+    same,
+    start_from,
+)
 from recur.keys import check_key
 from recur.modules import activation as activation_of
 from recur.types import Cell, GatedCell
@@ -133,7 +142,7 @@ def gru(
     def gates(bound, h, u, m):
         r = jax.nn.sigmoid(u.reset + m.reset)
         z = jax.nn.sigmoid(u.update + m.update)
-        n = phi(u.candidate + r * plus(m.candidate, bound.recurrent_bias))
+        n = candidate(phi, u.candidate, r * plus(m.candidate, bound.recurrent_bias))
         h = mix(z, h, n)
         return h, h
 

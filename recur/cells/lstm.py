@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.cells.initial import Initializer, draw_each
-from recur.cells.parts import casting, input_width, linear_each, same, start_from
+from recur.cells.parts import candidate, casting, input_width, linear_each, same, start_from
 from recur.keys import check_key
 from recur.modules import activation as activation_of
 from recur.types import Cell, GatedCell
@@ -170,7 +170,7 @@ def lstm(
     def gates(bound, state, u, m):
         i = jax.nn.sigmoid(u.input + m.input + peek(bound, "input", state.cell))
         f = jax.nn.sigmoid(u.forget + m.forget + peek(bound, "forget", state.cell))
-        g = phi(u.candidate + m.candidate)
+        g = candidate(phi, u.candidate, m.candidate)
         c = f * state.cell + i * g
         o = jax.nn.sigmoid(u.output + m.output + peek(bound, "output", c))
         h = o * phi(c)

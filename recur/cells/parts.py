@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,20 @@ def linear_each(x: jax.Array, kernels: Any, biases: Any, name: str) -> Any:
     """`linear` for each gate of a NamedTuple of kernels; `biases` alike, or None."""
     biases = type(kernels)(*[None] * len(kernels)) if biases is None else biases
     return type(kernels)(*(linear(x, w, b, name) for w, b in zip(kernels, biases, strict=True)))
+
+
+class Dropped(NamedTuple):
+    """What the input contributes to a candidate, and the mask on it, of `recurrent_dropout`."""
+
+    value: jax.Array
+    mask: jax.Array
+
+
+def candidate(phi: Callable, u: jax.Array | Dropped, m: jax.Array) -> jax.Array:
+    """`φ(u + m)`, the new content of a cell, masked where noise asks for it."""
+    if isinstance(u, Dropped):
+        return u.mask * phi(u.value + m)
+    return phi(u + m)
 
 
 def plus(x: jax.Array, bias: jax.Array | None) -> jax.Array:

@@ -58,7 +58,9 @@ def map_inputs(cell: AnyCell, function: Callable[[Any, Any, Any], Any]) -> AnyCe
     cell = with_structure(cell)
 
     def start(bound, x):
-        return cell.start(bound, jax.eval_shape(lambda bound, x: function(bound, x, None), bound, x))
+        return cell.start(
+            bound, jax.eval_shape(lambda bound, x: function(bound, x, None), bound, x)
+        )
 
     def of_input(part):
         def mapped(bound, x, key=None):
