@@ -1,18 +1,54 @@
 """recur: write one pure step, and run, batch, differentiate and train it every way.
 
-cells      elman, jordan, gated, lstm, gru, leaky, diagonal; cell, for your own
-combine    stack, residual, readout: a cell in, a cell out
+cells      elman, jordan, lstm, gru and what the literature made of them; cell, for your own
+combine    a cell in, a cell out: depth, attention, conditions, noise, norms, maps, feedback
 lift       loop, scan, associative, newton, online, tree: ways to run a cell; truncate,
            checkpoint, bidirectional, chain, batch: layers of layers
 sequences  sequences of every length in batches, streams, pooling;  text  characters to ids
 decode     choosing tokens, and generating with them
 train      losses, clipping, penalties, one step, the loop around it, checkpoints
-diagnose   pictures
+diagnose   pictures;  interop  cells of Flax, Haiku and Equinox
 """
 
-from recur import cells, combine, decode, diagnose, lift, sequences, text, train, types
-from recur.cells import diagonal, elman, gated, gru, jordan, leaky, lstm
-from recur.combine import readout, residual, stack
+from recur import cells, combine, decode, diagnose, interop, lift, sequences, text, train, types
+from recur.cells import (
+    conv_gru,
+    conv_lstm,
+    coupled_lstm,
+    diagonal,
+    elman,
+    gated,
+    gru,
+    indrnn,
+    jordan,
+    layer_norm_lstm,
+    leaky,
+    lru,
+    lstm,
+    mgu,
+    min_gru,
+    min_lstm,
+    original_lstm,
+    projected_lstm,
+    recurrent_highway,
+    slstm,
+)
+from recur.combine import (
+    attend,
+    condition,
+    deep_transition,
+    feedback,
+    film,
+    highway,
+    normalize,
+    readin,
+    readout,
+    recurrent_dropout,
+    residual,
+    stack,
+    variational_dropout,
+    zoneout,
+)
 from recur.lift import (
     associative,
     batch,
@@ -32,6 +68,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "associative",
+    "attend",
     "batch",
     "bidirectional",
     "cell",
@@ -39,27 +76,51 @@ __all__ = [
     "chain",
     "checkpoint",
     "combine",
+    "condition",
+    "conv_gru",
+    "conv_lstm",
+    "coupled_lstm",
     "decode",
+    "deep_transition",
     "diagnose",
     "diagonal",
     "elman",
+    "feedback",
+    "film",
     "gated",
     "gru",
+    "highway",
+    "indrnn",
+    "interop",
     "jordan",
+    "layer_norm_lstm",
     "leaky",
     "lift",
     "loop",
+    "lru",
     "lstm",
+    "mgu",
+    "min_gru",
+    "min_lstm",
     "newton",
+    "normalize",
     "online",
+    "original_lstm",
+    "projected_lstm",
+    "readin",
     "readout",
+    "recurrent_dropout",
+    "recurrent_highway",
     "residual",
     "scan",
     "sequences",
+    "slstm",
     "stack",
     "text",
     "train",
     "tree",
     "truncate",
     "types",
+    "variational_dropout",
+    "zoneout",
 ]

@@ -60,6 +60,17 @@ def check_whole(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def check_rate(asker: str, name: str, rate: Any) -> float:
+    """`rate` as a float, when it is the share of what is dropped.
+
+    Raises:
+      ValueError: when it is not a number in [0, 1).
+    """
+    if not isinstance(rate, (int, float, np.floating)) or not 0 <= rate < 1:
+        raise ValueError(f"{asker}: expected {name} in [0, 1), got {rate!r}.")
+    return float(rate)
+
+
 def check_cell(cell: Any, asker: str) -> None:
     """Raises a TypeError unless `cell` is a cell."""
     if isinstance(cell, Layer):

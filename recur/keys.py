@@ -51,3 +51,9 @@ def split_each(keys: jax.Array | None) -> tuple[jax.Array | None, jax.Array | No
 def split_along(key: jax.Array | None, count: int) -> jax.Array | None:
     """An array of `count` keys, one for each step or row; None when there is no key."""
     return None if key is None else jax.random.split(check_key(key), count)
+
+
+def split_like(key: jax.Array | None, tree: Any) -> Any:
+    """A key for each leaf of a tree, in its place; None for each when there is no key."""
+    leaves, structure = jax.tree.flatten(tree)
+    return jax.tree.unflatten(structure, split(key, len(leaves)))

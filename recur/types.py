@@ -108,6 +108,13 @@ class GatedCell(NamedTuple):
         return carry, self.read(bound, v, x, read_key)
 
 
+class Dropped(NamedTuple):
+    """What the input contributes to a candidate, and the mask on it, of `recurrent_dropout`."""
+
+    value: jax.Array
+    mask: jax.Array
+
+
 class AffineCell(NamedTuple):
     """A cell linear in its carry, `carry_t = a_t * carry_{t-1} + b_t`, elementwise.
 

@@ -35,6 +35,19 @@ def draw_each(
     return fields(*(draw(init, k, shape, dtype) for k in keys))
 
 
+def draw_bias(
+    fields: Any,
+    init: Initializer,
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: Any,
+    forget_bias: float,
+) -> Any:
+    """`draw_each` of biases, with `forget_bias` added to that of the forget gate."""
+    bias = draw_each(fields, init, key, shape, dtype)
+    return bias._replace(forget=bias.forget + forget_bias)
+
+
 def draw_start(
     init: Initializer | None, key: jax.Array, shape: tuple[int, ...], dtype: Any
 ) -> jax.Array | None:

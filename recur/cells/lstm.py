@@ -9,8 +9,16 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw_each
-from recur.cells.parts import candidate, casting, input_width, linear_each, same, start_from
+from recur.cells.initial import Initializer, draw, draw_bias, draw_each
+from recur.cells.parts import (
+    candidate,
+    casting,
+    hidden_field,
+    input_width,
+    linear_each,
+    same,
+    start_from,
+)
 from recur.keys import check_key
 from recur.modules import activation as activation_of
 from recur.types import Cell, GatedCell
@@ -136,30 +144,22 @@ def lstm(
         return LSTMParams(
             kernel=draw_each(LSTMGates, kernel_init, w, (width, features), param_dtype),
             recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=init_bias(b) if use_bias else None,
+            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget_bias)
+            if use_bias
+            else None,
             peephole=draw_each(Peepholes, peephole_init, p, seen, param_dtype)
             if peepholes
             else None,
-            start=draw_each(LSTMState, start_init, s, vector, param_dtype) if start_init else None,
+            start=draw_state(start_init, s, features, features, param_dtype),
         )
-
-    def init_bias(key):
-        bias = draw_each(LSTMGates, bias_init, key, (features,), param_dtype)
-        return bias._replace(forget=bias.forget + forget_bias)
 
     def start(bound, x):
         del x
-        h, c = (None, None) if bound.start is None else bound.start
-        kernel = bound.kernel.input
-        return LSTMState(start_from(h, kernel, features), start_from(c, kernel, features))
+        return start_state(bound.start, bound.kernel.input, features, features)
 
     def project(bound, x, key=None):
         del key
         return linear_each(x, bound.kernel, bound.bias, "lstm")
-
-    def hidden(bound, state):
-        del bound
-        return state.hidden
 
     def kernels(bound):
         return bound.recurrent_kernel
@@ -176,6 +176,22 @@ def lstm(
         h = o * phi(c)
         return LSTMState(hidden=h, cell=c), h
 
-    cell = GatedCell(init, casting(dtype), start, project, hidden, kernels, gates, same)
+    cell = GatedCell(init, casting(dtype), start, project, hidden_field, kernels, gates, same)
     # Full peepholes are products inside the gates: the same step, but no structure to rely on.
     return Cell(init, cell.bind, start, cell.step) if peepholes == "full" else cell
+
+
+def draw_state(
+    init: Initializer | None, key: jax.Array, hidden: int, cell: int, dtype: Any
+) -> LSTMState | None:
+    """A learned start `[hidden]` and `[cell]`, when an initialiser asks for one."""
+    if init is None:
+        return None
+    h, c = jax.random.split(key)
+    return LSTMState(draw(init, h, (hidden,), dtype), draw(init, c, (cell,), dtype))
+
+
+def start_state(start: LSTMState | None, kernel: jax.Array, hidden: int, cell: int) -> LSTMState:
+    """A learned start, or zeros `[hidden]` and `[cell]` in the dtype of the kernel."""
+    h, c = (None, None) if start is None else start
+    return LSTMState(start_from(h, kernel, hidden), start_from(c, kernel, cell))

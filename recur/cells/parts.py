@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from recur.products import product
+from recur.types import Dropped
 
 
 def input_width(x: Any, name: str) -> int:
@@ -54,13 +55,6 @@ def linear_each(x: jax.Array, kernels: Any, biases: Any, name: str) -> Any:
     return type(kernels)(*(linear(x, w, b, name) for w, b in zip(kernels, biases, strict=True)))
 
 
-class Dropped(NamedTuple):
-    """What the input contributes to a candidate, and the mask on it, of `recurrent_dropout`."""
-
-    value: jax.Array
-    mask: jax.Array
-
-
 def candidate(phi: Callable, u: jax.Array | Dropped, m: jax.Array) -> jax.Array:
     """`φ(u + m)`, the new content of a cell, masked where noise asks for it."""
     if isinstance(u, Dropped):
@@ -82,6 +76,12 @@ def itself(bound: Any, carry: Any) -> Any:
     """The `hidden` of a gated cell whose carry is its hidden state."""
     del bound
     return carry
+
+
+def hidden_field(bound: Any, carry: Any) -> jax.Array:
+    """The `hidden` of a gated cell whose carry calls it so."""
+    del bound
+    return carry.hidden
 
 
 def same(bound: Any, value: Any, x: Any, key: jax.Array | None = None) -> Any:

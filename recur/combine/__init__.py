@@ -1,7 +1,46 @@
 """Combinators: a cell in, a cell out."""
 
-from recur.combine.adapt import ReadoutParams, readout
+from recur.combine.adapt import ReadinParams, ReadoutParams, readin, readout
+from recur.combine.attend import AttendParams, Attended, Attention, attend
+from recur.combine.condition import ConditionParams, Conditioned, condition
+from recur.combine.feedback import Feedback, feedback
+from recur.combine.film import FilmParams, film
+from recur.combine.highway import HighwayParams, highway
+from recur.combine.memory import Memory
+from recur.combine.noise import recurrent_dropout, variational_dropout
+from recur.combine.normalize import NormalizeParams, normalize
 from recur.combine.residual import residual
 from recur.combine.stack import Stack, stack
+from recur.combine.transition import TransitionParams, deep_transition
+from recur.combine.zoneout import zoneout
 
-__all__ = ["ReadoutParams", "Stack", "readout", "residual", "stack"]
+__all__ = [
+    "AttendParams",
+    "Attended",
+    "Attention",
+    "ConditionParams",
+    "Conditioned",
+    "Feedback",
+    "FilmParams",
+    "HighwayParams",
+    "Memory",
+    "NormalizeParams",
+    "ReadinParams",
+    "ReadoutParams",
+    "Stack",
+    "TransitionParams",
+    "attend",
+    "condition",
+    "deep_transition",
+    "feedback",
+    "film",
+    "highway",
+    "normalize",
+    "readin",
+    "readout",
+    "recurrent_dropout",
+    "residual",
+    "stack",
+    "variational_dropout",
+    "zoneout",
+]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+
 from recur.checks import check_cell, check_entries
 from recur.combine.series import in_series
+from recur.combine.structure import first_output, map_inputs, map_outputs, side_by_side
 from recur.keys import split
 from recur.types import AnyCell, Bound, Carry, Params
 
@@ -21,22 +24,35 @@ class Stack(NamedTuple):
     cells: tuple[AnyCell, ...]
 
 
-def stack(*cells: AnyCell) -> Stack:
+class Below(NamedTuple):
+    """What the cells of a stack with skips hand up."""
+
+    x: jax.Array  # x_t: the input of the stack
+    outputs: tuple[jax.Array, ...]  # y_t^1 ... y_t^{l-1}
+
+
+def stack(*cells: AnyCell, skips: bool = False) -> Stack:
     """Stacks cells: the outputs of one are the inputs of the next.
 
-        x_t^1 = x_t,    carry_t^l, x_t^{l+1} = step^l(carry_{t-1}^l, x_t^l),    y_t = x_t^{L+1}
+        carry_t^l, y_t^l = step^l(carry_{t-1}^l, x_t^l)    for l = 1 ... L
+        x_t^1 = x_t,    x_t^{l+1} = y_t^l,           y_t = y_t^L
+        x_t^1 = x_t,    x_t^{l+1} = [x_t, y_t^l],    y_t = [y_t^1, ..., y_t^L]    with skips
 
-    What users of `torch.nn.LSTM(num_layers=L)` expect is what `run` gives on a lifted stack: the
-    last layer at every step, and every layer at the last.
+    Skips lead the input to every cell and every cell's output out, so that each weight is as near
+    to both as in one cell alone. What users of `torch.nn.LSTM(num_layers=L)` expect is what `run`
+    gives on a lifted stack: the last layer at every step, and every layer at the last.
 
     Args:
       *cells: from the lowest to the highest; at least one.
+      skips: whether all cells see the input and are seen in the output; x and all y^l are then
+        arrays that differ in their last axis alone.
 
     Returns:
       A `Stack`; its params and its carry are tuples, one entry a cell.
 
     Raises:
-      ValueError: when there are no cells.
+      ValueError: when there are no cells; while tracing, when what skips put side by side does not
+        fit.
       TypeError: when one of them is not a cell.
 
     Example:
@@ -57,7 +73,10 @@ def stack(*cells: AnyCell) -> Stack:
     for cell in cells:
         check_cell(cell, "stack")
 
-    init, bind, start = in_series(cells, _first_output)
+    if skips:
+        top = len(cells) - 1
+        cells = tuple(_skipping(cell, n == 0, n == top) for n, cell in enumerate(cells))
+    init, bind, start = in_series(cells, first_output)
 
     def step(bound, carry, x, key=None):
         check_entries("carry", carry, len(cells))
@@ -71,5 +90,23 @@ def stack(*cells: AnyCell) -> Stack:
     return Stack(init, bind, start, step, cells)
 
 
-def _first_output(cell: AnyCell, bound: Bound, x: Any) -> Any:
-    return cell.step(bound, cell.start(bound, x), x)[1]
+def _skipping(cell: AnyCell, lowest: bool, highest: bool) -> AnyCell:
+    """The cell, with its own params, from `Below` to `Below`; x goes in, all outputs come out."""
+
+    def seen(below):
+        return below if lowest else side_by_side("stack", below.x, below.outputs[-1])
+
+    def hand_up(bound, y, below, key):
+        del bound, key
+        x, outputs = (below, ()) if lowest else below
+        outputs = (*outputs, y)
+        return side_by_side("stack", *outputs) if highest else Below(x, outputs)
+
+    def init(key, below, context=None):
+        return cell.init(key, jax.eval_shape(seen, below), context=context)
+
+    def bind(params, below, *, key=None, context=None):
+        return cell.bind(params, jax.eval_shape(seen, below), key=key, context=context)
+
+    fed = map_inputs(cell, lambda bound, below, key: seen(below))
+    return map_outputs(fed._replace(init=init, bind=bind), hand_up)

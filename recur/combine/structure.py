@@ -6,19 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from recur.checks import describe
 from recur.keys import split
 from recur.types import AffineCell, AnyCell, Bound, Carry, Cell, Context, GatedCell, Params, Shaped
 
+Mapped = Cell | GatedCell | AffineCell  # the kinds of cell that can be mapped
 
-def with_structure(cell: AnyCell) -> Cell | GatedCell | AffineCell:
+
+def with_structure(cell: AnyCell) -> Mapped:
     """The cell with as much structure as it can be mapped under; a stack has none."""
     if isinstance(cell, GatedCell | AffineCell):
         return cell
     return Cell(cell.init, cell.bind, cell.start, cell.step)
 
 
-def within(cell: AnyCell, init: Callable[..., Params], bind: Callable[..., Bound]) -> AnyCell:
+def within(cell: AnyCell, init: Callable[..., Params], bind: Callable[..., Bound]) -> Mapped:
     """The cell of the same kind that reads its own bound params at `bound.cell`."""
     cell = with_structure(cell)
 
@@ -29,7 +33,7 @@ def within(cell: AnyCell, init: Callable[..., Params], bind: Callable[..., Bound
     return type(cell)(**{**parts, "init": init, "bind": bind})
 
 
-def map_outputs(cell: AnyCell, function: Callable[[Any, Any, Any, Any], Any]) -> AnyCell:
+def map_outputs(cell: AnyCell, function: Callable[[Any, Any, Any, Any], Any]) -> Mapped:
     """The cell with outputs `function(bound, v_t, x_t, key)`; its structure survives."""
     cell = with_structure(cell)
     if not isinstance(cell, Cell):
@@ -48,7 +52,7 @@ def map_outputs(cell: AnyCell, function: Callable[[Any, Any, Any, Any], Any]) ->
     return Cell(cell.init, cell.bind, cell.start, step)
 
 
-def map_inputs(cell: AnyCell, function: Callable[[Any, Any, Any], Any]) -> AnyCell:
+def map_inputs(cell: AnyCell, function: Callable[[Any, Any, Any], Any]) -> Mapped:
     """The cell with inputs `function(bound, x_t, key)`; its structure survives.
 
     `init` and `bind` stay as they are: who maps inputs knows the x for which the cell has its
@@ -57,10 +61,11 @@ def map_inputs(cell: AnyCell, function: Callable[[Any, Any, Any], Any]) -> AnyCe
     """
     cell = with_structure(cell)
 
+    def noiseless(bound, x):
+        return function(bound, x, None)
+
     def start(bound, x):
-        return cell.start(
-            bound, jax.eval_shape(lambda bound, x: function(bound, x, None), bound, x)
-        )
+        return cell.start(bound, jax.eval_shape(noiseless, bound, x))
 
     def of_input(part):
         def mapped(bound, x, key=None):
@@ -70,7 +75,7 @@ def map_inputs(cell: AnyCell, function: Callable[[Any, Any, Any], Any]) -> AnyCe
         return mapped
 
     def read(bound, value, x, key=None):
-        return cell.read(bound, value, function(bound, x, None), key)
+        return cell.read(bound, value, noiseless(bound, x), key)
 
     def step(bound, carry, x, key=None):
         map_key, cell_key = split(key, 2)
@@ -97,6 +102,21 @@ def output_shape(cell: AnyCell, params: Params, x: Shaped, context: Context) -> 
     return jax.eval_shape(first, params, x, context)
 
 
+def side_by_side(asker: str, *parts: Any) -> jax.Array:
+    """`[x, y, ...]`, for arrays that differ in their last axis alone.
+
+    Raises:
+      ValueError: when they do not.
+    """
+    shapes = [getattr(part, "shape", ()) for part in parts]
+    if () in shapes or len({shape[:-1] for shape in shapes}) > 1:
+        raise ValueError(
+            f"{asker} puts arrays side by side, which may differ in their last axis alone; got "
+            f"{', '.join(map(describe, parts))}."
+        )
+    return jnp.concatenate(parts, axis=-1)
+
+
 def hidden_of(cell: AnyCell, bound: Bound, carry: Carry, asker: str) -> jax.Array:
     """The hidden state h that a carry holds: what a gated cell feeds back, else what it is called.
 
@@ -105,17 +125,18 @@ def hidden_of(cell: AnyCell, bound: Bound, carry: Carry, asker: str) -> jax.Arra
     """
     if isinstance(cell, GatedCell):
         return cell.hidden(bound, carry)
-    return _named_hidden(carry, asker)
+    return named_hidden(carry, asker)
 
 
 def with_hidden(carry: Carry, h: jax.Array, asker: str) -> Carry:
     """The carry with another hidden state h: it is h itself, or has a field `hidden`."""
-    _named_hidden(carry, asker)
+    named_hidden(carry, asker)
     return carry._replace(hidden=h) if hasattr(carry, "_replace") else h
 
 
-def _named_hidden(carry: Carry, asker: str) -> jax.Array:
-    h = getattr(carry, "hidden", carry)
+def named_hidden(carry: Carry, asker: str) -> jax.Array:
+    """The hidden state h that `with_hidden` sets: the carry itself, or its field `hidden`."""
+    h: Any = getattr(carry, "hidden", carry)
     if not hasattr(h, "shape"):
         raise TypeError(
             f"{asker}: which part of the carry is the hidden state? Expected an array, or a "

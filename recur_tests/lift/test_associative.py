@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import recur
-from recur_tests.helpers import assert_close, random_like
+from recur.types import AffineCell
+from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
 
@@ -69,3 +70,67 @@ def test_depth_grows_with_the_logarithm_of_the_length():
 
     sizes = np.array([size(2**k) for k in (6, 8, 10, 12)])
     assert len(set(np.diff(sizes))) <= 2 and sizes[-1] < 3 * sizes[0]
+
+
+def given_coefficients():
+    """The cell whose inputs (a_t, b_t) are its coefficients, from a start of params."""
+    return AffineCell(
+        init=lambda key, x, context=None: x[1],
+        bind=lambda params, x, *, key=None, context=None: params,
+        start=lambda bound, x: bound,
+        coefficients=lambda bound, x, key=None: (x[0], x[1]),
+        read=lambda bound, h, x, key=None: h,
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_zeros_resets_and_padding_in_log_space_have_the_values_and_derivatives_of_the_loop(reverse):
+    cell = given_coefficients()
+    a, b, carry = jnp.abs(random_like(jnp.zeros((3, 9, 2)), 0))
+    a, b = a.at[4, 0].set(0), b.at[0, 0].set(0).at[5, 1].set(0).at[6].set(0)
+    xs, start, carry = (a, b), jnp.array([0.0, 0.7]), carry[0].at[1].set(0)
+    marks = {"reset": jnp.arange(9) == 3, "valid": ~jnp.isin(jnp.arange(9), jnp.array([1, 8]))}
+
+    @jax.jit
+    def results(*arguments):
+        def of(layer):
+            def loss(start, carry, xs):
+                results = layer.run(start, xs, carry=carry, **marks)
+                return weighted_sum(results), results
+
+            def slope(*arguments):
+                _, tangent = jax.jvp(lambda *a: loss(*a)[0], arguments, random_like(arguments, 5))
+                return tangent
+
+            first = jax.grad(loss, (0, 1, 2), has_aux=True)(*arguments)
+            return first, jax.grad(slope, (0, 1, 2))(*arguments)
+
+        lifted = recur.associative(cell, reverse=reverse, log_space=True)
+        return of(lifted), of(recur.scan(cell, reverse=reverse))
+
+    actual, expected = results(start, carry, xs)
+    assert_close(actual, expected)
+
+
+def test_in_log_space_a_reset_swallows_what_is_no_number():
+    layer = recur.associative(recur.leaky(**F64), log_space=True)
+    xs = jnp.abs(random_like(jnp.zeros((7, 2)), 0))
+    params = layer.init(jax.random.key(0), xs)
+    run = jax.jit(lambda xs: layer(params, xs, reset=jnp.arange(7) == 4))
+    lost = run(xs.at[2].set(-1.0))  # which has no logarithm
+    assert_close(lost[4:], run(xs)[4:])
+    assert jnp.isnan(lost[2:4]).all()
+
+
+def test_in_log_space_products_of_coefficients_do_not_overflow():
+    a, b = jnp.full((64, 1), 1e30), jnp.zeros((64, 1)).at[-2].set(1.0)
+    layer = recur.associative(given_coefficients(), log_space=True)
+    ys = jax.jit(layer)(jnp.zeros(1), (a, b))
+    assert_close(ys[-3:], jnp.array([[0.0], [1.0], [1e30]]))
+
+
+def test_in_log_space_complex_numbers_are_refused():
+    turning = recur.diagonal(3, complex_state=True, **F64)
+    layer = recur.associative(recur.stack(turning, recur.leaky(**F64)), log_space=True)
+    with pytest.raises(TypeError, match="log_space takes real, nonnegative .* got complex128"):
+        jax.eval_shape(layer.init, jax.random.key(0), jnp.ones((4, 2)))

@@ -1,0 +1,133 @@
+"""A convolution as a loop wants it: quick on a CPU also on the way back.
+
+    y[n, s, f] = sum over offsets o and channels c of x[n, s + o, c] K[o, c, f]
+
+JAX writes the way back of a convolution with channels and rows of its factors exchanged in place.
+Within a loop XLA's CPU backend runs only those with channels last by its fast routine, and every
+other one by a plain nest of loops, ten to a hundred times slower
+(https://github.com/jax-ml/jax/issues/12868). So the way back is written here with channels last,
+
+    dx = dy * K turned around        dK = x ⋆ dy,  the correlation of x and dy over rows and space
+
+where `⋆` is a convolution of its own, in which rows are what is summed over. Both are linear in
+both factors, and the way back of `⋆` is made of the same two; so all derivatives stay quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from recur.varying import vary_over
+
+Padding = tuple[tuple[int, int], ...]  # how many zeros stand before and after each axis of space
+
+
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`x * K` for x `[*space, C]`, K `[*size, C, F]` of one dtype; stride 1, zeros at the border.
+
+    The result is `[*space, F]`. With an even size the kernel reaches one place further behind than
+    before. Under `vmap` rows become one axis of one convolution.
+    """
+    padding = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:-2])
+    factors = (x[None], kernel)
+    return _convolution.bind(*vary_over(factors, factors), padding=padding)[0]
+
+
+_convolution = Primitive("convolution")  # of x `[N, *space, C]` and a kernel `[*size, C, F]`
+_correlation = Primitive("correlation")  # of x `[N, *space, C]` and dy `[N, *space, F]`
+
+
+@_convolution.def_impl
+def _convolved(x: jax.Array, kernel: jax.Array, *, padding: Padding) -> jax.Array:
+    space = _letters(padding)
+    axes = (f"N{space}C", f"{space}IO", f"N{space}C")
+    return _in_one_stride(x, kernel, padding, axes)
+
+
+@_correlation.def_impl
+def _correlated(x: jax.Array, dy: jax.Array, *, padding: Padding) -> jax.Array:
+    """`[*size, C, F]`: the channels of x are taken for rows, and its rows for channels."""
+    space = _letters(padding)
+    axes = (f"C{space}N", f"I{space}O", f"{space}NC")
+    return _in_one_stride(x, dy, padding, axes)
+
+
+def _correlated_channels_last(x: jax.Array, dy: jax.Array, *, padding: Padding) -> jax.Array:
+    """As `_correlated`, after moving the axes to where a CPU wants them."""
+    x, dy = jnp.swapaxes(x, 0, -1), jnp.moveaxis(dy, 0, -2)
+    return jnp.moveaxis(_convolved(x, dy, padding=padding), 0, -2)
+
+
+def _in_one_stride(x: jax.Array, kernel: jax.Array, padding: Padding, axes: Any) -> jax.Array:
+    strides = (1,) * len(padding)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=axes)
+
+
+def _letters(padding: Padding) -> str:
+    return "DHW"[: len(padding)]
+
+
+def _back_to_input(change: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """As large as x: `dy * K` turned around, with the rest of the padding."""
+    sizes = kernel.shape[:-2]
+    turned = jnp.swapaxes(jnp.flip(kernel, range(len(sizes))), -1, -2)
+    beyond = tuple(
+        (size - 1 - before, size - 1 - after)
+        for size, (before, after) in zip(sizes, padding, strict=True)
+    )
+    return _convolution.bind(change, turned, padding=beyond)
+
+
+ad.defbilinear(
+    _convolution,
+    lambda change, x, kernel, *, padding: _back_to_input(change, kernel, padding),
+    lambda change, x, kernel, *, padding: _correlation.bind(x, change, padding=padding),
+)
+ad.defbilinear(
+    _correlation,
+    lambda change, x, dy, *, padding: _back_to_input(dy, change, padding),
+    lambda change, x, dy, *, padding: _convolution.bind(x, change, padding=padding),
+)
+
+
+def _rows_as_one_axis(args: Sequence[Any], axes: Sequence[Any], *, padding: Padding) -> Any:
+    (x, kernel), (of_x, of_kernel) = args, axes
+    if of_kernel is not None:
+        return _each_its_own(_convolved, args, axes, padding=padding)
+    x = jnp.moveaxis(x, of_x, 0)
+    rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+    y = _convolution.bind(rows, kernel, padding=padding)
+    return y.reshape(*x.shape[:2], *y.shape[1:]), 0
+
+
+def _each_its_own(impl: Any, args: Sequence[Any], axes: Sequence[Any], *, padding: Padding) -> Any:
+    """Kernels that differ by row: as JAX maps a convolution, by groups of channels."""
+    return jax.vmap(partial(impl, padding=padding), tuple(axes))(*args), 0
+
+
+def _shape_of(impl: Any) -> Any:
+    def abstract(*args: Any, padding: Padding) -> Any:
+        [aval] = jax.make_jaxpr(partial(impl, padding=padding))(*args).out_avals
+        return aval
+
+    return abstract
+
+
+def _lowering(impl: Any) -> Any:
+    return mlir.lower_fun(impl, multiple_results=False)
+
+
+_convolution.def_abstract_eval(_shape_of(_convolved))
+_correlation.def_abstract_eval(_shape_of(_correlated))
+batching.primitive_batchers[_convolution] = _rows_as_one_axis
+batching.primitive_batchers[_correlation] = partial(_each_its_own, _correlated)
+mlir.register_lowering(_convolution, _lowering(_convolved))
+mlir.register_lowering(_correlation, _lowering(_correlated))
+mlir.register_lowering(_correlation, _lowering(_correlated_channels_last), platform="cpu")

@@ -1,0 +1,69 @@
+"""Scores: how well each row of a memory answers a query."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur.checks import check_whole
+from recur.products import product
+
+
+class Score(NamedTuple):
+    """`compare(weights, q, keys) -> e [S]`, with the rows m_j W_m of `keys` `[S, A]`."""
+
+    compare: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    has_query_kernel: bool
+    has_vector: bool
+
+    def init(
+        self, draw: Callable[..., jax.Array], key: jax.Array, query: int, memory: int, features: int
+    ) -> dict[str, jax.Array | None]:
+        """Weights for the widths Q, D and A; `draw(key, shape)` makes each."""
+        q, m, w = jax.random.split(key, 3)
+        return {
+            "query_kernel": draw(q, (query, features)) if self.has_query_kernel else None,
+            "memory_kernel": draw(m, (memory, features)),
+            "vector": draw(w, (features, 1))[:, 0] if self.has_vector else None,
+        }
+
+
+def additive(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
+    """`e_j = w · tanh(q W_q + m_j W_m)`."""
+    return jnp.tanh(product(q, weights.query_kernel)[None] + keys) @ weights.vector
+
+
+def multiplicative(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
+    """`e_j = q · (m_j W_m)`."""
+    del weights
+    return keys @ q
+
+
+def dot(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
+    """`e_j = (q W_q) · (m_j W_m) / √A`."""
+    return keys @ product(q, weights.query_kernel) / math.sqrt(keys.shape[1])
+
+
+SCORES = {
+    "additive": Score(additive, has_query_kernel=True, has_vector=True),
+    "multiplicative": Score(multiplicative, has_query_kernel=False, has_vector=False),
+    "dot": Score(dot, has_query_kernel=True, has_vector=False),
+}
+
+
+def check_score(name: str, features: int | None) -> None:
+    """Raises a ValueError unless there is such a score, which takes `features` where given."""
+    if name not in SCORES:
+        raise ValueError(f"attend: unknown score {name!r}. Expected one of {', '.join(SCORES)}.")
+    if features is None:
+        return
+    check_whole("attend: features", features, 1)
+    if not SCORES[name].has_query_kernel:
+        raise ValueError(
+            f"attend: the score {name!r} compares in the width of the query; features are for "
+            '"additive" and "dot".'
+        )

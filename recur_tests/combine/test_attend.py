@@ -1,0 +1,309 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recur
+from recur.combine.attend import Attended, AttendParams, Attention, attend
+from recur.combine.memory import Memory
+from recur.types import AffineCell, Cell, GatedCell
+from recur_tests.contract.cases import leaky_integrator
+from recur_tests.contract.test_lifts import products
+from recur_tests.helpers import assert_close, random_like, to_numpy, weighted_sum
+
+F64 = {"param_dtype": jnp.float64}
+ELMAN, GRU, LSTM = (make(4, **F64) for make in (recur.elman, recur.gru, recur.lstm))
+XS = np.sin(np.arange(15.0)).reshape(5, 3)
+ROWS = np.cos(np.arange(12.0)).reshape(6, 2)
+VALID = np.array([True, False, True, True, False, False])
+
+OPTIONS = {
+    "additive": {"features": 3},
+    "multiplicative": {"score": "multiplicative"},
+    "dot": {"score": "dot", "features": 3},
+    "state": {"query": "state"},
+    "state-dot": {"query": "state", "score": "dot"},
+    "fed": {"feed_input": True, "score": "multiplicative"},
+}
+in_some_ways = pytest.mark.parametrize("name", ["additive", "state-dot", "fed"])
+in_every_way = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+
+
+def attending(options, cell=GRU, lift=recur.scan):
+    """Random params of a layer that attends, and its run as a function of params, xs and memory."""
+    layer = lift(attend(cell, "memory", **options, **F64))
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), XS, context={"memory": ROWS}))
+
+    @jax.jit
+    def run(params, memory, xs=XS, **given):
+        return layer.run(params, xs, context={"memory": memory}, **given)
+
+    return random_like(shapes, 1), run
+
+
+def look(params, q, rows, score):
+    """By hand: the weights of the rows, and their sum."""
+    kernels, e = to_numpy(params), np.zeros(len(rows))
+    for j, row in enumerate(rows):
+        key = row @ kernels.memory_kernel
+        if score == "additive":
+            e[j] = kernels.vector @ np.tanh(q @ kernels.query_kernel + key)
+        elif score == "multiplicative":
+            e[j] = q @ key
+        else:
+            e[j] = (q @ kernels.query_kernel) @ key / np.sqrt(key.size)
+    weights = np.exp(e) / np.exp(e).sum()
+    return weights, sum(w * row for w, row in zip(weights, rows, strict=True))
+
+
+def by_hand(params, options):
+    """Bahdanau and Luong, in a loop, around an Elman network."""
+    w, u, b, _ = to_numpy(params.cell)
+    score, outputs = options.get("score", "additive"), []
+    h, output = np.zeros(4), np.zeros(4)
+
+    def step(h, x):
+        return np.tanh(x @ w + h @ u + b)
+
+    for x in XS:
+        if options.get("query") == "state":
+            weights, c = look(params, h, ROWS, score)
+            h = output = step(h, np.concatenate([x, c]))
+        else:
+            h = step(h, np.concatenate([x, output]) if options.get("feed_input") else x)
+            weights, c = look(params, h, ROWS, score)
+            output = np.tanh(np.concatenate([c, h]) @ np.asarray(params.output_kernel))
+        outputs.append(Attended(output, weights, c))
+    return h, Attended(*(np.stack(parts) for parts in zip(*outputs, strict=True)))
+
+
+@in_every_way
+def test_it_looks_as_the_equations_say(options):
+    params, run = attending(options, ELMAN)
+    carry, attended = run(params, ROWS)
+    h, expected = by_hand(params, options)
+    assert_close(to_numpy(attended), expected, 1e-12)
+    if "feed_input" in options:
+        assert isinstance(carry, Attention)
+        assert_close(carry.output, attended.output[-1])
+        carry = carry.cell
+    assert_close(to_numpy(carry), h, 1e-12)
+
+
+@in_some_ways
+def test_only_valid_rows_count_and_what_stands_in_the_others_never_matters(name):
+    """NaN in rows that are not valid, in values and gradients: they are as if they were not."""
+    params, run = attending(OPTIONS[name], ELMAN)
+    flags = jnp.asarray(VALID)
+
+    @jax.jit
+    def results(params, xs, rows):
+        def loss(params, xs, rows):
+            ends = run(params, Memory(rows, flags), xs)
+            return weighted_sum(ends), ends
+
+        return jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(params, xs, rows)
+
+    clean, dirty = (
+        results(params, XS, np.where(VALID[:, None], ROWS, padding)) for padding in (7.0, np.nan)
+    )
+    assert_close(dirty, clean, 0)
+    to_rows, (carry, masked) = clean[0][2], clean[1]
+    assert not to_rows[~VALID].any()
+    assert to_rows[VALID].all()
+    kept, attended = run(params, ROWS[VALID])
+    assert_close(masked.weights[:, VALID], attended.weights)
+    assert not masked.weights[:, ~VALID].any()
+    assert_close(masked.weights.sum(axis=1), jnp.ones(5))
+    assert_close((carry, masked.output, masked.context), (kept, *attended[::2]))
+
+
+@in_some_ways
+def test_without_any_valid_row_nothing_is_found(name):
+    params, run = attending(OPTIONS[name], ELMAN)
+
+    @jax.jit
+    @partial(jax.grad, argnums=(0, 1), has_aux=True)
+    def results(params, rows):
+        carry, attended = run(params, Memory(rows, jnp.zeros(6, bool)))
+        return weighted_sum((carry, attended)), attended
+
+    (gradient, to_rows), attended = results(params, jnp.full((6, 2), jnp.nan))
+    for nothing in (attended.weights, attended.context, to_rows, gradient.memory_kernel):
+        assert not nothing.any()
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((attended, gradient)))
+    assert gradient.cell.kernel.any()
+
+
+@in_some_ways
+def test_the_order_of_rows_does_not_matter_and_one_row_gets_all_the_weight(name):
+    params, run = attending(OPTIONS[name], ELMAN)
+    order = np.array([3, 0, 5, 1, 4, 2])
+    carry, attended = run(params, ROWS)
+    permuted = attended._replace(weights=attended.weights[:, order])
+    assert_close(run(params, ROWS[order]), (carry, permuted), 1e-12)
+    assert np.ptp(attended.weights[1:], axis=1).all()
+    _, alone = run(params, ROWS[:1])
+    assert_close(alone.weights, jnp.ones((5, 1)))
+    assert_close(alone.context, jnp.broadcast_to(ROWS[0], (5, 2)))
+
+
+def test_widths_are_those_of_the_query_unless_told():
+    def shapes(options, cell=LSTM):
+        params, _ = attending(options, cell)
+        return jax.tree.map(lambda leaf: leaf.shape, params._replace(cell=None))
+
+    readout = recur.readout(LSTM, lambda h: h[:3])
+    assert shapes({}, readout) == AttendParams(None, (3, 3), (2, 3), (3,), (5, 3))
+    assert shapes({"score": "multiplicative"}) == AttendParams(None, None, (2, 4), None, (6, 4))
+    told = {"score": "dot", "features": 7, "query": "state"}
+    assert shapes(told, readout) == AttendParams(None, (4, 7), (2, 7), None, None)
+
+
+def test_structure_survives_without_feedback():
+    assert isinstance(attend(GRU, "memory"), GatedCell)
+    assert isinstance(attend(leaky_integrator(), "memory"), AffineCell)
+    assert isinstance(attend(recur.stack(GRU), "memory"), Cell)
+    assert isinstance(attend(GRU, "memory", feed_input=True), Cell)
+    assert isinstance(attend(GRU, "memory", query="state"), Cell)
+
+
+def test_the_hidden_state_is_found_by_its_name_where_a_cell_does_not_tell():
+    params, told = attending({"query": "state"}, LSTM)
+    _, named = attending({"query": "state"}, Cell(*LSTM[:3], LSTM.step))
+    assert_close(named(params, ROWS), told(params, ROWS))
+
+
+@in_some_ways
+def test_scan_equals_loop_in_values_and_gradients(name):
+    params, _ = attending(OPTIONS[name])
+    marks = {"reset": jnp.array([False, True, False]), "length": 2}
+
+    def results(lift, *arguments):
+        _, run = attending(OPTIONS[name], lift=lambda cell: lift(cell, reverse=name == "fed"))
+
+        def loss(params, rows):
+            ends = run(params, Memory(rows, jnp.asarray(VALID)), XS[:3], **marks)
+            return weighted_sum(ends), ends
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(*arguments)
+
+    both = jax.jit(lambda *a: [results(lift, *a) for lift in (recur.scan, recur.loop)])
+    scanned, looped = both(params, ROWS)
+    assert_close(scanned, looped)
+    assert scanned[0][1][VALID].all()
+    assert not scanned[1][1].weights[2:].any()
+
+
+@in_some_ways
+def test_each_row_of_a_batch_has_a_memory_of_its_own(name):
+    layer = recur.batch(recur.scan(attend(ELMAN, "memory", **OPTIONS[name], **F64)))
+    params, run = attending(OPTIONS[name], ELMAN)
+    xs, lengths, counts = np.stack([XS, -XS]), np.array([5, 2]), np.array([6, 3])
+    valid = np.arange(6) < counts[:, None]
+    values = np.where(valid[:, :, None], np.stack([ROWS, 2 * ROWS]), np.nan)
+    context = {"memory": Memory(jnp.asarray(values), jnp.asarray(valid))}
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), xs, context=context))
+    assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, params)
+
+    carry, attended = jax.jit(layer.run)(params, xs, context=context, length=lengths)
+    for b, count in enumerate(counts):
+        last, alone = run(params, values[b, :count], xs[b], length=lengths[b])
+        weights = np.pad(alone.weights, [(0, 0), (0, 6 - count)])
+        expected = last, alone._replace(weights=jnp.asarray(weights))
+        assert_close(jax.tree.map(lambda leaf, b=b: leaf[b], (carry, attended)), expected)
+
+
+def test_the_memory_is_projected_once_a_sequence():
+    """By the output, all but h U is one product for all of the 5 steps."""
+
+    def found_in(**options):
+        params, run = attending(options, ELMAN)
+        return products(jax.make_jaxpr(run)(params, ROWS).jaxpr)
+
+    found = found_in(features=3)
+    assert found[True] == [(4,)]  # h U
+    assert sorted(found[False]) == sorted(
+        [(5, 4), (6, 3), (5, 3), (5, 6), (5, 2), (5, 4)]
+    )  # x W, m W_m, v W_q, e, c, [c, v] W_c
+    found = found_in(features=3, query="state")
+    assert found[False] == [(6, 3)]
+    assert sorted(found[True]) == [(2,), (3,), (4,), (4,), (6,)]  # c, h W_q, x W, h U, e
+    found = found_in(score="multiplicative", feed_input=True)
+    assert found[False] == [(6, 4)]
+    assert sorted(found[True]) == [(2,), (4,), (4,), (4,), (6,)]  # c, x W, h U, [c, v] W_c, e
+
+
+def test_attention_may_be_computed_in_half_precision():
+    cell = attend(recur.elman(4, dtype=jnp.bfloat16), "memory", feed_input=True, dtype=jnp.bfloat16)
+    layer, xs = recur.scan(cell), XS.astype(np.float32)
+    context = {"memory": ROWS.astype(np.float32)}
+    params = jax.eval_shape(lambda: layer.init(jax.random.key(0), xs, context=context))
+    with jax.numpy_dtype_promotion("standard"):  # xs are float32, and stand beside what is not
+        attended = jax.eval_shape(lambda params: layer(params, xs, context=context), params)
+    assert params.output_kernel.dtype == jnp.float32
+    assert {leaf.dtype for leaf in attended} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_wrong_options_are_an_error():
+    with pytest.raises(TypeError, match="attend: expected a cell, got a layer"):
+        attend(recur.scan(GRU), "memory")
+    with pytest.raises(ValueError, match="unknown score 'cosine'. Expected one of additive, mul"):
+        attend(GRU, "memory", score="cosine")
+    with pytest.raises(
+        ValueError, match="""the query is the "output" or the "state", got 'input'"""
+    ):
+        attend(GRU, "memory", query="input")
+    with pytest.raises(ValueError, match='feed_input is for query="output"'):
+        attend(GRU, "memory", query="state", feed_input=True)
+    with pytest.raises(ValueError, match="attend: features: expected a whole number of at least 1"):
+        attend(GRU, "memory", features=0)
+    with pytest.raises(ValueError, match="'multiplicative' compares in the width of the query"):
+        attend(GRU, "memory", score="multiplicative", features=3)
+
+
+@pytest.mark.parametrize("query", ["output", "state"])
+def test_a_wrong_memory_is_an_error(query):
+    layer = recur.scan(attend(GRU, "memory", query=query, **F64))
+    params, _ = attending({"query": query})
+
+    def call(memory):
+        return jax.eval_shape(lambda: layer(params, XS, context={"memory": memory}))
+
+    with pytest.raises(ValueError, match="attend needs the context 'memory', and got nothing"):
+        layer.init(jax.random.key(0), XS)
+    with pytest.raises(ValueError, match=r"\[S, D\] of one sequence, got float64\[8,6,2\].*batch"):
+        call(np.zeros((8, 6, 2)))
+    with pytest.raises(ValueError, match=r"\[S, D\] of one sequence, got float64\[8,6,2\]"):
+        layer.init(jax.random.key(0), XS, context={"memory": Memory(np.zeros((8, 6, 2)))})
+    with pytest.raises(ValueError, match="the memory 'memory' had the width 2 at init, and has 3"):
+        call(np.zeros((6, 3)))
+    with pytest.raises(TypeError, match=r"real numbers \[S, D\], got int64\[6,2\]"):
+        call(np.zeros((6, 2), int))
+    with pytest.raises(ValueError, match=r"one flag a row, the shape \[6\], got bool\[5\]"):
+        call(Memory(ROWS, VALID[:5]))
+    with pytest.raises(TypeError, match="valid of the memory 'memory': expected bool, got int64"):
+        call(Memory(ROWS, VALID.astype(int)))
+    rows = recur.batch(layer)
+    with pytest.raises(ValueError, match="one entry for each of 4 rows"):
+        rows(params, np.zeros((4, 5, 3)), context={"memory": np.zeros((3, 6, 2))})
+    with pytest.raises(ValueError, match=r"\[S, D\] of one sequence, got float64\[2\]"):
+        rows(params, np.zeros((6, 5, 3)), context={"memory": ROWS})
+
+
+def test_a_query_that_is_not_one_vector_is_an_error():
+    def init(cell, **options):
+        layer = recur.scan(attend(cell, "memory", **options, **F64))
+        layer.init(jax.random.key(0), XS, context={"memory": ROWS})
+
+    with pytest.raises(ValueError, match=r"the output to be one vector, got \(float64\[4\]"):
+        init(recur.readout(GRU, lambda v: (v, v)))
+    with pytest.raises(TypeError, match="attend: which part of the carry is the hidden state"):
+        init(recur.stack(GRU, GRU), query="state")
+    widening = recur.cell(
+        lambda key, x: jnp.zeros(()), lambda params, x: jnp.zeros(()), lambda p, h, x: (h, x)
+    )
+    with pytest.raises(ValueError, match="here it is 3 without it and 6 with it"):
+        init(widening, feed_input=True)

@@ -1,0 +1,122 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recur
+from recur.combine.film import FilmParams, film
+from recur.types import AffineCell, Cell, GatedCell
+from recur_tests.contract.cases import leaky_integrator
+from recur_tests.helpers import assert_close, random_like, weighted_sum
+
+F64 = {"param_dtype": jnp.float64}
+GRU = recur.gru(4, **F64)
+XS = np.sin(np.arange(15.0)).reshape(5, 3)
+Z = np.array([0.5, -1.0])
+LIFTS = (recur.scan, recur.loop)
+LAYER = recur.scan(film(GRU, "style", **F64))
+
+
+def given(layer=LAYER):
+    context = {"style": Z}
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), XS, context=context))
+    return random_like(shapes, 1), context
+
+
+def test_it_scales_and_shifts_each_feature():
+    params, context = given()
+    assert isinstance(params, FilmParams)
+    carry, ys = LAYER.run(params, XS, context=context)
+    expected, hs = recur.scan(GRU).run(params.cell, XS)
+    scale, shift = 1 + Z @ params.scale_kernel, Z @ params.shift_kernel
+    assert_close((carry, ys), (expected, scale[None] * hs + shift[None]), 1e-12)
+
+
+def test_with_zero_kernels_it_is_the_cell():
+    params, context = given()
+    params = jax.tree.map(jnp.zeros_like, params)._replace(cell=params.cell)
+    assert_close(LAYER(params, XS, context=context), recur.scan(GRU)(params.cell, XS), 0)
+
+
+def test_kernels_are_drawn_apart():
+    params = LAYER.init(jax.random.key(0), XS, context={"style": Z})
+    assert params.scale_kernel.shape == params.shift_kernel.shape == (2, 4)
+    assert (params.scale_kernel != params.shift_kernel).all()
+
+
+def test_structure_survives_where_it_can():
+    assert isinstance(film(GRU, "style"), GatedCell)
+    assert isinstance(film(leaky_integrator(), "style"), AffineCell)
+    assert isinstance(film(recur.stack(GRU), "style"), Cell)
+
+
+def test_scan_equals_loop_in_values_and_gradients():
+    params, _ = given()
+
+    def results(lift, *arguments):
+        layer = lift(film(GRU, "style", **F64), reverse=True)
+
+        def loss(params, z):
+            ends = layer.run(params, XS, context={"style": z}, length=3)
+            return weighted_sum(ends), ends
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(*arguments)
+
+    both = jax.jit(lambda *arguments: [results(lift, *arguments) for lift in LIFTS])
+    scanned, looped = both(params, Z)
+    assert_close(scanned, looped)
+    assert scanned[0][1].all()
+
+
+def test_each_row_of_a_batch_has_its_own():
+    params, _ = given()
+    xs, zs = np.stack([XS, -XS]), np.stack([Z, 3 * Z])
+    ys = recur.batch(LAYER)(params, xs, context={"style": zs}, length=jnp.array([5, 2]))
+    alone = [
+        LAYER(params, x, context={"style": z}, length=n)
+        for x, z, n in zip(xs, zs, (5, 2), strict=True)
+    ]
+    assert_close(ys, jnp.stack(alone))
+
+
+def test_channels_of_images_are_scaled_everywhere():
+    summing = recur.cell(
+        init=lambda key, x: jnp.ones(()),
+        start=lambda params, x: jnp.zeros(x.shape),
+        step=lambda params, h, x: (h + x, h + x),
+    )
+    layer = recur.scan(film(summing, "style", **F64))
+    xs = random_like(jax.ShapeDtypeStruct((2, 5, 6, 3), jnp.float64), 2)
+    params = random_like(layer.init(jax.random.key(0), xs, context={"style": Z}), 1)
+    scale, shift = 1 + Z @ params.scale_kernel, Z @ params.shift_kernel
+    y = layer(params, xs, context={"style": Z})[0, 4, 2]
+    assert_close(y, scale * xs[0, 4, 2] + shift)
+
+
+def test_the_output_keeps_the_dtype_of_the_cell():
+    layer = recur.scan(film(recur.gru(4, dtype=jnp.bfloat16), "style"))
+    xs, context = XS.astype(np.float32), {"style": Z.astype(np.float32)}
+    params = jax.eval_shape(lambda: layer.init(jax.random.key(0), xs, context=context))
+    ys = jax.eval_shape(lambda params: layer(params, xs, context=context), params)
+    assert (params.scale_kernel.dtype, ys.dtype) == (jnp.float32, jnp.bfloat16)
+
+
+def test_wrong_use_is_an_error():
+    with pytest.raises(TypeError, match="film: expected a cell, got a layer"):
+        film(recur.scan(GRU), "style")
+    params, _ = given()
+    with pytest.raises(ValueError, match="film needs the context 'style', and got nothing"):
+        LAYER(params, XS)
+    with pytest.raises(ValueError, match="film: 'style' had the width 2 at init, and has 3 now"):
+        LAYER(params, XS, context={"style": np.zeros(3)})
+    with pytest.raises(ValueError, match=r"film: 'style' takes \[D\] of one sequence, got"):
+        LAYER(params, XS, context={"style": np.zeros((5, 2))})
+    with pytest.raises(TypeError, match=r"film: 'style' takes real numbers \[D\], got int64"):
+        LAYER(params, XS, context={"style": np.arange(2)})
+    with pytest.raises(ValueError, match="one entry for each of 4 rows"):
+        recur.batch(LAYER)(params, np.zeros((4, 5, 3)), context={"style": np.zeros((3, 2))})
+    paired = recur.readout(GRU, lambda v: (v, v))
+    with pytest.raises(
+        ValueError, match=r"film: expected outputs \[F\] of the cell, got \(float64"
+    ):
+        recur.scan(film(paired, "style", **F64)).init(jax.random.key(0), XS, context={"style": Z})
