@@ -37,7 +37,7 @@ ACTIVATIONS = (
 
 
 class Module(NamedTuple):
-    """`y = apply(params, x, key=None)` for one step, with `params = init(key, x)`."""
+    """`y = apply(params, *xs, key=None)` for one step, with `params = init(key, *xs)`."""
 
     init: Callable[..., Any]
     apply: Callable[..., Any]
@@ -55,7 +55,7 @@ def as_module(thing: Any) -> Module:
     if isinstance(thing, type):
         raise TypeError(f"expected a module, got the class {thing.__name__}: call it first.")
     function = activation(thing)
-    return Module(init=lambda key, x: (), apply=lambda params, x, key=None: function(x))
+    return Module(init=lambda key, *xs: (), apply=lambda params, *xs, key=None: function(*xs))
 
 
 def activation(name: str | Callable) -> Callable:
@@ -78,10 +78,10 @@ def activation(name: str | Callable) -> Callable:
 
 
 def _of_linen(module: nn.Module) -> Module:
-    def init(key, x):
-        shape = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), x)
+    def init(key, *xs):
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), xs)
         with nn.intercept_methods(_deterministic(True)):
-            variables = module.lazy_init(key, shape)
+            variables = module.lazy_init(key, *shapes)
         mutable = sorted(set(variables) - {"params"})
         if mutable:
             raise ValueError(
@@ -91,16 +91,16 @@ def _of_linen(module: nn.Module) -> Module:
             )
         return variables.get("params", {})
 
-    def apply(params, x, key=None):
+    def apply(params, *xs, key=None):
         # Linen falls back to the stream "params" for every other one: one key serves them all.
         rngs = None if key is None else {"params": key}
         try:
             with nn.intercept_methods(_deterministic(key is None)):
-                return module.apply({"params": params}, x, rngs=rngs)
+                return module.apply({"params": params}, *xs, rngs=rngs)
         except flax.errors.ScopeParamShapeError as error:
             raise ValueError(
                 f"{type(module).__name__} was initialised for inputs of another width than "
-                f"{_shapes(x)}: {error}"
+                f"{_shapes(xs)}: {error}"
             ) from error
 
     return Module(init, apply)
@@ -127,5 +127,5 @@ def _is_undecided(context: Any, args: tuple, kwargs: dict) -> bool:
     )
 
 
-def _shapes(x: Any) -> str:
-    return ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(x))
+def _shapes(xs: Any) -> str:
+    return ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(xs))

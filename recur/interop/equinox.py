@@ -1,0 +1,84 @@
+"""Recurrent cells of Equinox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur.interop.foreign import foreign_cell
+from recur.types import Cell
+
+
+def from_equinox(
+    make: Callable[[jax.Array], Any],
+    *,
+    start: Callable[[Any, Any], Any] | None = None,
+    output: Callable[[Any], Any] | None = None,
+) -> Cell:
+    """Makes a cell of a recurrent cell of Equinox.
+
+        state_t = cell(x_t, state_{t-1}),    y_t = output(state_t)
+
+    Args:
+      make: `make(key) -> cell`, a module called as `cell(x, state)`; it is called once at first, to
+        see how the cell is made.
+      start: `start(cell, x) -> state_0`; by default zeros of `cell.hidden_size`: one array, or the
+        two of `eqx.nn.LSTMCell`.
+      output: `output(state) -> y`; by default the state, or the first of several.
+
+    Returns:
+      A `Cell`, whose params are the module with its floating-point arrays, None elsewhere; the
+      carry is the state.
+
+    Raises:
+      TypeError: when `make` gives no module.
+      ValueError: when the module has no `hidden_size` and there is no `start`; while tracing, when
+        its state changes structure.
+
+    Example:
+      >>> import equinox as eqx, jax, jax.numpy as jnp, recur
+      >>> layer = recur.scan(recur.interop.from_equinox(lambda key: eqx.nn.GRUCell(3, 4, key=key)))
+      >>> xs = jnp.ones((5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> layer(params, xs).shape
+      (5, 4)
+
+    References:
+      Kidger & Garcia 2021, Equinox: neural networks in JAX via callable PyTrees and filtered
+      transformations, https://arxiv.org/abs/2111.00254
+    """
+    import equinox as eqx
+
+    made = make if isinstance(make, eqx.Module) else make(jax.random.key(0))
+    if made is make or not isinstance(made, eqx.Module):
+        raise TypeError(
+            "from_equinox: expected a function of a key that makes a cell, as "
+            f"lambda key: eqx.nn.LSTMCell(3, 64, key=key), got {make!r}, which gives "
+            f"{type(made).__name__}."
+        )
+    name = f"from_equinox({type(made).__name__})"
+    if start is None and not hasattr(made, "hidden_size"):
+        raise ValueError(f"{name} has no hidden_size: pass start, a function (cell, x) -> state.")
+    _, rest = eqx.partition(made, eqx.is_inexact_array)
+
+    def init(key, x):
+        del x
+        return eqx.filter(make(key), eqx.is_inexact_array)
+
+    def start_cell(params, x):
+        if start is not None:
+            return start(eqx.combine(params, rest), x)
+        zeros = jnp.zeros(made.hidden_size, jax.tree.leaves(params)[0].dtype)
+        return (zeros, zeros) if isinstance(made, eqx.nn.LSTMCell) else zeros
+
+    def step(params, carry, x, key):
+        del key
+        state = eqx.combine(params, rest)(x, carry)
+        if output is not None:
+            return state, output(state)
+        return state, state[0] if isinstance(state, tuple) else state
+
+    return foreign_cell(init, start_cell, step, name)

@@ -1,0 +1,72 @@
+"""Recurrent cores of Haiku."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from recur.interop.foreign import foreign_cell, zeros_like
+from recur.types import Cell
+
+
+def from_haiku(make: Callable[[], Any]) -> Cell:
+    """Makes a cell of a recurrent core of Haiku.
+
+        y_t, state_t = core(x_t, state_{t-1})
+
+    Args:
+      make: `make() -> core`, which makes a `hk.RNNCore`; it is called within `hk.transform`.
+
+    Returns:
+      A `Cell` with the params of Haiku; the carry is the core's state, x and y are as it has them.
+      What asks for `hk.next_rng_key` needs a key.
+
+    Raises:
+      TypeError: when `make` is not a function.
+      ValueError: while tracing, when the core uses `hk.get_state`, or its state changes structure.
+
+    Example:
+      >>> import haiku as hk, jax, jax.numpy as jnp, recur
+      >>> layer = recur.scan(recur.interop.from_haiku(lambda: hk.LSTM(4)))
+      >>> xs = jnp.ones((5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> layer(params, xs).shape
+      (5, 4)
+
+    References:
+      Hennigan et al. 2020, Haiku: Sonnet for JAX, https://github.com/google-deepmind/dm-haiku
+    """
+    import haiku as hk
+
+    if not callable(make) or isinstance(make, hk.Module):
+        raise TypeError(
+            "from_haiku: expected a function that makes a core, as lambda: hk.LSTM(64), got "
+            f"{make!r}."
+        )
+
+    def functions():
+        core = make()
+
+        def start():
+            return core.initial_state(None)
+
+        def step(state, x):
+            y, state = core(x, state)
+            return state, y
+
+        return lambda x: step(start(), x), (start, step)
+
+    transformed = hk.multi_transform(functions)
+    begin, advance = transformed.apply
+
+    def init(key, x):
+        return transformed.init(key, zeros_like(x))
+
+    def start(params, x):
+        del x
+        return begin(params, None)
+
+    def step(params, carry, x, key):
+        return advance(params, key, carry, x)
+
+    return foreign_cell(init, start, step, "from_haiku")

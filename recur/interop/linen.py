@@ -1,0 +1,65 @@
+"""Recurrent cells of Flax Linen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from recur.interop.foreign import foreign_cell
+from recur.modules import as_module
+from recur.types import Cell
+
+
+def from_linen(cell: Any) -> Cell:
+    """Makes a cell of a recurrent cell of Flax Linen.
+
+        carry_t, y_t = cell.apply(params, carry_{t-1}, x_t)
+
+    Args:
+      cell: a `flax.linen.RNNCellBase`, such as `nn.OptimizedLSTMCell(64)` or one of your own. If it
+        draws its start, it draws it from one fixed key.
+
+    Returns:
+      A `Cell` with the variables "params" of the module; the carry, x and y are as the module has
+      them. Dropout in it is on when a key is given.
+
+    Raises:
+      TypeError: when `cell` is no recurrent cell of Linen.
+      ValueError: while tracing, when the module has other variables than "params", or its carry
+        changes structure.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> from flax import linen as nn
+      >>> layer = recur.scan(recur.interop.from_linen(nn.OptimizedLSTMCell(4)))
+      >>> xs = jnp.ones((5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> layer(params, xs, length=2)[2:].any()
+      Array(False, dtype=bool)
+
+    References:
+      Heek et al. 2020, Flax: A neural network library and ecosystem for JAX,
+      https://github.com/google/flax
+    """
+    from flax import linen as nn
+
+    if not isinstance(cell, nn.RNNCellBase):
+        raise TypeError(
+            "from_linen: expected a recurrent cell of Flax Linen, as nn.LSTMCell(64), got "
+            f"{cell!r}. A module that keeps no state stands in recur.chain or recur.readout as it "
+            "is; a cell of Flax NNX is for recur.interop.from_nnx."
+        )
+    module = as_module(cell)
+
+    def init(key, x):
+        return module.init(key, start(None, x), x)
+
+    def start(params, x):
+        del params
+        return cell.initialize_carry(jax.random.key(0), x.shape)
+
+    def step(params, carry, x, key):
+        return module.apply(params, carry, x, key=key)
+
+    return foreign_cell(init, start, step, f"from_linen({type(cell).__name__})")

@@ -1,0 +1,96 @@
+"""Recurrent cells of Flax NNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur.interop.foreign import foreign_cell
+from recur.keys import is_key
+from recur.types import Cell
+
+
+def from_nnx(make: Callable[[Any], Any]) -> Cell:
+    """Makes a cell of a recurrent cell of Flax NNX.
+
+        carry_t, y_t = cell(carry_{t-1}, x_t)
+
+    Args:
+      make: `make(rngs) -> cell`, called with `nnx.Rngs` of the key of each `init`; it is called
+        once at first, to see how the cell is made. If the cell draws its start, it draws it from
+        one fixed key.
+
+    Returns:
+      A `Cell`, whose params are the `nnx.Param`s by name, as nested dicts; the carry, x and y are
+      as the module has them. Dropout in it is on when a key is given.
+
+    Raises:
+      TypeError: when `make` gives no recurrent cell of NNX.
+      ValueError: when the module keeps other variables than parameters and random streams; while
+        tracing, when its carry changes structure.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> from flax import nnx
+      >>> layer = recur.scan(recur.interop.from_nnx(lambda rngs: nnx.GRUCell(3, 4, rngs=rngs)))
+      >>> xs = jnp.ones((5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> layer(params, xs).shape
+      (5, 4)
+
+    References:
+      Heek et al. 2020, Flax: A neural network library and ecosystem for JAX,
+      https://github.com/google/flax
+    """
+    from flax import nnx
+
+    def split(module):
+        return nnx.split(module, nnx.Param, (nnx.RngKey, nnx.RngCount), ...)
+
+    made = make if isinstance(make, nnx.Module) else make(nnx.Rngs(0))
+    if made is make or not hasattr(made, "initialize_carry"):
+        raise TypeError(
+            "from_nnx: expected a function of rngs that makes a recurrent cell, as "
+            f"lambda rngs: nnx.LSTMCell(3, 64, rngs=rngs), got {make!r}, which gives "
+            f"{type(made).__name__}."
+        )
+    name = f"from_nnx({type(made).__name__})"
+    graph, like, streams, others = split(made)
+    if jax.tree.leaves(others):
+        raise ValueError(
+            f"{name} keeps variables that are neither parameters nor random streams: "
+            f"{sorted(map(str, nnx.to_pure_dict(others)))}. A recurrence is pure: its state is its "
+            "carry."
+        )
+
+    def init(key, x):
+        del x
+        return nnx.to_pure_dict(split(make(nnx.Rngs(key)))[1])
+
+    def start(params, x):
+        del params
+        return made.initialize_carry(x.shape, rngs=nnx.Rngs(0))
+
+    def step(params, carry, x, key):
+        state = jax.tree.map(lambda leaf: leaf, like)  # a copy
+        nnx.replace_by_pure_dict(state, params)
+        module = nnx.merge(graph, state, _reseeded(streams, key), others)
+        (module.eval if key is None else module.train)()
+        return module(carry, x)
+
+    return foreign_cell(init, start, step, name)
+
+
+def _reseeded(streams: Any, key: jax.Array | None) -> Any:
+    """All random streams anew from one key, or as they are without one."""
+    if key is None:
+        return streams
+    leaves, structure = jax.tree.flatten(streams)
+    fresh = [
+        jax.random.fold_in(key, number) if is_key(leaf) else jnp.zeros_like(leaf)
+        for number, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(structure, fresh)
