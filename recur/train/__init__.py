@@ -11,6 +11,7 @@ from recur.train.losses import (
     perplexity,
 )
 from recur.train.metrics import JsonLines, read_json_lines
+from recur.train.noise import weight_drop, weight_noise
 from recur.train.penalties import by_path, l1, l2
 from recur.train.shard import gradient_by_device, make_sharded_step
 from recur.train.step import TrainState, init_state, make_step
@@ -38,4 +39,6 @@ __all__ = [
     "masked_mean",
     "perplexity",
     "read_json_lines",
+    "weight_drop",
+    "weight_noise",
 ]
