@@ -1,21 +1,28 @@
-"""The registry: every cell, combinator and lift, each of them run through every property.
+"""The registry of cells and combinators, each of them run through every property.
 
 A row is made by calling the public factory, so its name is derived and a new factory is one line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax import nnx
 
 import recur
+from recur.combine import Memory
 from recur.types import AffineCell, AnyCell, Cell, GatedCell, Layer
+from recur_tests.contract.own_cells import (
+    block_diagonal_cell,
+    conditioned_cell,
+    leaky_integrator,
+    own_cell,
+)
 from recur_tests.helpers import random_like
-from recur_tests.lift.test_tree import on_a_line
 
 STEPS, WIDTH = 5, 3
 
@@ -28,6 +35,8 @@ class CellCase(NamedTuple):
     cell: AnyCell
     context: Any = None  # functions of WIDTH, by name
     shape: tuple[int, ...] = (WIDTH,)  # of one step
+    args: tuple[Any, ...] = ()  # what the factory was given
+    options: Mapping[str, Any] = {}
 
 
 def case(
@@ -39,7 +48,7 @@ def case(
     **options: Any,
 ) -> CellCase:
     name = f"{factory.__name__}{variant and '-' + variant}"
-    return CellCase(name, factory, factory(*args, **options), context, shape)
+    return CellCase(name, factory, factory(*args, **options), context, shape, args, options)
 
 
 def wide(factory: Callable, *args: Any, variant: str = "", **options: Any) -> CellCase:
@@ -47,97 +56,40 @@ def wide(factory: Callable, *args: Any, variant: str = "", **options: Any) -> Ce
     return case(factory, *args, variant=variant, param_dtype=jnp.float64, **options)
 
 
-def own_cell() -> Cell:
-    """A user's plain functions: a rotation, whose gradient does not vanish."""
-
-    def init(key, x):
-        return {"angle": jax.random.normal(key), "in": jax.random.normal(key, (x.shape[0], 2))}
-
-    def start(params, x):
-        return jnp.zeros(2)
-
-    def step(params, h, x):
-        c, s = jnp.cos(params["angle"]), jnp.sin(params["angle"])
-        h = jnp.stack([c * h[0] - s * h[1], s * h[0] + c * h[1]]) + jnp.tanh(x @ params["in"])
-        return h, h
-
-    return recur.cell(init, start, step)
-
-
-def leaky_integrator() -> AffineCell:
-    """h_t = a ⊙ h_{t-1} + (1 - a) ⊙ x_t, with a = sigmoid(params)."""
-
-    def init(key, x, context=None):
-        return jax.random.normal(key, x.shape)
-
-    def bind(params, x, *, key=None, context=None):
-        return jax.nn.sigmoid(params)
-
-    def start(bound, x):
-        return jnp.zeros(x.shape)
-
-    def coefficients(bound, x, key=None):
-        return bound, (1 - bound) * x
-
-    def read(bound, h, x, key=None):
-        return h
-
-    return AffineCell(init, bind, start, coefficients, read)
-
-
-def block_diagonal_cell() -> GatedCell:
-    """Two heads of two units each: h_t = tanh(x_t W + h_{t-1} diag(U_1, U_2))."""
-
-    def init(key, x, context=None):
-        return {
-            "w": jax.random.normal(key, (x.shape[0], 4)),
-            "u": jax.random.normal(key, (2, 2, 2)),
-        }
-
-    def gates(bound, h, u, m):
-        h = jnp.tanh(u + m)
-        return h, h
-
-    return GatedCell(
-        init=init,
-        bind=lambda params, x, *, key=None, context=None: params,
-        start=lambda bound, x: jnp.zeros(4),
-        project=lambda bound, x, key=None: x @ bound["w"],
-        hidden=lambda bound, h: h,
-        kernels=lambda bound: bound["u"],
-        gates=gates,
-        read=lambda bound, v, x, key=None: v,
-    )
-
-
-def conditioned_cell() -> Cell:
-    """A cell that reads a context: h_t = tanh(h_{t-1} + x_t + v)."""
-    from recur.checks import from_context
-
-    def bind(params, x, *, key=None, context=None):
-        return params, from_context(context, "image", "conditioned_cell")
-
-    def step(bound, h, x, key=None):
-        params, image = bound
-        h = jnp.tanh(params * h + x + image)
-        return h, h
-
-    return Cell(
-        init=lambda key, x, context=None: jax.random.normal(key, x.shape),
-        bind=bind,
-        start=lambda bound, x: jnp.zeros(x.shape),
-        step=step,
-    )
-
-
 def dense(features: int) -> nn.Dense:
     return nn.Dense(features, param_dtype=jnp.float64)
+
+
+def of_nnx() -> Cell:
+    """A cell of NNX, which draws weights when it is made; cases are made before tests are."""
+    with jax.enable_x64(True):
+        return recur.interop.from_nnx(
+            lambda rngs: nnx.GRUCell(WIDTH, 4, param_dtype=jnp.float64, rngs=rngs)
+        )
+
+
+def image(width: int) -> jax.Array:
+    """A context of one vector."""
+    return jnp.cos(jnp.arange(width + 1.0))
+
+
+def memory(width: int) -> Memory:
+    """A context of four vectors, of which three count."""
+    values = jnp.sin(jnp.arange(4.0 * width)).reshape(4, width)
+    return Memory(values, jnp.arange(4) != 1)
 
 
 _START = jax.nn.initializers.normal()
 _LSTM, _GRU, _ELMAN = (
     factory(WIDTH, param_dtype=jnp.float64) for factory in (recur.lstm, recur.gru, recur.elman)
 )
+_DIAGONAL = recur.diagonal(4, param_dtype=jnp.float64)
+_COMPLEX = recur.diagonal(4, complex_state=True, param_dtype=jnp.float64)
+_BEFORE = recur.gru(WIDTH, reset="before", param_dtype=jnp.float64)
+_NORM = {"param_dtype": jnp.float64, "force_float32_reductions": False}
+_WIDE = {"param_dtype": jnp.float64}
+_ATTEND = {"context": {"memory": memory}, **_WIDE}
+_IMAGE = {"context": {"image": image}, **_WIDE}
 
 CELLS = [
     wide(recur.elman, 4, start_init=_START),
@@ -145,98 +97,107 @@ CELLS = [
     wide(recur.jordan, 4, 2),
     wide(recur.jordan, 4, 2, variant="softmax", output_activation="softmax", start_init=_START),
     wide(recur.gated, 4),
+    wide(recur.mgu, 4, start_init=_START),
+    wide(recur.mgu, 4, variant="after", reset="after"),
     wide(recur.lstm, 4, start_init=_START),
     wide(recur.lstm, 4, variant="no-bias", use_bias=False),
     wide(recur.lstm, 4, variant="diagonal", peepholes="diagonal"),
     wide(recur.lstm, 4, variant="full", peepholes="full"),
+    wide(recur.original_lstm, 4, start_init=_START),
+    wide(recur.coupled_lstm, 4, start_init=_START),
+    wide(recur.projected_lstm, 4, 2, start_init=_START),
+    wide(recur.projected_lstm, 4, 2, variant="no-bias", use_bias=False),
+    wide(recur.layer_norm_lstm, 4, start_init=_START),
+    wide(recur.slstm, 4),
+    wide(recur.slstm, 4, 2, variant="heads", forget_gate="sigmoid", use_bias=False),
     wide(recur.gru, 4, start_init=_START),
     wide(recur.gru, 4, variant="replace", update="replace"),
     wide(recur.gru, 4, variant="before", reset="before"),
     wide(recur.gru, 4, variant="before-replace", reset="before", update="replace", use_bias=False),
+    wide(recur.indrnn, 4, start_init=_START),
+    wide(recur.recurrent_highway, 4, 2, start_init=_START),
+    wide(recur.conv_lstm, 2, (3,), shape=(4, 2)),
+    wide(recur.conv_lstm, 2, (3, 2), variant="peepholes", peepholes=True, shape=(2, 3, 1)),
+    wide(recur.conv_gru, 2, (3, 2), shape=(2, 3, 1)),
     wide(recur.leaky),
     wide(recur.diagonal, 4),
     wide(recur.diagonal, 4, variant="complex", complex_state=True, use_bias=False),
+    wide(recur.lru, 4),
+    wide(recur.min_gru, 4, start_init=_START),
+    wide(recur.min_lstm, 4, use_bias=False),
     case(recur.stack, _LSTM, _GRU),
+    case(recur.stack, _LSTM, _GRU, variant="skips", skips=True),
     case(recur.residual, _LSTM),
     case(recur.residual, recur.stack(_ELMAN, _GRU), variant="stack"),
+    wide(recur.highway, _GRU),
+    wide(recur.highway, leaky_integrator(), variant="affine"),
+    case(recur.readin, _GRU, dense(5)),
+    case(recur.readin, leaky_integrator(), "tanh", variant="affine"),
     case(recur.readout, _LSTM, dense(2)),
     case(recur.readout, recur.residual(_GRU), "softmax", variant="residual"),
     case(recur.readout, leaky_integrator(), dense(2), variant="affine"),
+    case(recur.feedback, recur.readout(_LSTM, dense(2))),
+    case(recur.feedback, conditioned_cell(), jnp.add, variant="add", context={"image": jnp.ones}),
+    case(recur.deep_transition, _LSTM, dense(WIDTH)),
+    case(recur.deep_transition, _GRU, dense(WIDTH), variant="shortcut", shortcut=True),
+    case(recur.normalize, _GRU, nn.LayerNorm(**_NORM)),
+    case(recur.normalize, _LSTM, nn.RMSNorm(**_NORM), variant="rms"),
+    case(recur.condition, _GRU, "image", **_IMAGE),
+    case(recur.condition, _DIAGONAL, "image", variant="affine", **_IMAGE),
+    case(recur.condition, _LSTM, "image", variant="first", at="first step", **_IMAGE),
+    case(recur.condition, _BEFORE, "image", variant="first-plain", at="first step", **_IMAGE),
+    case(recur.condition, _LSTM, "image", variant="start", at="start", **_IMAGE),
+    case(recur.condition, _COMPLEX, "image", variant="start-complex", at="start", **_IMAGE),
+    case(recur.film, _GRU, "image", **_IMAGE),
+    case(recur.attend, _GRU, "memory", **_ATTEND),
+    case(recur.attend, _LSTM, "memory", variant="dot", score="dot", features=2, **_ATTEND),
+    case(recur.attend, _LSTM, "memory", variant="state", query="state", **_ATTEND),
+    case(
+        recur.attend,
+        _GRU,
+        "memory",
+        variant="feed-input",
+        score="multiplicative",
+        feed_input=True,
+        **_ATTEND,
+    ),
+    case(recur.variational_dropout, _GRU, inputs=0.3, recurrent=0.4, outputs=0.5),
+    case(
+        recur.variational_dropout,
+        recur.zoneout(recur.recurrent_dropout(_LSTM, 0.5), 0.2),
+        variant="nested",
+        inputs=0.3,
+        recurrent=0.4,
+        outputs=0.5,
+    ),
+    case(recur.recurrent_dropout, _GRU, 0.5),
+    case(recur.zoneout, _LSTM, recur.cells.LSTMState(0.1, 0.5)),
+    case(recur.zoneout, _DIAGONAL, 0.3, variant="affine"),
+    case(recur.zoneout, _BEFORE, 0.3, variant="plain"),
+    case(recur.interop.from_linen, nn.LSTMCell(4, **_WIDE)),
+    CellCase("from_nnx", recur.interop.from_nnx, of_nnx()),
     CellCase("cell", recur.cell, own_cell()),
     CellCase("affine", AffineCell, leaky_integrator()),
     CellCase("block-diagonal", GatedCell, block_diagonal_cell()),
     CellCase("conditioned", Cell, conditioned_cell(), {"image": jnp.ones}),
 ]
 
-
-class LiftCase(NamedTuple):
-    """A way to run cells, the plain loop it must equal, and the cells that it runs."""
-
-    name: str
-    factory: Callable
-    lift: Callable[[AnyCell], Layer]
-    oracle: Callable[[AnyCell], Layer] = recur.loop
-    runs: Callable[[CellCase], bool] = lambda case: True
-
-
-def backwards(cell: AnyCell) -> Layer:
-    """The oracle of lifts that read from the last step to the first."""
-    return recur.loop(cell, reverse=True)
-
-
-def is_affine(case: CellCase) -> bool:
-    """Whether a cell is linear in its carry, and says so."""
-    return isinstance(case.cell, AffineCell)
-
-
-def is_real(case: CellCase) -> bool:
-    """Whether the carry of a cell holds no complex numbers."""
-
-    def start(key):
-        x = jnp.ones(case.shape)
-        context = jax.tree.map(lambda make: make(WIDTH), case.context)
-        params = case.cell.init(key, x, context=context)
-        return case.cell.start(case.cell.bind(params, x, context=context), x)
-
-    with jax.enable_x64(True):  # pairs are made before tests are
-        carry = jax.eval_shape(start, jax.random.key(0))
-    return not any(jnp.issubdtype(c.dtype, jnp.complexfloating) for c in jax.tree.leaves(carry))
-
-
-LIFTS = [
-    LiftCase("scan", recur.scan, recur.scan),
-    LiftCase("scan-unroll", recur.scan, lambda cell: recur.scan(cell, unroll=2)),
-    LiftCase(
-        "scan-reverse",
-        recur.scan,
-        lambda cell: recur.scan(cell, reverse=True),
-        backwards,
-    ),
-    LiftCase("checkpoint", recur.checkpoint, lambda cell: recur.checkpoint(recur.scan(cell), 3)),
-    LiftCase(
-        "checkpoint-reverse",
-        recur.checkpoint,
-        lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
-        backwards,
-    ),
-    LiftCase("associative", recur.associative, recur.associative, runs=is_affine),
-    LiftCase(
-        "associative-reverse",
-        recur.associative,
-        lambda cell: recur.associative(cell, reverse=True),
-        backwards,
-        is_affine,
-    ),
-    LiftCase("newton", recur.newton, recur.newton, runs=is_real),
-    LiftCase(
-        "newton-diagonal",
-        recur.newton,
-        lambda cell: recur.newton(cell, jacobian="diagonal", damping=0.3),
-        runs=is_real,
-    ),
-    LiftCase("tree", recur.tree, on_a_line),
-    LiftCase("truncate", recur.truncate, lambda cell: recur.truncate(recur.scan(cell), 2, STEPS)),
-]
+# One of each kind, for what sees no more of a cell than its kind.
+KINDS = (
+    "elman",
+    "lstm",
+    "gru-before",
+    "diagonal-complex",
+    "slstm",
+    "stack",
+    "readout-residual",
+    "condition-first",
+    "attend",
+    "attend-feed-input",
+    "affine",
+    "block-diagonal",
+    "conditioned",
+)
 
 
 class Example(NamedTuple):

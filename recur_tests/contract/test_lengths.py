@@ -47,8 +47,9 @@ def walker(case, reverse):
             reverse=reverse,
         )  # fmt: skip
         assert_close(carry, expected)
-        for y, output in zip(ys, outputs, strict=True):
-            assert_close(y, jnp.zeros_like(y) if output is None else output)
+        for t, output in enumerate(outputs):
+            y = jax.tree.map(lambda leaf, t=t: leaf[t], ys)
+            assert_close(y, jax.tree.map(jnp.zeros_like, y) if output is None else output)
 
     return compare
 
@@ -76,7 +77,8 @@ def test_what_stands_in_the_padding_never_matters(case):
         return weighted_sum(layer.run(params, xs, carry=carry, context=given.context, valid=valid))
 
     def with_padding(value):
-        return given.params, given.carry, jnp.where(valid[:, None], given.xs, value)
+        padding = valid.reshape(STEPS, *[1] * len(case.shape))
+        return given.params, given.carry, jnp.where(padding, given.xs, value)
 
     clean, dirty = gradients(with_padding(1.0)), gradients(with_padding(jnp.nan))
     assert_close(dirty, clean, 0)
@@ -94,7 +96,7 @@ def test_pieces_equal_the_whole_and_an_empty_piece_changes_nothing(case):
     for piece in (given.xs[:2], given.xs[2:2], given.xs[2:]):
         carry, ys = run(given.params, piece, carry=carry, context=given.context)
         pieces.append(ys)
-    assert_close((carry, jnp.concatenate(pieces)), whole)
+    assert_close((carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)), whole)
 
 
 LAYERS = {

@@ -10,9 +10,11 @@ import pytest
 
 import recur
 from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.cases import CELLS, LIFTS, by_name
+from recur_tests.contract.cases import CELLS, WIDTH, by_name
+from recur_tests.contract.lifts import LIFTS
+from recur_tests.contract.table import README, with_tables
 
-RECURRENT = (recur, recur.cells, recur.combine, recur.lift)
+RECURRENT = (recur, recur.cells, recur.combine, recur.interop, recur.lift)
 ROOMS = (
     *RECURRENT,
     recur.decode,
@@ -37,7 +39,9 @@ FUNCTIONS = functions_of(ROOMS)
 # runs every cell.
 LAYERS_OF_LAYERS = {recur.batch, recur.bidirectional, recur.chain}
 NO_LAYERS = {recur.lift.run_window, recur.online}
-INITIALISERS = {recur.cells.scaled_identity}
+NO_CELLS = {recur.cells.scaled_identity, recur.cells.positive}
+# Tested in recur_tests/interop, where their libraries are installed.
+ELSEWHERE = {recur.interop.from_haiku, recur.interop.from_equinox}
 FROZEN = pathlib.Path(__file__).with_name("frozen_params.json")
 
 
@@ -50,7 +54,7 @@ def test_all_is_sorted_and_true(module):
 def test_every_factory_has_a_row():
     rows = {case.factory for case in CELLS} | {lift.factory for lift in LIFTS}
     rows |= {lift.oracle for lift in LIFTS}
-    missing = set(FACTORIES.values()) - rows - LAYERS_OF_LAYERS - NO_LAYERS - INITIALISERS
+    missing = set(FACTORIES.values()) - rows - LAYERS_OF_LAYERS - NO_LAYERS - NO_CELLS - ELSEWHERE
     assert not missing
     assert {AffineCell, Cell, GatedCell} <= rows
     assert len({case.name for case in CELLS}) == len(CELLS)
@@ -72,9 +76,15 @@ def test_every_function_is_documented_with_an_example(name):
 @pytest.mark.parametrize("case", **by_name(CELLS))
 def test_names_and_shapes_of_params_are_frozen(case):
     """A rename would orphan every checkpoint. To change one on purpose, edit the JSON by hand."""
-    xs = jnp.zeros((2, 3))
-    context = jax.tree.map(lambda make: make(3), case.context)
+    xs = jnp.zeros((2, *case.shape))
+    context = jax.tree.map(lambda make: make(WIDTH), case.context)
     params = recur.scan(case.cell).init(jax.random.key(0), xs, context=context)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     found = {jax.tree_util.keystr(path): f"{v.dtype}{list(v.shape)}" for path, v in leaves}
     assert found == json.loads(FROZEN.read_text())[case.name]
+
+
+def test_the_readme_has_the_tables_of_the_registry():
+    """To write them: python -m recur_tests.contract.table."""
+    text = README.read_text()
+    assert with_tables(text) == text

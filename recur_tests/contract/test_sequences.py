@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import recur
 from recur.sequences import bucket, first_steps, last_steps, lay_out, pack, pad, unpack
-from recur_tests.contract.cases import CELLS, LIFTS, WIDTH, by_name, example
-from recur_tests.helpers import assert_close, random_like
+from recur_tests.contract.cases import CELLS, KINDS, WIDTH, by_name, example
+from recur_tests.contract.lifts import LIFTS
+from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 LONGEST, COUNT, STEPS = 4, 3, 8
 LENGTHS = st.lists(st.integers(0, LONGEST), min_size=COUNT, max_size=COUNT)
@@ -18,9 +19,9 @@ LENGTHS = st.lists(st.integers(0, LONGEST), min_size=COUNT, max_size=COUNT)
 LAYOUTS = {"pad": pad(STEPS), "bucket": bucket((2, STEPS)), "pack": pack(STEPS)}
 
 
-def draw(lengths, seed=0):
+def draw(lengths, shape=(WIDTH,), seed=0):
     draws = np.random.default_rng(seed)
-    return [{"x": draws.normal(size=(n, WIDTH)), "weight": draws.normal(size=n)} for n in lengths]
+    return [{"x": draws.normal(size=(n, *shape)), "weight": draws.normal(size=n)} for n in lengths]
 
 
 def learner(case, layer):
@@ -33,10 +34,9 @@ def learner(case, layer):
         context = jax.tree.map(lambda v: jnp.broadcast_to(v, (COUNT, *v.shape)), given.context)
 
         def loss(params, x):
-            x = jnp.where(valid[..., None], x, jnp.nan)
+            x = jnp.where(valid.reshape(*valid.shape, *[1] * len(case.shape)), x, jnp.nan)
             ys = batched(params, x, valid=valid, reset=reset, context=context)
-            flat = ys.reshape(*valid.shape, -1)
-            losses = (flat @ jnp.cos(jnp.arange(flat.shape[-1], dtype=flat.dtype))) ** 2
+            losses = jax.vmap(jax.vmap(weighted_sum))(ys) ** 2
             return (losses * steps["weight"]).sum(), (ys, losses)
 
         gradients, found = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, steps["x"])
@@ -54,8 +54,7 @@ def learner(case, layer):
     return learn_all
 
 
-# Every cell by the first lift, and every lift with one cell it runs: test_lifts has all pairs.
-KINDS = ("lstm", "gru-before", "stack", "affine", "conditioned")
+# Every cell by the first lift, and every lift with one cell it runs: test_lifts has the pairs.
 PAIRS = [(case, LIFTS[0]) for case in CELLS]
 PAIRS += [
     (next(case for case in CELLS if case.name in KINDS and lift.runs(case)), lift)
@@ -73,7 +72,7 @@ def test_padded_bucketed_and_packed_sequences_give_the_same(case, lift):
     @hypothesis.settings(max_examples=5)
     @hypothesis.given(LENGTHS)
     def compare(lengths):
-        source = draw(lengths)
+        source = draw(lengths, case.shape)
         padded = learn(source, "pad")
         for name in others:
             assert_close(learn(source, name), padded)
