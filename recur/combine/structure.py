@@ -103,7 +103,7 @@ def output_shape(cell: AnyCell, params: Params, x: Shaped, context: Context) -> 
 
 
 def side_by_side(asker: str, *parts: Any) -> jax.Array:
-    """`[x, y, ...]`, for arrays that differ in their last axis alone.
+    """`[x, y, ...]`, for arrays that differ in their last axis alone, in the dtype of all.
 
     Raises:
       ValueError: when they do not.
@@ -114,7 +114,9 @@ def side_by_side(asker: str, *parts: Any) -> jax.Array:
             f"{asker} puts arrays side by side, which may differ in their last axis alone; got "
             f"{', '.join(map(describe, parts))}."
         )
-    return jnp.concatenate(parts, axis=-1)
+    # Computing in bfloat16 on inputs in float32 is no mistake, however strict promotion is.
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.concatenate(parts, axis=-1)
 
 
 def hidden_of(cell: AnyCell, bound: Bound, carry: Carry, asker: str) -> jax.Array:

@@ -34,6 +34,15 @@ def test_without_input_it_is_the_plain_dynamical_system():
     assert ys.shape == (4, 3)
 
 
+def test_an_orthogonal_linear_network_keeps_the_norm():
+    cell = recur.elman(6, activation="identity", use_bias=False, param_dtype=jnp.float64)
+    layer, xs = recur.scan(cell), jnp.zeros((50, 3))
+    start = jnp.arange(1.0, 7.0)
+    ys = jax.jit(layer.run)(layer.init(jax.random.key(0), xs), xs, carry=start)[1]
+    np.testing.assert_allclose(jnp.linalg.norm(ys, axis=1), jnp.linalg.norm(start), rtol=1e-12)
+    assert not np.allclose(ys[0], start)
+
+
 def test_params_are_drawn_as_asked():
     cell = recur.elman(
         5,
