@@ -1,5 +1,5 @@
 """Pictures and numbers about any layer and any run."""
 
-from recur.diagnose.plots import curves
+from recur.diagnose.plots import curves, panels
 
-__all__ = ["curves"]
+__all__ = ["curves", "panels"]

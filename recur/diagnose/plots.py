@@ -37,24 +37,100 @@ def curves(
       >>> figure.axes[0].get_xlabel()
       'update'
     """
+    figure = _figure(7, 4)
+    axes = figure.add_subplot(xlabel=x, ylabel=y, title=title)
+    _draw(axes, lines, "curves")
+    axes.legend()
+    return figure
+
+
+def panels(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    *,
+    levels: Mapping[str, Mapping[str, float]] | None = None,
+    x: str = "update",
+    y: str = "",
+    logarithmic: bool = False,
+) -> Any:
+    """Draws panels of curves side by side, two in a row: the same models on several tasks.
+
+    A name has one color in all panels, and one entry in the legend below them.
+
+    Args:
+      panels: by title, the curves of a panel as `curves` takes them.
+      levels: by title, what is drawn as a dashed line across a panel, by name: bounds, most often.
+      x: what the places are.
+      y: what the values are, with their unit.
+      logarithmic: whether the values have a logarithmic axis.
+
+    Returns:
+      A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it, a notebook shows it.
+
+    Raises:
+      ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
+      ValueError: when there is no panel, a level has none, or a curve has not as many places as
+        values.
+
+    Example:
+      >>> from recur.diagnose import panels
+      >>> figure = panels(
+      ...     {"adding": {"gru": ([10, 20], [0.2, 0.1])}, "copy": {"gru": ([10, 20], [0.3, 0.2])}},
+      ...     levels={"adding": {"without memory": 1 / 6}},
+      ... )
+      >>> [axes.get_title() for axes in figure.axes]
+      ['adding', 'copy']
+    """
+    levels = levels or {}
+    if not panels or not set(levels) <= set(panels):
+        raise ValueError(
+            f"panels: expected at least one panel, and levels of panels that there are, got the "
+            f"panels {list(panels)} and levels of {list(levels)}."
+        )
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    colors = {name: f"C{number % 10}" for number, name in enumerate(names)}
+    rows, columns = -(-len(panels) // 2), min(2, len(panels))
+    figure = _figure(6 * columns, 3.5 * rows + 0.5)
+    handles: dict[str, Any] = {}
+    for number, (title, lines) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number, xlabel=x, ylabel=y, title=title)
+        axes.set_yscale("log" if logarithmic else "linear")
+        _draw(axes, lines, "panels", colors)
+        for name, level in levels.get(title, {}).items():
+            axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
+        found = zip(*axes.get_legend_handles_labels(), strict=True)
+        handles |= {name: handle for handle, name in found}
+    shown = [*names, *(name for name in handles if name not in colors)]
+    drawn = [handles[name] for name in shown]
+    figure.legend(drawn, shown, loc="outside lower center", ncols=min(6, len(shown)))
+    return figure
+
+
+def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure  # an object of its own: no global state, no window
 
-    figure = Figure(figsize=(7, 4), layout="constrained", dpi=120)
-    axes = figure.add_subplot(xlabel=x, ylabel=y, title=title)
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def _draw(
+    axes: Any,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    caller: str,
+    colors: Mapping[str, str] | None = None,
+) -> None:
+    """The curves of one axis, and a grid behind them."""
     for name, (places, values) in lines.items():
         if len(places) != len(values):
             raise ValueError(
-                f"curves: expected as many places as values of {name!r}, got {len(places)} and "
+                f"{caller}: expected as many places as values of {name!r}, got {len(places)} and "
                 f"{len(values)}."
             )
+        color = colors[name] if colors else None
         if len(places) <= _FEW:
-            axes.plot(places, values, marker="o", label=name)
+            axes.plot(places, values, marker="o", label=name, color=color)
             continue
-        (pale,) = axes.plot(places, values, alpha=0.3, linewidth=1)
+        (pale,) = axes.plot(places, values, alpha=0.3, linewidth=1, color=color)
         axes.plot(places, _running_mean(values), color=pale.get_color(), label=name)
     axes.grid(alpha=0.3)
-    axes.legend()
-    return figure
 
 
 _FEW = 20

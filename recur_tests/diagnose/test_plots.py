@@ -1,6 +1,6 @@
 import pytest
 
-from recur.diagnose import curves
+from recur.diagnose import curves, panels
 
 
 def test_draws_what_it_is_given(tmp_path):
@@ -21,3 +21,41 @@ def test_draws_what_it_is_given(tmp_path):
 def test_wrong_lengths():
     with pytest.raises(ValueError, match="as many places as values of 'a', got 2 and 1"):
         curves({"a": ([1, 2], [1.0])})
+
+
+def test_panels_share_colors_and_one_legend(tmp_path):
+    figure = panels(
+        {
+            "one": {"a": ([1, 2], [0.5, 0.25]), "b": ([1, 2], [0.5, 0.1])},
+            "two": {"b": ([1, 2], [3.0, 2.0]), "c": (range(40), [1.0] * 40)},
+            "three": {"c": ([1], [2.0])},
+        },
+        levels={"two": {"bound": 1.5}},
+        y="loss",
+        logarithmic=True,
+    )
+    one, two, three = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two", "three"]
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    assert one.get_legend_handles_labels()[1] == ["a", "b"] and three.get_ylabel() == "loss"
+    colors = {
+        (axes.get_title(), line.get_label()): line.get_color()
+        for axes in figure.axes
+        for line in axes.lines
+    }
+    assert colors["one", "b"] == colors["two", "b"] != colors["one", "a"]
+    assert colors["two", "c"] == colors["three", "c"]
+    assert two.lines[-1].get_ydata() == [1.5, 1.5] and two.lines[-1].get_linestyle() == "--"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c", "bound"]
+    figure.savefig(tmp_path / "panels.png")
+    assert (tmp_path / "panels.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_panels_that_are_not_there():
+    lines = {"a": ([1], [1.0])}
+    for given, levels in (({}, None), ({"one": lines}, {"two": {"bound": 1.0}})):
+        with pytest.raises(ValueError, match="expected at least one panel, and levels of panels"):
+            panels(given, levels=levels)
+    with pytest.raises(ValueError, match="panels: expected as many places as values of 'a'"):
+        panels({"one": {"a": ([1, 2], [1.0])}})

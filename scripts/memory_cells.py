@@ -1,0 +1,115 @@
+"""The cells of memory.py: how each is started and trained, after the paper that it is known by.
+
+What was tried and does worse on adding: an LSTM with a forget bias of 1 or 4 had learned nothing
+after 400 and 700 updates; an IRNN whose recurrent kernel learns as fast as the rest, at 3e-4,
+exploded in two runs of three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import normal
+
+import recur
+from recur.types import Layer
+
+
+class Recipe(NamedTuple):
+    """How a cell is used and trained."""
+
+    layer: Callable[[int, int], Layer]  # of a width, and of about how many steps to remember
+    learning_rate: float = 3e-3  # at its highest
+    clip: float = 1.0  # the highest norm of a gradient
+    recurrent: float = 1.0  # times that rate, for recurrent kernels
+    patience: int = 1  # times the updates of the task: such cells are quick, and learn slowly
+
+
+def elman(features: int, delay: int) -> Layer:
+    """The simple network, its recurrent kernel orthogonal at first."""
+    del delay
+    return recur.scan(recur.elman(features))
+
+
+def relu_elman(features: int, delay: int) -> Layer:
+    """The same with ReLU."""
+    del delay
+    return recur.scan(recur.elman(features, activation="relu"))
+
+
+def irnn(features: int, delay: int) -> Layer:
+    """The same that starts as a sum over time, by Le et al. 2015, https://arxiv.org/abs/1504.00941.
+
+    One update of a recurrent kernel acts at every step, so it is given a lower rate.
+    """
+    del delay
+    identity = recur.cells.scaled_identity()
+    start = {"recurrent_kernel_init": identity, "kernel_init": normal(0.03)}
+    return recur.scan(recur.elman(features, activation="relu", **start))
+
+
+def gated(features: int, delay: int) -> Layer:
+    """One gate, between the old state and a new one."""
+    del delay
+    return recur.scan(recur.gated(features))
+
+
+def lstm(features: int, delay: int) -> Layer:
+    """The LSTM whose units remember 1 to `delay` steps at first.
+
+    By Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188 (chrono initialisation): from a
+    forget bias b it forgets in e^b steps.
+    """
+    cell = recur.lstm(features)
+
+    def init(key, x, context=None):
+        params_key, bias_key = jax.random.split(key)
+        params = cell.init(params_key, x, context)
+        span = jax.random.uniform(bias_key, (features,), minval=1, maxval=delay - 1)
+        bias = params.bias._replace(forget=jnp.log(span), input=-jnp.log(span))
+        return params._replace(bias=bias)
+
+    return recur.scan(cell._replace(init=init))
+
+
+def gru(features: int, delay: int) -> Layer:
+    """The gated recurrent unit as it comes."""
+    del delay
+    return recur.scan(recur.gru(features))
+
+
+def indrnn(features: int, delay: int) -> Layer:
+    """Units that meet in the layer above alone: two layers, by Li et al. 2018."""
+    del delay
+    return recur.scan(recur.stack(recur.indrnn(features), recur.indrnn(features)))
+
+
+def min_gru(features: int, delay: int) -> Layer:
+    """Gates that see the input of their layer alone: two layers, by Feng et al. 2024."""
+    del delay
+    first, second = recur.min_gru(features), recur.min_gru(features)
+    return recur.chain(recur.scan(first), nn.Dense(features), "relu", recur.scan(second))
+
+
+def lru(features: int, delay: int) -> Layer:
+    """Complex units that turn and hardly decay, between two ReLUs, by Orvieto et al. 2023."""
+    del delay
+    cell = recur.lru(features, radius=(0.99, 0.999))
+    return recur.chain(nn.Dense(features), "relu", recur.scan(cell), "relu")
+
+
+RECIPES = {
+    "tanh": Recipe(elman, 1e-3),
+    "relu": Recipe(relu_elman, 1e-3),
+    "irnn": Recipe(irnn, 1e-3, clip=0.1, recurrent=0.15, patience=2),
+    "gated": Recipe(gated),
+    "lstm": Recipe(lstm),
+    "gru": Recipe(gru),
+    "indrnn": Recipe(indrnn, 1e-3, patience=2),
+    "min_gru": Recipe(min_gru),
+    "lru": Recipe(lru),
+}
