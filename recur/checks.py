@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -20,6 +21,12 @@ def describe(tree: Any) -> str:
     return repr(jax.tree.map(leaf, tree))
 
 
+def signature(tree: Any) -> tuple:
+    """The structure, shapes and dtypes of a pytree, to compare with another's."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+
+
 class _Bare(str):
     """A string that `repr` shows without quotes."""
 
@@ -33,9 +40,20 @@ def from_context(context: Context, name: str, asker: str) -> Any:
     """Returns the value called `name` of a context.
 
     Raises:
+      TypeError: when the context is no mapping, or the name no string.
       ValueError: when there is no context, or none of that name.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"{asker}: expected the name of a value in the context, as a string, got "
+            f"{type(name).__name__}. The value itself is passed by name: context={{name: value}}."
+        )
     given = {} if context is None else context
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"{asker}: expected the context as a mapping of names to values, "
+            f"{{{name!r}: ...}}, got {type(given).__name__}."
+        )
     if name not in given:
         has = ", ".join(map(repr, sorted(given))) or "nothing"
         raise ValueError(
@@ -66,8 +84,10 @@ def check_rate(asker: str, name: str, rate: Any) -> float:
     Raises:
       ValueError: when it is not a number in [0, 1).
     """
-    if not isinstance(rate, (int, float, np.floating)) or not 0 <= rate < 1:
-        raise ValueError(f"{asker}: expected {name} in [0, 1), got {rate!r}.")
+    is_number = isinstance(rate, (int, float, np.floating))
+    if not is_number or not 0 <= rate < 1:
+        which = "" if is_number else f", of {type(rate).__name__} and no float"
+        raise ValueError(f"{asker}: expected {name} in [0, 1), got {rate!r}{which}.")
     return float(rate)
 
 
@@ -76,9 +96,13 @@ def check_cell(cell: Any, asker: str) -> None:
     if isinstance(cell, Layer):
         raise TypeError(f"{asker}: expected a cell, got a layer, which already runs over time.")
     if not isinstance(cell, AnyCell):
+        hint = (
+            " recur.interop makes cells of those of other libraries; a module that keeps no state "
+            "stands in recur.readin, recur.readout or recur.chain."
+        )
         raise TypeError(
             f"{asker}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
-            f"{type(cell).__name__}."
+            f"{type(cell).__name__}.{hint if callable(cell) else ''}"
         )
 
 

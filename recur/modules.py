@@ -8,7 +8,7 @@ take any of them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import flax.errors
@@ -63,7 +63,7 @@ def activation(name: str | Callable) -> Callable:
 
     Raises:
       ValueError: when the name is unknown.
-      TypeError: when `name` is neither a name nor a function.
+      TypeError: when `name` is neither a name nor a function without weights.
     """
     if isinstance(name, str):
         if name not in ACTIVATIONS:
@@ -72,15 +72,18 @@ def activation(name: str | Callable) -> Callable:
                 "is given as a function."
             )
         return getattr(jax.nn, name)
+    if isinstance(name, nn.Module):
+        raise TypeError(f"expected a function without weights, got the module {name!r}.")
     if callable(name):
         return name
-    raise TypeError(f"expected a module, a function or an activation's name, got {name!r}.")
+    came = type(name).__name__
+    raise TypeError(f"expected a module, a function or an activation's name, got {came}.")
 
 
 def _of_linen(module: nn.Module) -> Module:
     def init(key, *xs):
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), xs)
-        with nn.intercept_methods(_deterministic(True)):
+        with nn.intercept_methods(_telling(deterministic=True, use_running_average=True)):
             variables = module.lazy_init(key, *shapes)
         mutable = sorted(set(variables) - {"params"})
         if mutable:
@@ -95,7 +98,7 @@ def _of_linen(module: nn.Module) -> Module:
         # Linen falls back to the stream "params" for every other one: one key serves them all.
         rngs = None if key is None else {"params": key}
         try:
-            with nn.intercept_methods(_deterministic(key is None)):
+            with nn.intercept_methods(_telling(deterministic=key is None)):
                 return module.apply({"params": params}, *xs, rngs=rngs)
         except flax.errors.ScopeParamShapeError as error:
             raise ValueError(
@@ -106,25 +109,29 @@ def _of_linen(module: nn.Module) -> Module:
     return Module(init, apply)
 
 
-def _deterministic(deterministic: bool) -> Callable:
-    """An interceptor that tells every nested module that asks for it whether noise is off."""
+def _telling(**told: bool) -> Callable:
+    """An interceptor that tells every nested module what it asks for and nobody has decided."""
 
     def tell(next_method, args, kwargs, context):
-        if context.method_name == "__call__" and _is_undecided(context, args, kwargs):
-            kwargs = {**kwargs, "deterministic": deterministic}
+        if context.method_name == "__call__":
+            undecided = _undecided(told, context, args, kwargs)
+            kwargs = {**kwargs, **{name: told[name] for name in undecided}}
         return next_method(*args, **kwargs)
 
     return tell
 
 
-def _is_undecided(context: Any, args: tuple, kwargs: dict) -> bool:
-    """Whether the call takes `deterministic` and neither the module nor the caller gave it."""
+def _undecided(names: Iterable[str], context: Any, args: tuple, kwargs: dict) -> list[str]:
+    """Those options that the call takes and neither the module nor the caller gave."""
     signature = inspect.signature(context.orig_method)
-    return (
-        "deterministic" in signature.parameters
-        and getattr(context.module, "deterministic", None) is None
-        and "deterministic" not in signature.bind_partial(*args, **kwargs).arguments
-    )
+    given = signature.bind_partial(*args, **kwargs).arguments
+    return [
+        name
+        for name in names
+        if name in signature.parameters
+        and getattr(context.module, name, None) is None
+        and name not in given
+    ]
 
 
 def _shapes(xs: Any) -> str:

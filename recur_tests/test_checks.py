@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import recur
 from recur.cells import LSTMState
@@ -18,6 +19,10 @@ def test_describe_writes_structure_shapes_and_dtypes():
 def test_missing_context_is_an_error():
     with pytest.raises(ValueError, match=r"attend needs the context 'memory', and got 'image'"):
         from_context({"image": 1}, "memory", "attend")
+    with pytest.raises(TypeError, match=r"context as a mapping .*\{'memory': ...\}, got ndarray"):
+        from_context(np.ones((7, 4)), "memory", "attend")
+    with pytest.raises(TypeError, match="attend: expected the name .* as a string, got ndarray"):
+        from_context({"memory": 1}, np.ones((7, 4)), "attend")
     layer = recur.scan(conditioned_cell())
     xs = jnp.ones((4, 3))
     params = layer.init(jax.random.key(0), xs)
@@ -46,6 +51,18 @@ def test_context_reaches_every_cell_alone_and_by_row(layer):
         alone = layer(params, x, context={"image": image})
         assert jnp.allclose(row, alone, rtol=1e-12)
     assert (rows[0] != rows[1]).any()
+
+
+def test_what_looks_like_a_cell_is_told_where_it_stands():
+    with pytest.raises(TypeError, match="expected a cell, .* got LSTMCell. recur.interop makes"):
+        recur.zoneout(nn.LSTMCell(3), 0.1)
+    with pytest.raises(TypeError, match="expected a cell, .* got float.$"):
+        recur.zoneout(0.1, recur.lstm(3))
+
+
+def test_rates_are_floats():
+    with pytest.raises(ValueError, match=r"rate in \[0, 1\), got Array.*of ArrayImpl and no float"):
+        recur.zoneout(recur.lstm(3), jnp.asarray(0.1))
 
 
 def test_entries_are_counted():

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
+import recur
 from recur.modules import ACTIVATIONS, activation, as_module
 
 X = jnp.ones(4, jnp.float32)
@@ -52,6 +53,12 @@ def test_what_cannot_be_applied_is_an_error():
         as_module("sofmax")
     with pytest.raises(TypeError, match="expected a module, a function or an activation's name"):
         as_module(3)
+    with pytest.raises(TypeError, match="an activation's name, got GatedCell"):
+        as_module(recur.lstm(3))
+    with pytest.raises(
+        TypeError, match="expected a function without weights, got the module Dense"
+    ):
+        activation(nn.Dense(3))
     with pytest.raises(TypeError, match="got the class Dense: call it first"):
         as_module(nn.Dense)
 
@@ -59,6 +66,8 @@ def test_what_cannot_be_applied_is_an_error():
 def test_mutable_collections_are_an_error():
     with pytest.raises(ValueError, match="BatchNorm keeps mutable collections"):
         as_module(nn.BatchNorm(use_running_average=True)).init(jax.random.key(0), X)
+    with pytest.raises(ValueError, match="Sequential keeps mutable collections"):
+        as_module(nn.Sequential([nn.Dense(3), nn.BatchNorm()])).init(jax.random.key(0), X)
 
 
 def test_another_width_is_an_error():

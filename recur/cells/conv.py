@@ -11,7 +11,7 @@ from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.cells.convolve import convolve
 from recur.cells.gru import GRUGates
-from recur.cells.initial import Initializer, draw_each
+from recur.cells.initial import Initializer, draw_bias, draw_each
 from recur.cells.lstm import LSTMGates, LSTMState, Peepholes
 from recur.cells.parts import casting
 from recur.checks import check_whole
@@ -110,16 +110,14 @@ def conv_lstm(
         return ConvLSTMParams(
             kernel=draw_each(LSTMGates, kernel_init, w, fed, param_dtype),
             recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, fed_back, param_dtype),
-            bias=init_bias(b) if use_bias else None,
+            bias=draw_bias(LSTMGates, bias_init, b, (features,), param_dtype, forget_bias)
+            if use_bias
+            else None,
             peephole=init_peephole(p, (*space, features)) if peepholes else None,
         )
 
     def init_peephole(key, shape):
         return draw_each(Peepholes, peephole_init, key, shape, param_dtype)
-
-    def init_bias(key):
-        bias = draw_each(LSTMGates, bias_init, key, (features,), param_dtype)
-        return bias._replace(forget=bias.forget + forget_bias)
 
     def bind(params, x, *, key=None, context=None):
         bound = casting(dtype)(params, x, key=key, context=context)

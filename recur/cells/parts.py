@@ -8,12 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.checks import describe
 from recur.products import product
 from recur.types import Dropped
 
 
 def input_width(x: Any, name: str) -> int:
     """The width I of an input `[I]` of one step."""
+    if not hasattr(x, "shape"):
+        raise ValueError(
+            f"{name} reads one array, x of shape [I]; got {describe(x)}. Make one of the output "
+            "of the cell below by recur.readout, or of an input by recur.readin."
+        )
     if len(x.shape) != 1:
         raise ValueError(
             f"{name} reads one step of one sequence, x of shape [I]; got {list(x.shape)}. Lift the "

@@ -49,7 +49,7 @@ def slstm(
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
 ) -> GatedCell:
-    """The sLSTM: a memory whose input gate is exponential, and may outweigh all that was before.
+    """The sLSTM, whose exponential input gate may outweigh all that was before.
 
         ĩ_t = x_t W_i + h_{t-1} U_i + b_i,    and so f̃_t, z̃_t and õ_t
         log f_t = f̃_t, or log sigmoid(f̃_t) with forget_gate="sigmoid"

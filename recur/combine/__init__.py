@@ -1,8 +1,8 @@
 """Combinators: a cell in, a cell out."""
 
 from recur.combine.adapt import ReadinParams, ReadoutParams, readin, readout
-from recur.combine.attend import AttendParams, Attended, Attention, attend
-from recur.combine.condition import ConditionParams, Conditioned, condition
+from recur.combine.attend import Attended, AttendParams, Attention, attend
+from recur.combine.condition import Conditioned, ConditionParams, condition
 from recur.combine.feedback import Feedback, feedback
 from recur.combine.film import FilmParams, film
 from recur.combine.highway import HighwayParams, highway

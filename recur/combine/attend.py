@@ -113,7 +113,7 @@ def attend(
 
     Raises:
       TypeError: when `cell` is not a cell; while tracing, when it does not tell its hidden state,
-        m does not hold real numbers or flags are not bool.
+        the query or m does not hold real numbers or flags are not bool.
       ValueError: when score or query is an unknown name, features is given for a score that has no
         A of its own, or feed_input for query="state"; while tracing, when there is no such context,
         m is not `[S, D]` with the D of init, flags are not `[S]`, or the query is not one vector.
@@ -246,6 +246,8 @@ def _query_width(cell: AnyCell, params: Params, x: Shaped, context: Context, que
         q = output_shape(cell, params, x, context)
     if len(getattr(q, "shape", ())) != 1:
         raise ValueError(f"attend: expected the {query} to be one vector, got {describe(q)}.")
+    if jnp.issubdtype(q.dtype, jnp.complexfloating):
+        raise TypeError(f"attend: expected the {query} to be real numbers, got {describe(q)}.")
     return q.shape[0]
 
 

@@ -55,7 +55,8 @@ def condition(
     Each array of u or of the carry has a K of its own, and v K is computed once a sequence. So an
     Elman network becomes `h_t = tanh(x_t W + h_{t-1} U + v K + b)`. At the "first step" it is as at
     every step, but with zeros for v, or v K, at all steps but the first that is read of a segment.
-    There zoneout keeps no part of what enters if its rate is `Conditioned(rate, 0.0)`.
+    There zoneout keeps no part of what enters if its rate is `Conditioned(rate, 0.0)`. Of a carry
+    with the field `hidden`, the "start" is told to h, and to the field `cell` where there is one.
 
     Args:
       cell: the cell that is told.
@@ -109,7 +110,7 @@ def condition(
 
 
 def _added_to_start(cell: AnyCell, name: str, draw: Draw) -> AnyCell:
-    nested = _projecting(cell, name, draw, cell.start)
+    nested = _projecting(cell, name, draw, lambda bound, x: _tellable(cell.start(bound, x)))
 
     def start(bound, x):
         return _plus(nested.start(bound, x), bound.given)
@@ -186,6 +187,13 @@ def _projecting(cell: Any, name: str, draw: Draw, target: Callable[..., Any]) ->
         return _Bound(cell=cell.bind(params.cell, x, key=key, context=context), given=given)
 
     return within(cell, init, bind)
+
+
+def _tellable(carry: Any) -> Any:
+    """The carry without what only keeps count, as the normaliser of `slstm`."""
+    if not hasattr(carry, "hidden") or not hasattr(carry, "_replace"):
+        return carry
+    return carry._replace(**{f: None for f in carry._fields if f not in ("hidden", "cell")})
 
 
 def _told(cell: AnyCell, name: str) -> Any:

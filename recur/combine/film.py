@@ -37,7 +37,7 @@ def film(
     kernel_init: Initializer = lecun_normal(),
     param_dtype: Any = jnp.float32,
 ) -> AnyCell:
-    """Scales and shifts each feature of the output, by a vector z that the context calls `name`.
+    """Scales and shifts the features of the output by a vector z of the context.
 
         y_t = (1 + z G) ⊙ v_t + z B,    where carry_t, v_t = step(carry_{t-1}, x_t)
 

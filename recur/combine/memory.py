@@ -31,6 +31,11 @@ def memory_from(context: Context, name: str, asker: str) -> Memory:
     """
     memory = from_context(context, name, asker)
     values, valid = memory if isinstance(memory, Memory) else (memory, None)
+    if not hasattr(values, "shape"):
+        raise ValueError(
+            f"{asker}: the memory {name!r} is an array [S, D] or recur.combine.Memory(values, "
+            f"valid); got {describe(memory)}."
+        )
     check_real(values, "[S, D]", f"{asker}: the memory {name!r}")
     if valid is not None:
         dtype, shape = getattr(valid, "dtype", None), getattr(valid, "shape", None)

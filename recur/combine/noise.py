@@ -60,7 +60,8 @@ def variational_dropout(
 
     Raises:
       TypeError: when `cell` is not a cell, or h is to be dropped and it does not tell what it feeds
-        back; while tracing, when what is to be dropped holds no floating-point numbers.
+        back; while tracing, when it has no recurrent kernels, as `indrnn`, or when what is to be
+        dropped holds no floating-point numbers.
       ValueError: when a rate is not in [0, 1).
 
     Example:
@@ -93,6 +94,11 @@ def variational_dropout(
     def bind(params, x, *, key=None, context=None):
         cell_key, x_key, h_key, y_key = split(key, 4)
         bound = cell.bind(params, x, key=cell_key, context=context)
+        if recurrent and not jax.tree.leaves(cell.kernels(bound)):
+            raise TypeError(
+                f"{asker}: the recurrent mask acts in the products of a cell, and this one has no "
+                "recurrent kernels. recur.zoneout is for any cell."
+            )
 
         def draw(key, rate, part):
             if key is None or not rate:
@@ -185,7 +191,8 @@ def draw_mask(key: jax.Array, rate: float, shapes: Shaped, asker: str) -> Any:
     """
     if not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(shapes)):
         raise TypeError(
-            f"{asker}: expected floating-point numbers to drop some of, got {describe(shapes)}."
+            f"{asker}: expected floating-point numbers to drop some of, got {describe(shapes)}. "
+            "Tokens become vectors by recur.readin around it."
         )
 
     def draw(leaf, key):

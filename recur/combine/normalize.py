@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from recur.checks import check_cell
+from recur.checks import check_cell, describe
 from recur.keys import check_key, split, split_like
 from recur.modules import as_module
-from recur.types import AnyCell, Cell, GatedCell, Params
+from recur.types import AnyCell, Cell, Dropped, GatedCell, Params
 
 
 class NormalizeParams(NamedTuple):
@@ -35,8 +35,9 @@ def normalize(cell: AnyCell, norm: Any) -> Cell:
 
     Every leaf of u and of m, one a gate, has a norm of its own, so the gates do not feel the scale
     of the kernels. The cell's biases stand in u, inside the norm; the norm's own shift and scale
-    are behind it. A norm is a reduction, so this is a plain `Cell`. Noise that rides in u, as that
-    of `zoneout`, is none of a norm's business: it goes around `normalize`, not inside of it.
+    are behind it. A norm is a reduction, so this is a plain `Cell`. The
+    mask of `recurrent_dropout` inside stays on what it masks; noise of other kinds that ride in u,
+    as that of `zoneout`, is none of a norm's business: it goes around `normalize`.
 
     Args:
       cell: a `GatedCell`.
@@ -47,7 +48,8 @@ def normalize(cell: AnyCell, norm: Any) -> Cell:
       A `Cell` with `NormalizeParams`; its carry is the cell's own.
 
     Raises:
-      TypeError: when `cell` is not a `GatedCell`, or `norm` none of these.
+      TypeError: when `cell` is not a `GatedCell`, or `norm` none of these; while tracing, when
+        noise rides in u.
       ValueError: when it is an unknown name, or a module with mutable collections, as BatchNorm;
         while tracing, when N does not keep the shape.
 
@@ -88,7 +90,11 @@ def normalize(cell: AnyCell, norm: Any) -> Cell:
         return cell.project(bound, x), cell.products(bound, cell.start(bound, x))
 
     def bind(params, x, *, key=None, context=None):
-        return params._replace(cell=cell.bind(params.cell, x, key=key, context=context))
+        bound = cell.bind(params.cell, x, key=key, context=context)
+        if key is not None:
+            noisy = jax.eval_shape(cell.project, bound, x, key)
+            _check_noiseless(_unmasked(noisy), jax.eval_shape(first, params.cell, x, context)[0])
+        return params._replace(cell=bound)
 
     def start(bound, x):
         return cell.start(bound.cell, x)
@@ -97,9 +103,10 @@ def normalize(cell: AnyCell, norm: Any) -> Cell:
         project_key, input_key, recurrent_key, read_key = split(key, 4)
         u = cell.project(bound.cell, x, project_key)
         m = cell.products(bound.cell, carry)
-        u = jax.tree.map(apply, u, bound.input, split_like(input_key, u))
+        numbers = _unmasked(u)
+        normal = jax.tree.map(apply, numbers, bound.input, split_like(input_key, numbers))
         m = jax.tree.map(apply, m, bound.recurrent, split_like(recurrent_key, m))
-        carry, v = cell.gates(bound.cell, carry, u, m)
+        carry, v = cell.gates(bound.cell, carry, _masked_as(u, normal), m)
         return carry, cell.read(bound.cell, v, x, read_key)
 
     def apply(leaf, params, key):
@@ -112,3 +119,28 @@ def normalize(cell: AnyCell, norm: Any) -> Cell:
         return normal.astype(leaf.dtype)
 
     return Cell(init, bind, start, step)
+
+
+def _is_dropped(leaf: Any) -> bool:
+    return isinstance(leaf, Dropped)
+
+
+def _unmasked(u: Any) -> Any:
+    """The numbers in u, without the mask that `recurrent_dropout` may have put on some."""
+    return jax.tree.map(lambda a: a.value if _is_dropped(a) else a, u, is_leaf=_is_dropped)
+
+
+def _masked_as(u: Any, normal: Any) -> Any:
+    """Other numbers in place of those of u, under the same masks."""
+    return jax.tree.map(
+        lambda a, n: a._replace(value=n) if _is_dropped(a) else n, u, normal, is_leaf=_is_dropped
+    )
+
+
+def _check_noiseless(u: Any, quiet: Any) -> None:
+    """Raises a TypeError unless u has no more parts than without noise."""
+    if len(jax.tree.leaves(u)) != len(jax.tree.leaves(quiet)):
+        raise TypeError(
+            "normalize: expected a cell with nothing but numbers in u, and there is noise: "
+            f"{describe(u)}. Put it around: recur.zoneout(recur.normalize(cell, norm), rate)."
+        )

@@ -112,7 +112,8 @@ def side_by_side(asker: str, *parts: Any) -> jax.Array:
     if () in shapes or len({shape[:-1] for shape in shapes}) > 1:
         raise ValueError(
             f"{asker} puts arrays side by side, which may differ in their last axis alone; got "
-            f"{', '.join(map(describe, parts))}."
+            f"{', '.join(map(describe, parts))}. Make one array of an output by recur.readout "
+            f"inside of it, vectors of tokens by recur.readin around it."
         )
     # Computing in bfloat16 on inputs in float32 is no mistake, however strict promotion is.
     with jax.numpy_dtype_promotion("standard"):

@@ -12,7 +12,9 @@ from recur.types import Context
 
 def check_real(value: Any, shape: str, asker: str) -> Any:
     """`value`, when it is an array of real numbers with as many axes as `shape` names."""
-    if len(getattr(value, "shape", ())) != 1 + shape.count(","):
+    if not hasattr(value, "shape"):
+        raise ValueError(f"{asker} is to be one array {shape}, got {describe(value)}.")
+    if len(value.shape) != 1 + shape.count(","):
         raise ValueError(
             f"{asker} takes {shape} of one sequence, got {describe(value)}. For a batch of "
             "sequences, with a row axis in front, wrap the layer in recur.batch."

@@ -29,6 +29,7 @@ def zoneout(cell: AnyCell, rate: Any) -> AnyCell:
         carry_t = z_t ⊙ carry_{t-1} + (1 - z_t) ⊙ new_t    z_t ~ bernoulli(p), afresh at each step
         y_t = v_t, but carry_t's part where v_t is a part of new_t, as h_t is of an LSTM
 
+    (A part is known by being the same array, which `jax.jit` around the step of a cell would hide.)
     Without a key z_t is its mean p: the state then is what is expected of it, and not that of the
     cell alone. Parts of a carry that have a meaning only together, as those of `slstm`, want a rate
     of 0 each: give rates by part. Parts that are no floating-point numbers, as counts, are always

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.interop.foreign import foreign_cell
+from recur.interop.foreign import foreign_cell, named
 from recur.types import Cell
 
 
@@ -52,12 +52,12 @@ def from_equinox(
     """
     import equinox as eqx
 
-    made = make if isinstance(make, eqx.Module) else make(jax.random.key(0))
-    if made is make or not isinstance(made, eqx.Module):
+    is_maker = callable(make) and not isinstance(make, eqx.Module)
+    made = make(jax.random.key(0)) if is_maker else None
+    if not isinstance(made, eqx.Module):
         raise TypeError(
             "from_equinox: expected a function of a key that makes a cell, as "
-            f"lambda key: eqx.nn.LSTMCell(3, 64, key=key), got {make!r}, which gives "
-            f"{type(made).__name__}."
+            f"lambda key: eqx.nn.LSTMCell(3, 64, key=key), got {named(make, made)}."
         )
     name = f"from_equinox({type(made).__name__})"
     if start is None and not hasattr(made, "hidden_size"):

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.checks import describe
+from recur.checks import describe, signature
 from recur.types import Cell, Shaped
 
 
@@ -26,7 +26,7 @@ def foreign_cell(init: Callable, start: Callable, step: Callable, name: str) -> 
     def checked_step(params, carry, x, key=None):
         after, y = step(params, carry, x, key)
         came, expected = jax.eval_shape(lambda *trees: trees, after, carry)
-        if _signature(came) != _signature(expected):
+        if signature(came) != signature(expected):
             raise ValueError(
                 f"{name}: a carry must keep its structure, shapes and dtypes over a step; before "
                 f"it, it is {describe(expected)}, after it {describe(came)}."
@@ -41,6 +41,7 @@ def zeros_like(x: Shaped) -> Any:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x)
 
 
-def _signature(tree: Any) -> tuple:
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+def named(came: Any, made: Any = None) -> str:
+    """What came instead, in a few words, for a module writes itself over many lines."""
+    name = f"the class {came.__name__}" if isinstance(came, type) else type(came).__name__
+    return name if made is None else f"{name} which gives {type(made).__name__}"

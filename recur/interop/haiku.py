@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recur.interop.foreign import foreign_cell, zeros_like
+from recur.interop.foreign import foreign_cell, named, zeros_like
 from recur.types import Cell
 
 
@@ -22,7 +22,7 @@ def from_haiku(make: Callable[[], Any]) -> Cell:
       What asks for `hk.next_rng_key` needs a key.
 
     Raises:
-      TypeError: when `make` is not a function.
+      TypeError: when `make` is not a function; while tracing, when it makes no core.
       ValueError: while tracing, when the core uses `hk.get_state`, or its state changes structure.
 
     Example:
@@ -38,14 +38,19 @@ def from_haiku(make: Callable[[], Any]) -> Cell:
     """
     import haiku as hk
 
-    if not callable(make) or isinstance(make, hk.Module):
-        raise TypeError(
+    def no_maker(core=None):
+        return TypeError(
             "from_haiku: expected a function that makes a core, as lambda: hk.LSTM(64), got "
-            f"{make!r}."
+            f"{named(make, core)}."
         )
+
+    if not callable(make) or isinstance(make, hk.Module):
+        raise no_maker()
 
     def functions():
         core = make()
+        if not hasattr(core, "initial_state"):
+            raise no_maker(core)
 
         def start():
             return core.initial_state(None)

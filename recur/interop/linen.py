@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from recur.interop.foreign import foreign_cell
+from recur.interop.foreign import foreign_cell, named
 from recur.modules import as_module
 from recur.types import Cell
 
@@ -47,8 +47,8 @@ def from_linen(cell: Any) -> Cell:
     if not isinstance(cell, nn.RNNCellBase):
         raise TypeError(
             "from_linen: expected a recurrent cell of Flax Linen, as nn.LSTMCell(64), got "
-            f"{cell!r}. A module that keeps no state stands in recur.chain or recur.readout as it "
-            "is; a cell of Flax NNX is for recur.interop.from_nnx."
+            f"{named(cell)}. A module that keeps no state stands in recur.chain or recur.readout "
+            "as it is; a cell of Flax NNX is for recur.interop.from_nnx."
         )
     module = as_module(cell)
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.interop.foreign import foreign_cell
+from recur.interop.foreign import foreign_cell, named
 from recur.keys import is_key
 from recur.types import Cell
 
@@ -45,17 +45,18 @@ def from_nnx(make: Callable[[Any], Any]) -> Cell:
       Heek et al. 2020, Flax: A neural network library and ecosystem for JAX,
       https://github.com/google/flax
     """
+    from flax import linen as nn
     from flax import nnx
 
     def split(module):
         return nnx.split(module, nnx.Param, (nnx.RngKey, nnx.RngCount), ...)
 
-    made = make if isinstance(make, nnx.Module) else make(nnx.Rngs(0))
-    if made is make or not hasattr(made, "initialize_carry"):
+    is_maker = callable(make) and not isinstance(make, (nnx.Module, nn.Module))
+    made = make(nnx.Rngs(0)) if is_maker else None
+    if not hasattr(made, "initialize_carry"):
         raise TypeError(
             "from_nnx: expected a function of rngs that makes a recurrent cell, as "
-            f"lambda rngs: nnx.LSTMCell(3, 64, rngs=rngs), got {make!r}, which gives "
-            f"{type(made).__name__}."
+            f"lambda rngs: nnx.LSTMCell(3, 64, rngs=rngs), got {named(make, made)}."
         )
     name = f"from_nnx({type(made).__name__})"
     graph, like, streams, others = split(made)

@@ -57,7 +57,7 @@ def batch(layer: Layer) -> Layer:
     check_is_layer(layer, "batch")
 
     def init(key, xs, context=None):
-        row_count(xs)
+        check_rows("context", context, row_count(xs))
         return layer.init(key, one_of(xs), context=one_of(context))
 
     def bind(params, xs, *, key=None, context=None):

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from recur.checks import describe
+from recur.checks import describe, signature
 from recur.keys import check_key
 from recur.lift.mask import Steps, lay_out
 from recur.sequences.lengths import one_of, step_count, zero_invalid
@@ -61,15 +61,10 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
 def check_carry(carry: Carry, fresh: Carry) -> None:
     """Raises a ValueError unless `carry` has the structure, shapes and dtypes of `fresh`."""
     came, expected = jax.eval_shape(lambda *trees: trees, carry, fresh)
-    if _signature(came) != _signature(expected):
+    if signature(came) != signature(expected):
         raise ValueError(
             f"carry: expected {describe(expected)}, as start gives it, got {describe(came)}."
         )
-
-
-def _signature(tree: Any) -> tuple:
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
 def step_of(xs: Any) -> Shaped:

@@ -286,6 +286,10 @@ def test_a_wrong_memory_is_an_error(query):
         call(Memory(ROWS, VALID[:5]))
     with pytest.raises(TypeError, match="valid of the memory 'memory': expected bool, got int64"):
         call(Memory(ROWS, VALID.astype(int)))
+    with pytest.raises(
+        ValueError, match=r"or recur.combine.Memory\(values, valid\); got \(float64"
+    ):
+        call((ROWS, VALID))
     rows = recur.batch(layer)
     with pytest.raises(ValueError, match="one entry for each of 4 rows"):
         rows(params, np.zeros((4, 5, 3)), context={"memory": np.zeros((3, 6, 2))})
@@ -302,6 +306,8 @@ def test_a_query_that_is_not_one_vector_is_an_error():
         init(recur.readout(GRU, lambda v: (v, v)))
     with pytest.raises(TypeError, match="attend: which part of the carry is the hidden state"):
         init(recur.stack(GRU, GRU), query="state")
+    with pytest.raises(TypeError, match="attend: expected the state to be real numbers, got compl"):
+        init(recur.lru(4, **F64), query="state")
     widening = recur.cell(
         lambda key, x: jnp.zeros(()), lambda params, x: jnp.zeros(()), lambda p, h, x: (h, x)
     )

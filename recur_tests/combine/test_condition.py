@@ -60,6 +60,17 @@ def test_an_elman_network_sums_it_before_the_tanh(at):
         assert_close(to_numpy(y), h, 1e-12)
 
 
+def test_the_start_of_an_slstm_is_told_to_h_and_c_alone():
+    slstm = recur.slstm(4, **F64)
+    params, _ = told(slstm, "start")
+    layer = recur.scan(condition(slstm, "image", "start", **F64))
+    carry = layer.start(layer.bind(params, XS, context={"image": V}), XS)
+    assert_close(carry.hidden, V @ params.kernel.hidden)
+    assert_close(carry.cell, V @ params.kernel.cell)
+    assert not carry.normalizer.any() and not carry.stabilizer.any()
+    assert params.kernel.normalizer is None and params.kernel.stabilizer is None
+
+
 def test_each_gate_has_a_kernel_of_its_own():
     params, run = told(LSTM, "every step")
     shapes = jax.tree.map(lambda kernel: kernel.shape, params.kernel)

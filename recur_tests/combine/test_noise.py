@@ -225,6 +225,11 @@ def test_what_has_no_such_part_is_an_error():
     with pytest.raises(TypeError, match="expected a GatedCell.* got a Stack"):
         recurrent_dropout(recur.stack(LSTM), 0.5)
     xs = jnp.ones((2, 3))
+    layer = recur.scan(variational_dropout(recur.indrnn(3, **F64), recurrent=0.5))
+    with pytest.raises(
+        TypeError, match="acts in the products .* this one has no recurrent kernels"
+    ):
+        layer(layer.init(KEY, xs), xs)
     for cell in (recur.elman(3, **F64), zoneout(LSTM, 0.1), recurrent_dropout(LSTM, 0.5)):
         layer = recur.scan(recurrent_dropout(cell, 0.5))
         params = layer.init(KEY, xs)

@@ -115,6 +115,19 @@ def test_a_norm_with_noise_draws_for_each_gate_and_step():
     assert ((hs[1] == 0) != (hs[2] == 0)).any()
 
 
+def test_recurrent_dropout_masks_the_candidate_and_not_the_norm():
+    cell = normalize(recur.recurrent_dropout(recur.lstm(32, param_dtype=jnp.float64), 0.5), FULL)
+    layer = recur.scan(cell)
+    params, _ = given(layer)
+    run = jax.jit(layer.run)
+    (quiet, _), (noisy, _) = (run(params, XS, key=key) for key in (None, jax.random.key(1)))
+    dropped = noisy.cell == 0  # nothing was ever added there
+    assert 4 < dropped.sum() < 28 and not (quiet.cell == 0).any()
+    one_step, _ = run(params, XS[:1], key=jax.random.key(1))
+    expected = 2 * run(params, XS[:1])[0].cell  # what is kept is scaled up
+    assert_close(one_step.cell[~dropped], expected[~dropped])
+
+
 def test_what_reaches_the_gates_keeps_its_dtype():
     with jax.numpy_dtype_promotion("standard"):
         layer = recur.scan(normalize(recur.gru(4, dtype=jnp.bfloat16), nn.LayerNorm()))
@@ -149,3 +162,7 @@ def test_wrong_input_is_an_error():
     params = layer.init(jax.random.key(0), XS)
     with pytest.raises(ValueError, match=r"must keep the shape, \[4\]; it gave \[3\]"):
         layer(params, XS)
+    layer = recur.scan(normalize(recur.zoneout(MAKE["gru"], 0.1), FULL))
+    params = layer.init(jax.random.key(0), XS)
+    with pytest.raises(TypeError, match="normalize: .* there is noise: .* Put it around"):
+        layer(params, XS, key=jax.random.key(1))

@@ -201,12 +201,16 @@ def test_what_is_no_cell():
         from_nnx(gru_of_nnx(nnx.Rngs(0)))
     with pytest.raises(TypeError, match="from_nnx: expected a function of rngs"):
         from_nnx(lambda rngs: nnx.Linear(3, 3, rngs=rngs))
+    with pytest.raises(TypeError, match="from_nnx: expected a function of rngs.* got GRUCell.$"):
+        from_nnx(nn.GRUCell(3))
 
 
 def test_what_is_no_core_of_haiku():
-    pytest.importorskip("haiku")
+    hk = pytest.importorskip("haiku")
     with pytest.raises(TypeError, match="from_haiku: expected a function that makes a core"):
         from_haiku(3)
+    with pytest.raises(TypeError, match="makes a core, .* got function which gives Linear"):
+        from_haiku(lambda: hk.Linear(3)).init(jax.random.key(0), jnp.ones(3))
 
 
 def test_equinox_modules_of_ones_own():

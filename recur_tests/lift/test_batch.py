@@ -67,6 +67,12 @@ def test_wrong_rows_are_an_error(options, message):
         recur.batch(LAYER).run(params, XS, **options)
 
 
+def test_a_context_of_other_rows_is_an_error_at_init_too():
+    layer = recur.batch(recur.scan(recur.condition(CELL, "image")))
+    with pytest.raises(ValueError, match=r"batch: context needs one .* 2 rows.* \[3, 4\]"):
+        layer.init(jax.random.key(0), XS, context={"image": jnp.ones((3, 4))})
+
+
 def test_what_is_not_a_batched_layer_is_an_error():
     with pytest.raises(TypeError, match="expected a layer, got GatedCell"):
         recur.batch(CELL)
