@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax.nn.initializers import normal
 
 import recur
-from recur.types import Layer
+from recur.types import AnyCell, Layer
 
 
 class Recipe(NamedTuple):
@@ -52,34 +52,36 @@ def irnn(features: int, delay: int) -> Layer:
     return recur.scan(recur.elman(features, activation="relu", **start))
 
 
-def gated(features: int, delay: int) -> Layer:
-    """One gate, between the old state and a new one."""
-    del delay
-    return recur.scan(recur.gated(features))
+def chrono(cell: AnyCell, delay: int, keep: str, write: str | None = None) -> AnyCell:
+    """The cell whose units remember 1 to `delay` steps at first, each another number.
 
-
-def lstm(features: int, delay: int) -> Layer:
-    """The LSTM whose units remember 1 to `delay` steps at first.
-
-    By Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188 (chrono initialisation): from a
-    forget bias b it forgets in e^b steps.
+    By Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188 (chrono initialisation): from a bias
+    b a gate keeps what was there for about e^b steps.
     """
-    cell = recur.lstm(features)
 
     def init(key, x, context=None):
         params_key, bias_key = jax.random.split(key)
         params = cell.init(params_key, x, context)
-        span = jax.random.uniform(bias_key, (features,), minval=1, maxval=delay - 1)
-        bias = params.bias._replace(forget=jnp.log(span), input=-jnp.log(span))
-        return params._replace(bias=bias)
+        kept = jax.random.uniform(bias_key, params.bias[0].shape, minval=1, maxval=delay - 1)
+        bias = params.bias._replace(**{keep: jnp.log(kept)})
+        return params._replace(bias=bias._replace(**{write: -jnp.log(kept)}) if write else bias)
 
-    return recur.scan(cell._replace(init=init))
+    return cell._replace(init=init)
+
+
+def gated(features: int, delay: int) -> Layer:
+    """One gate, between the old state and a new one, by its chrono start."""
+    return recur.scan(chrono(recur.gated(features), delay, keep="update"))
+
+
+def lstm(features: int, delay: int) -> Layer:
+    """The LSTM, by its chrono start."""
+    return recur.scan(chrono(recur.lstm(features), delay, keep="forget", write="input"))
 
 
 def gru(features: int, delay: int) -> Layer:
-    """The gated recurrent unit as it comes."""
-    del delay
-    return recur.scan(recur.gru(features))
+    """The gated recurrent unit, by its chrono start."""
+    return recur.scan(chrono(recur.gru(features), delay, keep="update"))
 
 
 def indrnn(features: int, delay: int) -> Layer:
