@@ -1,8 +1,9 @@
 """The cells of memory.py: how each is started and trained, after the paper that it is known by.
 
-What was tried and does worse on adding: an LSTM with a forget bias of 1 or 4 had learned nothing
+What was tried and does worse: of adding, an LSTM with a forget bias of 1 or 4 had learned nothing
 after 400 and 700 updates; an IRNN whose recurrent kernel learns as fast as the rest, at 3e-4,
-exploded in two runs of three.
+exploded in two runs of three; of temporal order, a GRU and a gated cell as they come had learned
+nothing after 2,000 updates, where those below need 300.
 """
 
 from __future__ import annotations
