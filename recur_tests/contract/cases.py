@@ -191,8 +191,6 @@ KINDS = (
     "slstm",
     "stack",
     "readout-residual",
-    "condition-first",
-    "attend",
     "attend-feed-input",
     "affine",
     "block-diagonal",

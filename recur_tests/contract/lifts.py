@@ -81,7 +81,7 @@ LIFTS = [
         is_affine,
         by_kind=True,
     ),
-    LiftCase("newton", recur.newton, recur.newton, runs=is_real),
+    LiftCase("newton", recur.newton, recur.newton, runs=is_real, by_kind=True),
     LiftCase(
         "newton-diagonal",
         recur.newton,

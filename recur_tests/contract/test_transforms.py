@@ -157,9 +157,9 @@ def test_init_promises_what_apply_returns(case):
     spec = jax.ShapeDtypeStruct(example_.xs.shape, example_.xs.dtype)
     from_spec = jax.eval_shape(lambda key: layer.init(key, spec, context=example_.context),
                                jax.random.key(0))  # fmt: skip
-    drawn = layer.init(jax.random.key(0), example_.xs, context=example_.context)
+    drawn = jax.jit(layer.init)(jax.random.key(0), example_.xs, context=example_.context)
     assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(lambda leaf: leaf.shape, from_spec)
-    carry, ys = layer.run(drawn, example_.xs, context=example_.context)
+    carry, ys = jax.jit(layer.run)(drawn, example_.xs, context=example_.context)
     assert jax.tree.map(jnp.shape, carry) == jax.tree.map(jnp.shape, example_.carry)
     assert all(len(leaf) == len(example_.xs) for leaf in jax.tree.leaves(ys))
     assert {leaf.real.dtype for leaf in jax.tree.leaves((carry, ys))} == {jnp.dtype("float64")}
