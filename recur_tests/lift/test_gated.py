@@ -62,7 +62,6 @@ GIVEN = {
     "lstm": named("lstm").cell,
     "gru": named("gru").cell,
     "block-diagonal": named("block-diagonal").cell,
-    "residual": named("residual").cell,
     "without-kernels": without_kernels(),
     "two-widths": kernels_of_two_widths(),
 }
