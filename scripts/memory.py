@@ -15,13 +15,23 @@ copy at most a tenth of that without memory, and at most 1 % of the answers to t
 A run ends when it has done four times better, or when its updates are done. What each cell is given
 stands in memory_cells.py, the definitions and their papers in memory_tasks.py.
 
-Install: pip install -e ".[train]". Cost: about 20 minutes on two CPU cores. To expect, seed 0, in
-updates until a run ends:
+Install: pip install -e ".[train]". Cost: 26 minutes on two CPU cores. To expect, seed 0: the
+held-out loss of adding and copy, the share of right answers of order and halves, and in brackets
+after how many updates where it counts as solved:
 
-adding   solved by gated and gru (500), lstm (900), irnn (4,000); tanh stays at 0.165
-copy     solved by lru (500); gru, gated, lstm, min_gru stay between 0.14 and 0.19
-order    solved by lru (200) and lstm (300); gru and gated learn nothing in 2,000
-halves   solved by lstm (3,100) and gated (3,900), 99.8 % right; the plain ReLU network has 92 %
+             adding          copy          order            halves
+    tanh     0.1646          0.1768        26.2 %           87.2 %
+    relu     0.0138          0.1813        26.2 %           93.9 %
+    irnn     0.0026 (4,000)  0.1567        100.0 % (400)    97.9 %
+    gated    0.0011 (500)    0.1723        100.0 % (300)    99.8 % (4,100)
+    lstm     0.0023 (900)    0.1853        100.0 % (300)    99.9 % (3,100)
+    gru      0.0014 (700)    0.1777        100.0 % (300)    99.9 % (3,600)
+    indrnn   0.0082 (4,000)  0.1693        100.0 % (2,100)  88.5 %
+    min_gru  0.0023 (1,100)  0.1417        26.1 %           91.7 %
+    lru      0.0183          0.0022 (500)  99.9 % (200)     99.9 % (2,700)
+
+The losses over updates: results/memory-intel-xeon-2.5ghz-2-cores.png. The rows of gated and gru
+were measured once more by themselves, after both had been given the start of memory_cells.py.
 """
 
 from __future__ import annotations
