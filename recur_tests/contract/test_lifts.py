@@ -56,7 +56,7 @@ def test_equals_the_loop(case):
     assert along_xs[COUNTS].any() and not along_xs[~COUNTS].any()
 
 
-@pytest.mark.parametrize("case", **by_name(CELLS))
+@pytest.mark.parametrize("case", **by_name([case for case in CELLS if case.name in KINDS]))
 def test_batch_equals_each_row(case):
     layer = recur.scan(case.cell)
     rows = [example(case, layer, seed) for seed in (0, 10)]

@@ -23,7 +23,6 @@ LAYERS = {
     "checkpoint": recur.checkpoint(recur.chain(recur.scan(LSTM), dense(3)), (2, 2)),
     "associative": recur.associative(recur.stack(recur.diagonal(3, **F64), recur.leaky(**F64))),
     "newton": recur.newton(GRU),
-    "newton-diagonal": recur.newton(LSTM, jacobian="diagonal"),
     "tree": on_a_line(LSTM),
     "chain": recur.chain(recur.scan(LSTM), nn.Dropout(0.5), dense(3), "tanh"),
     "batch": recur.batch(recur.scan(LSTM)),

@@ -28,7 +28,7 @@ def textbook(steps_back):
         logits = model.run(params, jnp.asarray(xs), carry=carry)[1]
         return -jax.nn.log_softmax(logits)[jnp.arange(7), targets].sum()
 
-    return by_hand, lambda model: jax.value_and_grad(loss)(params, model)
+    return by_hand, lambda model: jax.jit(jax.value_and_grad(loss), static_argnums=1)(params, model)
 
 
 @pytest.mark.parametrize("steps_back", [0, 1, 3, None])
@@ -72,9 +72,9 @@ def by_definition(layer, k1, k2, params, carry, xs, valid, reset):
     return final, jnp.concatenate(ys)
 
 
-@pytest.mark.parametrize(("k1", "k2"), [(2, 3), (2, 5), (3, 4), (4, 4)])
+@pytest.mark.parametrize(("k1", "k2"), [(2, 3), (3, 5), (4, 4)])
 def test_is_its_definition(k1, k2):
-    layer = recur.scan(recur.lstm(2, **F64))
+    layer = recur.scan(recur.elman(2, **F64))
     xs = random_like(jax.ShapeDtypeStruct((7, 3), jnp.float64), 0)
     params = random_like(layer.init(jax.random.key(0), xs), 1)
     arguments = params, random_like(layer.start(params, xs), 2), xs
