@@ -256,7 +256,11 @@ LONG = [*TINY, "--steps", "400", "--checkpoint-every", "40", "--report-every", "
 
 
 def start(log, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    compiled_once = {
+        "JAX_COMPILATION_CACHE_DIR": str(log.parent / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    environment = {**os.environ, **compiled_once, "PYTHONPATH": str(SCRIPT.parents[1])}
     with log.open("w") as file:
         return subprocess.Popen(
             [sys.executable, SCRIPT, *map(str, arguments)],
