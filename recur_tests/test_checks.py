@@ -7,7 +7,7 @@ from flax import linen as nn
 import recur
 from recur.cells import LSTMState
 from recur.checks import check_entries, check_whole, describe, from_context
-from recur_tests.contract.cases import conditioned_cell
+from recur_tests.contract.own_cells import conditioned_cell
 
 
 def test_describe_writes_structure_shapes_and_dtypes():

@@ -4,7 +4,7 @@ import pytest
 
 import recur
 from recur.types import AnyCell, Cell, Layer
-from recur_tests.contract.cases import block_diagonal_cell, leaky_integrator, own_cell
+from recur_tests.contract.own_cells import block_diagonal_cell, leaky_integrator, own_cell
 from recur_tests.helpers import assert_close, random_like
 
 

@@ -110,7 +110,7 @@ def conv_lstm(
         return ConvLSTMParams(
             kernel=draw_each(LSTMGates, kernel_init, w, fed, param_dtype),
             recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, fed_back, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, (features,), param_dtype, forget_bias)
+            bias=draw_bias(LSTMGates, bias_init, b, (features,), param_dtype, forget=forget_bias)
             if use_bias
             else None,
             peephole=init_peephole(p, (*space, features)) if peepholes else None,

@@ -41,11 +41,11 @@ def draw_bias(
     key: jax.Array,
     shape: tuple[int, ...],
     dtype: Any,
-    forget_bias: float,
+    **opening: float,
 ) -> Any:
-    """`draw_each` of biases, with `forget_bias` added to that of the forget gate."""
+    """`draw_each` of biases, with what opens or closes a gate at first added, by its name."""
     bias = draw_each(fields, init, key, shape, dtype)
-    return bias._replace(forget=bias.forget + forget_bias)
+    return bias._replace(**{gate: getattr(bias, gate) + b for gate, b in opening.items()})
 
 
 def draw_start(

@@ -144,7 +144,7 @@ def lstm(
         return LSTMParams(
             kernel=draw_each(LSTMGates, kernel_init, w, (width, features), param_dtype),
             recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget_bias)
+            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget=forget_bias)
             if use_bias
             else None,
             peephole=draw_each(Peepholes, peephole_init, p, seen, param_dtype)

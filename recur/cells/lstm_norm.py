@@ -99,7 +99,7 @@ def layer_norm_lstm(
         return LayerNormLSTMParams(
             kernel=draw_each(LSTMGates, kernel_init, w, (width, features), param_dtype),
             recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget_bias),
+            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget=forget_bias),
             input_scale=draw_each(LSTMGates, scale_init, alpha, vector, param_dtype),
             recurrent_scale=draw_each(LSTMGates, scale_init, beta, vector, param_dtype),
             cell_scale=draw(scale_init, gamma, vector, param_dtype),

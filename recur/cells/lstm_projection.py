@@ -104,7 +104,7 @@ def projected_lstm(
         return ProjectedLSTMParams(
             kernel=draw_each(LSTMGates, kernel_init, w, (width, features), param_dtype),
             recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, back, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget_bias)
+            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget=forget_bias)
             if use_bias
             else None,
             projection=draw(projection_init, v, (features, projection), param_dtype),

@@ -116,7 +116,7 @@ def coupled_lstm(
         return CoupledLSTMParams(
             kernel=draw_each(CoupledGates, kernel_init, w, (width, features), param_dtype),
             recurrent_kernel=draw_each(CoupledGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_bias(CoupledGates, bias_init, b, vector, param_dtype, forget_bias)
+            bias=draw_bias(CoupledGates, bias_init, b, vector, param_dtype, forget=forget_bias)
             if use_bias
             else None,
             start=draw_state(start_init, s, features, features, param_dtype),

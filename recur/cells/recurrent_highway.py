@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw_each, draw_start
+from recur.cells.initial import Initializer, draw_bias, draw_each, draw_start
 from recur.cells.parts import casting, input_width, linear_each, start_from
 from recur.checks import check_whole
 from recur.keys import check_key
@@ -102,13 +102,13 @@ def recurrent_highway(
                 draw_each(RHNGates, recurrent_kernel_init, k, square, param_dtype)
                 for k in jax.random.split(u, depth)
             ),
-            bias=tuple(map(init_bias, jax.random.split(b, depth))) if use_bias else None,
+            bias=tuple(init_bias(k) for k in jax.random.split(b, depth)) if use_bias else None,
             start=draw_start(start_init, h, (features,), param_dtype),
         )
 
     def init_bias(key):
-        bias = draw_each(RHNGates, bias_init, key, (features,), param_dtype)
-        return bias._replace(transform=bias.transform + transform_bias)
+        shape = (features,)
+        return draw_bias(RHNGates, bias_init, key, shape, param_dtype, transform=transform_bias)
 
     def start(bound, x):
         del x

@@ -114,7 +114,7 @@ def slstm(
         return SLSTMParams(
             kernel=draw_each(LSTMGates, kernel_init, w, shape, param_dtype),
             recurrent_kernel=draw_each(LSTMGates, block_by_block, u, blocks, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, (features,), param_dtype, forget_bias)
+            bias=draw_bias(LSTMGates, bias_init, b, (features,), param_dtype, forget=forget_bias)
             if use_bias
             else None,
         )

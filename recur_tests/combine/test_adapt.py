@@ -8,7 +8,8 @@ import recur
 from recur.combine import ReadoutParams
 from recur.combine.adapt import ReadinParams, readin
 from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.cases import dense, leaky_integrator
+from recur_tests.contract.cases import dense
+from recur_tests.contract.own_cells import leaky_integrator
 from recur_tests.contract.test_lifts import products
 from recur_tests.helpers import assert_close, random_like
 

@@ -9,7 +9,7 @@ import recur
 from recur.combine.attend import Attended, AttendParams, Attention, attend
 from recur.combine.memory import Memory
 from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.cases import leaky_integrator
+from recur_tests.contract.own_cells import leaky_integrator
 from recur_tests.contract.test_lifts import products
 from recur_tests.helpers import assert_close, random_like, to_numpy, weighted_sum
 

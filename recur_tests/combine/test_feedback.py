@@ -8,7 +8,8 @@ from recur.cells.jordan import JordanParams
 from recur.combine.adapt import readin
 from recur.combine.feedback import Feedback, feedback
 from recur.types import Cell
-from recur_tests.contract.cases import conditioned_cell, dense, leaky_integrator
+from recur_tests.contract.cases import dense
+from recur_tests.contract.own_cells import conditioned_cell, leaky_integrator
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 LSTM = recur.lstm(4, param_dtype=jnp.float64)

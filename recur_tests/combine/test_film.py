@@ -6,7 +6,7 @@ import pytest
 import recur
 from recur.combine.film import FilmParams, film
 from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.cases import leaky_integrator
+from recur_tests.contract.own_cells import leaky_integrator
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}

@@ -9,7 +9,8 @@ from recur.combine.adapt import readin
 from recur.combine.highway import HighwayParams, highway
 from recur.combine.transition import deep_transition
 from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.cases import dense, leaky_integrator
+from recur_tests.contract.cases import dense
+from recur_tests.contract.own_cells import leaky_integrator
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 GRU = recur.gru(3, param_dtype=jnp.float64)

@@ -8,7 +8,8 @@ import recur
 from recur.combine.adapt import readin
 from recur.combine.normalize import NormalizeParams, normalize
 from recur.types import Cell
-from recur_tests.contract.cases import block_diagonal_cell, dense, leaky_integrator
+from recur_tests.contract.cases import dense
+from recur_tests.contract.own_cells import block_diagonal_cell, leaky_integrator
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 XS = np.linspace(-1, 1, 15).reshape(5, 3)

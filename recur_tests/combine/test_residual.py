@@ -5,7 +5,7 @@ import pytest
 
 import recur
 from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.cases import leaky_integrator
+from recur_tests.contract.own_cells import leaky_integrator
 from recur_tests.helpers import assert_close
 
 XS = np.linspace(-1, 1, 15).reshape(5, 3)
