@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import hashlib
 import json
-import logging
 import lzma
 import math
 import pathlib
@@ -36,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import runs
 import tyro
 from flax import linen as nn
 from tqdm import tqdm
@@ -43,7 +42,7 @@ from tqdm import tqdm
 import recur
 from recur.decode import argmax, generate, nucleus, temperature, top_k
 from recur.diagnose import curves
-from recur.sequences import Streams, Window, whole_rows
+from recur.sequences import Streams
 from recur.text import BOUNDARY, UNKNOWN, Characters, hold_out, python_sources, read_text
 from recur.train import (
     Checkpoints,
@@ -259,28 +258,13 @@ def make_loss(options: Options, model: recur.types.Layer):
 
 def make_evaluate(model: recur.types.Layer, documents: list[np.ndarray], width: int = 256):
     """`evaluate(params)` -> nats of all documents, each read from the start, as in generation."""
-    longest = max(len(document) for document in documents)
-    rows = whole_rows(documents, max(1, sum(map(len, documents)) // longest))
-    pad = [(0, 0), (0, -rows.inputs.shape[1] % width)]
-    windows = Window(
-        *(np.pad(a, pad).reshape(len(a), -1, width).swapaxes(0, 1) for a in rows)  # [N, B, width]
-    )
 
-    @jax.jit
-    def evaluate(params, windows):
-        bound = model.bind(params, windows.inputs[0])
+    def losses(_, logits, window):
+        spelled = jnp.where(window.targets == UNKNOWN, SPELLED_OUT, 0.0)
+        return cross_entropy(logits, window.targets, window.valid) + spelled
 
-        def add(state, window):
-            carry, nats = state
-            carry, logits = model.apply(bound, carry, window.inputs, reset=window.reset)
-            spelled = jnp.where(window.targets == UNKNOWN, SPELLED_OUT, 0.0)
-            losses = cross_entropy(logits, window.targets, window.valid) + spelled
-            return (carry, nats + losses.sum()), None
-
-        start = (model.start(bound, windows.inputs[0]), jnp.zeros(()))
-        return jax.lax.scan(add, start, windows)[0][1]
-
-    return lambda params: float(evaluate(params, windows))
+    evaluate = runs.make_evaluate(model, losses, documents, width)
+    return lambda params: evaluate(params, None)
 
 
 def compare(held_out: dict[str, str], last: dict[str, float]) -> dict[str, dict[str, float]]:
@@ -344,21 +328,11 @@ def make_writer(
 
 def generate_text(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    begun = read_options(options.run)
-    if begun is None:
-        raise ValueError(
-            f"{options.run}: expected the folder of a run, with options.json in it, got none. "
-            f"Train one: char_lm.py --run {options.run}"
-        )
+    begun = runs.begun_options(Options, options.run, "char_lm.py")
     vocabulary = Characters(json.loads((options.run / "vocabulary.json").read_text("utf-8")))
     model = build_model(begun, vocabulary)
-    with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:
-        like = first_state(begun, model, build_optimizer(begun, 1))
-        restored = checkpoints.restore(like, checkpoints.best_step())
-    if restored is None:
-        raise ValueError(
-            f"{options.run}: expected a checkpoint, got none yet. Let it train longer."
-        )
+    like = first_state(begun, model, build_optimizer(begun, 1))
+    params = runs.best_checkpoint(options.run, "held_out_bits", like).state.params
     choose = recur.decode.multinomial
     if options.top_p is not None:
         choose = nucleus(options.top_p, choose)
@@ -366,7 +340,7 @@ def generate_text(options: GenerateOptions) -> None:
         choose = top_k(options.top_k, choose)
     choose = temperature(options.temperature, choose) if options.temperature else argmax
     write = make_writer(model, vocabulary, choose, options.length, options.least)
-    print(write(restored.state.params, options.prompt, jax.random.key(options.seed)))
+    print(write(params, options.prompt, jax.random.key(options.seed)))
 
 
 # --- The run -------------------------------------------------------------------------------------
@@ -384,100 +358,6 @@ def prepare(options: Options) -> Run:
     model = build_model(options, vocabulary)
     optimizer = build_optimizer(options, streams.windows_per_epoch)
     return Run(options, corpus, vocabulary, streams, model, optimizer)
-
-
-def read_options(folder: pathlib.Path) -> Options | None:
-    """The options that a run was begun with."""
-    path = folder / "options.json"
-    if not path.exists():
-        return None
-    saved = json.loads(path.read_text("utf-8"))
-    saved["text"] = tuple(pathlib.Path(name) for name in saved["text"])
-    return Options(**{**saved, "run": folder})
-
-
-def parse_options(arguments: list[str]) -> Options:
-    """Options from the command line, over those that the run was begun with, if it was."""
-    options = absolute(tyro.cli(Options, prog="char_lm.py", args=arguments))
-    begun = options.run and read_options(options.run)
-    if options.run and not begun and options.run.exists() and any(options.run.iterdir()):
-        raise ValueError(
-            f"{options.run}: expected a new folder or the folder of a run, got one that holds "
-            "something else. Name another."
-        )
-    if begun:
-        options = absolute(tyro.cli(Options, prog="char_lm.py", args=arguments, default=begun))
-        for field in dataclasses.fields(Options):
-            was, wanted = getattr(begun, field.name), getattr(options, field.name)
-            if was != wanted and field.name not in ("run", "steps"):
-                raise ValueError(
-                    f"{options.run}: expected the {field.name} of the run that is there, {was}, "
-                    f"got {wanted}. Leave the option out to go on with it, or name another folder."
-                )
-    return dataclasses.replace(options, run=options.run or new_folder())
-
-
-def absolute(options: Options) -> Options:
-    """Options that mean the same from any folder."""
-    return dataclasses.replace(options, text=tuple(path.absolute() for path in options.text))
-
-
-def new_folder() -> pathlib.Path:
-    """The first of runs/char_lm-1, -2 ... that is not there."""
-    numbers = iter(range(1, sys.maxsize))
-    return next(p for n in numbers if not (p := pathlib.Path(f"runs/char_lm-{n}")).exists())
-
-
-def begin_folder(run: Run) -> None:
-    """Writes what a new run must know of itself; checks that an old one reads the same text."""
-    folder = run.options.run
-    now = {"sha256": hashlib.sha256(json.dumps(run.corpus).encode()).hexdigest()}
-    if not (folder / "options.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "vocabulary.json", run.vocabulary.characters)
-        write_json(folder / "corpus.json", now)
-        write_options(run.options)
-    elif json.loads((folder / "corpus.json").read_text("utf-8")) != now:
-        raise ValueError(
-            f"{folder}: expected the text that the run was begun with, got another: a file has "
-            "changed since. Name another folder to begin again."
-        )
-
-
-def write_options(options: Options) -> None:
-    """Writes what `read_options` reads."""
-    saved = {**dataclasses.asdict(options), "run": None, "text": [str(p) for p in options.text]}
-    write_json(options.run / "options.json", saved)
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file that is whole at any moment."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
-    fresh.replace(path)
-
-
-class Progress:
-    """A callback that shows bits and characters per second."""
-
-    def __init__(self, options: Options, done: int):
-        self._characters = options.rows * options.k1
-        self._bar = tqdm(
-            total=options.steps * self._characters,
-            initial=done * self._characters,
-            unit="char",
-            unit_scale=True,
-            dynamic_ncols=True,
-        )
-
-    def __call__(self, report: Report) -> None:
-        """Moves the bar."""
-        self._bar.set_postfix_str(f"{float(bits(report.metrics['loss'])):.3f} bits/char", False)
-        self._bar.update((report.step - report.since) * self._characters)
-
-    def close(self) -> None:
-        """Leaves the bar as it stands."""
-        self._bar.close()
 
 
 def make_validate(run: Run) -> Callable[[Report], dict[str, float]]:
@@ -502,22 +382,6 @@ def make_sample(run: Run) -> Callable[[Report], None]:
     return sample
 
 
-def resume(run: Run, checkpoints: Checkpoints) -> TrainState:
-    """The state of the last checkpoint, or the first one; the streams are set to it."""
-    state = first_state(run.options, run.model, run.optimizer)
-    restored = checkpoints.restore(like=state)
-    if restored:
-        state = restored.state
-        run.streams.set_state(restored.stream)
-    if state.step > run.options.steps:
-        raise ValueError(
-            f"--steps: expected at least the {state.step} updates that the run has done, got "
-            f"{run.options.steps}."
-        )
-    write_options(run.options)  # it may go on for more steps than it was begun with
-    return state
-
-
 def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
     """The loop, with everything that is to be seen of it."""
     options, done = run.options, int(state.step)
@@ -525,7 +389,13 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
     sample = make_sample(run)
     if done == 0:
         sample(Report(0, 0, state, {}))
-    progress = Progress(options, done)
+    progress = runs.Progress(
+        "char",
+        options.rows * options.k1,
+        options.steps,
+        done,
+        lambda metrics: f"{float(bits(metrics['loss'])):.3f} bits/char",
+    )
     callbacks = [
         progress,
         every(quarter, sample),
@@ -551,16 +421,21 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
 def train(options: Options) -> None:
     """The main job."""
     run = prepare(options)
-    begin_folder(run)
+    runs.begin_folder(
+        options,
+        run.corpus,
+        lambda folder: runs.write_json(folder / "vocabulary.json", run.vocabulary.characters),
+    )
     with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:
-        state = resume(run, checkpoints)
+        state = first_state(options, run.model, run.optimizer)
+        state = runs.resume(options, checkpoints, state, run.streams, options.steps)
         done = int(state.step)
         describe(run, state)
         began = time.monotonic()
         learn(run, state, checkpoints)
         seconds = time.monotonic() - began
     table = compare(run.corpus.held_out, read_json_lines(options.run / "metrics.jsonl")[-1])
-    write_json(options.run / "results.json", table)
+    runs.write_json(options.run / "results.json", table)
     characters = (options.steps - done) * options.rows * options.k1
     print(
         f"{characters:,} characters in {seconds:.0f} s, all samples and validations included: "
@@ -594,22 +469,13 @@ def draw_curve(folder: pathlib.Path) -> None:
         curves(lines, y="bits per character", title=folder.name).savefig(folder / "curve.png")
 
 
-def main() -> None:
-    """Runs a subcommand; whatever a user can mend is said in one line."""
-    # Orbax's errors reach us as exceptions; its log and its threads need not repeat them.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda unraisable: None
-    arguments = sys.argv[1:]
-    try:
-        if arguments[:1] == ["generate"]:
-            generate_text(tyro.cli(GenerateOptions, args=arguments[1:], prog="char_lm.py generate"))
-        else:
-            train(parse_options(arguments))
-    except KeyboardInterrupt:
-        sys.exit("char_lm: stopped. The same --run goes on where its last checkpoint is.")
-    except (FloatingPointError, OSError, ValueError) as error:
-        sys.exit(f"char_lm: {error}")
+def main(arguments: list[str]) -> None:
+    """Runs a subcommand."""
+    if arguments[:1] == ["generate"]:
+        generate_text(tyro.cli(GenerateOptions, args=arguments[1:], prog="char_lm.py generate"))
+    else:
+        train(runs.parse_options(Options(), arguments, "char_lm.py", may_change=("steps",)))
 
 
 if __name__ == "__main__":
-    main()
+    runs.run_script("char_lm", main, sys.argv[1:])

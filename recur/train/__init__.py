@@ -9,6 +9,7 @@ from recur.train.losses import (
     cross_entropy_in_pieces,
     masked_mean,
     perplexity,
+    summed_cross_entropy,
 )
 from recur.train.metrics import JsonLines, read_json_lines
 from recur.train.noise import weight_drop, weight_noise
@@ -39,6 +40,7 @@ __all__ = [
     "masked_mean",
     "perplexity",
     "read_json_lines",
+    "summed_cross_entropy",
     "weight_drop",
     "weight_noise",
 ]

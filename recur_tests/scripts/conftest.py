@@ -1,7 +1,13 @@
 """Scripts run as a user's process does."""
 
+import importlib
+import pathlib
+import sys
+
 import jax
 import pytest
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +19,39 @@ def usual(strict):
         jax.numpy_rank_promotion("allow"),
     ):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scripts():
+    """Scripts import what stands beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        yield
+
+
+@pytest.fixture
+def command(request, monkeypatch, capsys):
+    """Runs the module's SCRIPT with arguments, as its command does; returns what it printed."""
+    name = request.module.SCRIPT
+    script, runs = importlib.import_module(name), importlib.import_module("runs")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the script sets its own
+        runs.run_script(name, script.main, list(map(str, arguments)))
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def complaint(request, command):
+    """Runs the module's SCRIPT with arguments; returns the one line with which it gives up."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            command(*arguments)
+        message = stopped.value.code
+        assert message.startswith(f"{request.module.SCRIPT}: ") and "\n" not in message
+        return message
+
+    return run

@@ -1,7 +1,7 @@
 """The main job from its command line: every option, every mishap, killed and resumed."""
 
 import dataclasses
-import importlib.util
+import importlib
 import json
 import os
 import pathlib
@@ -16,7 +16,8 @@ import jax
 import numpy as np
 import pytest
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "char_lm.py"
+SCRIPT = "char_lm"
+FILE = pathlib.Path(__file__).parents[2] / "scripts" / "char_lm.py"
 TINY = ["--features", "8", "--embedding", "4", "--rows", "2", "--k1", "4", "--sample-length", "5"]
 RUNS = {
     "lstm": "--cell lstm --layers 2 --features 8 --embedding 4 --dropout 0.1 --dtype bfloat16 "
@@ -30,12 +31,8 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def char_lm():
-    spec = importlib.util.spec_from_file_location("char_lm", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["char_lm"] = module  # tyro looks up annotations there
-    spec.loader.exec_module(module)
-    return module
+def char_lm(scripts):
+    return importlib.import_module(SCRIPT)
 
 
 def write_texts(folder):
@@ -50,33 +47,6 @@ def write_texts(folder):
 @pytest.fixture
 def texts(tmp_path):
     return write_texts(tmp_path)
-
-
-@pytest.fixture
-def command(char_lm, monkeypatch, capsys):
-    """Runs the script with arguments; returns what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["char_lm.py", *map(str, arguments)])
-        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # main sets its own
-        char_lm.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def complaint(command):
-    """Runs the script with arguments; returns the one line with which it gives up."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            command(*arguments)
-        message = stopped.value.code
-        assert message.startswith("char_lm: ") and "\n" not in message
-        return message
-
-    return run
 
 
 def records(folder):
@@ -260,10 +230,10 @@ def start(log, *arguments):
         "JAX_COMPILATION_CACHE_DIR": str(log.parent / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    environment = {**os.environ, **compiled_once, "PYTHONPATH": str(SCRIPT.parents[1])}
+    environment = {**os.environ, **compiled_once, "PYTHONPATH": str(FILE.parents[1])}
     with log.open("w") as file:
         return subprocess.Popen(
-            [sys.executable, SCRIPT, *map(str, arguments)],
+            [sys.executable, FILE, *map(str, arguments)],
             env=environment,
             stdout=file,
             stderr=file,
@@ -284,7 +254,7 @@ def wait_for_lines(process, folder, more):
 
 
 def final_state(char_lm, folder):
-    options = char_lm.read_options(folder)
+    options = char_lm.runs.read_options(char_lm.Options, folder)
     vocabulary = char_lm.Characters(json.loads((folder / "vocabulary.json").read_text("utf-8")))
     model = char_lm.build_model(options, vocabulary)
     like = char_lm.first_state(options, model, char_lm.build_optimizer(options, 1))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from recur.train import bits, cross_entropy, cross_entropy_in_pieces, masked_mean, perplexity
+from recur.train import (
+    bits,
+    cross_entropy,
+    cross_entropy_in_pieces,
+    masked_mean,
+    perplexity,
+    summed_cross_entropy,
+)
 from recur_tests.helpers import assert_close
 
 DRAWS = np.random.default_rng(0)
@@ -92,6 +99,26 @@ def test_in_pieces_it_is_the_same_in_value_and_gradients(size, valid):
     assert_close(found, jax.value_and_grad(plain, (0, 1))(HS, KERNEL), 1e-12)
 
 
+@pytest.mark.parametrize("size", [4, 15])
+@pytest.mark.parametrize("valid", [None, VALID], ids=["all", "some"])
+def test_summed_it_is_the_same_in_value_and_gradients(size, valid):
+    """Of what is closed over too, here by a function of the weights, and times a factor."""
+
+    def plain(hs, kernel):
+        return 3 * cross_entropy(hs @ jnp.sin(kernel), TARGETS, valid).sum()
+
+    def summed(hs, kernel):
+        kernel = jnp.sin(kernel)
+        return 3 * summed_cross_entropy(lambda h: h @ kernel, hs, TARGETS, valid, size=size)
+
+    dirty = HS if valid is None else np.where(VALID[..., None], HS, np.nan)
+    found = jax.jit(jax.value_and_grad(summed, (0, 1)))(dirty, KERNEL)
+    assert_close(found, jax.value_and_grad(plain, (0, 1))(HS, KERNEL), 1e-12)
+    assert_close(summed(dirty, KERNEL), plain(HS, KERNEL), 1e-12)
+    rows = jax.vmap(jax.grad(summed), (None, 0))(dirty, np.stack([KERNEL, KERNEL]))
+    assert_close(rows, np.stack([found[1][0]] * 2), 1e-12)
+
+
 def test_in_pieces_all_logits_are_never_there_at_once():
     def shapes(jaxpr):
         for equation in jaxpr.eqns:
@@ -105,12 +132,9 @@ def test_in_pieces_all_logits_are_never_there_at_once():
 
     targets = np.zeros(600, int)
     assert largest(lambda hs, kernel: cross_entropy(hs @ kernel, targets)) == 600 * 500
-    assert (
-        largest(
-            lambda hs, kernel: cross_entropy_in_pieces(lambda h: h @ kernel, hs, targets, size=50)
-        )
-        == 50 * 500
-    )
+    for in_pieces in (cross_entropy_in_pieces, summed_cross_entropy):
+        found = largest(lambda hs, w, f=in_pieces: f(lambda h: h @ w, hs, targets, size=50))
+        assert found == 50 * 500
 
 
 def test_in_pieces_wrong_input_is_told():
@@ -120,3 +144,7 @@ def test_in_pieces_wrong_input_is_told():
         cross_entropy_in_pieces(jnp.sin, HS, TARGETS[0])
     with pytest.raises(TypeError, match=r"cross_entropy_in_pieces: expected integer targets"):
         cross_entropy_in_pieces(jnp.sin, HS, HS[..., 0])
+    with pytest.raises(ValueError, match="summed_cross_entropy: size: expected a whole number"):
+        summed_cross_entropy(jnp.sin, HS, TARGETS, size=0)
+    with pytest.raises(TypeError, match=r"summed_cross_entropy: expected integer targets"):
+        summed_cross_entropy(jnp.sin, HS, HS[..., 0])
