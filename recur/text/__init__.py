@@ -1,13 +1,27 @@
 """Strings to ids: vocabularies, and texts out of files."""
 
 from recur.text.characters import BOUNDARY, UNKNOWN, Characters
-from recur.text.corpora import hold_out, python_sources, read_text
+from recur.text.corpora import documentation, hold_out, python_sources, read_text
+from recur.text.prose import sentences
+from recur.text.readers import read_columns, read_lines, read_pairs
+from recur.text.tokenize import Specials, Tokenizer, bpe, characters, utf8_bytes, words
 
 __all__ = [
     "BOUNDARY",
     "Characters",
+    "Specials",
+    "Tokenizer",
     "UNKNOWN",
+    "bpe",
+    "characters",
+    "documentation",
     "hold_out",
     "python_sources",
+    "read_columns",
+    "read_lines",
+    "read_pairs",
     "read_text",
+    "sentences",
+    "utf8_bytes",
+    "words",
 ]

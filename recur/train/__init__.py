@@ -6,14 +6,13 @@ from recur.train.loop import Report, every, fit
 from recur.train.losses import (
     bits,
     cross_entropy,
-    cross_entropy_in_pieces,
     masked_mean,
     perplexity,
-    summed_cross_entropy,
 )
 from recur.train.metrics import JsonLines, read_json_lines
 from recur.train.noise import weight_drop, weight_noise
 from recur.train.penalties import by_path, l1, l2
+from recur.train.pieces import cross_entropy_in_pieces, summed_cross_entropy
 from recur.train.shard import gradient_by_device, make_sharded_step
 from recur.train.step import TrainState, init_state, make_step
 

@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from recur.text import hold_out, python_sources, read_text
+from recur.text import documentation, hold_out, python_sources, read_text, sentences
 
 
 def test_reads_text_of_any_line_ends(tmp_path):
@@ -53,3 +55,42 @@ def test_the_split_does_not_depend_on_what_else_is_there():
     assert hold_out(fewer, one_in=10)[1].items() <= held_out.items()
     with pytest.raises(ValueError, match="one text in at least 2"):
         hold_out(texts, one_in=1)
+
+
+SOURCE = '''# Not all of the comments are sentences, as those are
+# which tell of """ and of quotes.
+import this  # Comments of a line are not read, for they are short.
+
+def f():
+    r"""Say what the function does for us.
+
+    It is said here in the docstring.
+    """
+    return "# This is a string and so it is not read."  # but:
+    # The indented comment is one of those that are read.
+# This is a comment of another kind, and it is the last.
+'''
+
+
+def test_the_documentation_is_of_sentences_each_once(tmp_path, monkeypatch):
+    (tmp_path / "b.py").write_text(SOURCE)
+    (tmp_path / "a.py").write_text("# It is said here in the docstring.\n")
+    (tmp_path / "c.py").write_text("import this\n# It is said here in the docstring.\n")
+    monkeypatch.setattr("sysconfig.get_path", lambda name: tmp_path)
+    texts = documentation()
+    assert list(texts)[:2] == ["a.py", "b.py"]
+    assert texts["a.py"] == "It is said here in the docstring."
+    assert texts["b.py"].split("\n\n") == [
+        'Not all of the comments are sentences, as those are which tell of """ and of quotes.',
+        "Say what the function does for us.",
+        "The indented comment is one of those that are read.",
+        "This is a comment of another kind, and it is the last.",
+    ]
+    topics = list(texts)[2:]
+    assert len(topics) > 30 and topics == sorted(topics)
+    assert all(name.startswith("topics/") for name in topics)
+    every = [sentence for text in texts.values() for sentence in sentences(text)]
+    assert len(every) == len({*every}) > 1000
+
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    assert list(documentation()) == ["a.py", "b.py"]

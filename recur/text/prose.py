@@ -1,0 +1,107 @@
+"""English sentences: where they end, and which of a program's documentation reads as some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# Behind these a full stop ends no sentence.
+_ABBREVIATIONS = {
+    *"a.k.a. al. approx. cf. dr. e.g. eq. esp. etc. fig. i.e. jr. mr. mrs. ms. p. pp.".split(),
+    *"prof. resp. sr. st. viz. vol. vs.".split(),
+}
+_END = re.compile(r"""(?<=[.?!])["'”’)\]]*\s+(?=["'“‘(\[]*[A-Z])""")
+
+_BULLET = re.compile(r"(?:[-*+•o]|\(?[0-9]{1,2}[.)])\s+(?=\S)")
+_RULE = re.compile(r"[^\w\s](?:[^\w\s]|\s)*")  # a line of signs, under a title or in a table
+_MARKUP = re.compile(
+    r"""\b(?:XXX|TODO|FIXME):?\s+|:[a-z:]+:(?=`)|`+|(?<![\w*])\*{1,2}(?=[\w("'])|(?<=[\w)"'])\*{1,2}(?![\w*])"""
+)
+_SENTENCE = re.compile(r"""["'“‘(]*[A-Z].*[.?!]["'”’)]*""")
+_PLAIN = re.compile(r"""["'“‘(\[]*[A-Za-z]+(?:['’-][A-Za-z]+)*["'”’)\].,;:?!]*""")
+_CODE = re.compile(r"[][=<>{}|\\@#$%^~_]|\(\w*\.|--")
+# Commonest words: in a sentence they are never far; in names, tables and code they are.
+_COMMON = {
+    *"a all an and any are as at be been but by can cannot do does each for from has have".split(),
+    *"if in into is it its may more must no not of on one only or other should so such".split(),
+    *"than that the their then there these they this to two used was when where which".split(),
+    *"while will with would you your".split(),
+}
+
+
+def sentences(text: str) -> list[str]:
+    r"""Splits English text into sentences, by rules.
+
+    A sentence ends with its paragraph, at a blank line; and at a full stop, a question mark or an
+    exclamation mark, with the quotes and brackets that close there, if white space and a capital
+    follow. Not so behind a common abbreviation, as e.g., i.e., etc., cf., vs. or Dr.; but behind an
+    initial, for more sentences end in the name of a thing ("written in C.") than begin "J. Smith".
+
+    Args:
+      text: paragraphs with blank lines between; their lines are joined.
+
+    Returns:
+      The sentences, each on one line.
+
+    Example:
+      >>> from recur.text import sentences
+      >>> sentences("It rains, e.g. In April. (\"Again?\") Bring\na coat!\n\nAn end")
+      ['It rains, e.g. In April.', '("Again?")', 'Bring a coat!', 'An end']
+    """
+    found = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        paragraph = " ".join(paragraph.split())
+        begin = 0
+        for gap in _END.finditer(paragraph):
+            word = paragraph[begin : gap.start()].rsplit(" ", 1)[-1].lstrip("\"'“‘([")
+            if word.lower() not in _ABBREVIATIONS:
+                found.append(paragraph[begin : gap.end()].rstrip())
+                begin = gap.end()
+        found.append(paragraph[begin:])
+    return [sentence for sentence in found if sentence]
+
+
+def paragraphs_of(documentation: str) -> Iterator[list[str]]:
+    """What reads as English in a docstring or a comment: the sentences of each paragraph.
+
+    Left out are doctests, titles, tables, signatures, code, and whatever else is no sentence;
+    markup is taken off, and each item of a list is a paragraph.
+    """
+    for block in _blocks(documentation):
+        whole = [s for s in sentences(_MARKUP.sub("", block)) if _is_english(s)]
+        if whole:
+            yield whole
+
+
+def _blocks(documentation: str) -> Iterator[str]:
+    """Stretches of lines that belong together, as one line each."""
+    block: list[str] = []
+    indent, is_doctest = 0, False
+    for line in [*documentation.splitlines(), ""]:
+        text = line.lstrip()
+        here, bullet = len(line) - len(text), _BULLET.match(text)
+        is_doctest = bool(text) and (is_doctest or text.startswith(">>>"))
+        skipped = is_doctest or not text or _RULE.fullmatch(text)
+        begins_quote = bool(block) and block[-1].endswith(":") and here > indent
+        if block and (skipped or bullet or here < indent or begins_quote):
+            yield " ".join(block)
+            block = []
+        if bullet:
+            text = text[bullet.end() :]
+        if not skipped:
+            block.append(text)
+        indent = here
+
+
+def _is_english(sentence: str) -> bool:
+    words = sentence.split()
+    plain = sum(bool(_PLAIN.fullmatch(word)) for word in words)
+    common = sum(word.strip("\"'“‘(.,;:)").lower() in _COMMON for word in words)
+    code = sum(bool(_CODE.search(word)) for word in words)
+    return (
+        len(words) >= 4
+        and bool(_SENTENCE.fullmatch(sentence))
+        and plain >= 0.75 * len(words)
+        and common >= 0.15 * len(words)
+        and code <= 0.1 * len(words)
+    )
