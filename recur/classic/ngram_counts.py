@@ -1,0 +1,126 @@
+"""How often each n-gram stands in documents: what every smoothing of n-grams starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+NONE = -1  # the number of an n-gram that was never seen
+
+
+class Line(NamedTuple):
+    """Documents one after the other."""
+
+    tokens: np.ndarray  # int64 [N]
+    starts: np.ndarray  # bool [N], the first token of each document, which is never predicted
+
+
+class Grams(NamedTuple):
+    """The different n-grams of one length, numbered in the order of their keys.
+
+    An n-gram is a context, the n-gram one token shorter in front of its last token, and that token.
+    So its key is the number of the context times V, plus the token.
+    """
+
+    keys: np.ndarray  # int64 [G], increasing
+    suffixes: np.ndarray  # int64 [G], the number of the n-gram without its first token
+    counts: np.ndarray  # int64 [G]
+    lefts: np.ndarray  # int64 [G], how many different tokens stand in front; counts at the top
+
+
+def count_grams(documents: Sequence[np.ndarray], order: int, size: int) -> list[Grams]:
+    """Counts the n-grams of lengths 1 to order that end at a token to predict.
+
+    None reaches over the start of a document. A document's start counts as a token in front of its
+    own: where nothing can stand in front, `lefts` is how often the n-gram stands there.
+
+    Args:
+      documents: as of `recur.sequences.Streams`; ids from 0 to size - 1.
+      order: the greatest length.
+      size: V. All V tokens are unigrams, with counts of 0 too, and a token's number is its id.
+
+    Returns:
+      A `Grams` for each length.
+
+    Raises:
+      TypeError: when a document does not hold integers.
+      ValueError: when a document is shorter than 2, or an id outside the vocabulary.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.classic.ngram_counts import count_grams
+      >>> unigrams, bigrams = count_grams([np.array([0, 1, 2, 1, 2])], order=2, size=3)
+      >>> unigrams.counts.tolist(), unigrams.lefts.tolist()
+      ([0, 2, 2], [0, 2, 1])
+      >>> [divmod(key, 3) for key in bigrams.keys.tolist()], bigrams.counts.tolist()
+      ([(0, 1), (1, 2), (2, 1)], [1, 2, 1])
+    """
+    line = lay_in_line(documents, size)
+    predicted = ~line.starts
+    numbers, none = line.tokens, np.zeros(size, np.int64)
+    counts = np.bincount(line.tokens[predicted], minlength=size)
+    levels = [Grams(np.arange(size), none, counts, counts)]
+    for _ in range(order - 1):
+        contexts = contexts_of(numbers, line)
+        there = np.flatnonzero(contexts != NONE)
+        keys, first, inverse, counts = np.unique(
+            contexts[there] * size + line.tokens[there],
+            return_index=True,
+            return_inverse=True,
+            return_counts=True,
+        )
+        suffixes = numbers[there[first]]
+        longer = np.full_like(numbers, NONE)
+        longer[there] = inverse
+        begins = numbers[predicted & (numbers != NONE) & (longer == NONE)]
+        shorter = len(levels[-1].keys)
+        lefts = np.bincount(suffixes, minlength=shorter) + np.bincount(begins, minlength=shorter)
+        levels[-1] = levels[-1]._replace(lefts=lefts)
+        levels.append(Grams(keys, suffixes, counts, counts))
+        numbers = longer
+    return levels
+
+
+def contexts_of(numbers: np.ndarray, line: Line) -> np.ndarray:
+    """From the n-gram that ends at each token, the one that ends in front of it."""
+    before = np.roll(numbers, 1)
+    before[line.starts] = NONE
+    return before
+
+
+def find(
+    keys: np.ndarray, contexts: np.ndarray | int, tokens: np.ndarray | int, size: int
+) -> np.ndarray:
+    """The numbers of the n-grams of contexts and tokens; `NONE` where never seen."""
+    wanted = contexts * size + tokens  # below all keys where the context is NONE
+    at = np.searchsorted(keys, wanted)
+    return np.where(np.searchsorted(keys, wanted, side="right") > at, at, NONE)
+
+
+def lay_in_line(documents: Sequence[np.ndarray], size: int) -> Line:
+    """Checks documents and lays them one after the other."""
+    if not len(documents):
+        raise ValueError("expected at least one document, got none.")
+    checked = [_check(np.asarray(document), n, size) for n, document in enumerate(documents)]
+    line = Line(np.concatenate(checked), np.zeros(sum(map(len, checked)), bool))
+    line.starts[np.cumsum([0, *map(len, checked[:-1])])] = True
+    return line
+
+
+def _check(document: np.ndarray, number: int, size: int) -> np.ndarray:
+    if not np.issubdtype(document.dtype, np.integer):
+        raise TypeError(f"document {number}: expected integer tokens, got {document.dtype}.")
+    if document.ndim != 1 or len(document) < 2:
+        raise ValueError(
+            f"document {number}: expected an array of at least 2 tokens, one to read and one to "
+            f"predict, got the shape {list(document.shape)}. A text as one document is [document]."
+        )
+    outside = np.flatnonzero((document < 0) | (document >= size))
+    if len(outside):
+        raise ValueError(
+            f"document {number}: expected ids from 0 to {size - 1}, the size of the vocabulary "
+            f"less 1, got {document[outside[0]]} at position {outside[0]}."
+        )
+    return document.astype(np.int64)

@@ -1,0 +1,158 @@
+"""An n-gram language model: tables to look up, however they were smoothed."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from recur.classic.ngram_counts import NONE, contexts_of, find, lay_in_line
+
+
+class Level(NamedTuple):
+    """What is known of the n-grams of one length, and of their contexts."""
+
+    keys: np.ndarray  # int64 [G], as of `Grams`
+    probabilities: np.ndarray  # float64 [G], p(w | h)
+    weights: np.ndarray  # float64, one a context h, and last 1, of a context never seen
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NGrams:
+    """A language model that looks back at most order - 1 tokens.
+
+        p(w | h) = the table's, where h w was seen, else weight(h) p(w | h')
+
+    h' is h without its first token. All smoothings here have this form.
+
+    Attributes:
+      size: V, the size of the vocabulary.
+      levels: the tables of the n-grams of length 1 (all V tokens), 2, ..., order.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.classic import kneser_ney
+      >>> text = np.array([0, 1, 2, 1, 2, 1, 2, 3])
+      >>> model = kneser_ney([text], order=3, size=4)
+      >>> model.probabilities([2, 1]).round(2).tolist()
+      [0.0, 0.02, 0.96, 0.01]
+      >>> [nats.round(2).tolist() for nats in model.nats([text[:3], text[4:]])]
+      [[0.38, 0.08], [0.73, 0.04, 1.22]]
+    """
+
+    size: int
+    levels: tuple[Level, ...]
+
+    @property
+    def order(self) -> int:
+        """The length of the longest n-grams."""
+        return len(self.levels)
+
+    def probabilities(self, context: Sequence[int]) -> np.ndarray:
+        """The distribution of the token behind a context, float64 `[V]`.
+
+        Args:
+          context: ids from 0 to V - 1, the last one last; those in front of the last order - 1 do
+            not matter, and there may be none.
+
+        Raises:
+          TypeError: when an id is no integer.
+          ValueError: when an id is outside the vocabulary.
+        """
+        contexts = [0] + [NONE] * (self.order - 1)  # the numbers of the last 0, 1, 2, ... tokens
+        for token in self._check(context, "context")[max(0, len(context) - self.order + 1) :]:
+            longer = zip(self.levels[:-1], contexts, strict=False)
+            contexts = [0, *(int(find(level.keys, h, token, self.size)) for level, h in longer)]
+        p = np.full(self.size, 1 / self.size)
+        for level, h in zip(self.levels, contexts, strict=True):
+            p *= level.weights[h]
+            seen = slice(*np.searchsorted(level.keys, [h * self.size, (h + 1) * self.size]))
+            p[level.keys[seen] - h * self.size] = level.probabilities[seen]
+        return p
+
+    def nats(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The negative log likelihood of each token, -log p(d_t | d_0 ... d_{t-1}), t = 1 ... n.
+
+        Args:
+          documents: as of `recur.sequences.Streams`: the first token of each is only read.
+
+        Returns:
+          float64 `[n]` for each document d_0 ... d_n.
+
+        Raises:
+          TypeError: when a document does not hold integers.
+          ValueError: when a document is shorter than 2, or an id outside the vocabulary.
+        """
+        line = lay_in_line(documents, self.size)
+        p = np.full(len(line.tokens), 1 / self.size)
+        contexts = np.zeros(len(line.tokens), np.int64)
+        for level in self.levels:
+            numbers = find(level.keys, contexts, line.tokens, self.size)
+            p *= level.weights[contexts]
+            seen = numbers != NONE
+            p[seen] = level.probabilities[numbers[seen]]
+            contexts = contexts_of(numbers, line)
+        nats = np.split(-np.log(p), np.flatnonzero(line.starts)[1:])
+        return [of_document[1:] for of_document in nats]
+
+    def perplexity(self, documents: Sequence[np.ndarray]) -> float:
+        """`exp` of the mean of `nats` over all tokens of all documents.
+
+        Args:
+          documents: as of `nats`, with its errors.
+
+        Returns:
+          The perplexity.
+        """
+        return float(np.exp(np.concatenate(self.nats(documents)).mean()))
+
+    def sample(
+        self,
+        context: Sequence[int],
+        steps: int,
+        *,
+        seed: int = 0,
+        stop: int | None = None,
+        forbidden: Sequence[int] = (),
+    ) -> np.ndarray:
+        """Draws tokens one after the other, each behind those before it.
+
+        Args:
+          context: what stands in front, as of `probabilities`.
+          steps: how many tokens to draw at most.
+          seed: of the draws.
+          stop: the token that ends it; it is not part of what is returned.
+          forbidden: tokens that are never drawn.
+
+        Returns:
+          int64 `[steps]`, or fewer where `stop` was drawn.
+
+        Raises:
+          TypeError: when an id is no integer.
+          ValueError: when an id is outside the vocabulary, or all tokens are forbidden.
+        """
+        ruled_out = self._check(forbidden, "forbidden")
+        if len(set(ruled_out)) == self.size:
+            raise ValueError(f"forbidden: all {self.size} tokens, so none can be drawn.")
+        draws, tokens, begin = np.random.default_rng(seed), [*context], len(context)
+        for _ in range(steps):
+            p = self.probabilities(tokens[-self.order :])
+            p[ruled_out] = 0
+            token = int(draws.choice(self.size, p=p / p.sum()))
+            if token == stop:
+                break
+            tokens.append(token)
+        return np.array(tokens[begin:], np.int64)
+
+    def _check(self, ids: Sequence[int], name: str) -> list[int]:
+        tokens = [operator.index(token) for token in ids]
+        outside = [token for token in tokens if not 0 <= token < self.size]
+        if outside:
+            raise ValueError(
+                f"{name}: expected ids from 0 to {self.size - 1}, the size of the vocabulary less "
+                f"1, got {outside}."
+            )
+        return tokens
