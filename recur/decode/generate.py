@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from recur.checks import check_is_layer
-from recur.decode.sample import Chooser, forbid, multinomial
+from recur.decode.sample import Chooser, constraint, multinomial
 from recur.keys import split_along
 from recur.types import Carry, Context, Layer, Params
+
+Read = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
 
 
 class Generated(NamedTuple):
@@ -87,25 +89,17 @@ def generate(
       ...          steps=6, choose=argmax, stop=4).tokens.tolist()
       [1, 2, 3, 0, 0, 0]
     """
-    prompt = jnp.asarray(prompt)
-    _check(layer, prompt, steps, least)
-    rows = prompt.shape[:-1]
-    length = jnp.full(rows, prompt.shape[-1]) if length is None else jnp.asarray(length)
-    _check_length(length, prompt)
-    draw = forbid(forbidden, choose) if len(forbidden) else choose
-    draw_early = draw if stop is None else forbid([*forbidden, stop], choose)
-
-    bound = layer.bind(params, prompt, context=context)
-    carry = layer.start(bound, prompt) if carry is None else carry
-    carry, logits = layer.apply(bound, carry, prompt, length=length)
-    logits = jnp.take_along_axis(logits, length[..., None, None] - 1, axis=-2)[..., 0, :]
+    check_steps(steps, least, "generate")
+    read, carry, logits = read_prompt(
+        layer, params, prompt, length=length, carry=carry, context=context, asker="generate"
+    )
+    rows = logits.shape[:-1]
     keys = split_along(key, rows[0]) if rows else key
+    constrained = constraint(forbidden, stop, least, "generate")
 
     def choose_row(logits, key, position):
         key = None if key is None else jax.random.fold_in(key, position)
-        if stop is None or least == 0:
-            return draw(logits, key)
-        return jnp.where(position < least, draw_early(logits, key), draw(logits, key))
+        return choose(constrained(logits, position), key)
 
     choose_rows = jax.vmap(choose_row, in_axes=(0, 0, None)) if rows else choose_row
 
@@ -116,11 +110,11 @@ def generate(
         token = choose_rows(loop.logits, keys, loop.position)
         stopped = loop.stopped if stop is None else loop.stopped | (token == stop)
         kept = jnp.where(stopped, jnp.zeros_like(token), token)
-        carry, logits = layer.apply(bound, loop.carry, kept[..., None].astype(prompt.dtype))
+        carry, logits = read(loop.carry, kept)
         return _Loop(
             position=loop.position + 1,
             carry=carry,
-            logits=logits[..., 0, :],
+            logits=logits,
             tokens=loop.tokens.at[..., loop.position].set(kept),
             length=loop.length + (~stopped).astype(jnp.int32),
             stopped=stopped,
@@ -138,38 +132,76 @@ def generate(
     return Generated(loop.tokens, loop.length)
 
 
-def _check(layer: Layer, prompt: jax.Array, steps: int, least: int) -> None:
-    check_is_layer(layer, "generate")
+def read_prompt(
+    layer: Layer,
+    params: Params,
+    prompt: Any,
+    *,
+    length: Any,
+    carry: Carry,
+    context: Context,
+    asker: str,
+) -> tuple[Read, Carry, jax.Array]:
+    """Reads prompts, `[...]` of which are rows, to go on from.
+
+    Returns:
+      `read(carry, token [...]) -> (carry, logits [..., V])`; the carry behind the prompt, and the
+      logits of the token to come.
+    """
+    prompt = jnp.asarray(prompt)
+    check_decoder(layer, prompt, "a prompt of integer tokens", asker)
+    rows = prompt.shape[:-1]
+    length = jnp.full(rows, prompt.shape[-1]) if length is None else jnp.asarray(length)
+    _check_length(length, prompt, asker)
+    bound = layer.bind(params, prompt, context=context)
+    carry = layer.start(bound, prompt) if carry is None else carry
+    carry, logits = layer.apply(bound, carry, prompt, length=length)
+
+    def read(carry, token):
+        carry, logits = layer.apply(bound, carry, token[..., None].astype(prompt.dtype))
+        return carry, logits[..., 0, :]
+
+    last = jnp.take_along_axis(logits, length[..., None, None] - 1, axis=-2)
+    return read, carry, last[..., 0, :]
+
+
+def check_decoder(layer: Any, tokens: jax.Array, what: str, asker: str) -> None:
+    """Raises an error unless the layer reads forwards, and `tokens` are such as it reads."""
+    check_is_layer(layer, asker)
     if not layer.streams:
         raise ValueError(
-            "generate: the layer reads backwards, so it cannot be fed its own outputs. Only layers "
-            "that read forwards can generate."
+            f"{asker}: the layer reads backwards, so it would need the tokens that are still to "
+            "come. Only layers that read forwards decode."
         )
-    if not jnp.issubdtype(prompt.dtype, jnp.integer):
-        raise TypeError(f"generate: expected a prompt of integer tokens, got {prompt.dtype}.")
+    if not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise TypeError(f"{asker}: expected {what}, got {tokens.dtype}.")
     shape = "[B, T]" if layer.batched else "[T]"
-    if prompt.ndim != 1 + layer.batched or prompt.shape[-1] == 0:
+    if tokens.ndim != 1 + layer.batched or tokens.shape[-1] == 0:
         raise ValueError(
-            f"generate: expected a prompt of shape {shape} with at least one token, got "
-            f"{list(prompt.shape)}. recur.batch(layer) takes a batch of prompts; without anything "
-            "to begin with, begin with the token that stands in front of texts."
+            f"{asker}: expected {what} of shape {shape} with at least one token, got "
+            f"{list(tokens.shape)}. recur.batch(layer) takes a batch; without anything to begin "
+            "with, begin with the token that stands in front of texts."
         )
+
+
+def check_steps(steps: int, least: int, asker: str) -> None:
+    """Raises a ValueError unless there are steps, and at least as many as `least`."""
     if not 0 <= least <= steps or steps < 1:
         raise ValueError(
-            "generate: expected at least 1 step, and least from 0 to as many, got "
-            f"steps={steps} and least={least}."
+            f"{asker}: expected at least 1 step, and least from 0 to as many, got steps={steps} "
+            f"and least={least}."
         )
 
 
-def _check_length(length: jax.Array, prompt: jax.Array) -> None:
+def _check_length(length: jax.Array, prompt: jax.Array, asker: str) -> None:
     if length.shape != prompt.shape[:-1]:
         raise ValueError(
-            f"generate: expected one length for each prompt, the shape {list(prompt.shape[:-1])}, "
+            f"{asker}: expected one length for each prompt, the shape {list(prompt.shape[:-1])}, "
             f"got {list(length.shape)}."
         )
     known = not isinstance(length, jax.core.Tracer)
     if known and not ((length >= 1) & (length <= prompt.shape[-1])).all():
         raise ValueError(
-            f"generate: expected lengths from 1 to {prompt.shape[-1]}, got {length.tolist()}. "
+            f"{asker}: expected lengths from 1 to {prompt.shape[-1]}, got {length.tolist()}. "
             "Without anything to begin with, begin with the token that stands in front of texts."
         )

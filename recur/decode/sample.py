@@ -8,7 +8,7 @@ and draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def multinomial(logits: jax.Array, key: jax.Array | None) -> jax.Array:
             "multinomial: expected a typed key to draw with, got None. Give one, "
             "jax.random.key(0), or choose by recur.decode.argmax."
         )
-    return jax.random.categorical(key, _precise(logits)).astype(jnp.int32)
+    return jax.random.categorical(key, precise(logits)).astype(jnp.int32)
 
 
 def temperature(value: float, choose: Chooser = multinomial) -> Chooser:
@@ -150,7 +150,7 @@ def nucleus(p: float, choose: Chooser = multinomial) -> Chooser:
         raise ValueError(f"nucleus: expected p above 0 and at most 1, got {p}.")
 
     def choose_among(logits, key):
-        probabilities = -jnp.sort(-jax.nn.softmax(_precise(logits)))
+        probabilities = -jnp.sort(-jax.nn.softmax(precise(logits)))
         before = jnp.cumsum(probabilities) - probabilities
         return choose(_keep_first(logits, before < p), key)
 
@@ -176,24 +176,43 @@ def forbid(tokens: Sequence[int], choose: Chooser = multinomial) -> Chooser:
       >>> forbid([1], argmax)(jnp.array([0.0, 2.0, 1.0]), None).item()
       2
     """
-    forbidden = np.unique(np.asarray(tokens, np.int32))
-
-    def choose_among(logits, key):
-        size = logits.shape[-1]
-        outside = [int(token) for token in forbidden if not 0 <= token < size]
-        if outside:
-            raise ValueError(
-                f"forbid: expected ids from 0 to {size - 1}, the size of the vocabulary less 1, "
-                f"got {outside}."
-            )
-        if len(forbidden) == size:
-            raise ValueError(f"forbid: all {size} tokens are forbidden, so none can be chosen.")
-        return choose(logits.at[forbidden].set(-jnp.inf), key)
-
-    return choose_among
+    return lambda logits, key: choose(rule_out(tokens, logits, "forbid"), key)
 
 
-def _precise(logits: jax.Array) -> jax.Array:
+def rule_out(tokens: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
+    """Logits `[..., V]` of -inf for `tokens`; what is wrong with them is told for `asker`."""
+    size, ruled_out = logits.shape[-1], np.unique(np.asarray(tokens, np.int32))
+    check_ids(ruled_out, size, asker)
+    if len(ruled_out) == size:
+        raise ValueError(f"{asker}: all {size} tokens are forbidden, so none can be chosen.")
+    return logits.at[..., ruled_out].set(-jnp.inf) if len(ruled_out) else logits
+
+
+def check_ids(tokens: Iterable[int], size: int, asker: str) -> None:
+    """Raises a ValueError unless all ids are in a vocabulary of `size`."""
+    outside = [int(token) for token in tokens if not 0 <= token < size]
+    if outside:
+        raise ValueError(
+            f"{asker}: expected ids from 0 to {size - 1}, the size of the vocabulary less 1, got "
+            f"{outside}."
+        )
+
+
+def constraint(
+    forbidden: Sequence[int], stop: int | None, least: int, asker: str
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """`(logits [..., V], position) -> logits`: rules out `stop` before the position `least` too."""
+
+    def constrained(logits, position):
+        allowed = rule_out(forbidden, logits, asker)
+        if stop is None or least == 0:
+            return allowed
+        return jnp.where(position < least, rule_out([*forbidden, stop], logits, asker), allowed)
+
+    return constrained
+
+
+def precise(logits: jax.Array) -> jax.Array:
     """In 16 bits noise and sums have so few values that draws would be of another distribution."""
     return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
 

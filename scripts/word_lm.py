@@ -1,0 +1,429 @@
+r"""Trains a language model of words, measures its perplexity, and writes sentences with it.
+
+    python scripts/word_lm.py                      on the documentation that comes with Python
+    python scripts/word_lm.py --preset zaremba-small --train FILE --valid FILE --test FILE
+    python scripts/word_lm.py --run DIR            goes on with a run that was stopped
+    python scripts/word_lm.py generate --run DIR --least 8 --choose beam
+
+Install: pip install -e ".[train]".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import runs
+import tyro
+from tqdm import tqdm
+from word_models import (
+    PIECE,
+    PRESETS,
+    Options,
+    WordModel,
+    begin_average,
+    build_model,
+    build_optimizer,
+    has_begun,
+    make_loss,
+    weights_to_judge,
+)
+
+import recur
+from recur.classic import additive, katz, kneser_ney
+from recur.decode import argmax, beam_search, generate, multinomial, temperature, top_k
+from recur.diagnose import curves
+from recur.sequences import Streams
+from recur.text import (
+    Specials,
+    Tokenizer,
+    documentation,
+    hold_out,
+    read_lines,
+    sentences,
+    words,
+)
+from recur.train import (
+    Checkpoints,
+    JsonLines,
+    Report,
+    TrainState,
+    cross_entropy_in_pieces,
+    fit,
+    init_state,
+    make_step,
+    perplexity,
+    read_json_lines,
+)
+
+HELD_OUT_ONE_IN = 10  # texts of the documentation, for each of validation and test
+Encoded = dict[str, list[np.ndarray]]  # documents of token ids by part: train, valid, test
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateOptions:
+    """Write sentences with a model that `word_lm.py` has trained."""
+
+    run: pathlib.Path
+    """The run's folder."""
+    prompt: str = ""
+    """How each sentence begins."""
+    count: int = 5
+    """How many sentences to write."""
+    choose: Literal["multinomial", "top-k", "argmax", "beam"] = "top-k"
+    """Draw words, draw among the likeliest, take the likeliest, or look for the likeliest
+    sentences."""
+    temperature: float = 1.0
+    """Below 1 sharper, above 1 wilder, where words are drawn."""
+    k: int = 20
+    """Among how many words top-k draws."""
+    width: int = 20
+    """How many hypotheses a beam has, at least --count."""
+    length_penalty: float = 0.6
+    """Above 0, beams favour long sentences."""
+    least: int = 5
+    """Words that a sentence has at least."""
+    most: int = 40
+    """Words that a sentence has at most."""
+    seed: int = 0
+    """Another seed, other sentences."""
+
+
+class Run(NamedTuple):
+    """What a run is made of."""
+
+    options: Options
+    texts: dict[str, list[list[str]]]  # by part: texts, each a list of sentences
+    tokenizer: Tokenizer
+    documents: Encoded
+    streams: Reading
+    model: WordModel
+    optimizer: optax.GradientTransformation
+
+
+class Reading(Streams):
+    """Streams whose place, as a checkpoint holds it, says of which vocabulary its model is."""
+
+    def __init__(self, documents, options: Options, tokenizer: Tokenizer):
+        super().__init__(documents, options.rows, options.unroll, seed=options.seed)
+        self._tokenizer = tokenizer
+
+    def get_state(self) -> dict[str, Any]:
+        """The position in the streams, and the vocabulary."""
+        return {**super().get_state(), "vocabulary": self._tokenizer.fingerprint}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from what `get_state` gave."""
+        check_vocabulary(state, self._tokenizer, "the checkpoint")
+        super().set_state(state)
+
+
+def check_vocabulary(state: dict[str, Any], tokenizer: Tokenizer, where: Any) -> None:
+    """Raises a ValueError unless a checkpoint is of a model of these words."""
+    if state["vocabulary"] != tokenizer.fingerprint:
+        raise ValueError(
+            f"{where}: expected a checkpoint of a model of this vocabulary, of {len(tokenizer)} "
+            "tokens, got one of another. Put back the tokenizer.json that it was trained with."
+        )
+
+
+# --- Text ----------------------------------------------------------------------------------------
+
+
+def read_texts(options: Options) -> dict[str, list[list[str]]]:
+    """The sentences of each text of each part: files, or Python's documentation."""
+    files = {"train": options.train, "valid": options.valid, "test": options.test}
+    if not any(files.values()):
+        rest, test = hold_out(documentation(), HELD_OUT_ONE_IN)
+        train, valid = hold_out({f"{name}?": text for name, text in rest.items()}, HELD_OUT_ONE_IN)
+        parts = {"train": train, "valid": valid, "test": test}
+        return {part: [sentences(text) for text in ts.values()] for part, ts in parts.items()}
+    missing = [f"--{part}" for part, path in files.items() if path is None]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)}: expected a file for each of --train, --valid and --test, or "
+            "for none of them."
+        )
+    return {part: [list(read_lines(path))] for part, path in files.items()}
+
+
+def learn_words(options: Options, texts: list[list[str]]) -> Tokenizer:
+    """The vocabulary of the training text."""
+    is_default = options.train is None
+    ends = {"start": "<s>", "end": "</s>"} if options.sentences else {"start": None, "end": "<eos>"}
+    return words(
+        (sentence for text in texts for sentence in text),
+        options.vocabulary,
+        specials=Specials(padding=None, **ends),
+        split="punctuation" if is_default else options.split,
+        lowercase=is_default or options.lowercase,
+    )
+
+
+def encode(tokenizer: Tokenizer, texts: list[list[str]]) -> list[np.ndarray]:
+    """Documents: each sentence by itself, or each text, begun by the end of what was before it."""
+    if tokenizer.start is not None:
+        return [tokenizer.frame(ids) for text in texts for ids in tokenizer.encode_all(text)]
+    end = np.array([tokenizer.end], np.int32)
+    return [
+        np.concatenate([end, *map(tokenizer.frame, tokenizer.encode_all(text))]) for text in texts
+    ]
+
+
+# --- The run -------------------------------------------------------------------------------------
+
+
+def prepare(options: Options) -> Run:
+    """Reads the text, and builds what is to learn it; writes nothing."""
+    texts = read_texts(options)
+    tokenizer = learn_words(options, texts["train"])
+    documents = {part: encode(tokenizer, of_part) for part, of_part in texts.items()}
+    streams = Reading(documents["train"], options, tokenizer)
+    model = build_model(options, len(tokenizer))
+    optimizer = build_optimizer(options, streams.windows_per_epoch)
+    return Run(options, texts, tokenizer, documents, streams, model, optimizer)
+
+
+def first_state(
+    options: Options, model: WordModel, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state before the first update."""
+    params_key, run_key = jax.random.split(jax.random.key(options.seed))
+    params, rows = model.init(params_key), recur.batch(model.body)
+    tokens = jax.ShapeDtypeStruct((options.rows, options.unroll), jnp.int32)
+    carry = rows.start(rows.bind(params.body, tokens), tokens)
+    return init_state(params, optimizer, run_key, carry)
+
+
+def make_judge(model: WordModel, documents: list[np.ndarray]) -> Callable[[TrainState], float]:
+    """`judge(state)` -> the perplexity: exp of the mean nats of words and ends of sentences."""
+
+    def losses(params, hs, window):
+        to_logits = partial(model.logits, params)
+        return cross_entropy_in_pieces(to_logits, hs, window.targets, window.valid, size=PIECE)
+
+    evaluate = runs.make_evaluate(recur.batch(model.body), losses, documents)
+    count = sum(len(document) - 1 for document in documents)
+
+    def judge(state):
+        params = weights_to_judge(state)
+        return float(perplexity(evaluate(params.body, params) / count))
+
+    return judge
+
+
+def train(options: Options) -> None:
+    """The main job."""
+    run = prepare(options)
+    per_epoch = run.streams.windows_per_epoch
+    runs.begin_folder(
+        options, run.texts, lambda folder: run.tokenizer.save(folder / "tokenizer.json")
+    )
+    with Checkpoints(options.run / "checkpoints", best="valid_perplexity") as checkpoints:
+        state = first_state(options, run.model, run.optimizer)
+        state = runs.resume(options, checkpoints, state, run.streams, options.epochs * per_epoch)
+        done = int(state.step)
+        describe(run, state)
+        began = time.monotonic()
+        state = learn(run, state, checkpoints)
+        seconds = time.monotonic() - began
+    best = runs.best_checkpoint(options.run, "valid_perplexity", like=state).state
+    read = (int(state.step) - done) * options.rows * options.unroll
+    if read:
+        print(f"{read:,} words in {seconds:.0f} s, validations included: {read / seconds:,.0f} a s")
+    table = compare(run, best)
+    runs.write_json(options.run / "results.json", table)
+    print(f"the best epoch: {int(best.step) // per_epoch}\n")
+    print_table(table)
+    print(f"\nAll of it is in {options.run}. To write sentences:")
+    print(f"  python scripts/word_lm.py generate --run {options.run}")
+
+
+def describe(run: Run, state: TrainState) -> None:
+    """Says what is about to happen."""
+    options, tokenizer = run.options, run.tokenizer
+    weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    print(
+        f"{options.run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
+        f"{options.preset}: {options.layers} x {options.cell} of {options.features} units, "
+        f"{weights:,} weights; {len(tokenizer):,} words."
+    )
+    for part, documents in run.documents.items():
+        predicted = np.concatenate([document[1:] for document in documents])
+        unknown = (predicted == tokenizer.unknown).mean()
+        print(f"{part:6}{len(predicted):>10,} words to predict, {unknown:.1%} of them unknown")
+
+
+def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
+    """Epoch by epoch: each ends with a validation, and may find that it is time to average."""
+    options, done = run.options, int(state.step)
+    per_epoch = run.streams.windows_per_epoch
+    judge = make_judge(run.model, run.documents["valid"])
+    progress = runs.Progress(
+        "word",
+        options.rows * options.unroll,
+        options.epochs * per_epoch,
+        done,
+        lambda metrics: f"perplexity {math.exp(min(metrics['nats'], 99)):.1f}",
+    )
+
+    def validate(report: Report) -> dict[str, float] | None:
+        if not report.last or report.interrupted:
+            return None
+        found = judge(report.state)
+        tqdm.write(f"epoch {report.step // per_epoch}: validation perplexity {found:.2f}")
+        return {"valid_perplexity": found}
+
+    metrics = options.run / "metrics.jsonl"
+    callbacks = [
+        progress,
+        validate,
+        JsonLines(metrics, step=done),
+        checkpoints.callback(options.checkpoint_every, run.streams),
+    ]
+    step = jax.jit(make_step(make_loss(options, run.model), run.optimizer), donate_argnums=0)
+    try:
+        for epoch in range(done // per_epoch, options.epochs):
+            if is_time_to_average(options, read_json_lines(metrics)) and not has_begun(state):
+                tqdm.write("from now on weights are averaged")
+                state = begin_average(state)
+            state = fit(
+                step,
+                state,
+                run.streams,
+                steps=(epoch + 1) * per_epoch,
+                callbacks=callbacks,
+                report_every=options.report_every,
+            )
+    finally:
+        progress.close()
+        draw_curves(options.run)
+    return state
+
+
+def is_time_to_average(options: Options, records: list[dict[str, float]]) -> bool:
+    """Whether the last validation was no better than the best one some epochs before it."""
+    found = [record["valid_perplexity"] for record in records if "valid_perplexity" in record]
+    patience = options.average_after
+    return patience is not None and len(found) > patience and found[-1] > min(found[:-patience])
+
+
+def compare(run: Run, best: TrainState) -> dict[str, dict[str, float]]:
+    """Perplexities of validation and test: of the model, and of n-grams on the same words."""
+    documents, size = run.documents, len(run.tokenizer)
+    models = {
+        "unigrams": additive(documents["train"], 1, size),
+        "3-grams, Katz": katz(documents["train"], 3, size),
+        "5-grams, Kneser-Ney": kneser_ney(documents["train"], 5, size),
+    }
+    table = {
+        name: {part: model.perplexity(documents[part]) for part in ("valid", "test")}
+        for name, model in models.items()
+    }
+    found = {part: make_judge(run.model, documents[part])(best) for part in ("valid", "test")}
+    return {**table, "this model": found}
+
+
+def print_table(table: dict[str, dict[str, float]]) -> None:
+    """As Markdown, so that it can be quoted as it stands."""
+    print("| perplexity | validation | test |\n|---|---|---|")
+    for name, found in table.items():
+        print(f"| {name} | {found['valid']:.2f} | {found['test']:.2f} |")
+
+
+def draw_curves(folder: pathlib.Path) -> None:
+    """Draws the perplexity over updates."""
+    records = read_json_lines(folder / "metrics.jsonl")
+    valid = [(r["step"], r["valid_perplexity"]) for r in records if "valid_perplexity" in r]
+    trained = [(r["step"], math.exp(min(r["nats"], 9.3))) for r in records]
+    lines = {"training": trained, "validation": valid}
+    drawn = {name: tuple(zip(*points, strict=True)) for name, points in lines.items() if points}
+    if drawn:
+        curves(drawn, y="perplexity", title=folder.name).savefig(folder / "curve.png")
+
+
+# --- Writing sentences ---------------------------------------------------------------------------
+
+
+def begin_sentence(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
+    """The ids that a sentence begins with."""
+    ids = tokenizer.encode(prompt)
+    if (ids == tokenizer.unknown).any():
+        raise ValueError(
+            f"--prompt: expected words of the vocabulary, got {prompt!r}, in which the model knows "
+            f"{tokenizer.decode(ids)!r}. Leave the others out."
+        )
+    begin = tokenizer.end if tokenizer.start is None else tokenizer.start
+    return np.array([begin, *ids], np.int32)
+
+
+def write_ids(
+    options: GenerateOptions, tokenizer: Tokenizer, model: WordModel, params: Any
+) -> Iterator[np.ndarray]:
+    """The ids of sentences, those of the prompt not included."""
+    prompt = begin_sentence(tokenizer, options.prompt)
+    shared = {
+        "steps": options.most,
+        "stop": tokenizer.end,
+        "forbidden": [i for i in (tokenizer.unknown, tokenizer.start) if i is not None],
+        "least": max(0, options.least - (len(prompt) - 1)),
+    }
+    speaker, body = model.speaker(params), (params.body, ())
+    if options.choose == "beam":
+        marks = {"width": options.width, "best": options.count, **shared}
+        marks["length_penalty"] = options.length_penalty
+        found = beam_search(speaker, body, prompt[None], **marks)
+        found = jax.tree.map(lambda of_rows: of_rows[0], found)
+    else:
+        drawn = temperature(options.temperature, multinomial)
+        choose = {"argmax": argmax, "top-k": top_k(options.k, drawn), "multinomial": drawn}
+        rows = np.tile(prompt, (1 if options.choose == "argmax" else options.count, 1))
+        key = jax.random.key(options.seed)
+        found = generate(speaker, body, rows, choose=choose[options.choose], key=key, **shared)
+    for ids, length in zip(*jax.device_get((found.tokens, found.length)), strict=True):
+        yield ids[:length]
+
+
+def generate_sentences(options: GenerateOptions) -> None:
+    """The subcommand `generate`."""
+    begun = runs.begun_options(Options, options.run, "word_lm.py")
+    tokenizer = Tokenizer.load(options.run / "tokenizer.json")
+    model = build_model(begun, len(tokenizer))
+    like = first_state(begun, model, build_optimizer(begun, 1))
+    restored = runs.best_checkpoint(options.run, "valid_perplexity", like)
+    check_vocabulary(restored.stream, tokenizer, options.run)
+    for ids in write_ids(options, tokenizer, model, weights_to_judge(restored.state)):
+        print(f"{options.prompt} {tokenizer.decode(ids)}".strip())
+
+
+def main(arguments: list[str]) -> None:
+    """Runs a subcommand."""
+    if arguments[:1] == ["generate"]:
+        prog = "word_lm.py generate"
+        generate_sentences(tyro.cli(GenerateOptions, args=arguments[1:], prog=prog))
+    else:
+        preset = PRESETS[chosen_preset(arguments)]
+        train(runs.parse_options(preset, arguments, "word_lm.py", may_change=("epochs",)))
+
+
+def chosen_preset(arguments: list[str]) -> str:
+    """The preset that is asked for, which all other options are changes of."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name = argument.removeprefix("--preset=") if "=" in argument else argument
+        if (before == "--preset" or argument.startswith("--preset=")) and name in PRESETS:
+            return name
+    return "lecture"
+
+
+if __name__ == "__main__":
+    runs.run_script("word_lm", main, sys.argv[1:])

@@ -1,0 +1,298 @@
+"""What `word_lm.py` trains: published recipes, their model, its loss and its optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+import recur
+from recur.train import TrainState, by_path, summed_cross_entropy, weight_drop
+
+CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm}
+PIECE = 200  # steps, of all rows together, whose logits are there at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train a recurrent language model of words with truncated backpropagation through time.
+
+    Without --train it learns the documentation that comes with Python: docstrings of the standard
+    library and the topics of `help()`. To write sentences with what it has learned:
+    `word_lm.py generate --help`.
+    """
+
+    preset: Literal["lecture", "zaremba-small", "zaremba-medium", "zaremba-large", "awd"] = (
+        "lecture"
+    )
+    """A published recipe; what else is given here changes it."""
+    train: pathlib.Path | None = None
+    """Text to learn, a sentence a line."""
+    valid: pathlib.Path | None = None
+    """Text to choose the best epoch by."""
+    test: pathlib.Path | None = None
+    """Text to judge that epoch by, once."""
+    run: pathlib.Path | None = None
+    """The run's folder: a new one starts, an existing one resumes with the options it was begun
+    with. runs/word_lm-1, -2 ... when not given."""
+
+    split: Literal["space", "punctuation"] = "space"
+    """What parts words: spaces alone, as in a tokenized text, or punctuation too."""
+    lowercase: bool = False
+    """Whether words are learned in lower case."""
+    vocabulary: int | None = 8000
+    """How many words to keep, special ones included; the rest are unknown. None keeps all."""
+    sentences: bool = True
+    """Whether each sentence is by itself, between start and end tokens; if not, the text runs on,
+    with an end token behind each sentence."""
+
+    cell: Literal["elman", "gru", "lstm"] = "elman"
+    """The recurrence."""
+    layers: int = 1
+    """How many of them, one above the other."""
+    features: int = 100
+    """Units of each layer; of the last one too, unless the weights are tied."""
+    embedding: int = 100
+    """Width of the vector that stands for a word."""
+    tied: bool = False
+    """Whether logits are products with the embedding; the last layer is then as wide."""
+    initial: float | None = None
+    """All weights begin uniform between its negative and it; as each layer draws them if None."""
+
+    dropout: float = 0.0
+    """Share of units dropped between layers, other ones at each step (Zaremba et al.)."""
+    input_dropout: float = 0.0
+    """Share of the first layer's inputs dropped for a whole window (Gal & Ghahramani)."""
+    layer_dropout: float = 0.0
+    """The same, between layers."""
+    output_dropout: float = 0.0
+    """The same, behind the last layer."""
+    word_dropout: float = 0.0
+    """Share of words whose vector is zero for a whole window."""
+    weight_drop: float = 0.0
+    """Share of recurrent weights that is dropped for a whole window (Merity et al.)."""
+
+    epochs: int = 10
+    """Times that the text is read. A finished run goes on when resumed with more."""
+    rows: int = 20
+    """Streams of text that are read side by side."""
+    unroll: int = 35
+    """Words of each stream in an update, and through which errors flow back."""
+    optimizer: Literal["sgd", "adam"] = "adam"
+    """Of the loss of a window: summed over its words, averaged over rows."""
+    learning_rate: float = 2e-3
+    """In the first epochs."""
+    constant_epochs: int = 3
+    """After so many epochs the learning rate is divided by `decay` with each."""
+    decay: float = 2.0
+    """By what the learning rate is divided then."""
+    average_after: int | None = None
+    """Weights are averaged from the epoch on that is not better on --valid than the best one so
+    many epochs ago (the NT-ASGD of Merity et al.); never if None."""
+    clip: float = 5.0
+    """The highest norm of a gradient."""
+    weight_decay: float = 0.0
+    """Of all weights, per unit of learning rate."""
+
+    seed: int = 0
+    """Of weights, order of sentences, dropout and samples."""
+    report_every: int = 50
+    """Updates between two lines of metrics."""
+    checkpoint_every: int = 500
+    """Updates between two checkpoints, beside one an epoch; the last 3 and the best are kept."""
+
+
+_ZAREMBA = Options(
+    vocabulary=10_000, sentences=False, cell="lstm", layers=2, optimizer="sgd", learning_rate=1.0
+)
+PRESETS = {
+    "lecture": Options(),
+    "zaremba-small": dataclasses.replace(
+        _ZAREMBA, features=200, embedding=200, initial=0.1,
+        unroll=20, epochs=13, constant_epochs=4, decay=2.0, clip=5.0,
+    ),
+    "zaremba-medium": dataclasses.replace(
+        _ZAREMBA, features=650, embedding=650, initial=0.05, dropout=0.5,
+        unroll=35, epochs=39, constant_epochs=6, decay=1.2, clip=5.0,
+    ),
+    "zaremba-large": dataclasses.replace(
+        _ZAREMBA, features=1500, embedding=1500, initial=0.04, dropout=0.65,
+        unroll=35, epochs=55, constant_epochs=14, decay=1.15, clip=10.0,
+    ),
+    "awd": dataclasses.replace(
+        _ZAREMBA, layers=3, features=1150, embedding=400, tied=True, unroll=70, epochs=500,
+        input_dropout=0.4, layer_dropout=0.25, output_dropout=0.4, word_dropout=0.1,
+        weight_drop=0.5, learning_rate=30.0 / 70, constant_epochs=500, average_after=5,
+        clip=0.25 * 70, weight_decay=1.2e-6 * 70,
+    ),
+}  # fmt: skip
+PRESETS = {name: dataclasses.replace(made, preset=name) for name, made in PRESETS.items()}
+
+
+class Params(NamedTuple):
+    """Weights of a `WordModel`."""
+
+    body: Any  # of the embedding and the recurrent layers
+    kernel: jax.Array | None  # of the logits, [H, V]; None where they are tied
+    bias: jax.Array  # [V]
+
+
+class WordModel(NamedTuple):
+    """A language model whose logits are apart, so that they need not all be there at once."""
+
+    body: recur.types.Layer  # int [T] -> [T, H]
+    init: Callable[[jax.Array], Params]
+
+    def logits(self, params: Params, hs: jax.Array) -> jax.Array:
+        """`[..., H] -> [..., V]`."""
+        kernel = params.kernel
+        if kernel is None:
+            kernel = params.body[0]["embedding"].T
+        return hs @ kernel + params.bias
+
+    def speaker(self, params: Params) -> recur.types.Layer:
+        """Words to logits for a batch of sentences, as `recur.decode` asks; of `params.body`."""
+        return recur.batch(recur.chain(self.body, lambda h: self.logits(params, h)))
+
+
+def build_model(options: Options, size: int) -> WordModel:
+    """Embedding, recurrent layers with their noise, and what logits are made with."""
+    parts: list[Any] = [nn.Embed(size, options.embedding)]
+    for layer in range(options.layers):
+        last = layer == options.layers - 1
+        features = options.embedding if last and options.tied else options.features
+        cell = recur.variational_dropout(
+            CELLS[options.cell](features),
+            inputs=options.layer_dropout if layer else options.input_dropout,
+            outputs=options.output_dropout if last else 0.0,
+        )
+        parts += [nn.Dropout(options.dropout)] * bool(options.dropout) + [recur.scan(cell)]
+    parts += [nn.Dropout(options.dropout)] * bool(options.dropout)
+    body = recur.chain(*parts)
+
+    def init(key):
+        body_key, kernel_key, uniform_key = jax.random.split(key, 3)
+        kernel = None
+        if not options.tied:
+            kernel = nn.initializers.lecun_normal()(kernel_key, (options.features, size))
+        params = Params(body.init(body_key, jnp.zeros(1, jnp.int32)), kernel, jnp.zeros(size))
+        return params if options.initial is None else uniform(uniform_key, params, options.initial)
+
+    return WordModel(body, init)
+
+
+def uniform(key: jax.Array, params: Params, bound: float) -> Params:
+    """Weights of the same shapes, biases too, uniform between -bound and bound."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [
+        jax.random.uniform(key, leaf.shape, leaf.dtype, -bound, bound)
+        for key, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def make_loss(options: Options, model: WordModel):
+    """The nats of a window, summed over its words and averaged over rows, as Zaremba et al. do."""
+    rows = recur.batch(model.body)
+    drop_weights = weight_drop(options.weight_drop, by_path("*recurrent_kernel"))
+    drop_words = nn.Dropout(options.word_dropout, broadcast_dims=(1,), deterministic=False)
+    is_noisy = any(
+        (options.dropout, options.input_dropout, options.layer_dropout, options.output_dropout)
+    )
+
+    def add_noise(key, params):
+        weight_key, word_key = jax.random.split(key)
+        noisy = drop_weights(weight_key, params) if options.weight_drop else params
+        if options.word_dropout:
+            table = params.body[0]["embedding"]
+            table = drop_words.apply({}, table, rngs={"dropout": word_key})
+            body = ({"embedding": table}, *noisy.body[1:])
+            noisy = noisy._replace(body=body)
+        return noisy
+
+    def loss(params, carry, window, key):
+        weights_key, key = jax.random.split(key)
+        noisy = add_noise(weights_key, params)
+        key = key if is_noisy else None
+        carry, hs = rows.run(noisy.body, window.inputs, carry=carry, reset=window.reset, key=key)
+        total = summed_cross_entropy(
+            partial(model.logits, params), hs, window.targets, window.valid, size=PIECE
+        )
+        mean = total / jnp.maximum(window.valid.sum(), 1)
+        return total / len(hs), (carry, {"nats": mean})
+
+    return loss
+
+
+class Average(NamedTuple):
+    """The state of `average_when_begun`."""
+
+    begun: jax.Array  # bool
+    count: jax.Array  # int32, updates in the mean
+    mean: Params
+
+
+def average_when_begun() -> optax.GradientTransformation:
+    """Keeps, at the end of a chain, the mean of the weights after each update since it was begun.
+
+    mean_n = mean_{n-1} + (params_n - mean_{n-1}) / n
+    """
+
+    def init(params):
+        mean = jax.tree.map(jnp.copy, params)  # a step that donates its state gives no array twice
+        return Average(jnp.zeros((), bool), jnp.zeros((), jnp.int32), mean)
+
+    def update(updates, state, params=None):
+        after = optax.apply_updates(params, updates)
+        count = state.count + state.begun
+        share = 1 / jnp.maximum(count, 1)
+        mean = jax.tree.map(lambda m, p: m + (p - m) * share.astype(p.dtype), state.mean, after)
+        return updates, Average(state.begun, count, mean)
+
+    return optax.GradientTransformation(init, update)
+
+
+def build_optimizer(options: Options, windows_per_epoch: int) -> optax.GradientTransformation:
+    """Clipping, then the optimizer at a rate that falls with epochs."""
+    rate = optax.exponential_decay(
+        options.learning_rate,
+        windows_per_epoch,
+        1 / options.decay,
+        transition_begin=(options.constant_epochs - 1) * windows_per_epoch,
+        staircase=True,
+    )
+    parts = [
+        optax.clip_by_global_norm(options.clip),
+        optax.scale_by_adam() if options.optimizer == "adam" else optax.identity(),
+        optax.add_decayed_weights(options.weight_decay) if options.weight_decay else None,
+        optax.scale_by_learning_rate(rate),
+        average_when_begun() if options.average_after is not None else None,
+    ]
+    return optax.chain(*(part for part in parts if part is not None))
+
+
+def begin_average(state: TrainState) -> TrainState:
+    """The state from which on weights are averaged."""
+    *others, average = state.optimizer
+    return state._replace(optimizer=(*others, average._replace(begun=jnp.ones((), bool))))
+
+
+def has_begun(state: TrainState) -> bool:
+    """Whether weights are being averaged."""
+    return bool(state.optimizer[-1].begun)
+
+
+def weights_to_judge(state: TrainState) -> Params:
+    """The mean of the weights where it has begun, and otherwise the weights."""
+    average = state.optimizer[-1]
+    if isinstance(average, Average) and average.count > 0:
+        return average.mean
+    return state.params
