@@ -1,5 +1,6 @@
 """Every test runs in float64, with no implicit promotion of dtypes or ranks, on two CPU devices."""
 
+import gc
 import os
 
 import hypothesis
@@ -14,6 +15,8 @@ QUICK_TO_COMPILE = ["--xla_cpu_parallel_codegen_split_count=1"]
 if jax.__version_info__ < (0, 11):  # from then on XLA does not know the flag
     QUICK_TO_COMPILE += ["--xla_cpu_use_fusion_emitters=false"]
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_TO_COMPILE])
+# Nearly all that lives are programs, which live to the end: look for garbage among them less often.
+gc.set_threshold(20_000, 20, 20)
 # The same examples in every run: whoever changes what they test raises max_examples for a while.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("suite")

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.types import AnyCell, Cell
+
 
 def random_like(tree: Any, seed: int, scale: float = 0.5) -> Any:
     """Normal values for all arrays of a tree or of its shapes, so that no bias is zero."""
@@ -32,6 +34,11 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
     """Compares two pytrees leaf by leaf."""
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     chex.assert_trees_all_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def without_structure(cell: AnyCell) -> Cell:
+    """The cell as a plain one: a scan knows its step alone, whose derivative is JAX's own."""
+    return Cell(cell.init, cell.bind, cell.start, cell.step)
 
 
 def weighted_sum(tree: Any) -> jax.Array:

@@ -13,11 +13,14 @@ from recur_tests.helpers import assert_close, weighted_sum
 DRAWS = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True, params=["small", "large"])
+@pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch):
-    """Kernels of either size are multiplied in another way."""
+    """Kernels of either size are multiplied in another way by a `multiplier`."""
     if request.param == "large":
         monkeypatch.setattr(products, "_SMALL", 0)
+
+
+of_both_sizes = pytest.mark.usefixtures("size")
 
 
 def drawn(*shape):
@@ -33,9 +36,14 @@ def test_product_and_its_derivatives_are_those_of_a_plain_one(shape):
             return weighted_sum(multiply(jnp.sin(x), kernel))
 
         gradient = jax.grad(value, (0, 1))
-        twice = jax.grad(lambda *given: weighted_sum(gradient(*given)), (0, 1))
-        direction = jax.jvp(value, (kernel, x), (kernel, x))
-        return value(kernel, x), gradient(kernel, x), twice(kernel, x), direction
+
+        @jax.jit
+        def derive(kernel, x):
+            twice = jax.grad(lambda *given: weighted_sum(gradient(*given)), (0, 1))
+            direction = jax.jvp(value, (kernel, x), (kernel, x))
+            return value(kernel, x), gradient(kernel, x), twice(kernel, x), direction
+
+        return derive(kernel, x)
 
     def ours(x, kernel):
         multiply = product
@@ -43,8 +51,9 @@ def test_product_and_its_derivatives_are_those_of_a_plain_one(shape):
             multiply = jax.vmap(multiply, (0, None))
         return multiply(x, kernel)
 
-    assert_close(results(ours), results(jnp.matmul), 1e-12)
-    assert_close(results(product), results(jnp.matmul), 1e-12)
+    expected = results(jnp.matmul)
+    assert_close(results(ours), expected, 1e-12)
+    assert_close(results(product), expected, 1e-12)
 
 
 def test_product_with_kernels_that_differ_by_row_and_gradients_by_row():
@@ -69,6 +78,7 @@ def test_product_puts_rows_behind_steps():
     assert inside.outvars[0].aval.shape == (5, 2, 3)
 
 
+@of_both_sizes
 @pytest.mark.parametrize("of", ["product", "multiplier"])
 def test_inside_of_a_shard_map(of):
     """Rows vary over devices and kernels do not: their gradients are summed."""
@@ -93,6 +103,7 @@ def test_product_by_blocks_and_of_two_dtypes():
         assert product(x.astype(jnp.bfloat16), jnp.ones((4, 3), jnp.float32)).dtype == jnp.float32
 
 
+@of_both_sizes
 @pytest.mark.parametrize("rows", [(), (2,), (9,), (2, 3)], ids=str)
 @pytest.mark.parametrize("widths", [(3,), (3, 3, 3), (3, 5)])
 def test_values_and_derivatives_are_those_of_plain_products(widths, rows):
@@ -104,8 +115,13 @@ def test_values_and_derivatives_are_those_of_plain_products(widths, rows):
             return weighted_sum(multiply(kernels, jnp.sin(h)))
 
         gradient = jax.grad(value, (0, 1))
-        twice = jax.grad(lambda *given: weighted_sum(gradient(*given)), (0, 1))
-        return value(kernels, h), gradient(kernels, h), twice(kernels, h)
+
+        @jax.jit
+        def derive(kernels, h):
+            twice = jax.grad(lambda *given: weighted_sum(gradient(*given)), (0, 1))
+            return value(kernels, h), gradient(kernels, h), twice(kernels, h)
+
+        return derive(kernels, h)
 
     def ours(kernels, h):
         multiply = multiplier(kernels)
@@ -119,18 +135,21 @@ def test_values_and_derivatives_are_those_of_plain_products(widths, rows):
     assert_close(results(ours), results(plain), 1e-12)
 
 
+@of_both_sizes
 def test_products_that_nobody_reads_have_no_say_on_the_way_back():
     kernels, h = [drawn(4, 4), drawn(4, 4)], drawn(3, 4)
     gradient = jax.grad(lambda h: weighted_sum(jax.vmap(multiplier(kernels))(h)[1]))(h)
     assert_close(gradient, jax.grad(lambda h: weighted_sum(h @ kernels[1]))(h), 1e-12)
 
 
+@of_both_sizes
 def test_kernels_that_cannot_stand_side_by_side():
     heads, square, h = drawn(2, 2, 3), drawn(4, 4), drawn(4)
     blocks = [h[:2] @ heads[0], h[2:] @ heads[1]]
     assert_close(multiplier([heads, square])(h), [jnp.concatenate(blocks), h @ square], 1e-12)
 
 
+@of_both_sizes
 def test_kernels_that_differ_by_row():
     kernels, h = [drawn(3, 4, 5), drawn(3, 4, 2)], drawn(3, 4)
     found = jax.vmap(lambda kernels, h: multiplier(kernels)(h))(kernels, h)

@@ -69,7 +69,7 @@ def associative(cell: AnyCell, *, reverse: bool = False, log_space: bool = False
     Example:
       >>> import jax, jax.numpy as jnp, recur
       >>> layer = recur.associative(recur.leaky())
-      >>> xs = jnp.ones((1000, 3))
+      >>> xs = jnp.ones((10, 3))
       >>> layer(layer.init(jax.random.key(0), xs), xs, length=2)[2:].any()
       Array(False, dtype=bool)
 

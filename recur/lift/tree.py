@@ -76,7 +76,7 @@ def tree(cell: Cell) -> Layer:
       >>> phrase = Node(0, (Node(3), Node(5)))
       >>> [batch] = lay_out([post_order(phrase), post_order(Node(0, (phrase, Node(7))))], pad())
       >>> params = model.init(jax.random.key(0), batch.steps)
-      >>> ys = model(params, batch.steps, **batch.marks)
+      >>> ys = jax.jit(model)(params, batch.steps, **batch.marks)
       >>> ys.shape, pool.last(ys, batch.valid).shape
       ((2, 5, 2), (2, 2))
 

@@ -45,7 +45,7 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
       >>> import jax, jax.numpy as jnp, recur
       >>> layer = recur.truncate(recur.scan(recur.gru(4)), k1=2, k2=3)
       >>> xs = jnp.ones((8, 3))
-      >>> layer(layer.init(jax.random.key(0), xs), xs).shape
+      >>> jax.jit(layer)(layer.init(jax.random.key(0), xs), xs).shape
       (8, 4)
 
     References:

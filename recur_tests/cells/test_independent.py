@@ -14,7 +14,7 @@ XS = np.random.default_rng(0).standard_normal((6, 3))
 
 def test_without_feedback_it_is_feed_forward():
     layer = scan(indrnn(4, **F64))
-    params = random_like(layer.init(jax.random.key(0), XS), 1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), 1)
     params = params._replace(recurrent=jnp.zeros(4))
     expected = jax.nn.relu(XS @ params.kernel + params.bias[None])
     assert_close(layer.run(params, XS, carry=jnp.ones(4))[1], expected)
@@ -23,7 +23,7 @@ def test_without_feedback_it_is_feed_forward():
 def test_without_input_and_activation_it_decays_geometrically():
     layer = scan(indrnn(4, activation="identity", use_bias=False, **F64))
     xs = jnp.zeros((6, 0))
-    params = random_like(layer.init(jax.random.key(0), xs), 1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), xs), 1)
     h, t = np.array([1.0, -2.0, 0.5, 3.0]), np.arange(1, 7)
     ys = layer.run(params, xs, carry=h)[1]
     assert_close(ys, h * np.asarray(params.recurrent) ** t[:, None])
@@ -31,7 +31,7 @@ def test_without_input_and_activation_it_decays_geometrically():
 
 def test_units_do_not_see_each_other():
     cell = indrnn(4, activation="tanh", **F64)
-    params = random_like(cell.init(jax.random.key(0), XS[0]), 1)
+    params = random_like(jax.eval_shape(cell.init, jax.random.key(0), XS[0]), 1)
     h = jnp.array([0.1, -0.2, 0.3, 0.4])
     jacobian = jax.jacobian(lambda h: cell.step(params, h, XS[0])[0])(h)
     slope = 1 - cell.step(params, h, XS[0])[0] ** 2

@@ -15,7 +15,7 @@ XS = jax.ShapeDtypeStruct((6, 3), jnp.float64)
 
 def drawn(cell):
     """Random inputs, weights and carry."""
-    params = random_like(cell.init(jax.random.key(0), X), 1)
+    params = random_like(jax.eval_shape(cell.init, jax.random.key(0), X), 1)
     return random_like(XS, 0), params, random_like(cell.start(params, X), 2)
 
 

@@ -17,7 +17,7 @@ XS = jax.ShapeDtypeStruct((6, 3), jnp.float64)
 def test_with_the_identity_as_projection_it_is_lstm():
     lstm = recur.lstm(4, **F64)
     xs = random_like(XS, 0)
-    params = random_like(lstm.init(jax.random.key(0), X), 1)
+    params = random_like(jax.eval_shape(lstm.init, jax.random.key(0), X), 1)
     carry = random_like(lstm.start(params, X), 2)
 
     def ends(cell, params):
@@ -38,7 +38,7 @@ def test_with_the_identity_as_projection_it_is_lstm():
 def test_it_is_an_lstm_with_kernels_of_low_rank_whose_output_is_projected():
     cell = projected_lstm(4, 2, **F64)
     xs = random_like(XS, 0)
-    params = random_like(cell.init(jax.random.key(0), X), 1)
+    params = random_like(jax.eval_shape(cell.init, jax.random.key(0), X), 1)
     wide = random_like(jax.ShapeDtypeStruct((4,), jnp.float64), 2)
     c = random_like(jax.ShapeDtypeStruct((4,), jnp.float64), 3)
     product = LSTMGates(*(params.projection @ kernel for kernel in params.recurrent_kernel))

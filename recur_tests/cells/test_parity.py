@@ -90,14 +90,14 @@ def test_torch_values_and_gradients(name, cell, convert):
     case = golden("torch", name)
     layer = recur.scan(cell)
     start = torch_state(case["initial"])
-    ends = layer.run(convert(case["weights"]), case["inputs"], carry=start)
+    ends = jax.jit(layer.run)(convert(case["weights"]), case["inputs"], carry=start)
     assert_close(ends, (torch_state(case["final"]), case["outputs"]), 1e-12)
 
     def loss(weights):
         ys = layer(convert(weights), case["inputs"], carry=start)
         return (ys**2).sum() / 2
 
-    assert_close(jax.grad(loss)(case["weights"]), case["gradients"], 1e-9)
+    assert_close(jax.jit(jax.grad(loss))(case["weights"]), case["gradients"], 1e-9)
 
 
 def test_torch_stack_gives_the_last_layer_at_every_step_and_every_layer_at_the_last():
@@ -107,7 +107,9 @@ def test_torch_stack_gives_the_last_layer_at_every_step_and_every_layer_at_the_l
     start, final = (
         tuple(torch_state(case[name], index) for index in (0, 1)) for name in ("initial", "final")
     )
-    assert_close(layer.run(params, case["inputs"], carry=start), (final, case["outputs"]), 1e-12)
+    assert_close(
+        jax.jit(layer.run)(params, case["inputs"], carry=start), (final, case["outputs"]), 1e-12
+    )
 
 
 def test_torch_bidirectional():
@@ -119,7 +121,9 @@ def test_torch_bidirectional():
         Directions(*(torch_state(case[name], index) for index in (0, 1)))
         for name in ("initial", "final")
     )
-    assert_close(layer.run(params, case["inputs"], carry=start), (final, case["outputs"]), 1e-12)
+    assert_close(
+        jax.jit(layer.run)(params, case["inputs"], carry=start), (final, case["outputs"]), 1e-12
+    )
 
 
 def single(tree):
@@ -134,7 +138,7 @@ def run_keras(name, cell, convert):
         for key in ("initial", "final")
     )
     weights = [case["weights"][key] for key in ("kernel", "recurrent_kernel", "bias")]
-    ends = recur.scan(cell).run(convert(*weights), case["inputs"], carry=start)
+    ends = jax.jit(recur.scan(cell).run)(convert(*weights), case["inputs"], carry=start)
     assert_close(ends, (final, case["outputs"]), 1e-6)
 
 
@@ -155,7 +159,7 @@ def run_haiku(name, cell, convert):
         LSTMState(**case[key]) if "cell" in case[key] else case[key]["hidden"]
         for key in ("initial", "final")
     )
-    ends = recur.scan(cell).run(convert(case["weights"]), case["inputs"], carry=start)
+    ends = jax.jit(recur.scan(cell).run)(convert(case["weights"]), case["inputs"], carry=start)
     assert_close(ends, (final, case["outputs"]), 1e-12)
 
 
@@ -229,9 +233,16 @@ def test_flax(theirs, ours, convert):
     def of_recur(weights):
         return layer.run(convert(weights), xs, carry=start)
 
-    assert_close(of_recur(weights), of_flax(weights), 1e-12)
-    gradients = (jax.grad(lambda w, f=f: weighted_sum(f(w)))(weights) for f in (of_recur, of_flax))
-    assert_close(*gradients)
+    def results(run):
+        def loss(weights):
+            ends = run(weights)
+            return weighted_sum(ends), ends
+
+        return jax.jit(jax.grad(loss, has_aux=True))(weights)
+
+    (gradient, ends), (of_theirs, expected) = results(of_recur), results(of_flax)
+    assert_close(ends, expected, 1e-12)
+    assert_close(gradient, of_theirs)
 
 
 def test_the_goldens_say_what_made_them():

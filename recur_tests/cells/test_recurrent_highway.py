@@ -13,7 +13,7 @@ H = np.array([0.5, -0.1, 0.4, 0.8])
 
 
 def random_params(cell):
-    return random_like(cell.init(jax.random.key(0), X), 1)
+    return random_like(jax.eval_shape(cell.init, jax.random.key(0), X), 1)
 
 
 def with_transform(params, *biases):

@@ -20,7 +20,7 @@ XS = np.linspace(-1, 1, 15).reshape(5, 3)
 
 def test_readin_is_the_module_before_the_cell():
     layer = recur.scan(readin(GRU, dense(6)))
-    params = random_like(layer.init(jax.random.key(0), XS), seed=1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
     seen = XS @ params.input["kernel"] + params.input["bias"][None]
     assert isinstance(params, ReadinParams)
     assert_close(layer.run(params, XS), recur.scan(GRU).run(params.cell, seen))

@@ -192,7 +192,7 @@ def test_each_row_of_a_batch_is_told_its_own():
     shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), xs, context={"image": vs}))
     params, run = told(ELMAN, "first step")
     assert describe(shapes) == describe(params)
-    ys = layer(params, xs, context={"image": vs}, length=jnp.array([5, 2]))
+    ys = jax.jit(layer)(params, xs, context={"image": vs}, length=jnp.array([5, 2]))
     alone = [run(params, x, v, length=n)[1] for x, v, n in zip(xs, vs, (5, 2), strict=True)]
     assert_close(ys, jnp.stack(alone))
 

@@ -44,7 +44,7 @@ def test_a_decoder_runs_on_its_own():
     cell = recur.readout(LSTM, dense(2))
     decoder = recur.scan(feedback(cell))
     nothing = jnp.zeros((5, 0))
-    params = random_like(decoder.init(jax.random.key(0), nothing), seed=1)
+    params = random_like(jax.eval_shape(decoder.init, jax.random.key(0), nothing), seed=1)
     bound = cell.bind(params, jnp.zeros(2))
     state, y, ys = cell.start(bound, jnp.zeros(2)), jnp.zeros(2), []
     for _ in range(5):
@@ -55,7 +55,7 @@ def test_a_decoder_runs_on_its_own():
 
 def test_the_first_step_sees_zeros_and_the_next_what_came_before():
     cell = feedback(LSTM)
-    params = random_like(cell.init(jax.random.key(0), XS[0]), seed=1)
+    params = random_like(jax.eval_shape(cell.init, jax.random.key(0), XS[0]), seed=1)
     bound = cell.bind(params, XS[0])
     start = cell.start(bound, XS[0])
     assert_close(start.output, jnp.zeros(4))
@@ -115,7 +115,7 @@ def test_in_a_batch_it_keeps_to_lengths_and_resets():
     layer = recur.scan(readin(cell, dense(4)))
     batched = recur.batch(layer)
     xs = jnp.stack([XS, np.sin(5 * XS)]).at[1, 4:].set(jnp.nan)
-    params = random_like(layer.init(jax.random.key(0), XS), seed=1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
     reset = jnp.zeros((2, 5), bool).at[1, 2].set(True)
 
     def loss(params):

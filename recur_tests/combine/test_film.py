@@ -71,9 +71,10 @@ def test_scan_equals_loop_in_values_and_gradients():
 def test_each_row_of_a_batch_has_its_own():
     params, _ = given()
     xs, zs = np.stack([XS, -XS]), np.stack([Z, 3 * Z])
-    ys = recur.batch(LAYER)(params, xs, context={"style": zs}, length=jnp.array([5, 2]))
+    run, run_rows = jax.jit(LAYER), jax.jit(recur.batch(LAYER))
+    ys = run_rows(params, xs, context={"style": zs}, length=jnp.array([5, 2]))
     alone = [
-        LAYER(params, x, context={"style": z}, length=n)
+        run(params, x, context={"style": z}, length=n)
         for x, z, n in zip(xs, zs, (5, 2), strict=True)
     ]
     assert_close(ys, jnp.stack(alone))
@@ -87,9 +88,9 @@ def test_channels_of_images_are_scaled_everywhere():
     )
     layer = recur.scan(film(summing, "style", **F64))
     xs = random_like(jax.ShapeDtypeStruct((2, 5, 6, 3), jnp.float64), 2)
-    params = random_like(layer.init(jax.random.key(0), xs, context={"style": Z}), 1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), xs, context={"style": Z}), 1)
     scale, shift = 1 + Z @ params.scale_kernel, Z @ params.shift_kernel
-    y = layer(params, xs, context={"style": Z})[0, 4, 2]
+    y = jax.jit(layer)(params, xs, context={"style": Z})[0, 4, 2]
     assert_close(y, scale * xs[0, 4, 2] + shift)
 
 

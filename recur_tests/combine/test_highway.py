@@ -31,7 +31,7 @@ def test_a_closed_gate_gives_the_input_and_an_open_one_the_output():
 
 def test_the_gate_looks_at_the_input():
     layer = recur.scan(HIGHWAY)
-    params = random_like(layer.init(jax.random.key(0), XS), seed=1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
     carry, v = recur.scan(GRU).run(params.cell, XS)
     t = jax.nn.sigmoid(XS @ params.kernel + params.bias[None])
     assert_close(layer.run(params, XS), (carry, t * v + (1 - t) * XS))
@@ -51,7 +51,8 @@ def test_at_first_the_gate_is_nearly_closed():
 def test_it_computes_in_the_dtype_of_the_cell():
     layer = recur.scan(highway(recur.gru(3, dtype=jnp.bfloat16)))
     xs = jnp.asarray(XS, jnp.float32)
-    assert layer(layer.init(jax.random.key(0), xs), xs).dtype == jnp.bfloat16
+    params = jax.eval_shape(layer.init, jax.random.key(0), xs)
+    assert jax.eval_shape(layer, params, xs).dtype == jnp.bfloat16
 
 
 def test_structure_survives_where_it_can():
@@ -79,7 +80,7 @@ def test_combinators_nest(name):
     looped = recur.loop(Cell(cell.init, cell.bind, cell.start, jax.jit(cell.step)))
     xs = jnp.stack([XS, np.sin(5 * XS)])
     padded = xs.at[1, 3:].set(jnp.nan)
-    params = random_like(batched.init(jax.random.key(0), xs), seed=1)
+    params = random_like(jax.eval_shape(batched.init, jax.random.key(0), xs), seed=1)
 
     def of_batch(params, xs):
         ys = batched(params, jnp.where(jnp.isnan(padded), padded, xs), length=jnp.array([5, 3]))

@@ -62,7 +62,7 @@ def by_hand(cells, params, carry, xs):
 def test_with_skips_every_cell_sees_the_input_and_is_seen():
     cells = (LSTM, GRU)
     layer = recur.scan(recur.stack(*cells, skips=True))
-    params = random_like(layer.init(jax.random.key(0), XS), seed=1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
     carry = random_like(layer.start(layer.bind(params, XS), XS), seed=2)
     assert params[0].kernel.input.shape == (3, 4)
     assert params[1].kernel.reset.shape == (3 + 4, 4)
@@ -81,7 +81,7 @@ def test_with_skips_every_cell_sees_the_input_and_is_seen():
 def test_with_skips_the_outputs_of_all_are_joined():
     cells = (LSTM, GRU, BEFORE)
     layer = recur.scan(recur.stack(*cells, skips=True))
-    params = random_like(layer.init(jax.random.key(0), XS), seed=1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
     carry = random_like(layer.start(layer.bind(params, XS), XS), seed=2)
     expected = jax.jit(lambda *given: by_hand(cells, *given))(params, carry, XS)
     assert_close(jax.jit(layer.run)(params, XS, carry=carry), expected)

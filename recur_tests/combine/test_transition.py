@@ -20,7 +20,7 @@ XS = np.linspace(-1, 1, 15).reshape(5, 3)
 
 
 def given(layer):
-    params = random_like(layer.init(jax.random.key(0), XS), seed=1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
     return params, random_like(layer.start(layer.bind(params, XS), XS), seed=2)
 
 

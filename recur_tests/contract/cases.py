@@ -197,6 +197,9 @@ KINDS = (
     "conditioned",
 )
 
+# One of each type, for what sees no more of a cell than a layer or a step made of it.
+TYPES = ("lstm", "diagonal-complex", "stack", "conditioned")
+
 
 class Example(NamedTuple):
     """Random params, carry and inputs of a cell, none of them zero."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 import recur
 from recur.types import AffineCell, AnyCell, Layer
-from recur_tests.contract.cases import STEPS, WIDTH, CellCase
+from recur_tests.contract.cases import CELLS, KINDS, STEPS, TYPES, WIDTH, CellCase
 from recur_tests.lift.test_tree import on_a_line
 
 
@@ -22,7 +22,11 @@ class LiftCase(NamedTuple):
     lift: Callable[[AnyCell], Layer]
     oracle: Callable[[AnyCell], Layer] = recur.loop
     runs: Callable[[CellCase], bool] = lambda case: True
-    by_kind: bool = False  # it sees what kind of cell it is at most: tested with one of each kind
+    among: tuple[str, ...] = tuple(case.name for case in CELLS)  # which see all that it looks at
+
+    def tests(self, case: CellCase) -> bool:
+        """Whether the lift is tested with the cell."""
+        return case.name in self.among and self.runs(case)
 
 
 def backwards(cell: AnyCell) -> Layer:
@@ -51,26 +55,26 @@ def is_real(case: CellCase) -> bool:
 
 LIFTS = [
     LiftCase("scan", recur.scan, recur.scan),
-    LiftCase("scan-unroll", recur.scan, lambda cell: recur.scan(cell, unroll=2), by_kind=True),
+    LiftCase("scan-unroll", recur.scan, lambda cell: recur.scan(cell, unroll=2), among=TYPES),
     LiftCase(
         "scan-reverse",
         recur.scan,
         lambda cell: recur.scan(cell, reverse=True),
         backwards,
-        by_kind=True,
+        among=TYPES,
     ),
     LiftCase(
         "checkpoint",
         recur.checkpoint,
         lambda cell: recur.checkpoint(recur.scan(cell), 3),
-        by_kind=True,
+        among=TYPES,
     ),
     LiftCase(
         "checkpoint-reverse",
         recur.checkpoint,
         lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
         backwards,
-        by_kind=True,
+        among=TYPES,
     ),
     LiftCase("associative", recur.associative, recur.associative, runs=is_affine),
     LiftCase(
@@ -79,21 +83,21 @@ LIFTS = [
         lambda cell: recur.associative(cell, reverse=True),
         backwards,
         is_affine,
-        by_kind=True,
+        among=KINDS,
     ),
-    LiftCase("newton", recur.newton, recur.newton, runs=is_real, by_kind=True),
+    LiftCase("newton", recur.newton, recur.newton, runs=is_real, among=TYPES),
     LiftCase(
         "newton-diagonal",
         recur.newton,
         lambda cell: recur.newton(cell, jacobian="diagonal", damping=0.3),
         runs=is_real,
-        by_kind=True,
+        among=KINDS,
     ),
-    LiftCase("tree", recur.tree, on_a_line, by_kind=True),
+    LiftCase("tree", recur.tree, on_a_line, among=TYPES),
     LiftCase(
         "truncate",
         recur.truncate,
         lambda cell: recur.truncate(recur.scan(cell), 2, STEPS),
-        by_kind=True,
+        among=TYPES,
     ),
 ]

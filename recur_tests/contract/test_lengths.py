@@ -1,6 +1,7 @@
-"""The length contract, for every cell: against a walk over the valid steps that knows no masks.
+"""The length contract, for every kind of cell: against a walk over valid steps that knows no masks.
 
-That what stands in the padding never matters, in gradients too, is in `test_lifts`.
+One such walk of every cell, and that what stands in the padding never matters, in gradients too, is
+in `test_lifts`.
 """
 
 import hypothesis
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import recur
 from recur.sequences.lengths import zero_invalid
 from recur_tests.contract.cases import CELLS, KINDS, STEPS, by_name, example
-from recur_tests.helpers import assert_close, weighted_sum
+from recur_tests.helpers import assert_close, to_numpy, weighted_sum
 from recur_tests.lift.test_tree import on_a_line
 from recur_tests.oracles.lengths import run_valid_steps
 
@@ -35,56 +36,54 @@ def walker(case, reverse):
     step = jax.jit(case.cell.step)
     bound = layer.bind(given.params, given.xs, context=given.context)
     fresh = layer.start(bound, given.xs)
+    xs = np.asarray(given.xs)
 
     def compare(valid, reset):
         carry, ys = run(
             given.params,
-            given.xs,
+            xs,
             carry=given.carry,
             context=given.context,
-            valid=jnp.asarray(valid, bool),
-            reset=jnp.asarray(reset, bool),
+            valid=np.asarray(valid, bool),
+            reset=np.asarray(reset, bool),
         )
         expected, outputs = run_valid_steps(
-            lambda carry, x: step(bound, carry, x), fresh, given.carry, given.xs, valid, reset,
+            lambda carry, x: step(bound, carry, x), fresh, given.carry, xs, valid, reset,
             reverse=reverse,
         )  # fmt: skip
         assert_close(carry, expected)
+        ys = to_numpy(ys)
         for t, output in enumerate(outputs):
             y = jax.tree.map(lambda leaf, t=t: leaf[t], ys)
-            assert_close(y, jax.tree.map(jnp.zeros_like, y) if output is None else output)
+            assert_close(y, jax.tree.map(np.zeros_like, y) if output is None else output)
 
     return compare
 
 
-# Every cell forwards; which way it is read a lift alone knows.
-WALKS = [(case, False) for case in CELLS] + [(case, True) for case in CELLS if case.name in KINDS]
+each_kind = pytest.mark.parametrize("case", **by_name([c for c in CELLS if c.name in KINDS]))
 
 
-@pytest.mark.parametrize(
-    ("case", "reverse"),
-    WALKS,
-    ids=[f"{case.name}-{'reverse' * reverse}" for case, reverse in WALKS],
-)
+@pytest.mark.parametrize("reverse", [False, True], ids=["", "reverse"])
+@each_kind
 def test_only_valid_steps_count_and_resets_start_afresh(case, reverse):
     compare = walker(case, reverse)
     for valid, reset in MARKS:
         compare(valid, reset)
-    if case.name in KINDS:
-        hypothesis.settings(max_examples=12)(hypothesis.given(FLAGS, FLAGS)(compare))()
+    hypothesis.settings(max_examples=12)(hypothesis.given(FLAGS, FLAGS)(compare))()
 
 
-@pytest.mark.parametrize("case", **by_name([case for case in CELLS if case.name in KINDS]))
+@each_kind
 def test_pieces_equal_the_whole_and_an_empty_piece_changes_nothing(case):
     layer = recur.scan(case.cell)
     given = example(case, layer)
     run = jax.jit(layer.run)
-    whole = run(given.params, given.xs, carry=given.carry, context=given.context)
+    xs = np.asarray(given.xs)[:4]
+    whole = run(given.params, xs, carry=given.carry, context=given.context)
     carry, pieces = given.carry, []
-    for piece in (given.xs[:2], given.xs[2:2], given.xs[2:]):
+    for piece in (xs[:2], xs[2:2], xs[2:]):
         carry, ys = run(given.params, piece, carry=carry, context=given.context)
         pieces.append(ys)
-    assert_close((carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)), whole)
+    assert_close((carry, jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)), whole)
 
 
 LAYERS = {
@@ -112,48 +111,41 @@ def test_every_layer_keeps_the_contract(name):
     layer = LAYERS[name](recur.gru(3, **F64))
     given = example(CELLS[0], layer)
 
+    params, carry, xs = given.params, given.carry, np.asarray(given.xs)
+    everywhere, first_three = np.ones(STEPS, bool), np.arange(STEPS) < 3
+
     @jax.jit
-    def results(given, padded):
-        params, carry, xs, _ = given
+    def results(xs, **marks):
+        def loss(params):
+            after, ys = layer.run(params, xs, carry=carry, **marks)
+            return weighted_sum((after, ys[:3])), (after, ys)
 
-        def ends(params, xs, **marks):
-            carry_, ys = layer.run(params, xs, carry=carry, **marks)
-            return carry_, ys[:3]
+        return jax.grad(loss, has_aux=True)(params)
 
-        def both(xs, **marks):
-            gradient = jax.grad(lambda params: weighted_sum(ends(params, xs, **marks)))(params)
-            return ends(params, xs, **marks), gradient
-
-        short = both(xs[:3])
-        by_marks = both(padded, length=3), both(padded, valid=jnp.arange(STEPS) < 3)
-        behind = layer(params, padded, length=3)[3:]
-        nothing = layer.run(params, xs, carry=carry, length=0)
-        alone = layer(params, xs), layer(params, xs[:3])
-        rows = recur.batch(layer)(params, jnp.stack([xs, padded]), length=jnp.array([5, 3]))
-        return (short, *by_marks), behind, nothing, (rows[0], rows[1, :3]), alone
-
-    padded = given.xs.at[3:].set(jnp.nan)
-    (short, by_length, by_valid), behind, (carry, ys), rows, alone = results(given, padded)
-    assert_close(by_length, short)
-    assert_close(by_valid, short)
-    assert not behind.any()
-    assert_close(carry, given.carry)
+    padded = np.where(first_three[:, None], xs, np.nan)
+    short = results(xs[:3])
+    by_length = results(padded, length=3, valid=everywhere)
+    by_valid = results(padded, length=STEPS, valid=first_three)
+    for gradient, (after, ys) in (by_length, by_valid):
+        assert_close((gradient, (after, ys[:3])), short)
+        assert not ys[3:].any()
+    _, (after, ys) = results(xs, length=0, valid=everywhere)
+    assert_close(after, carry)
     assert not ys.any()
-    assert_close(rows, alone)
+    _, (_, whole) = results(xs, length=STEPS, valid=everywhere)
+    carries = jax.tree.map(lambda leaf: np.stack(2 * [leaf]), carry)
+    run = jax.jit(recur.batch(layer).run)
+    _, rows = run(params, np.stack([xs, padded]), carry=carries, length=np.array([STEPS, 3]))
+    assert_close((rows[0], rows[1, :3]), (whole, short[1][1]))
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_packed_sequences_equal_sequences_alone(name):
     layer = LAYERS[name](recur.gru(3, **F64))
-    given = example(CELLS[0], layer)
-    reset = jnp.array([True, False, True, False, False])
-
-    @jax.jit
-    def packed_and_alone(params, xs):
-        alone = [layer(params, piece) for piece in (xs[:2], xs[2:])]
-        return layer(params, xs, reset=reset), jnp.concatenate(alone)
-
-    assert_close(*packed_and_alone(given.params, given.xs))
+    params, _, xs, _ = example(CELLS[0], layer, steps=4)
+    run, reset = jax.jit(layer), np.array([True, False, True, False])
+    alone = [run(params, piece) for piece in np.split(np.asarray(xs), 2)]
+    assert_close(run(params, xs, reset=reset), np.concatenate(alone))
 
 
 def test_a_reset_swallows_a_state_that_is_not_a_number():

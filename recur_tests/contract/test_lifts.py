@@ -3,8 +3,9 @@
 The loop is given clean inputs, the lifts inputs with NaN where steps do not count: what stands in
 the padding never matters, neither in values nor in gradients, and no gradient reaches it.
 
-Every cell runs by the lifts that look at what it is made of; those that see its kind at most run a
-cell of each kind.
+The loop's values are those of a walk over the valid steps that knows no masks. Every cell runs by
+the lifts that look at what it is made of; those that see its kind or its type at most run a cell of
+each.
 """
 
 import jax
@@ -17,7 +18,8 @@ import recur
 from recur.types import Cell
 from recur_tests.contract.cases import CELLS, KINDS, STEPS, by_name, example
 from recur_tests.contract.lifts import LIFTS
-from recur_tests.helpers import assert_close, weighted_sum
+from recur_tests.helpers import assert_close, to_numpy, weighted_sum
+from recur_tests.oracles.lengths import run_valid_steps
 
 VALID = np.array([True, False, True, True, True])
 RESET = np.array([False, True, False, True, False])
@@ -36,24 +38,45 @@ def results(layer, context):
     return jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
 
 
+def step_by_step(cell):
+    """The cell for a loop that runs in Python: only the step is compiled, once."""
+    init, bind, start, step = (getattr(cell, part) for part in Cell._fields)
+    return Cell(init, bind, start, jax.jit(step))
+
+
 @pytest.mark.parametrize("case", **by_name(CELLS))
 def test_equals_the_loop(case):
-    # The loop runs step by step, in Python: only the step is compiled, once.
-    init, bind, start, step = (getattr(case.cell, part) for part in Cell._fields)
-    stepped = Cell(init, bind, start, jax.jit(step))
+    stepped = step_by_step(case.cell)
     given, expected = example(case, recur.scan(case.cell)), {}
     counts = COUNTS.reshape(STEPS, *[1] * len(case.shape))
     padded = jnp.where(counts, given.xs, jnp.nan)
     for lift in LIFTS:
-        if not lift.runs(case) or (lift.by_kind and case.name not in KINDS):
+        if not lift.tests(case):
             continue
         if lift.oracle not in expected:
             oracle = results(lift.oracle(stepped), given.context)
             expected[lift.oracle] = oracle(given.params, given.carry, given.xs)
         found = jax.jit(results(lift.lift(case.cell), given.context))
         assert_close(found(given.params, given.carry, padded), expected[lift.oracle])
-    (_, _, along_xs), _ = expected[recur.loop]
+    (_, _, along_xs), ends = expected[recur.loop]
+    along_xs = np.asarray(along_xs)
     assert along_xs[COUNTS].any() and not along_xs[~COUNTS].any()
+    assert_walked(ends, stepped, given)
+
+
+def assert_walked(ends, cell, given):
+    """That a carry and outputs are those of a walk over the valid steps."""
+    xs = np.asarray(given.xs)
+    bound = cell.bind(given.params, xs[0], context=given.context)
+    carry, outputs = run_valid_steps(
+        lambda carry, x: cell.step(bound, carry, x),
+        cell.start(bound, xs[0]), given.carry, xs, COUNTS, RESET,
+    )  # fmt: skip
+    ys = to_numpy(ends[1])
+    assert_close(ends[0], carry)
+    for t, output in enumerate(outputs):
+        y = jax.tree.map(lambda leaf, t=t: leaf[t], ys)
+        assert_close(y, jax.tree.map(np.zeros_like, y) if output is None else output)
 
 
 @pytest.mark.parametrize("case", **by_name([case for case in CELLS if case.name in KINDS]))
@@ -108,20 +131,20 @@ def test_a_trajectory_is_the_carry_after_every_step():
     params, carry, xs, _ = example(case, recur.scan(case.cell))
     marks = {"valid": VALID, "reset": RESET}
 
-    def carry_after(oracle, t):
-        layer = oracle(case.cell)
-        seen = slice(0, t + 1) if layer.streams else slice(t, STEPS)
+    def run_loop(oracle, seen=slice(None)):
         part = {name: mark[seen] for name, mark in marks.items()}
-        return layer.run(params, xs[seen], carry=carry, **part)[0]
+        return oracle(step_by_step(case.cell)).run(params, xs[seen], carry=carry, **part)
+
+    def all_carries(oracle):
+        streams = oracle(case.cell).streams
+        parts = [slice(0, t + 1) if streams else slice(t, STEPS) for t in range(STEPS)]
+        return jax.tree.map(lambda *each: np.stack(each), *(run_loop(oracle, p)[0] for p in parts))
 
     expected = {}
     for lift in LIFTS:
         if not lift.runs(case):
             continue
         if lift.oracle not in expected:
-            ends = [carry_after(lift.oracle, t) for t in range(STEPS)]
-            expected[lift.oracle] = jax.tree.map(lambda *each: jnp.stack(each), *ends)
-        layer = lift.lift(case.cell)
-        carries, ys = jax.jit(layer.trajectory)(params, xs, carry=carry, **marks)
-        assert_close(carries, expected[lift.oracle])
-        assert_close(ys, jax.jit(layer.run)(params, xs, carry=carry, **marks)[1])
+            expected[lift.oracle] = all_carries(lift.oracle), run_loop(lift.oracle)[1]
+        follow = jax.jit(lift.lift(case.cell).trajectory)
+        assert_close(follow(params, xs, carry=carry, **marks), expected[lift.oracle])

@@ -17,6 +17,7 @@ from recur_tests.contract.table import README, with_tables
 RECURRENT = (recur, recur.cells, recur.combine, recur.interop, recur.lift)
 ROOMS = (
     *RECURRENT,
+    recur.classic,
     recur.decode,
     recur.diagnose,
     recur.sequences,

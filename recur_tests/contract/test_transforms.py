@@ -33,53 +33,54 @@ every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys(
 def given(layer):
     rows = (2,) if layer is LAYERS["batch"] else ()
     xs = random_like(jax.ShapeDtypeStruct((*rows, 5, 3), jnp.float64), 0)
-    return random_like(layer.init(jax.random.key(0), xs), 1), xs
+    return random_like(jax.eval_shape(layer.init, jax.random.key(0), xs), 1), xs
 
 
 @every_layer
-def test_jit_checkpoint_and_eval_shape(layer):
+def test_checkpoint_and_eval_shape(layer):
     params, xs = given(layer)
-    ys = layer(params, xs)
-    assert_close(jax.jit(layer)(params, xs), ys)
-    shape = jax.eval_shape(layer, params, xs)
+
+    def results(layer):
+        def loss(params):
+            ys = layer(params, xs)
+            return weighted_sum(ys), ys
+
+        return jax.jit(jax.grad(loss, has_aux=True))(params)
+
+    plain = results(layer)
+    assert_close(results(jax.checkpoint(layer)), plain)
+    shape, (_, ys) = jax.eval_shape(layer, params, xs), plain
     assert (shape.shape, shape.dtype) == (ys.shape, ys.dtype)
-
-    @jax.jit
-    def gradients(params):
-        plain = jax.grad(lambda p: weighted_sum(layer(p, xs)))(params)
-        return plain, jax.grad(lambda p: weighted_sum(jax.checkpoint(layer)(p, xs)))(params)
-
-    plain, remat = gradients(params)
-    assert_close(remat, plain)
 
 
 @every_layer
 def test_vmap_over_params(layer):
     params, xs = given(layer)
-    models = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)
-    ys = jax.vmap(layer, in_axes=(0, None))(models, xs)
-    assert_close(ys[1], layer(jax.tree.map(lambda leaf: 2 * leaf, params), xs))
+    twice = jax.tree.map(lambda leaf: 2 * np.asarray(leaf), params)
+    models = jax.tree.map(lambda *leaves: np.stack(leaves), params, twice)
+    ys = jax.jit(jax.vmap(layer, in_axes=(0, None)))(models, xs)
+    assert_close(ys[1], jax.jit(layer)(twice, xs))
 
 
 @every_layer
 def test_derivatives_of_first_and_second_order_in_both_modes(layer):
     params, xs = given(layer)
 
+    direction, step = random_like(xs, 7), 1e-5
+
     def loss(xs):
         return weighted_sum(layer(params, xs))
 
-    direction, step = random_like(xs, 7), 1e-5
+    def along(function, xs):
+        """The value of a function, and its derivative along the direction."""
+        return jax.jvp(function, (xs,), (direction,))
 
     @jax.jit
     def derive(xs):
-        def along(function):
-            return jax.jvp(function, (xs,), (direction,))[1]
-
-        forward, reverse = along(loss), (jax.grad(loss)(xs) * direction).sum()
-        by_reverse = (along(jax.grad(loss)) * direction).sum()
-        by_forward = along(lambda xs: jax.jvp(loss, (xs,), (direction,))[1])
-        difference = loss(xs + step * direction) - loss(xs - step * direction)
-        return (forward, by_forward), (reverse, by_reverse), difference / (2 * step)
+        by_forward = along(lambda xs: along(loss, xs)[1], xs)
+        by_reverse = tuple((each * direction).sum() for each in along(jax.grad(loss), xs))
+        above, below = jax.lax.map(loss, jnp.stack([xs + step * direction, xs - step * direction]))
+        return by_forward, by_reverse, (above - below) / (2 * step)
 
     by_forward, by_reverse, difference = derive(xs)
     assert_close(by_forward, by_reverse)
@@ -104,13 +105,13 @@ def test_no_second_compilation_and_no_leaked_tracer(layer):
 
 
 @every_layer
-def test_numpy_arrays_are_arrays(layer):
+def test_numpy_arrays_are_arrays_and_jit_changes_nothing(layer):
     params, xs = given(layer)
     shape = (2,) if layer is LAYERS["batch"] else ()
     marks = {"reset": np.arange(5) == 2, "valid": np.arange(5) != 3, "length": np.array(4)}
     marks = {name: np.broadcast_to(mark, shape + mark.shape) for name, mark in marks.items()}
     plain = layer(jax.tree.map(np.asarray, params), np.asarray(xs), **marks)
-    assert_close(plain, layer(params, xs, **jax.tree.map(jnp.asarray, marks)))
+    assert_close(plain, jax.jit(layer)(params, xs, **jax.tree.map(jnp.asarray, marks)))
 
 
 @every_layer

@@ -86,7 +86,8 @@ def test_runs_as_in_its_library_and_keeps_the_contract(library):
     params = random_like(jax.jit(layer.init)(jax.random.key(0), xs), 1)
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(lambda leaf: leaf.shape, shapes)
     carry = random_like(layer.start(params, xs), 2)
-    assert_close(jax.jit(layer.run)(params, xs, carry=carry), oracle(params, carry, xs))
+    run = jax.jit(layer.run)
+    assert_close(run(params, xs, carry=carry), oracle(params, carry, xs))
 
     padded = jnp.concatenate([xs[:3], jnp.full((2, 3), jnp.nan)])
 
@@ -100,13 +101,14 @@ def test_runs_as_in_its_library_and_keeps_the_contract(library):
         return [jax.grad(loss, has_aux=True)(params, lift) for lift in lifts]
 
     scanned, *others = learn(params)
-    (last, ys), short = scanned[1], layer.run(params, xs[:3], carry=carry)
+    (last, ys), short = scanned[1], run(params, xs[:3], carry=carry)
     assert_close((last, ys[:3]), short)
     assert not ys[3:].any()
     for found in others:
         assert_close(found, scanned)
-    batched = recur.batch(layer)(params, jnp.stack([xs, padded]), length=jnp.array([5, 3]))
-    assert_close(batched[0], layer(params, xs))
+    batched = jax.jit(recur.batch(layer))
+    ys = batched(params, jnp.stack([xs, padded]), length=jnp.array([5, 3]))
+    assert_close(ys[0], jax.jit(layer)(params, xs))
 
 
 def test_init_draws_from_its_key():

@@ -57,9 +57,9 @@ def assert_same(layer, oracle, given, **marks):
         ("affine", {"jacobian": "diagonal"}),
     ],
 )
-def test_values_and_gradients_equal_the_loops(name, options):
+def test_values_and_gradients_equal_the_scans(name, options):
     cell = named(name).cell
-    oracle = recur.loop(cell, reverse=options.get("reverse", False))
+    oracle = recur.scan(cell, reverse=options.get("reverse", False))
     assert_same(newton(cell, **options), oracle, given_for(cell), **MARKS)
 
 
@@ -99,7 +99,7 @@ def test_a_report_tells_how_it_went():
     given = given_for(GRU)
     carry, ys, report = jax.jit(newton(GRU, tolerance=1e-3).solve)(given.params, given.xs)
     assert report.converged and 0 < report.residual <= 1e-3 and 0 < report.steps < STEPS
-    expected = recur.scan(GRU).run(given.params, given.xs)
+    expected = jax.jit(recur.scan(GRU).run)(given.params, given.xs)
     assert_close((carry, ys), expected, 1e-3)
     assert np.abs(ys - expected[1]).max() > 1e-9  # as loose as was asked for
     _, _, none = newton(GRU).solve(given.params, given.xs[:0], carry=given.carry)
@@ -116,7 +116,7 @@ def test_where_it_does_not_converge_the_scan_runs_and_a_warning_tells(jacobian):
     carry, ys, report = jax.jit(layer.solve)(given.params, given.xs)
     jax.effects_barrier()  # where a warning would be an error
     assert not report.converged and report.steps == 1 and report.residual > 0.1
-    assert_close((carry, ys), recur.scan(ELMAN).run(given.params, given.xs))
+    assert_close((carry, ys), jax.jit(recur.scan(ELMAN).run)(given.params, given.xs))
 
 
 def test_rows_that_converge_and_rows_that_do_not():
@@ -135,11 +135,13 @@ def test_rows_that_converge_and_rows_that_do_not():
 
         return jax.grad(loss, has_aux=True)(params)
 
+    expected = jax.jit(lambda params: gradients(recur.scan(ELMAN), params))(params)
+
     def told(run):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with jax.checking_leaks():
-                assert_close(run(params), gradients(recur.scan(ELMAN), params))
+                assert_close(run(params), expected)
             jax.effects_barrier()
         assert [str(each.message)[:21] for each in caught] == ["newton: after 6 steps"]
 
@@ -157,7 +159,8 @@ def test_a_reset_swallows_a_carry_that_is_not_a_number(jacobian):
     reset = jnp.zeros(STEPS, bool).at[0].set(True)
     layer = newton(GRU, jacobian=jacobian)
     assert_same(layer, recur.scan(GRU), given, reset=reset)
-    assert layer.solve(given.params, given.xs, carry=given.carry, reset=reset)[2].converged
+    solve = jax.jit(layer.solve)
+    assert solve(given.params, given.xs, carry=given.carry, reset=reset)[2].converged
 
 
 @KINDS
@@ -250,7 +253,7 @@ def test_half_precision_keeps_its_dtype():
     params = layer.init(jax.random.key(0), xs)
     carry, ys, report = jax.jit(layer.solve)(params, xs)
     assert {carry.dtype, ys.dtype} == {jnp.dtype("bfloat16")} and report.converged
-    expected = recur.scan(cell)(params, xs)
+    expected = jax.jit(recur.scan(cell))(params, xs)
     assert_close(ys.astype(jnp.float32), expected.astype(jnp.float32), 0.1)
 
 

@@ -53,14 +53,10 @@ def summed(grads):
     return jax.tree.map(lambda leaf: leaf.sum(0), grads)
 
 
-def one_of(ys, t):
-    return jax.tree.map(lambda leaf: leaf[t], ys)
-
-
 @pytest.mark.parametrize("case", **by_name([case for case in CELLS if case.name in KINDS]))
 def test_rtrl_is_backpropagation_through_time(case):
     """With a learned start, invalid steps that hold NaN, and resets at valid and invalid steps."""
-    layer = recur.loop(case.cell)
+    layer = recur.scan(case.cell)
     given = example(case, layer, steps=len(VALID))
     if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(given.carry)):
         pytest.skip("a complex carry is refused, which another test says")
@@ -68,21 +64,19 @@ def test_rtrl_is_backpropagation_through_time(case):
     params, xs = given.params, jnp.where(valid, given.xs, jnp.nan)
     targets = jnp.where(VALID, np.cos(np.arange(len(VALID))), jnp.nan)
     learner = online(case.cell, loss)
-    update = jax.jit(learner.update)
+    options = {"context": given.context, "valid": VALID, "reset": RESET}
 
     def backwards(params):
-        carry, ys = layer.run(params, xs, context=given.context, valid=VALID, reset=RESET)
-        value = sum(loss(one_of(ys, t), targets[t]) for t in np.flatnonzero(VALID))
-        return value, (carry, ys)
+        carry, ys = layer.run(params, xs, **options)
+        counted = jax.tree.map(lambda leaf: leaf[VALID], ys)
+        return jax.vmap(loss)(counted, targets[VALID]).sum(), (carry, ys)
 
-    state, outputs = learner.start(params, xs[0], context=given.context), []
-    for t in range(len(VALID)):
-        marks = {"valid": VALID[t], "reset": RESET[t]}
-        state, output = update(params, state, xs[t], targets[t], **marks)
-        outputs.append(output)
-    forwards = jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
-    gradient, (carry, ys) = jax.grad(backwards, has_aux=True)(params)
-    assert_close((summed(forwards.grads), state.carry, forwards.y), (gradient, carry, ys))
+    @jax.jit
+    def forwards(params):
+        state, output = of_stream(learner, params, xs, targets, **options)
+        return summed(output.grads), (state.carry, output.y)
+
+    assert_close(forwards(params), jax.jit(jax.grad(backwards, has_aux=True))(params))
 
 
 @METHODS

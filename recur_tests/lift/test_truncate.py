@@ -18,7 +18,7 @@ def textbook(steps_back):
     """The loss and gradients of s_t = tanh(U x_t + W s_{t-1}), o_t = softmax(V s_t), by hand."""
     xs = np.eye(5)[[0, 3, 1, 4, 2, 2, 0]]
     targets = np.array([3, 1, 4, 2, 2, 0, 1])
-    params = random_like(MODEL.init(jax.random.key(0), jnp.asarray(xs)), 1)
+    params = random_like(jax.eval_shape(MODEL.init, jax.random.key(0), jnp.asarray(xs)), 1)
     carry = (jnp.array([0.3, -0.2, 0.5, 0.1]), ())
     u, w, v = params[0].kernel.T, params[0].recurrent_kernel.T, params[1]["kernel"].T
     arrays = (np.asarray(array) for array in (u, v, w))
@@ -76,7 +76,7 @@ def by_definition(layer, k1, k2, params, carry, xs, valid, reset):
 def test_is_its_definition(k1, k2):
     layer = recur.scan(recur.elman(2, **F64))
     xs = random_like(jax.ShapeDtypeStruct((7, 3), jnp.float64), 0)
-    params = random_like(layer.init(jax.random.key(0), xs), 1)
+    params = random_like(jax.eval_shape(layer.init, jax.random.key(0), xs), 1)
     arguments = params, random_like(layer.start(params, xs), 2), xs
 
     def truncated(params, carry, xs, valid, reset):
@@ -87,29 +87,31 @@ def test_is_its_definition(k1, k2):
         final, ys = by_definition(layer, k1, k2, *arguments)
         return final, jnp.zeros((7, 2)).at[: len(ys)].set(ys)
 
+    def results(run, arguments, valid, reset):
+        def loss(arguments):
+            ends = run(*arguments, valid, reset)
+            return weighted_sum(ends), ends
+
+        return jax.grad(loss, has_aux=True)(arguments)
+
+    find = jax.jit(lambda *given: results(truncated, *given))
     for valid, reset in [
         (np.arange(7) != 2, np.arange(7) == 4),
         (np.arange(7) < 4, np.arange(7) == 5),
     ]:
-        results = []
-        for run in (truncated, defined):
-
-            def loss(arguments, run=run, marks=(valid, reset)):
-                ends = run(*arguments, *marks)
-                return weighted_sum(ends), ends
-
-            results.append(jax.jit(jax.grad(loss, has_aux=True))(arguments))
-        assert_close(*results)
+        by_hand = jax.jit(lambda given, marks=(valid, reset): results(defined, given, *marks))
+        assert_close(find(arguments, valid, reset), by_hand(arguments))
 
 
 def test_each_window_draws_noise_when_a_key_is_given():
     layer = recur.truncate(recur.chain(recur.scan(recur.gru(8)), nn.Dropout(0.5)), 2, 3)
     xs = jnp.ones((6, 3), jnp.float32)
     params = layer.init(jax.random.key(0), xs)
-    one, other = (layer(params, xs, key=jax.random.key(seed)) for seed in (1, 2))
+    run = jax.jit(layer)
+    one, other = (run(params, xs, key=jax.random.key(seed)) for seed in (1, 2))
     assert (one != other).any()
-    assert (one == layer(params, xs, key=jax.random.key(1))).all()
-    assert (layer(params, xs) != 0).all()
+    assert (one == run(params, xs, key=jax.random.key(1))).all()
+    assert (run(params, xs) != 0).all()
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(3, 2), (0, 2), (-1, 1), (1.0, 2)])

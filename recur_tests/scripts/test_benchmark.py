@@ -20,7 +20,7 @@ SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 def sequences(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     module = importlib.import_module("benchmarks.sequences")
-    for name, value in {"FEATURES": 4, "WIDTH": 3, "ROWS": 2, "QUICK": (20, 2)}.items():
+    for name, value in {"FEATURES": 4, "WIDTH": 3, "ROWS": 2, "QUICK": (10, 2)}.items():
         monkeypatch.setattr(module, name, value)
     return module
 

@@ -32,6 +32,7 @@ every_pool = pytest.mark.parametrize(("function", "oracle"), POOLS.values(), ids
 
 @every_pool
 def test_only_valid_steps_count(function, oracle):
+    function = jax.jit(function)
     pooled = function(YS, SCORES, VALID)
     for row, valid in enumerate(VALID):
         ys, scores = np.asarray(YS)[row][valid], np.asarray(SCORES)[row][valid]
@@ -42,6 +43,7 @@ def test_only_valid_steps_count(function, oracle):
 
 @every_pool
 def test_what_stands_in_the_padding_never_matters(function, oracle):
+    @jax.jit
     @jax.grad
     def gradient(values, padding):
         ys, scores = (jnp.where(VALID[..., None][..., : v.ndim], v, padding) if v.ndim == 3

@@ -105,7 +105,7 @@ def test_padded_and_packed_trees_give_the_numbers_of_plain_recursion():
     for children in CHILDREN:
         back = [[0 if c is None else n - c for c in row] for n, row in enumerate(children)]
         source.append(Nodes(draws.normal(size=(len(back), 3)), np.array(back)))
-    params = random_like(model.init(jax.random.key(0), source[0]), 1)
+    params = random_like(jax.eval_shape(model.init, jax.random.key(0), source[0]), 1)
 
     @jax.jit
     @partial(jax.grad, has_aux=True)

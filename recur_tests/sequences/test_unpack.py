@@ -37,6 +37,7 @@ def test_segments_are_the_examples_padded(layout):
     for batch in lay_out(SOURCE, layout, 2):
         for steps in (None, 7):
             values, valid = jax.jit(segments, static_argnums=2)(batch.steps, batch, steps)
+            values, valid = np.asarray(values), np.asarray(valid)
             assert (
                 values.shape == valid.shape == (*batch.number.shape, steps or batch.valid.shape[1])
             )
@@ -54,7 +55,7 @@ def test_last_and_first_steps(layout):
         empty = {"x": np.full(rows, -1.0), "wide": np.full((rows, 2), -1.0)}
         for function, at in ((last_steps, -1), (first_steps, 0)):
             for instead, value in ((None, 0.0), (empty, -1.0)):
-                found = function(tree, batch, instead)
+                found = jax.device_get(function(tree, batch, instead))
                 for (row, slot), number in np.ndenumerate(batch.number):
                     real = number >= 0 and LENGTHS[number]
                     expected = SOURCE[number][at] if real else value

@@ -1,3 +1,4 @@
+import functools
 import pathlib
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ class Killed(Exception):
     pass
 
 
-def model(features=3):
+def model(features):
     return recur.batch(
         recur.chain(nn.Embed(9, 3), recur.scan(recur.lstm(features)), nn.Dropout(0.2), nn.Dense(9))
     )
@@ -43,15 +44,21 @@ def streams():
     return Streams(documents, rows=2, k1=K1, k2=6)
 
 
-def first_state(layer):
-    tokens = jnp.zeros((2, K1), jnp.int32)
-    params = layer.init(jax.random.key(0), tokens)
-    carry = layer.start(layer.bind(params, tokens), tokens)
+@functools.cache
+def first_state(features=3):
+    layer, tokens = model(features), jnp.zeros((2, K1), jnp.int32)
+
+    @jax.jit
+    def begin(key):
+        params = layer.init(key, tokens)
+        return params, layer.start(layer.bind(params, tokens), tokens)
+
+    params, carry = begin(jax.random.key(0))
     return init_state(params, OPTIMIZER, jax.random.key(1), carry)
 
 
 def compiled_step():
-    layer = model()
+    layer = model(features=3)
 
     def loss(params, carry, window, key):
         carry, logits = run_window(
@@ -73,7 +80,7 @@ def same(state, other):
 def test_a_run_killed_at_many_moments_equals_the_run_that_was_not(tmp_path):
     """Bit for bit: weights, optimizer, carry and key, through dropout and a shuffled stream."""
     step, steps = compiled_step(), 60
-    expected = fit(step, first_state(model()), streams(), steps=steps)
+    expected = fit(step, first_state(), streams(), steps=steps)
     draws = np.random.default_rng(0)
     state, kills = None, 0
     while state is None:
@@ -87,8 +94,8 @@ def test_a_run_killed_at_many_moments_equals_the_run_that_was_not(tmp_path):
             return step(*arguments)
 
         with Checkpoints(tmp_path) as checkpoints:
-            restored = checkpoints.restore(like=first_state(model()))
-            begun, batches = first_state(model()), streams()
+            restored = checkpoints.restore(like=first_state())
+            begun, batches = first_state(), streams()
             if restored:
                 begun = restored.state
                 batches.set_state(restored.stream)
@@ -108,7 +115,7 @@ def at(state, step):
 
 
 def test_keeps_the_last_and_the_best(tmp_path):
-    state = first_state(model())
+    state = first_state()
     with Checkpoints(tmp_path, keep=2, best="valid") as checkpoints:
         assert checkpoints.restore(like=state) is None
         for step, valid in enumerate([5.0, 1.0, 3.0, 4.0, 2.0]):
@@ -128,7 +135,7 @@ def test_keeps_the_last_and_the_best(tmp_path):
 
 
 def test_the_callback_saves_when_due_when_measured_and_at_the_end(tmp_path):
-    state, batches = first_state(model()), streams()
+    state, batches = first_state(), streams()
     with Checkpoints(tmp_path, keep=9, best="valid") as checkpoints:
         save = checkpoints.callback(10, batches)
         for step, metrics, last in (
@@ -147,13 +154,13 @@ def test_the_callback_saves_when_due_when_measured_and_at_the_end(tmp_path):
 
 
 def test_another_models_checkpoint_is_refused(tmp_path):
-    state = first_state(model())
+    state = first_state()
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
     with Checkpoints(tmp_path) as checkpoints:
         differs = r"0: expected float32\[3, 4\] at params/1/kernel/input, but .*\[3, 3\]"
         with pytest.raises(ValueError, match=differs):
-            checkpoints.restore(like=first_state(model(features=4)))
+            checkpoints.restore(like=first_state(features=4))
         fewer = state._replace(params=state.params[:-1])
         with pytest.raises(ValueError, match="expected nothing at params/3.*another model"):
             checkpoints.restore(like=fewer)
@@ -162,7 +169,7 @@ def test_another_models_checkpoint_is_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", ["cut short", "emptied", "without metadata"])
 def test_a_damaged_checkpoint_is_named(tmp_path, damage):
-    state = first_state(model())
+    state = first_state()
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(at(state, 1))
         checkpoints.save(at(state, 2))
@@ -183,7 +190,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
 
 def test_a_checkpoint_half_written_is_no_checkpoint(tmp_path):
     """What a kill leaves of one: a folder with a name of its own."""
-    state = first_state(model())
+    state = first_state()
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(at(state, 1))
     shutil.copytree(tmp_path / "1", tmp_path / "2.orbax-checkpoint-tmp")

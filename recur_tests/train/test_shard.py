@@ -37,12 +37,12 @@ def weight(batch):
 
 @pytest.fixture
 def given():
-    params = random_like(LAYER.init(jax.random.key(0), BATCH["xs"]), 1)
+    params = random_like(jax.eval_shape(LAYER.init, jax.random.key(0), BATCH["xs"]), 1)
     return params, jnp.full((4, 4), 0.3), BATCH, jax.random.key(1)
 
 
 def test_two_devices_find_the_gradient_of_one(given):
-    expected = jax.value_and_grad(loss, has_aux=True)(*given)
+    expected = jax.jit(jax.value_and_grad(loss, has_aux=True))(*given)
     ((value, (carry, _)), gradient) = gradient_by_device(loss, weight=weight)(*given)
     assert_close((value, carry, gradient), (expected[0][0], expected[0][1][0], expected[1]), 1e-12)
     assert carry.devices() == {jax.devices()[0]}
@@ -50,7 +50,7 @@ def test_two_devices_find_the_gradient_of_one(given):
 
 def test_without_a_weight_rows_weigh_the_same(given):
     halves = [jax.tree.map(lambda leaf, k=k: leaf[2 * k : 2 * k + 2], BATCH) for k in (0, 1)]
-    values = [loss(given[0], given[1][:2], half, None)[0] for half in halves]
+    values = [jax.jit(loss)(given[0], given[1][:2], half, None)[0] for half in halves]
     (value, _), _ = gradient_by_device(loss)(*given)
     assert_close(value, (values[0] + values[1]) / 2, 1e-12)
 
@@ -59,7 +59,7 @@ def test_a_half_in_which_nothing_counts(given):
     params, carry, batch, key = given
     batch = {**batch, "valid": batch["valid"] & (np.arange(4) < 2)[:, None]}
     (value, _), gradient = gradient_by_device(loss, weight=weight)(params, carry, batch, key)
-    expected = jax.value_and_grad(loss, has_aux=True)(params, carry, batch, key)
+    expected = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, carry, batch, key)
     assert_close((value, gradient), (expected[0][0], expected[1]), 1e-12)
     nothing = {**batch, "valid": np.zeros((4, 6), bool)}
     assert gradient_by_device(loss, weight=weight)(params, carry, nothing, key)[0][0] == 0
@@ -68,7 +68,8 @@ def test_a_half_in_which_nothing_counts(given):
 def test_updates_are_those_of_a_step(given):
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = init_state(given[0], optimizer, jax.random.key(2), carry=given[1])
-    step, plain = make_sharded_step(loss, optimizer, weight=weight), make_step(loss, optimizer)
+    step = make_sharded_step(loss, optimizer, weight=weight)
+    plain = jax.jit(make_step(loss, optimizer))
     ours = theirs = state
     for _ in range(3):
         (ours, metrics), (theirs, expected) = step(ours, BATCH), plain(theirs, BATCH)

@@ -29,10 +29,11 @@ def test_one_step_is_optax_by_hand():
     state = begin(optimizer)
     after, metrics = jax.jit(make_step(loss, optimizer))(state, XS)
     key = jax.random.fold_in(jax.random.key(1), 0)
-    (value, (carry, _)), gradient = jax.value_and_grad(loss, has_aux=True)(
+    (value, (carry, _)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
         state.params, state.carry, XS, key
     )
-    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    update = jax.jit(optimizer.update)
+    updates, optimizer_state = update(gradient, state.optimizer, state.params)
     assert_close(after.params, optax.apply_updates(state.params, updates))
     assert_close(after.optimizer, optimizer_state)
     assert_close(after.carry, carry)
@@ -49,7 +50,7 @@ def test_the_carry_is_handed_on_and_every_update_has_its_own_key():
     for half in (XS[:, :2], XS[:, 2:]):
         state, metrics = step(state, half)
         noises.append(float(metrics["noise"]))
-    assert_close(state.carry, LAYER.run(state.params, XS)[0])
+    assert_close(state.carry, jax.jit(LAYER.run)(state.params, XS)[0])
     assert noises[0] != noises[1]
 
 
