@@ -65,7 +65,7 @@ def beam_search(
       The likeliest first token leads nowhere, and a beam of 2 sees it:
 
       >>> import jax, jax.numpy as jnp, recur
-      >>> from recur.decode.beam import beam_search
+      >>> from recur.decode import beam_search
       >>> table = jnp.log(jnp.array([[0.0, 0.6, 0.4], [0.4, 0.3, 0.3], [0.9, 0.05, 0.05]]))
       >>> bigrams = recur.chain(lambda token: table[token])
       >>> params = bigrams.init(jax.random.key(0), jnp.array([0]))
@@ -144,7 +144,7 @@ def search(
       A clock that runs on by 1 or, one time of four, by 2, until it strikes 3:
 
       >>> import jax, jax.numpy as jnp
-      >>> from recur.decode.beam import search
+      >>> from recur.decode import search
       >>> odds = jnp.log(jnp.array([0.0, 3.0, 1.0, 0.0]))
       >>> def step(time, token):
       ...     strikes = jnp.where(jnp.arange(4) == 3, 0.0, -jnp.inf)
@@ -161,10 +161,9 @@ def search(
       https://arxiv.org/abs/1609.08144
     """
     carry, logits = jax.tree.map(jnp.asarray, (carry, logits))
-    given = (width, steps, stop, best, length_penalty, forbidden, least)
-    rules = make_rules("search", logits, *given)
     _check_step(step, carry, logits)
-    return _search(jax.vmap(step), carry, logits, rules)
+    given = (width, steps, stop, best, length_penalty, forbidden, least)
+    return _search(jax.vmap(step), carry, logits, make_rules("search", logits, *given))
 
 
 def _search(step: Read, carry: Carry, logits: jax.Array, rules: Rules) -> Beams:

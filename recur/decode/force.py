@@ -57,7 +57,7 @@ def teacher_forcing(
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
-      >>> from recur.decode.force import teacher_forcing
+      >>> from recur.decode import teacher_forcing
       >>> counter = recur.chain(lambda token: jax.nn.one_hot((token + 1) % 5, 5))
       >>> tokens = jnp.array([0, 3, 1])
       >>> params = counter.init(jax.random.key(0), tokens)
@@ -117,7 +117,7 @@ def free_running(
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
-      >>> from recur.decode.force import free_running
+      >>> from recur.decode import free_running
       >>> counter = recur.chain(lambda token: jax.nn.one_hot((token + 1) % 5, 5))
       >>> tokens = jnp.array([0, 3, 1])
       >>> params = counter.init(jax.random.key(0), tokens)
@@ -145,7 +145,7 @@ def scheduled_sampling(
     carry: Carry = None,
     context: Context = None,
 ) -> jax.Array:
-    """Feeds a decoder the teacher's tokens at some steps, and those of its own choice at others.
+    """Feeds a decoder the teacher's tokens at some steps, and its own at others.
 
         x_1 = tokens_1,    x_{t+1} = tokens_{t+1} with probability rate, else choose(logits_t)
         logits_t = layer(x_t | x_{1..t-1})
@@ -183,8 +183,7 @@ def scheduled_sampling(
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
-      >>> from recur.decode import argmax
-      >>> from recur.decode.force import scheduled_sampling
+      >>> from recur.decode import argmax, scheduled_sampling
       >>> counter = recur.chain(lambda token: jax.nn.one_hot((token + 1) % 5, 5))
       >>> tokens, key = jnp.array([0, 3, 1]), jax.random.key(0)
       >>> params = counter.init(key, tokens)
@@ -225,7 +224,7 @@ def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
       ValueError: when k is below 1.
 
     Example:
-      >>> from recur.decode.force import inverse_sigmoid_decay
+      >>> from recur.decode import inverse_sigmoid_decay
       >>> schedule = inverse_sigmoid_decay(1000)
       >>> [f"{schedule(update):.3f}" for update in (0, 6908, 20_000)]
       ['0.999', '0.500', '0.000']

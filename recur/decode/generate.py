@@ -66,7 +66,7 @@ def generate(
       choose: a chooser, as of `recur.decode.sample`.
       length: integer `[]` or `[B]`, each from 1 to T: how much of the prompts counts.
       stop: the token that ends a sequence; it is not part of it.
-      forbidden: tokens that are never chosen.
+      forbidden: tokens that are never chosen, such as the unknown one.
       least: how many tokens come before `stop` may.
       carry: the carry to start from; the layer's own start when not given.
       context: as of the layer.

@@ -19,7 +19,7 @@ class Beams(NamedTuple):
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from recur.decode.beam import search
+      >>> from recur.decode import search
       >>> coin = jnp.log(jnp.array([0.25, 0.75]))
       >>> found = search(lambda carry, token: (carry, coin), (), coin, width=2, steps=1, best=2)
       >>> found.tokens.tolist(), found.length.tolist(), jnp.exp(found.score).tolist()

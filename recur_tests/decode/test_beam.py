@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import recur
-from recur.decode import argmax, generate
-from recur.decode.beam import beam_search, search
+from recur.decode import argmax, beam_search, generate, search
 from recur.decode.hypotheses import log_softmax
 from recur_tests.helpers import assert_close
 from recur_tests.oracles import beam as oracle

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 import recur
-from recur.decode import argmax, multinomial
-from recur.decode.force import (
+from recur.decode import (
+    argmax,
     free_running,
     inverse_sigmoid_decay,
+    multinomial,
     scheduled_sampling,
     teacher_forcing,
 )
@@ -124,6 +126,16 @@ def test_a_sequence_alone():
     expected = jax.jit(functools.partial(teacher_forcing, LAYER, **given))(PARAMS, read)
     assert_close(expected, logits)
     assert not logits[9:].any() and logits[8].any()
+
+
+def test_rows_on_two_devices():
+    def run(tokens, context):
+        return free_running(BATCH, PARAMS, tokens, context=context)
+
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+    split = PartitionSpec("rows")
+    sharded = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=split, out_specs=split))
+    assert_close(np.asarray(sharded(TOKENS, CONTEXT)), np.asarray(jax.jit(run)(TOKENS, CONTEXT)))
 
 
 def test_coins_and_draws_are_independent_of_each_other():
