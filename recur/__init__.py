@@ -4,13 +4,26 @@ cells      elman, jordan, lstm, gru and what the literature made of them; cell, 
 combine    a cell in, a cell out: depth, attention, conditions, noise, norms, maps, feedback
 lift       loop, scan, associative, newton, online, tree: ways to run a cell; truncate,
            checkpoint, bidirectional, chain, batch: layers of layers
-sequences  sequences of every length in batches, streams, pooling;  text  characters to ids
-decode     choosing tokens, and generating with them
+sequences  sequences of every length in batches, streams, pooling;  text  strings to ids
+decode     choosing tokens, generating with them, beam search, feeding a decoder
 train      losses, clipping, penalties, one step, the loop around it, checkpoints
+classic    what recurrent networks are measured against: n-grams, Markov models, word2vec
 diagnose   pictures;  interop  cells of Flax, Haiku and Equinox
 """
 
-from recur import cells, combine, decode, diagnose, interop, lift, sequences, text, train, types
+from recur import (
+    cells,
+    classic,
+    combine,
+    decode,
+    diagnose,
+    interop,
+    lift,
+    sequences,
+    text,
+    train,
+    types,
+)
 from recur.cells import (
     conv_gru,
     conv_lstm,
@@ -75,6 +88,7 @@ __all__ = [
     "cells",
     "chain",
     "checkpoint",
+    "classic",
     "combine",
     "condition",
     "conv_gru",

@@ -105,6 +105,54 @@ def panels(
     return figure
 
 
+def scatter(
+    points: Sequence[Sequence[float]], labels: Sequence[str], *, title: str = "", size: float = 8
+) -> Any:
+    """Draws labels at points of a plane: words by their vectors' projection.
+
+    Of labels that would cover each other the first is written; the others stay dots.
+
+    Args:
+      points: two numbers for each point.
+      labels: what is written at each, the most important first.
+      title: what the picture says.
+      size: of the letters, in points.
+
+    Returns:
+      A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it, a notebook shows it.
+
+    Raises:
+      ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
+      ValueError: when there is no point, or not two numbers and a label for each.
+
+    Example:
+      >>> from recur.diagnose.plots import scatter
+      >>> figure = scatter([[0.0, 0.1], [1.0, 0.9], [1.0, 0.9]], ["one", "two", "too"])
+      >>> [text.get_text() for text in figure.axes[0].texts]
+      ['one', 'two']
+    """
+    if not len(points) or len(points) != len(labels) or any(len(point) != 2 for point in points):
+        raise ValueError(
+            f"scatter: expected points of two numbers, and a label for each, got {len(points)} "
+            f"points and {len(labels)} labels."
+        )
+    figure = _figure(12, 9)
+    axes = figure.add_subplot(title=title, xticks=[], yticks=[])
+    axes.scatter(*zip(*points, strict=True), s=4, color="C0", alpha=0.5)
+    figure.draw_without_rendering()  # lays out, so that it is known how large letters are
+    boxes: list[Any] = []
+    for (x, y), label in zip(points, labels, strict=True):
+        text = axes.annotate(
+            label, (x, y), (0, 2), textcoords="offset points", ha="center", fontsize=size
+        )
+        box = text.get_window_extent()
+        if any(box.overlaps(other) for other in boxes):
+            text.remove()
+        else:
+            boxes.append(box)
+    return figure
+
+
 def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure  # an object of its own: no global state, no window
 

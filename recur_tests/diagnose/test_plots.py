@@ -1,6 +1,7 @@
 import pytest
 
 from recur.diagnose import curves, panels
+from recur.diagnose.plots import scatter
 
 
 def test_draws_what_it_is_given(tmp_path):
@@ -59,3 +60,22 @@ def test_panels_that_are_not_there():
             panels(given, levels=levels)
     with pytest.raises(ValueError, match="panels: expected as many places as values of 'a'"):
         panels({"one": {"a": ([1, 2], [1.0])}})
+
+
+def test_of_labels_that_cover_each_other_the_first_is_written(tmp_path):
+    points = [(0.0, 0.0), (0.001, 0.0), (1.0, 1.0), (0.0, 1.0), (1.0, 0.999)]
+    figure = scatter(points, ["here", "hidden", "there", "above", "covered"], title="words")
+    (axes,) = figure.axes
+    written = {text.get_text(): text.xy for text in axes.texts}
+    assert written == {"here": points[0], "there": points[2], "above": points[3]}
+    (dots,) = axes.collections
+    assert dots.get_offsets().tolist() == [list(point) for point in points]
+    assert axes.get_title() == "words"
+    figure.savefig(tmp_path / "words.png")
+    assert (tmp_path / "words.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("points", [[], [(0.0, 1.0)], [(0.0,), (1.0,)]])
+def test_points_need_two_numbers_and_a_label(points):
+    with pytest.raises(ValueError, match="points of two numbers, and a label for each, got"):
+        scatter(points, ["a", "b"])

@@ -1,0 +1,108 @@
+"""Fitting a hidden Markov model by expectation and maximisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur.classic.forward_backward import smooth
+from recur.classic.hidden_markov import HiddenMarkov, check_model, observe
+from recur.classic.log_space import check_ids, log_shares
+from recur.classic.markov import MarkovChain
+from recur.sequences.lengths import check_known_length
+
+
+def update(
+    model: HiddenMarkov,
+    xs: Any,
+    length: Any = None,
+    *,
+    pseudo_count: float = 0.0,
+    parallel: bool = False,
+) -> tuple[HiddenMarkov, jax.Array]:
+    """One update of Baum and Welch, after which the data are never less likely.
+
+        p(s_1 = i) ∝ Σ_b p(s_1 = i | x^b)
+        p(j | i)   ∝ Σ_b Σ_{t>1} p(s_{t-1} = i, s_t = j | x^b)
+        p(v | i)   ∝ Σ_b Σ_t p(s_t = i | x^b) [x^b_t = v]
+
+    What is impossible stays so. A state in which no sequence ever is keeps its distributions.
+
+    Args:
+      model: a `HiddenMarkov`, not all of whose states are alike: they would stay so.
+      xs: integer `[B, T]`, each from 0 to V - 1; what stands in the padding never matters.
+      length: integer `[B]`, how many steps of each row count; all of them when not given.
+      pseudo_count: what is added to each expected count of what is possible, so that nothing
+        becomes impossible. Then what never falls is the likelihood times the Dirichlet prior that
+        such counts stand for.
+      parallel: as of `forward`.
+
+    Returns:
+      `(model, mean)`: the model after the update, and the log likelihood of a sequence before it,
+      in nats, the mean over rows.
+
+    Raises:
+      TypeError: when `model` is not one, or xs are not integers.
+      ValueError: when the shapes do not fit, or, where it is known, a symbol is outside
+        0 ... V - 1, a length outside 0 ... T, or pseudo_count negative.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.classic import baum_welch, hidden_markov
+      >>> xs, length = jnp.array([[0, 1, 0, 1, 0], [1, 0, 1, -1, -1]]), jnp.array([5, 3])
+      >>> model = hidden_markov.from_probabilities(
+      ...     [0.5, 0.5], [[0.4, 0.6], [0.6, 0.4]], [[0.6, 0.4], [0.4, 0.6]])
+      >>> update = jax.jit(baum_welch.update)
+      >>> for _ in range(30):
+      ...     model, mean = update(model, xs, length)
+      >>> f"{jnp.exp(mean):.2f}"
+      '0.50'
+
+    References:
+      Baum, Petrie, Soules & Weiss 1970, A Maximization Technique Occurring in the Statistical
+      Analysis of Probabilistic Functions of Markov Chains, https://doi.org/10.1214/aoms/1177697196
+      Rabiner 1989, A Tutorial on Hidden Markov Models and Selected Applications in Speech
+      Recognition, https://doi.org/10.1109/5.18626
+    """
+    symbols = check_model("update", model)
+    xs, length = _check_rows(xs, length, symbols)
+    known = not isinstance(pseudo_count, jax.core.Tracer)
+    if known and not pseudo_count >= 0:
+        raise ValueError(f"update: expected pseudo_count of at least 0, got {pseudo_count}.")
+
+    def expect(xs, length):
+        return smooth(model.chain, observe(model, xs, length), length, parallel=parallel)
+
+    expected = jax.vmap(expect)(xs, length)
+
+    def maximise(counts, log_probabilities):
+        possible = log_probabilities > -jnp.inf
+        return log_shares(counts + jnp.where(possible, pseudo_count, 0), log_probabilities)
+
+    nothing = jnp.zeros_like(model.log_emission.T, expected.states.dtype)
+    emitted = nothing.at[xs].add(expected.states).T
+    chain = MarkovChain(
+        log_initial=maximise(expected.states[:, :1].sum((0, 1)), model.chain.log_initial),
+        log_transition=maximise(expected.transitions.sum(0), model.chain.log_transition),
+    )
+    model = HiddenMarkov(chain, maximise(emitted, model.log_emission))
+    return model, expected.log_likelihood.mean()
+
+
+def _check_rows(xs: Any, length: Any, symbols: int) -> tuple[jax.Array, jax.Array]:
+    """Symbols and lengths as arrays, when they fit."""
+    xs = jnp.asarray(xs)
+    if xs.ndim != 2:
+        raise ValueError(f"update: expected xs of [B, T], got {list(xs.shape)}.")
+    rows, steps = xs.shape
+    length = jnp.asarray(jnp.full(rows, steps) if length is None else length)
+    if length.shape != (rows,):
+        raise ValueError(
+            f"update: expected lengths of [{rows}], one for each row of xs, got "
+            f"{list(length.shape)}."
+        )
+    check_known_length(length, steps)
+    check_ids("update", "symbols", xs, symbols, length)
+    return xs, length

@@ -1,0 +1,177 @@
+"""Windows around the words of sentences, batch after batch: what word2vec learns from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recur.checks import check_whole
+from recur.classic.word2vec import Windows
+
+
+class _Epoch(NamedTuple):
+    """The words of an epoch that were kept, and the order of those that have a neighbour."""
+
+    words: np.ndarray  # int32 [N]
+    sentence: np.ndarray  # int32 [N], the sentence of each word
+    reach: np.ndarray  # [N], how far the window of each word goes
+    order: np.ndarray  # [M], M ≤ N
+
+
+class Contexts:
+    """Batches of `Windows` over sentences, without end, drawn anew in every epoch.
+
+    As word2vec.c does, an epoch first drops frequent words, keeping one of relative frequency f
+    with the probability
+
+        sqrt(sample / f) + sample / f,
+
+    and then draws for each word how far its window reaches, uniformly from 1 to `window`: words
+    that are near come into more windows. No window reaches into another sentence. Each word that
+    has a neighbour left is a center once an epoch; their order is random, and the last batch of an
+    epoch is filled up from the next. Everything follows from the seed.
+
+    Args:
+      sentences: integer arrays, each the words of one sentence, their ids from 0 on. Words outside
+        the vocabulary are best left out before.
+      rows: B, how many windows a batch has.
+      window: how many words on each side count at most; the contexts are `[B, 2 window]`.
+      sample: the threshold of frequent words, 1e-3 to 1e-5; None keeps them all.
+      seed: of all draws.
+
+    Attributes:
+      counts: int64 `[V]`, how often each id comes, for `unigram_noise`.
+      windows_per_epoch: how many windows an epoch has, on the average, about.
+
+    Raises:
+      TypeError: when a sentence does not hold integers.
+      ValueError: when a sentence is not a vector of ids from 0 on, none has two words, or rows,
+        window or sample are out of their range.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.classic.contexts import Contexts
+      >>> sentences = [np.array([5, 6, 7]), np.array([8, 9])]
+      >>> contexts = Contexts(sentences, rows=5, window=2, sample=None)
+      >>> windows = next(contexts)
+      >>> around = {
+      ...     int(c): words[v].tolist()
+      ...     for c, words, v in zip(windows.centers, windows.contexts, windows.valid)
+      ... }
+      >>> around[6], around[9]
+      ([5, 7], [8])
+    """
+
+    def __init__(
+        self,
+        sentences: Sequence[np.ndarray],
+        rows: int,
+        *,
+        window: int = 5,
+        sample: float | None = 1e-3,
+        seed: int = 0,
+    ):
+        self._rows = check_whole("Contexts: rows", rows, 1)
+        self._window = check_whole("Contexts: window", window, 1)
+        if sample is not None and not sample > 0:
+            raise ValueError(f"Contexts: expected sample above 0, or None, got {sample}.")
+        lengths = _check_sentences(sentences)
+        self._words = np.concatenate(sentences).astype(np.int32)
+        self._sentence = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        self._seed = seed
+        self.counts = np.bincount(self._words)
+        self._keep = keep_probability(self.counts, sample)
+        self.windows_per_epoch = int(self.counts @ self._keep)
+        self._at = (0, 0)  # the epoch, and how many of its windows were given
+        self._epoch = functools.lru_cache(maxsize=1)(self._draw_epoch)
+
+    def get_state(self) -> dict[str, Any]:
+        """The position in the stream, as JSON can hold it."""
+        epoch, done = self._at
+        return {"epoch": epoch, "done": done}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from the position that `get_state` gave."""
+        self._at = (state["epoch"], state["done"])
+
+    def __iter__(self) -> Iterator[Windows]:
+        return self
+
+    def __next__(self) -> Windows:
+        parts, missing = [], self._rows
+        while missing:
+            epoch, done = self._at
+            drawn = self._epoch(epoch)
+            centers = drawn.order[done : done + missing]
+            parts.append(self._around(drawn, centers))
+            missing -= len(centers)
+            self._at = (epoch, done + len(centers)) if not missing else (epoch + 1, 0)
+        return Windows(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _draw_epoch(self, epoch: int) -> _Epoch:
+        draws = np.random.default_rng((self._seed, epoch))
+        kept = draws.random(len(self._words)) < self._keep[self._words]
+        words, sentence = self._words[kept], self._sentence[kept]
+        reach = draws.integers(1, self._window, len(words), endpoint=True)
+        joined = sentence[1:] == sentence[:-1]
+        has_neighbour = np.append(joined, False) | np.append(False, joined)[: len(words)]
+        order = draws.permutation(np.flatnonzero(has_neighbour))
+        return _Epoch(words, sentence, reach, order)
+
+    def _around(self, drawn: _Epoch, centers: np.ndarray) -> Windows:
+        """The windows of the words at some places."""
+        away = np.arange(1, self._window + 1)
+        away = np.concatenate([-away[::-1], away])
+        places = centers[:, None] + away
+        there = np.clip(places, 0, max(0, len(drawn.words) - 1))
+        valid = (there == places) & (np.abs(away) <= drawn.reach[centers, None])
+        valid &= drawn.sentence[there] == drawn.sentence[centers, None]
+        return Windows(drawn.words[centers], np.where(valid, drawn.words[there], 0), valid)
+
+
+def keep_probability(counts: np.ndarray, sample: float | None) -> np.ndarray:
+    """How likely a word is kept by its count, `[V]`: frequent ones less, as word2vec.c has it.
+
+        min(1, sqrt(sample / f_w) + sample / f_w),    f_w = count_w / Σ_w' count_w'
+
+    Args:
+      counts: `[V]`, how often each word comes.
+      sample: the threshold; with None all words are kept.
+
+    Returns:
+      float64 `[V]`; the paper's 1 - sqrt(sample / f) is the probability to drop, without the last
+      term.
+
+    Example:
+      >>> from recur.classic.contexts import keep_probability
+      >>> keep_probability([9, 1], sample=0.1).round(3).tolist()
+      [0.444, 1.0]
+    """
+    counts = np.asarray(counts, np.float64)
+    if sample is None:
+        return np.ones_like(counts)
+    ratio = sample * counts.sum() / np.maximum(counts, 1)
+    return np.minimum(1.0, np.sqrt(ratio) + ratio)
+
+
+def _check_sentences(sentences: Sequence[np.ndarray]) -> list[int]:
+    """The lengths of sentences."""
+    lengths = []
+    for number, sentence in enumerate(sentences):
+        sentence = np.asarray(sentence)
+        if sentence.size and not np.issubdtype(sentence.dtype, np.integer):
+            raise TypeError(f"sentence {number}: expected integer ids, got {sentence.dtype}.")
+        if sentence.ndim != 1 or (sentence < 0).any():
+            raise ValueError(
+                f"sentence {number}: expected a vector of ids from 0 on, got {sentence}."
+            )
+        lengths.append(len(sentence))
+    if max(lengths, default=0) < 2:
+        raise ValueError(
+            "Contexts: expected a sentence of at least two words, got none: nothing is near "
+            "anything."
+        )
+    return lengths

@@ -1,0 +1,272 @@
+"""What observations tell of a Markov chain that is hidden behind them.
+
+Each takes a chain and `log_scores` of `[T, S]`, the log p(x_t | s_t) of each observation under each
+state: those of symbols are `hidden_markov.observe`'s; a density or a neural net may give others. A
+row of zeros says nothing, as where an observation is missing. Chain and scores need not be
+normalised: then paths are distributed in proportion to their weights, as in a linear-chain
+conditional random field, and the log likelihood is the logarithm of the sum of all weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur.classic.log_space import log_sum, normalised
+from recur.classic.markov import MarkovChain, check_chain
+from recur.classic.recursion import Filtered, recursion, run, then
+from recur.lift.scan import scan
+from recur.sequences.lengths import validity, zero_invalid
+from recur.types import Cell, cell
+
+
+class Smoothed(NamedTuple):
+    """What is known of the states from all observations: the E-step of Baum and Welch."""
+
+    states: jax.Array  # [T, S], p(s_t = i | x_{1..T}), zero in the padding
+    transitions: jax.Array  # [S, S], Σ_{t>1} p(s_{t-1} = i, s_t = j | x_{1..T})
+    log_likelihood: jax.Array  # []
+
+
+def filtering() -> Cell:
+    """The forward recursion of a hidden Markov model, as a cell.
+
+        α_t(j) = p(x_t | s_t = j) Σ_i α_{t-1}(i) p(s_t = j | s_{t-1} = i)
+
+    Its params are the logits of a `MarkovChain`, so that an optimizer can change them, and `bind`
+    makes the chain of them; x is a step's log scores `[S]`, and the carry log p(s_t | x_{1..t-1}),
+    what is expected before x_t comes. So the filter of a stream that comes in pieces, its gradient
+    in little memory and the model that runs on what a neural net says are `recur.scan`,
+    `recur.checkpoint` and `recur.chain` of it.
+
+    Returns:
+      A `Cell`, whose outputs are `Filtered`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> from recur.classic.forward_backward import filtering
+      >>> layer = recur.scan(filtering())
+      >>> log_scores = jnp.zeros((5, 3))
+      >>> logits = layer.init(jax.random.key(0), log_scores)
+      >>> layer(logits, log_scores).log_filtered.shape
+      (5, 3)
+
+    References:
+      Rabiner 1989, A Tutorial on Hidden Markov Models and Selected Applications in Speech
+      Recognition, https://doi.org/10.1109/5.18626
+    """
+    return recursion(log_sum)
+
+
+def forward(
+    chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
+) -> tuple[Filtered, jax.Array]:
+    """What each state's probability is, as far as one has read; and the log likelihood.
+
+        α_t(j) = p(x_t | s_t = j) Σ_i α_{t-1}(i) p(s_t = j | s_{t-1} = i)
+        p(s_t | x_{1..t}) = α_t / Σ_i α_t(i),    p(x_{1..T}) = Σ_i α_T(i)
+
+    Where the observations are impossible, all states are, and the log likelihood is -inf; its
+    gradient is zero there.
+
+    Args:
+      chain: a `MarkovChain` of S states.
+      log_scores: float `[T, S]`, log p(x_t | s_t); what stands in the padding never matters.
+      length: integer, how many steps count; all of them when not given.
+      parallel: whether to multiply matrices in O(log T) rounds, with S times the work, which pays
+        on an accelerator; or to go step by step. The values and gradients are the same.
+
+    Returns:
+      `(filtered, log_likelihood)`: a `Filtered` over time, zero in the padding; and the sum of its
+      `log_evidence`, log p(x_{1..T}), in nats.
+
+    Raises:
+      TypeError: when `chain` is not a chain, or the scores are not floats.
+      ValueError: when the shapes do not fit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic import markov
+      >>> from recur.classic.forward_backward import forward
+      >>> coins = markov.from_probabilities([0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]])
+      >>> log_scores = jnp.log(jnp.array([[0.2, 0.6], [0.6, 0.2]]))
+      >>> filtered, log_likelihood = forward(coins, log_scores)
+      >>> jnp.exp(filtered.log_filtered[0]).round(2).tolist()
+      [0.25, 0.75]
+
+    References:
+      Rabiner 1989, A Tutorial on Hidden Markov Models and Selected Applications in Speech
+      Recognition, https://doi.org/10.1109/5.18626
+      Hassan, Särkkä & García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov
+      Models, https://arxiv.org/abs/2102.05743
+    """
+    chain, log_scores = prepare("forward", chain, log_scores)
+    filtered, log_likelihood = run(log_sum, chain, log_scores, length, parallel)
+    if parallel:
+        log_scores = zero_invalid(validity(len(log_scores), length, None), log_scores)
+        log_likelihood = _derived_by_posterior(chain, log_scores, length, log_likelihood)
+    return filtered, log_likelihood
+
+
+def backward(
+    chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
+) -> jax.Array:
+    """What the observations to come say of each state.
+
+        β_t(i) = Σ_j p(s_{t+1} = j | s_t = i) p(x_{t+1} | s_{t+1} = j) β_{t+1}(j),    β_T = 1
+
+    Each β_t is given in proportion, its states adding up to one, so that nothing is lost over long
+    sequences: it is the posterior of s_t, had all states been equally likely.
+
+    Args:
+      chain: a `MarkovChain` of S states.
+      log_scores: float `[T, S]`, log p(x_t | s_t); what stands in the padding never matters.
+      length: integer, how many steps count; all of them when not given.
+      parallel: as of `forward`.
+
+    Returns:
+      `[T, S]`, log β_t less its `logsumexp`; zero in the padding, -inf where no state can go on.
+
+    Raises:
+      TypeError: when `chain` is not a chain, or the scores are not floats.
+      ValueError: when the shapes do not fit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic import markov
+      >>> from recur.classic.forward_backward import backward
+      >>> stay = markov.from_probabilities([0.5, 0.5], [[1, 0], [0, 1]])
+      >>> jnp.exp(backward(stay, jnp.log(jnp.array([[0.5, 0.5], [0.6, 0.2]])))).round(2).tolist()
+      [[0.75, 0.25], [0.5, 0.5]]
+    """
+    chain, log_scores = prepare("backward", chain, log_scores)
+    if parallel:
+        return _backward_in_parallel(chain, log_scores, length)
+    return _BACKWARDS.apply(chain, _BACKWARDS.start(chain, log_scores), log_scores, length=length)[
+        1
+    ]
+
+
+def smooth(
+    chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
+) -> Smoothed:
+    """The probability of each state, and of each behind each, given all observations.
+
+        p(s_t = i | x) ∝ α_t(i) β_t(i)
+        p(s_{t-1} = i, s_t = j | x) ∝ α_{t-1}(i) p(s_t = j | s_{t-1} = i) p(x_t | s_t = j) β_t(j)
+
+    They are the gradients of the log likelihood in the log scores and in the log transitions. Of
+    observations that are impossible, all of them are zero.
+
+    Args:
+      chain: a `MarkovChain` of S states.
+      log_scores: float `[T, S]`, log p(x_t | s_t); what stands in the padding never matters.
+      length: integer, how many steps count; all of them when not given.
+      parallel: as of `forward`.
+
+    Returns:
+      A `Smoothed`.
+
+    Raises:
+      TypeError: when `chain` is not a chain, or the scores are not floats.
+      ValueError: when the shapes do not fit.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from recur.classic import markov
+      >>> from recur.classic.forward_backward import smooth
+      >>> stay = markov.from_probabilities([0.5, 0.5], [[1, 0], [0, 1]])
+      >>> found = jax.jit(smooth)(stay, np.log([[0.5, 0.5], [0.6, 0.2]]))
+      >>> np.round(found.transitions, 2).tolist()
+      [[0.75, 0.0], [0.0, 0.25]]
+
+    References:
+      Rabiner 1989, A Tutorial on Hidden Markov Models and Selected Applications in Speech
+      Recognition, https://doi.org/10.1109/5.18626
+      Eisner 2016, Inside-Outside and Forward-Backward Algorithms Are Just Backprop,
+      https://aclanthology.org/W16-5901/
+    """
+    chain, log_scores = prepare("smooth", chain, log_scores)
+    valid = validity(len(log_scores), length, None)
+    log_scores = zero_invalid(valid, log_scores)
+    (alpha, _), log_likelihood = run(log_sum, chain, log_scores, length, parallel)
+    beta = backward(chain, log_scores, length, parallel=parallel)
+    states = jnp.exp(normalised(alpha + beta, axis=1))
+    onward = (log_scores + beta)[1:, None, :]
+    pairs = jnp.exp(normalised(alpha[:-1, :, None] + chain.log_transition[None] + onward, (1, 2)))
+    pairs = zero_invalid(None if valid is None else valid[1:], pairs)
+    return Smoothed(zero_invalid(valid, states), pairs.sum(0), log_likelihood)
+
+
+@jax.custom_jvp
+def _derived_by_posterior(chain, log_scores, length, log_likelihood):
+    """The log likelihood, whose gradient is not that of the rounds in which it was found.
+
+    These would store each sum of each product of matrices, S numbers for each number, and add up
+    over the rounds what cancels: with float32 and 10,000 steps two digits are lost.
+    """
+    return log_likelihood
+
+
+@_derived_by_posterior.defjvp
+def _along(primals, tangents):
+    """`Σ_t p(s_t | x) · d log b_t + p(s_1 | x) · d log π + Σ_t p(s_{t-1}, s_t | x) · d log A`."""
+    chain, log_scores, length, log_likelihood = primals
+    change, change_of_scores, *_ = tangents
+    states, transitions, _ = smooth(chain, log_scores, length, parallel=True)
+    of_scores = (states * change_of_scores).sum()
+    of_initial = (states[:1] * change.log_initial[None]).sum()
+    of_transition = (transitions * change.log_transition).sum()
+    return log_likelihood, of_scores + of_initial + of_transition
+
+
+def prepare(asker: str, chain: Any, log_scores: Any) -> tuple[MarkovChain, jax.Array]:
+    """The chain and the scores in one dtype of 32 bits at least, when they fit."""
+    count = check_chain(asker, chain)
+    chain, log_scores = jax.tree.map(jnp.asarray, (chain, log_scores))
+    if not jnp.issubdtype(log_scores.dtype, jnp.floating):
+        raise TypeError(
+            f"{asker}: expected log scores as floats, got {log_scores.dtype}. Those of symbols are "
+            "hidden_markov.observe(model, xs)."
+        )
+    if log_scores.ndim != 2 or log_scores.shape[1] != count:
+        raise ValueError(
+            f"{asker}: expected log scores of [T, {count}], one for each state of the chain, got "
+            f"{list(log_scores.shape)}. jax.vmap does rows."
+        )
+    dtype = jnp.promote_types(chain.log_initial.dtype, log_scores.dtype)
+    dtype = dtype if dtype.itemsize >= 4 else jnp.float32
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), (chain, log_scores))
+
+
+def _reading_backwards() -> Cell:
+    def start(chain, x):
+        return _uniform(chain)
+
+    def step(chain, log_beta, log_scores):
+        onward = chain.log_transition + (log_scores + log_beta)[None]
+        return normalised(log_sum(onward, axis=1), axis=0), log_beta
+
+    return cell(recursion(log_sum).init, start, step)
+
+
+_BACKWARDS = scan(_reading_backwards(), reverse=True)
+
+
+def _backward_in_parallel(chain: MarkovChain, log_scores: jax.Array, length: Any) -> jax.Array:
+    valid = validity(len(log_scores), length, None)
+    maps = chain.log_transition[None] + zero_invalid(valid, log_scores)[:, None, :]
+    if valid is not None:
+        nothing = jnp.where(jnp.eye(maps.shape[1], dtype=bool), 0, -jnp.inf).astype(maps.dtype)
+        maps = jnp.where(valid[:, None, None], maps, nothing)
+    products = jax.lax.associative_scan(
+        lambda later, earlier: then(log_sum, earlier, later), maps, reverse=True
+    )
+    after = normalised(log_sum(products, axis=2), axis=1)
+    return zero_invalid(valid, jnp.concatenate([after, _uniform(chain)[None]])[1:])
+
+
+def _uniform(chain: MarkovChain) -> jax.Array:
+    return jax.nn.log_softmax(jnp.zeros_like(chain.log_initial))

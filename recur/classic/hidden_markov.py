@@ -1,0 +1,251 @@
+"""Hidden Markov models of symbols: a Markov chain that is not seen, and the symbols it emits.
+
+`observe` says how well each symbol goes with each state. From there on all is about the chain:
+`forward`, `backward`, `smooth` and `viterbi`, which serve any other emission as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from recur.checks import check_whole
+from recur.classic import markov
+from recur.classic.forward_backward import backward, filtering, forward, smooth
+from recur.classic.log_space import check_sequence, log_probabilities
+from recur.classic.markov import MarkovChain, check_chain
+from recur.classic.viterbi import viterbi
+from recur.keys import check_key
+from recur.sequences.lengths import validity, zero_invalid
+
+__all__ = [
+    "HiddenMarkov",
+    "backward",
+    "filtering",
+    "forward",
+    "from_probabilities",
+    "init",
+    "log_likelihood",
+    "normalise",
+    "observe",
+    "sample",
+    "smooth",
+    "viterbi",
+]
+
+Logits = TypeVar("Logits")
+
+
+class HiddenMarkov(NamedTuple):
+    """A hidden Markov model of S states and V symbols, in log space: what is impossible is -inf.
+
+        p(x, s) = p(s_1) p(x_1 | s_1) Π_{t>1} p(s_t | s_{t-1}) p(x_t | s_t)
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic.hidden_markov import HiddenMarkov
+      >>> from recur.classic.markov import MarkovChain
+      >>> one_state = MarkovChain(jnp.zeros(1), jnp.zeros((1, 1)))
+      >>> HiddenMarkov(one_state, jnp.log(jnp.full((1, 4), 0.25))).log_emission.shape
+      (1, 4)
+    """
+
+    chain: MarkovChain
+    log_emission: jax.Array  # [S, V], log p(x_t = v | s_t = i) at [i, v]
+
+
+def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
+    """Draws logits of a model, what an optimizer can change: `normalise` makes a model of them.
+
+    Args:
+      key: a typed key.
+      states: S.
+      symbols: V.
+
+    Returns:
+      A `HiddenMarkov` of standard normal logits.
+
+    Raises:
+      TypeError: when `key` is not a typed key.
+      ValueError: when states or symbols is no whole number of at least 1.
+
+    Example:
+      >>> import jax
+      >>> from recur.classic import hidden_markov
+      >>> hidden_markov.init(jax.random.key(0), states=3, symbols=5).log_emission.shape
+      (3, 5)
+    """
+    states = check_whole("init: states", states, 1)
+    symbols = check_whole("init: symbols", symbols, 1)
+    chain_key, emission_key = jax.random.split(check_key(key))
+    emission = jax.random.normal(emission_key, (states, symbols))
+    return HiddenMarkov(filtering().init(chain_key, emission[:, 0]), emission)
+
+
+def normalise(logits: Logits) -> Logits:
+    """Makes log probabilities of logits.
+
+        log p_i = logit_i - log Σ_j exp(logit_j),    along the last axis of each array
+
+    Args:
+      logits: a `HiddenMarkov` or a `MarkovChain`; in each row at least one is not -inf. What is
+        -inf is impossible, and stays so when gradients are followed.
+
+    Returns:
+      The same, of log probabilities.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.classic import hidden_markov
+      >>> model = hidden_markov.normalise(hidden_markov.init(jax.random.key(0), 3, 5))
+      >>> jnp.exp(model.log_emission).sum(1).round(3).tolist()
+      [1.0, 1.0, 1.0]
+    """
+    return jax.tree.map(jax.nn.log_softmax, logits)
+
+
+def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMarkov:
+    """Makes a model of probabilities given by hand, and checks them.
+
+    Args:
+      initial: `[S]`, p(s_1 = i).
+      transition: `[S, S]`, p(s_t = j | s_{t-1} = i) at [i, j].
+      emission: `[S, V]`, p(x_t = v | s_t = i) at [i, v].
+
+    Returns:
+      A `HiddenMarkov`.
+
+    Raises:
+      ValueError: when the shapes do not fit, a number is negative or not finite, or a distribution
+        does not sum to one.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic import hidden_markov
+      >>> bull_and_bear = hidden_markov.from_probabilities(
+      ...     [0.5, 0.5], [[0.9, 0.1], [0.2, 0.8]], [[0.7, 0.3], [0.4, 0.6]])
+      >>> bull_and_bear.chain.log_transition.shape
+      (2, 2)
+    """
+    chain = markov.from_probabilities(initial, transition)
+    model = HiddenMarkov(chain, log_probabilities("emission", emission, 2))
+    check_model("from_probabilities", model)
+    return model
+
+
+def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
+    """What each symbol says of each state: the log scores that the algorithms take.
+
+        b_t(i) = log p(x_t | s_t = i)
+
+    Args:
+      model: a `HiddenMarkov`.
+      xs: integer `[T]`, each from 0 to V - 1; what stands in the padding never matters.
+      length: integer, how many steps count; all of them when not given.
+
+    Returns:
+      `[T, S]`, zero in the padding.
+
+    Raises:
+      TypeError: when `model` is not one, or xs are not integers.
+      ValueError: when the shapes do not fit, or, where it is known, a symbol is outside
+        0 ... V - 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic import hidden_markov
+      >>> model = hidden_markov.from_probabilities([1], [[1]], [[0.25, 0.75]])
+      >>> jnp.exp(hidden_markov.observe(model, jnp.array([0, 1, 0]))).tolist()
+      [[0.25], [0.75], [0.25]]
+    """
+    symbols = check_model("observe", model)
+    xs = jnp.asarray(xs)
+    check_sequence("observe", "symbols", xs, symbols, length)
+    return zero_invalid(validity(len(xs), length, None), model.log_emission.T[xs])
+
+
+def log_likelihood(
+    model: HiddenMarkov, xs: Any, length: Any = None, *, parallel: bool = False
+) -> jax.Array:
+    """The log probability of a sequence of symbols, whatever the states: what one fits.
+
+        log p(x_1 ... x_T) = log Σ_s p(x, s)
+
+    Args:
+      model: a `HiddenMarkov`.
+      xs: integer `[T]`, each from 0 to V - 1; what stands in the padding never matters.
+      length: integer, how many steps count; all of them when not given.
+      parallel: as of `forward`.
+
+    Returns:
+      A scalar, nats; -inf, with a gradient of zero, where the symbols are impossible.
+
+    Raises:
+      TypeError: when `model` is not one, or xs are not integers.
+      ValueError: when the shapes do not fit, or, where it is known, a symbol is outside
+        0 ... V - 1.
+
+    Example:
+      One step of gradient ascent in the logits makes the symbols likelier:
+
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.classic import hidden_markov
+      >>> logits, xs = hidden_markov.init(jax.random.key(0), 2, 3), jnp.array([0, 2, 2, 0, 2])
+      >>> @jax.jit
+      ... @jax.value_and_grad
+      ... def likelihood(logits):
+      ...     return hidden_markov.log_likelihood(hidden_markov.normalise(logits), xs)
+      >>> before, gradient = likelihood(logits)
+      >>> after, _ = likelihood(jax.tree.map(lambda l, g: l + 0.1 * g, logits, gradient))
+      >>> (after > before).item()
+      True
+    """
+    log_scores = observe(model, xs, length)
+    return forward(model.chain, log_scores, length, parallel=parallel)[1]
+
+
+def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
+    """Draws states, and the symbols that they emit.
+
+        s_t ~ p(s_t | s_{t-1}),    x_t ~ p(x_t | s_t)
+
+    Args:
+      model: a `HiddenMarkov`.
+      key: a typed key.
+      steps: T.
+
+    Returns:
+      `(states, xs)`, int32 `[T]` each.
+
+    Raises:
+      TypeError: when `model` is not one, or `key` not a typed key.
+      ValueError: when the model's shapes do not fit, or steps is no whole number.
+
+    Example:
+      >>> import jax
+      >>> from recur.classic import hidden_markov
+      >>> turn = hidden_markov.from_probabilities([1, 0], [[0, 1], [1, 0]], [[0, 0, 1], [1, 0, 0]])
+      >>> [drawn.tolist() for drawn in hidden_markov.sample(turn, jax.random.key(0), 4)]
+      [[0, 1, 0, 1], [2, 0, 2, 0]]
+    """
+    check_model("sample", model)
+    state_key, symbol_key = jax.random.split(check_key(key))
+    states = markov.sample(model.chain, state_key, steps)
+    xs = jax.random.categorical(symbol_key, model.log_emission[states])
+    return states, xs.astype(jnp.int32)
+
+
+def check_model(asker: str, model: Any) -> int:
+    """V, when `model` is a hidden Markov model of arrays that fit."""
+    if not isinstance(model, HiddenMarkov):
+        raise TypeError(f"{asker}: expected a HiddenMarkov, got {type(model).__name__}.")
+    states = check_chain(asker, model.chain)
+    shape = jnp.shape(model.log_emission)
+    if len(shape) != 2 or shape[0] != states:
+        raise ValueError(
+            f"{asker}: expected log_emission of [{states}, V], a row for each state, got "
+            f"{list(shape)}."
+        )
+    return shape[1]

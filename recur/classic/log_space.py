@@ -1,0 +1,108 @@
+"""Probabilities in log space: what is impossible is -inf, and gives no NaN, nor do its gradients.
+
+The derivative of a function is taken where it is not selected too, and 0 · inf is NaN: so every
+function here replaces what is impossible before it computes, and again after.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recur.sequences.lengths import check_length
+
+Axes = int | tuple[int, ...]
+
+
+def log_sum(values: jax.Array, axis: Axes) -> jax.Array:
+    """`log Σ exp(values)`; -inf, with a gradient of zero, where all are impossible."""
+    greatest = jax.lax.stop_gradient(values.max(axis, keepdims=True))
+    possible = greatest > -jnp.inf
+    greatest = jnp.where(possible, greatest, 0)
+    total = jnp.exp(values - greatest).sum(axis, keepdims=True)
+    log_total = jnp.log(jnp.where(possible, total, 1)) + greatest
+    return jnp.where(possible, log_total, -jnp.inf).squeeze(axis)
+
+
+def less(values: jax.Array, total: jax.Array) -> jax.Array:
+    """`values - total`, broadcast; -inf where the total is impossible, and so are they."""
+    possible = total > -jnp.inf
+    return jnp.where(possible, values - jnp.where(possible, total, 0), -jnp.inf)
+
+
+def normalised(values: jax.Array, axis: Axes) -> jax.Array:
+    """Log probabilities in proportion to values; all -inf where there is nothing to share."""
+    return less(values, jnp.expand_dims(log_sum(values, axis), axis))
+
+
+def sum_of_logs(values: jax.Array) -> jax.Array:
+    """The sum of all of them; -inf, with a gradient of zero, where one is impossible."""
+    possible = values > -jnp.inf
+    return jnp.where(possible.all(), jnp.where(possible, values, 0).sum(), -jnp.inf)
+
+
+def log_shares(counts: jax.Array, otherwise: jax.Array) -> jax.Array:
+    """The log of each count's share of its row, the last axis; `otherwise` for rows of zeros."""
+    totals = counts.sum(-1, keepdims=True)
+    counted = counts > 0
+    shares = jnp.log(jnp.where(counted, counts, 1)) - jnp.log(jnp.where(totals > 0, totals, 1))
+    return jnp.where(totals > 0, jnp.where(counted, shares, -jnp.inf), otherwise)
+
+
+def log_probabilities(name: str, probabilities: Any, rank: int) -> jax.Array:
+    """Logarithms of probabilities given by hand; the last axis is what they are distributed over.
+
+    Raises:
+      ValueError: when they have another rank, are negative or not finite, or do not sum to one.
+    """
+    values = np.asarray(probabilities, np.float64)
+    if values.ndim != rank or not values.size:
+        raise ValueError(
+            f"{name}: expected probabilities with {rank} axes, got the shape {list(values.shape)}."
+        )
+    if not np.isfinite(values).all() or (values < 0).any():
+        worst = values[~np.isfinite(values) | (values < 0)][0]
+        raise ValueError(f"{name}: expected probabilities from 0 to 1, got {worst}.")
+    sums = values.sum(-1)
+    wrong = np.argwhere(abs(sums - 1) > 1e-5)
+    if len(wrong):
+        place = tuple(wrong[0])
+        where = f"row {place[0]} sums" if place else "they sum"
+        raise ValueError(
+            f"{name}: expected probabilities that sum to one, and {where} to {sums[place]:.6g}. "
+            "Divide them by their sum."
+        )
+    with np.errstate(divide="ignore"):
+        return jnp.asarray(np.log(values))
+
+
+def check_ids(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
+    """Raises an error unless an array `[T]`, or `[B, T]`, holds integers from 0 to size - 1.
+
+    In the padding they may be anything, and inside a transformation they have no values yet.
+    """
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"{asker}: expected integer {what}, got {ids.dtype}.")
+    if isinstance(ids, jax.core.Tracer) or isinstance(length, jax.core.Tracer):
+        return
+    values = np.asarray(ids)
+    outside = (values < 0) | (values >= size)
+    if length is not None:
+        outside &= np.arange(values.shape[-1]) < np.asarray(length)[..., None]
+    for place in map(tuple, np.argwhere(outside)):
+        row = f" of row {place[0]}" if values.ndim > 1 else ""
+        raise ValueError(
+            f"{asker}: expected {what} from 0 to {size - 1}, got {values[place]} at step "
+            f"{place[-1]}{row}."
+        )
+
+
+def check_sequence(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
+    """As `check_ids`, of one sequence `[T]`."""
+    if ids.ndim != 1:
+        shape = list(ids.shape)
+        raise ValueError(f"{asker}: expected {what} of [T], got {shape}. jax.vmap does rows.")
+    check_ids(asker, what, ids, size, None if length is None else check_length(length))

@@ -1,0 +1,247 @@
+"""First-order Markov chains: what comes next depends on the state that is there, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recur.checks import check_whole
+from recur.classic.log_space import check_sequence, log_probabilities
+from recur.keys import split_along
+from recur.sequences.lengths import validity, zero_invalid
+
+__all__ = [
+    "MarkovChain",
+    "fit_chain",
+    "from_probabilities",
+    "log_likelihood",
+    "sample",
+    "stationary",
+]
+
+
+class MarkovChain(NamedTuple):
+    """A first-order Markov chain of S states, in log space: what is impossible is -inf.
+
+        p(s_1 ... s_T) = p(s_1) Π_{t>1} p(s_t | s_{t-1})
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic.markov import MarkovChain
+      >>> MarkovChain(jnp.zeros(1), jnp.zeros((1, 1))).log_transition.shape
+      (1, 1)
+    """
+
+    log_initial: jax.Array  # [S], log p(s_1 = i)
+    log_transition: jax.Array  # [S, S], log p(s_t = j | s_{t-1} = i) at [i, j]
+
+
+def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
+    """Makes a chain of probabilities given by hand, and checks them.
+
+    Args:
+      initial: `[S]`, p(s_1 = i).
+      transition: `[S, S]`, p(s_t = j | s_{t-1} = i) at [i, j].
+
+    Returns:
+      A `MarkovChain`.
+
+    Raises:
+      ValueError: when the shapes do not fit, a number is negative or not finite, or a distribution
+        does not sum to one.
+
+    Example:
+      >>> from recur.classic import markov
+      >>> chain = markov.from_probabilities([1, 0], [[0, 1], [1, 0]])
+      >>> chain.log_initial.tolist()
+      [0.0, -inf]
+    """
+    chain = MarkovChain(
+        log_initial=log_probabilities("initial", initial, 1),
+        log_transition=log_probabilities("transition", transition, 2),
+    )
+    check_chain("from_probabilities", chain)
+    return chain
+
+
+def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> MarkovChain:
+    """The chain under which sequences are likeliest, by counting.
+
+        p(j | i) = (count(i, j) + smoothing) / Σ_k (count(i, k) + smoothing)
+
+    A state that nothing follows is followed by all states alike.
+
+    Args:
+      sequences: integer arrays of states, of any lengths.
+      states: S.
+      smoothing: what is added to each count, so that nothing is impossible.
+
+    Returns:
+      A `MarkovChain`.
+
+    Raises:
+      TypeError: when a sequence does not hold integers.
+      ValueError: when a state is outside 0 ... S - 1, there is nothing to count, a sequence has
+        more than one axis, or smoothing is negative.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic import markov
+      >>> chain = markov.fit_chain([[0, 1, 0, 0], [0]], states=2)
+      >>> jnp.exp(chain.log_transition).tolist()
+      [[0.5, 0.5], [1.0, 0.0]]
+
+    References:
+      Markov 1913, An Example of Statistical Investigation of the Text Eugene Onegin Concerning the
+      Connection of Samples in Chains, https://doi.org/10.1017/S0269889706001074
+    """
+    states = check_whole("fit_chain: states", states, 1)
+    if not smoothing >= 0:
+        raise ValueError(f"fit_chain: expected smoothing of at least 0, got {smoothing}.")
+    initial, transition = np.zeros(states), np.zeros((states, states))
+    for number, sequence in enumerate(sequences):
+        ids = np.asarray(sequence)
+        if not ids.size:
+            continue
+        check_sequence(f"fit_chain: sequence {number}", "states", ids, states)
+        initial[ids[0]] += 1
+        np.add.at(transition, (ids[:-1], ids[1:]), 1)
+    if not initial.any():
+        raise ValueError(
+            "fit_chain: expected at least one sequence with a state in it, got "
+            f"{len(sequences)} sequences without any."
+        )
+    return from_probabilities(_shares(initial + smoothing), _shares(transition + smoothing))
+
+
+def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.Array:
+    """The log probability of a sequence of states that are seen.
+
+        log p(s_1 ... s_T) = log p(s_1) + Σ_{t>1} log p(s_t | s_{t-1})
+
+    Args:
+      chain: a `MarkovChain`.
+      states: integer `[T]`, each from 0 to S - 1; what stands in the padding never matters.
+      length: integer, how many steps count; all of them when not given.
+
+    Returns:
+      A scalar, nats; 0 of an empty sequence.
+
+    Raises:
+      TypeError: when states are not integers.
+      ValueError: when the shapes do not fit, or, where it is known, a state is outside 0 ... S - 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.classic import markov
+      >>> chain = markov.from_probabilities([0.5, 0.5], [[0.75, 0.25], [0.5, 0.5]])
+      >>> jnp.exp(markov.log_likelihood(chain, jnp.array([0, 1, 1]))).round(4).item()
+      0.0625
+    """
+    count = check_chain("log_likelihood", chain)
+    states = jnp.asarray(states)
+    check_sequence("log_likelihood", "states", states, count, length)
+    first, then = states[:1], (states[:-1], states[1:])
+    steps = jnp.concatenate([chain.log_initial[first], chain.log_transition[then]])
+    return zero_invalid(validity(len(states), length, None), steps).sum()
+
+
+def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
+    """Draws a sequence of states.
+
+        s_1 ~ p(s_1),    s_t ~ p(s_t | s_{t-1})
+
+    Args:
+      chain: a `MarkovChain`.
+      key: a typed key.
+      steps: T.
+
+    Returns:
+      int32 `[T]`.
+
+    Raises:
+      TypeError: when `key` is not a typed key.
+      ValueError: when the chain's shapes do not fit, or steps is no whole number.
+
+    Example:
+      >>> import jax
+      >>> from recur.classic import markov
+      >>> turn = markov.from_probabilities([1, 0], [[0, 1], [1, 0]])
+      >>> markov.sample(turn, jax.random.key(0), 5).tolist()
+      [0, 1, 0, 1, 0]
+    """
+    check_chain("sample", chain)
+    steps = check_whole("sample: steps", steps, 0)
+
+    def draw(log_probabilities, key):
+        state = jax.random.categorical(key, log_probabilities).astype(jnp.int32)
+        return chain.log_transition[state], state
+
+    return jax.lax.scan(draw, chain.log_initial, split_along(key, steps))[1]
+
+
+def stationary(chain: MarkovChain) -> jax.Array:
+    """How often each state comes in the long run: the distribution that a step leaves as it is.
+
+        π P = π,  Σ_i π_i = 1:    π = 1 (I - P + E)⁻¹,  where E is all ones
+
+    Args:
+      chain: a `MarkovChain` in which some state is reached from every state: else there is more
+        than one such distribution.
+
+    Returns:
+      `[S]`, probabilities.
+
+    Raises:
+      ValueError: when the shapes do not fit, or, where it is known, there is more than one.
+
+    Example:
+      >>> from recur.classic import markov
+      >>> chain = markov.from_probabilities([1, 0], [[0.5, 0.5], [1, 0]])
+      >>> [f"{share:.3f}" for share in markov.stationary(chain)]
+      ['0.667', '0.333']
+    """
+    count = check_chain("stationary", chain)
+    _check_meets(chain.log_transition)
+    transition = jnp.exp(chain.log_transition)
+    identity = jnp.eye(count, dtype=transition.dtype)
+    return jnp.linalg.solve((identity - transition + 1).T, jnp.ones(count, transition.dtype))
+
+
+def check_chain(asker: str, chain: Any) -> int:
+    """S, when `chain` is a chain of arrays that fit."""
+    if not isinstance(chain, MarkovChain):
+        hint = " Give model.chain." if hasattr(chain, "chain") else ""
+        raise TypeError(f"{asker}: expected a MarkovChain, got {type(chain).__name__}.{hint}")
+    initial, transition = jnp.shape(chain.log_initial), jnp.shape(chain.log_transition)
+    if len(initial) != 1 or transition != initial * 2:
+        raise ValueError(
+            f"{asker}: expected a chain with log_initial of [S] and log_transition of [S, S], got "
+            f"{list(initial)} and {list(transition)}."
+        )
+    return initial[0]
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """The share of each count in its row; equal ones where there is none."""
+    totals = counts.sum(-1, keepdims=True)
+    equal = np.full(counts.shape, 1 / counts.shape[-1])
+    return np.divide(counts, totals, out=equal, where=totals > 0)
+
+
+def _check_meets(log_transition: jax.Array) -> None:
+    """Raises a ValueError, where it is known, unless some state is reached from every state."""
+    if isinstance(log_transition, jax.core.Tracer):
+        return
+    reached = np.isfinite(log_transition) | np.eye(len(log_transition), dtype=bool)
+    for _ in range(len(reached).bit_length()):
+        reached = reached.astype(np.float32) @ reached.astype(np.float32) > 0
+    if not reached.all(0).any():
+        raise ValueError(
+            "stationary: expected a chain in which some state is reached from every state, got "
+            "one that falls apart, so that it has more than one stationary distribution."
+        )

@@ -1,0 +1,95 @@
+"""The noise that word2vec tells words from: how often a word is drawn, and fast draws."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recur.keys import check_key
+
+
+class Noise(NamedTuple):
+    """A distribution over V words, in Walker's tables: one draw is two look-ups.
+
+    Example:
+      >>> from recur.classic.noise import unigram_noise
+      >>> unigram_noise([1, 3], power=1).other.tolist()
+      [1, 1]
+    """
+
+    kept: Any  # float32 [V], how likely a place keeps its own word
+    other: Any  # int32 [V], which word it gives otherwise
+
+
+def unigram_noise(counts: np.ndarray, power: float = 0.75) -> Noise:
+    """The distribution that negatives come from: rare words more often than in the text.
+
+        P(w) = count_w^power / Σ_w' count_w'^power
+
+    Args:
+      counts: `[V]`, how often each word comes; on the host. A word that never comes is never drawn.
+      power: 1 gives the distribution of the text, 0 the uniform one over the words that come.
+
+    Returns:
+      A `Noise`, for `draw_noise`.
+
+    Raises:
+      ValueError: when counts are not a vector of numbers from 0 on, with one above 0.
+
+    Example:
+      >>> from recur.classic.noise import unigram_noise
+      >>> unigram_noise([1, 1, 2], power=1).kept.tolist()
+      [0.75, 0.75, 1.0]
+
+    References:
+      Walker, An Efficient Method for Generating Discrete Random Variables with General
+      Distributions, 1977, https://doi.org/10.1145/355744.355749
+    """
+    counts = np.asarray(counts, np.float64)
+    if counts.ndim != 1 or not (np.isfinite(counts) & (counts >= 0)).all() or not counts.sum() > 0:
+        raise ValueError(
+            "unigram_noise: expected how often each word comes, [V] numbers from 0 on and at "
+            f"least one above 0, got {counts}."
+        )
+    weights = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
+    left = weights / weights.mean()  # places hold 1 each; what a word has too much fills others'
+    other = np.arange(len(left), dtype=np.int32)
+    kept = np.ones(len(left), np.float32)
+    poor, rich = list(np.flatnonzero(left < 1)), list(np.flatnonzero(left >= 1))
+    while poor and rich:
+        place, giver = poor.pop(), rich[-1]
+        kept[place], other[place] = left[place], giver
+        left[giver] -= 1 - left[place]
+        if left[giver] < 1:
+            poor.append(rich.pop())
+    return Noise(kept, other)
+
+
+def draw_noise(key: jax.Array, noise: Noise, shape: tuple[int, ...]) -> jax.Array:
+    """Draws words from a `Noise`.
+
+    Args:
+      key: a typed key.
+      noise: as `unigram_noise` makes it.
+      shape: of what is drawn.
+
+    Returns:
+      int32 of that shape.
+
+    Raises:
+      TypeError: when `key` is not a typed key.
+
+    Example:
+      >>> import jax
+      >>> from recur.classic.noise import draw_noise, unigram_noise
+      >>> draw_noise(jax.random.key(0), unigram_noise([0, 5, 0]), (4,)).tolist()
+      [1, 1, 1, 1]
+    """
+    place_key, keep_key = jax.random.split(check_key(key))
+    kept, other = jnp.asarray(noise.kept), jnp.asarray(noise.other)
+    place = jax.random.randint(place_key, shape, 0, len(kept), jnp.int32)
+    keeps = jax.random.uniform(keep_key, shape, kept.dtype) < kept[place]
+    return jnp.where(keeps, place, other[place])

@@ -1,0 +1,228 @@
+"""Word vectors by word2vec: CBOW and skip-gram, trained by telling words from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur.checks import check_whole
+from recur.classic.noise import Noise, draw_noise
+from recur.keys import check_key
+
+
+class Word2Vec(NamedTuple):
+    """The params: two vectors for each word of the vocabulary.
+
+    Example:
+      >>> import jax
+      >>> from recur.classic.word2vec import init_word2vec
+      >>> word_vectors = init_word2vec(jax.random.key(0), words=50, features=8).input
+    """
+
+    input: jax.Array  # v: [V, D], of a word that predicts; these are the word vectors
+    output: jax.Array  # u: [V, D], of a word that is predicted
+
+
+class Windows(NamedTuple):
+    """B words, each with the words around it; `Contexts` makes them.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.classic.contexts import Contexts
+      >>> next(Contexts([np.array([1, 2])], rows=2, window=1, sample=None)).contexts.shape
+      (2, 2)
+    """
+
+    centers: Any  # integer [B]
+    contexts: Any  # integer [B, C]
+    valid: Any  # bool [B, C], false where there is no word
+
+
+def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.float32) -> Word2Vec:
+    """Params as word2vec.c starts them.
+
+        v ~ uniform(-1/(2D), 1/(2D)),    u = 0
+
+    Args:
+      key: a typed key.
+      words: V, the size of the vocabulary.
+      features: D, the size of a vector.
+      dtype: of the vectors.
+
+    Returns:
+      A `Word2Vec`.
+
+    Raises:
+      TypeError: when `key` is not a typed key.
+      ValueError: when words or features is below 1.
+
+    Example:
+      >>> import jax
+      >>> from recur.classic.word2vec import init_word2vec
+      >>> params = init_word2vec(jax.random.key(0), words=50, features=8)
+      >>> params.input.shape, params.output.any().item()
+      ((50, 8), False)
+    """
+    words = check_whole("init_word2vec: words", words, 1)
+    features = check_whole("init_word2vec: features", features, 1)
+    bound = 0.5 / features
+    v = jax.random.uniform(check_key(key), (words, features), dtype, -bound, bound)
+    return Word2Vec(v, jnp.zeros_like(v))
+
+
+def skip_gram(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.Array:
+    """The loss of each pair of words near each other: skip-gram with negative sampling.
+
+        l_bc = -log σ(u_o · v_c) - Σ_k log σ(-u_k · v_c),    o the center of row b, c its context
+
+    A context word by itself predicts the center, as in word2vec.c; over a text these are the pairs
+    of the paper, where the center predicts its context. The words of one window are told from the
+    same negatives, so that a window is one small product of matrices. A negative that is the center
+    itself does not count.
+
+    Args:
+      params: a `Word2Vec`.
+      windows: `Windows` of B words.
+      negatives: integer `[B, K]`, words drawn from the noise.
+
+    Returns:
+      `[B, C]`, nats, 0 where not valid.
+
+    Raises:
+      ValueError: when there are not as many rows of negatives as windows.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.classic.word2vec import Windows, init_word2vec, skip_gram
+      >>> windows = Windows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, False]]))
+      >>> params = init_word2vec(jax.random.key(0), words=9, features=4)
+      >>> (skip_gram(params, windows, jnp.array([[0, 7]])) / jnp.log(2)).round(2).tolist()
+      [[3.0, 0.0]]
+
+    References:
+      Mikolov, Sutskever, Chen, Corrado & Dean, Distributed Representations of Words and Phrases and
+      their Compositionality, 2013, https://arxiv.org/abs/1310.4546
+      Ji, Satish, Li & Dubey, Parallelizing Word2Vec in Shared and Distributed Memory, 2016,
+      https://arxiv.org/abs/1604.04661: negatives that a window shares.
+    """
+    nats = _tell_from_noise(params, params.input[windows.contexts], windows.centers, negatives)
+    return jnp.where(windows.valid, nats, jnp.zeros_like(nats))
+
+
+def cbow(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.Array:
+    """The loss of each word given those around it: a continuous bag of words.
+
+        h_b = mean_c v_c,    l_b = -log σ(u_o · h_b) - Σ_k log σ(-u_k · h_b)
+
+    with c over the valid contexts of row b, and o its center. A negative that is the center itself
+    does not count. The gradient is that of this loss; word2vec.c leaves out the mean's 1 / C.
+
+    Args:
+      params: a `Word2Vec`.
+      windows: `Windows` of B words.
+      negatives: integer `[B, K]`, words drawn from the noise.
+
+    Returns:
+      `[B]`, nats, 0 for a window without a valid context.
+
+    Raises:
+      ValueError: when there are not as many rows of negatives as windows.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.classic.word2vec import Windows, cbow, init_word2vec
+      >>> windows = Windows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, True]]))
+      >>> params = init_word2vec(jax.random.key(0), words=9, features=4)
+      >>> cbow(params, windows, jnp.array([[0, 7]])).shape
+      (1,)
+
+    References:
+      Mikolov, Chen, Corrado & Dean, Efficient Estimation of Word Representations in Vector Space,
+      2013, https://arxiv.org/abs/1301.3781
+      İrsoy, Benton & Stratos, Corrected CBOW Performs as well as Skip-gram, 2021,
+      https://arxiv.org/abs/2012.15332: on the mean's 1 / C.
+    """
+    valid = jnp.asarray(windows.valid)
+    weights = valid.astype(params.input.dtype)
+    weights = weights / jnp.maximum(weights.sum(1, keepdims=True), jnp.ones_like(weights[:, :1]))
+    h = jnp.einsum("bc,bcd->bd", weights, params.input[windows.contexts])
+    nats = _tell_from_noise(params, h[:, None], windows.centers, negatives)[:, 0]
+    return jnp.where(valid.any(1), nats, jnp.zeros_like(nats))
+
+
+def word2vec_loss(
+    objective: Callable[[Word2Vec, Windows, jax.Array], jax.Array],
+    noise: Noise,
+    negatives: int = 5,
+) -> Callable:
+    """The loss of `make_step`: fresh negatives in every update, and the sum over the batch.
+
+    The sum, because a word's vector should move by what its own pairs say, however many other
+    words the batch has; the mean would move it as many times less.
+
+    Args:
+      objective: `skip_gram` or `cbow`.
+      noise: as `unigram_noise` makes it, over the words of the params.
+      negatives: K, how many negatives a window has.
+
+    Returns:
+      `loss(params, carry, windows, key) -> (value, (carry, metrics))`; the metric `nats` is the
+      mean over the pairs of skip-gram, or over the words of CBOW.
+
+    Raises:
+      ValueError: when negatives is below 1, or, in the first update, the params have not as many
+        words as the noise.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> from recur.classic.contexts import Contexts
+      >>> from recur.classic.noise import unigram_noise
+      >>> from recur.classic.word2vec import init_word2vec, skip_gram, word2vec_loss
+      >>> from recur.train import fit, init_state, make_step
+      >>> sentences = [np.array([0, 1, 2]), np.array([3, 4, 5])]
+      >>> contexts = Contexts(sentences, rows=6, sample=None)
+      >>> optimizer = optax.adagrad(0.5)
+      >>> loss = word2vec_loss(skip_gram, unigram_noise(contexts.counts))
+      >>> step = jax.jit(make_step(loss, optimizer))
+      >>> params = init_word2vec(jax.random.key(0), words=6, features=4)
+      >>> state = init_state(params, optimizer, jax.random.key(1))
+      >>> v = fit(step, state, contexts, steps=60).params.input
+      >>> bool(v[0] @ v[2] > 0 > v[0] @ v[3])
+      True
+    """
+    negatives = check_whole("word2vec_loss: negatives", negatives, 1)
+
+    def loss(params, carry, windows, key):
+        if len(params.input) != len(noise.kept):
+            raise ValueError(
+                f"word2vec: expected params of the {len(noise.kept)} words of the noise, got "
+                f"{len(params.input)}. Both have the size of the vocabulary: "
+                "np.bincount(ids, minlength=V) counts words that never come, too."
+            )
+        drawn = draw_noise(key, noise, (len(windows.centers), negatives))
+        nats = objective(params, windows, drawn)
+        count = windows.valid.sum() if nats.ndim == 2 else windows.valid.any(1).sum()
+        total = nats.sum()
+        return total, (carry, {"nats": total / jnp.maximum(count, 1).astype(total.dtype)})
+
+    return loss
+
+
+def _tell_from_noise(params, hidden, centers, negatives):
+    """Nats `[B, C]` to tell each row's center from its negatives by each hidden `[B, C, D]`."""
+    centers = jnp.asarray(centers)
+    negatives = jnp.asarray(negatives, centers.dtype)
+    if negatives.ndim != 2 or len(negatives) != len(centers):
+        raise ValueError(
+            f"word2vec: expected a row of negatives for each of the {len(centers)} windows, "
+            f"[{len(centers)}, K], got {list(negatives.shape)}."
+        )
+    own = centers[:, None]
+    words = jnp.concatenate([own, negatives], axis=1)
+    scores = jnp.einsum("bcd,bkd->bck", hidden, params.output[words])
+    true, false = jax.nn.softplus(-scores[..., 0]), jax.nn.softplus(scores[..., 1:])
+    counted = (negatives != own)[:, None]
+    return true + jnp.where(counted, false, jnp.zeros_like(false)).sum(-1)
