@@ -5,7 +5,16 @@ r"""Trains a language model of words, measures its perplexity, and writes senten
     python scripts/word_lm.py --run DIR            goes on with a run that was stopped
     python scripts/word_lm.py generate --run DIR --least 8 --choose beam
 
-Install: pip install -e ".[train]".
+Install: pip install -e ".[text,train]". Cost: the default takes about five minutes on two CPU cores.
+To expect, seed 0, on the documentation of CPython 3.11 with 8,000 words, perplexity on validation
+and test: 92.5 and 100.0 (an LSTM, --cell lstm, 95.1 and 100.1), where unigrams have 370 and 386,
+3-grams with Katz's back-off 110.6 and 123.6, and 5-grams with modified Kneser-Ney 92.8 and 104.7.
+
+The small model of Zaremba, Sutskever & Vinyals 2014 on the Penn Treebank (ptb.train.txt and so on,
+as Mikolov prepared them), seed 0, two CPU cores of which other programs had the larger part, 111
+minutes (at 4,500 words a second, as they are alone, it is 45): test perplexity 114.3 at the best of
+13 epochs, the sixth, with 118.4 on validation (119.0 after the last). Published: 114.5 and 120.7.
+Modified Kneser-Ney 5-grams have 141.1 on the same words.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Options:
     weight_drop: float = 0.0
     """Share of recurrent weights that is dropped for a whole window (Merity et al.)."""
 
-    epochs: int = 10
+    epochs: int = 6
     """Times that the text is read. A finished run goes on when resumed with more."""
     rows: int = 20
     """Streams of text that are read side by side."""

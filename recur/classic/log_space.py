@@ -1,7 +1,7 @@
 """Probabilities in log space: what is impossible is -inf, and gives no NaN, nor do its gradients.
 
-The derivative of a function is taken where it is not selected too, and 0 · inf is NaN: so every
-function here replaces what is impossible before it computes, and again after.
+The derivative of a logarithm is taken where it is not selected too, and 0 · inf is NaN: so what is
+impossible is replaced before, and again after.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ def log_sum(values: jax.Array, axis: Axes) -> jax.Array:
 
 def less(values: jax.Array, total: jax.Array) -> jax.Array:
     """`values - total`, broadcast; -inf where the total is impossible, and so are they."""
-    possible = total > -jnp.inf
-    return jnp.where(possible, values - jnp.where(possible, total, 0), -jnp.inf)
+    return jnp.where(total > -jnp.inf, values - total, -jnp.inf)
 
 
 def normalised(values: jax.Array, axis: Axes) -> jax.Array:
@@ -40,8 +39,7 @@ def normalised(values: jax.Array, axis: Axes) -> jax.Array:
 
 def sum_of_logs(values: jax.Array) -> jax.Array:
     """The sum of all of them; -inf, with a gradient of zero, where one is impossible."""
-    possible = values > -jnp.inf
-    return jnp.where(possible.all(), jnp.where(possible, values, 0).sum(), -jnp.inf)
+    return jnp.where((values > -jnp.inf).all(), values.sum(), -jnp.inf)
 
 
 def log_shares(counts: jax.Array, otherwise: jax.Array) -> jax.Array:

@@ -55,17 +55,15 @@ def viterbi(
     """
     chain, log_scores = prepare("viterbi", chain, log_scores)
     best, log_probability = run(greatest, chain, log_scores, length, parallel)
-    count, states = log_scores.shape
+    count = len(log_scores)
     steps = jnp.arange(count)
     is_last = steps == (count if length is None else jnp.asarray(length, steps.dtype)) - 1
-    # Where the best path came from is a map of states; at the last step, of all to the best.
+    # Where the best path came from is a map of states; at the last step of all to the best one, so
+    # that it does not matter what comes behind.
     onward = jnp.where(is_last[:, None, None], 0, chain.log_transition[None])
     back = jnp.argmax(best.log_filtered[:, :, None] + onward, axis=1).astype(jnp.int32)
-    valid = validity(count, length, None)
-    if valid is not None:
-        back = jnp.where(valid[:, None], back, jnp.arange(states, dtype=jnp.int32)[None])
     paths = jax.lax.associative_scan(_before, back, reverse=True)
-    return zero_invalid(valid, paths[:, 0]), log_probability
+    return zero_invalid(validity(count, length, None), paths[:, 0]), log_probability
 
 
 def _before(later: jax.Array, earlier: jax.Array) -> jax.Array:

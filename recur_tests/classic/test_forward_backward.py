@@ -58,21 +58,21 @@ def found(parallel):
     """Everything of all rows, in one program."""
 
     def everything(chain, log_scores, length):
-        def likelihood(chain, log_scores):
-            return forward(chain, log_scores, length, parallel=parallel)[1]
+        def known(chain, log_scores):
+            both = [f(chain, log_scores, length, parallel=parallel) for f in (forward, backward)]
+            (filtered, log_likelihood), log_beta = both
+            linear = weighted_sum((jnp.exp(filtered.log_filtered), jnp.exp(log_beta)))
+            return (log_likelihood, linear), both
 
-        def weighted(chain, log_scores):
-            filtered, _ = forward(chain, log_scores, length, parallel=parallel)
-            log_beta = backward(chain, log_scores, length, parallel=parallel)
-            return weighted_sum((jnp.exp(filtered.log_filtered), jnp.exp(log_beta)))
-
+        _, pull, both = jax.vjp(known, chain, log_scores, has_aux=True)
+        one, none = jnp.ones(()), jnp.zeros(())
         return {
-            "forward": forward(chain, log_scores, length, parallel=parallel),
-            "backward": backward(chain, log_scores, length, parallel=parallel),
+            "forward": both[0],
+            "backward": both[1],
             "smooth": smooth(chain, log_scores, length, parallel=parallel),
             "viterbi": viterbi(chain, log_scores, length, parallel=parallel),
-            "gradient": jax.grad(likelihood, (0, 1))(chain, log_scores),
-            "gradient of all": jax.grad(weighted, (0, 1))(chain, log_scores),
+            "gradient": pull((one, none)),
+            "gradient of all": pull((none, one)),
         }
 
     found = jax.jit(jax.vmap(everything))(*rows())
