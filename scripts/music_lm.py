@@ -1,0 +1,574 @@
+r"""Learns polyphonic music from piano rolls, and writes music of its own as MIDI files.
+
+    python scripts/music_lm.py                        on canons that it composes itself
+    python scripts/music_lm.py --mat FILE             on JSB Chorales, Nottingham ... (.mat)
+    python scripts/music_lm.py --midi FILES FOLDERS   on MIDI files of your own
+    python scripts/music_lm.py generate --run DIR --cell gru --begin FILE.mid --temperature 0.9
+
+HEADER
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from canons import FRAMES_PER_BEAT, compose_many
+from flax import linen as nn
+from piano_rolls import (
+    KEYS,
+    SPLITS,
+    check_roll,
+    find_midi,
+    import_mido,
+    read_mat,
+    read_midi,
+    sound_of,
+    write_midi,
+)
+from tqdm import tqdm
+
+import recur
+from recur.diagnose import curves
+from recur.sequences import Batch, Layout, batches, bucket, find_boundaries, lay_out, unpack
+from recur.train import (
+    JsonLines,
+    Report,
+    fit,
+    init_state,
+    make_step,
+    masked_mean,
+    read_json_lines,
+    weight_noise,
+)
+
+CELLS = {"tanh": recur.elman, "gru": recur.gru, "lstm": recur.lstm}
+PUBLISHED = {  # by Chung et al. 2014, by the name of the file
+    "JSB_Chorales": {"tanh": 9.10, "gru": 8.54, "lstm": 8.67},
+    "Nottingham": {"tanh": 3.13, "gru": 3.23, "lstm": 3.20},
+}
+FEATURES = {"tanh": 100, "gru": 46, "lstm": 36}  # theirs: about 20,000 weights each
+COMPOSED = {"training": 300, "validation": 60, "test": 60}  # canons
+LENGTHS = 3  # that batches have: each is compiled
+ROWS_JUDGED = 32  # of a batch
+
+
+class Recipe(NamedTuple):
+    """What suits a kind of music, where it is not asked for."""
+
+    frames_per_beat: int
+    features: dict[str, int]
+    epochs: int
+    noise: float
+
+
+CANONS = Recipe(FRAMES_PER_BEAT, dict.fromkeys(CELLS, 128), epochs=40, noise=0.0)
+MAT = Recipe(1, FEATURES, epochs=150, noise=0.1)
+MIDI = Recipe(4, FEATURES, epochs=150, noise=0.1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WritingOptions:
+    """What is written at the end."""
+
+    pieces: int = 3
+    """How many of a kind to write."""
+    length: int = 96
+    """Frames of each that the model chooses."""
+    given: int = 16
+    """Frames of a piece that it has not seen, which it is to carry on."""
+    temperature: float = 1.0
+    """Below 1 surer and sparser, above 1 wilder and fuller; at 0 a key is down where that is
+    likelier than not."""
+    beats_per_minute: float = 90
+    """How fast it is played."""
+    seed: int = 0
+    """Of canons, weights, noise, order and what is drawn."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(WritingOptions):
+    """Train recurrent networks to foresee the next frame of music, and let them write some.
+
+    Without --mat or --midi they learn canons that the script composes. To write more with what
+    they have learned: `music_lm.py generate --help`.
+    """
+
+    mat: pathlib.Path | None = None
+    """A file of rolls that has traindata, validdata and testdata."""
+    midi: tuple[pathlib.Path, ...] = ()
+    """MIDI files, or folders of them; a tenth is held out for validation, and one for the test."""
+    frames_per_beat: int | None = None
+    """Frames of a quarter note; 1, or 4 of MIDI files, when not given."""
+    run: pathlib.Path | None = None
+    """The folder of the results, a new one; runs/music_lm-1, -2 ... when not given."""
+
+    cells: tuple[Literal["tanh", "gru", "lstm"], ...] = tuple(CELLS)
+    """The recurrences."""
+    features: int | None = None
+    """Units of each; as published, tanh 100, gru 46 and lstm 36, or 128 for canons, when not
+    given."""
+    epochs: int | None = None
+    """Times that all pieces are read; 150, or 40 for canons, when not given."""
+    rows: int = 8
+    """Pieces of a batch."""
+    learning_rate: float = 5e-3
+    """Of Adam, at its highest; it falls to 0 along a cosine."""
+    clip: float = 1.0
+    """The highest norm of a gradient."""
+    noise: float | None = None
+    """Standard deviation of the noise on all weights while training; 0.1, or none for canons, when
+    not given."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenerateOptions(WritingOptions):
+    """Write music with a model that `music_lm.py` has trained."""
+
+    run: pathlib.Path
+    """The run's folder."""
+    cell: Literal["tanh", "gru", "lstm"] = "gru"
+    """Which of its models."""
+    begin: pathlib.Path | None = None
+    """A MIDI file whose first frames to carry on; from nothing when not given."""
+    to: pathlib.Path | None = None
+    """A new folder for the music; written-1, -2 ... in the run's folder when not given."""
+
+
+class Music(NamedTuple):
+    """Rolls, bool `[T, 88]` each, and what is known of them."""
+
+    rolls: dict[str, list[np.ndarray]]  # training, validation and test
+    published: dict[str, float]  # nats a frame of the test, by cell
+    foreseen: dict[str, list[np.ndarray]]  # of canons, the nats of one who knows the rule
+
+
+# --- Music ---------------------------------------------------------------------------------------
+
+
+def complete(options: Options) -> tuple[Options, dict[str, int]]:
+    """The options, with what suits the music where they say nothing; and the units of each cell."""
+    if options.mat and options.midi:
+        raise ValueError("expected --mat or --midi, got both.")
+    recipe = MAT if options.mat else MIDI if options.midi else CANONS
+    said = {name: getattr(options, name) for name in ("frames_per_beat", "epochs", "noise")}
+    missing = {name: getattr(recipe, name) for name, value in said.items() if value is None}
+    features = {cell: options.features or recipe.features[cell] for cell in options.cells}
+    return dataclasses.replace(options, **missing), features
+
+
+def read_music(options: Options) -> Music:
+    """What the files hold, or canons."""
+    if options.mat:
+        return Music(read_mat(options.mat), PUBLISHED.get(options.mat.stem, {}), {})
+    if options.midi:
+        return Music(read_pieces(options.midi, options.frames_per_beat), {}, {})
+    canons = {
+        split: compose_many(options.seed + 1000 * number, count)
+        for number, (split, count) in enumerate(COMPOSED.items())
+    }
+    rolls, foreseen = (
+        {split: [getattr(each, name) for each in pieces] for split, pieces in canons.items()}
+        for name in ("roll", "nats")
+    )
+    return Music(rolls, {}, foreseen)
+
+
+def read_pieces(paths: tuple[pathlib.Path, ...], frames_per_beat: int) -> dict[str, list]:
+    """The rolls of MIDI files without the silence around them, split the same way each time."""
+    rolls, left_out = [], 0
+    files = find_midi(paths)
+    if len(files) < len(SPLITS):
+        raise ValueError(
+            f"--midi: expected at least {len(SPLITS)} files, to learn from, to stop by and to "
+            f"judge by, got {len(files)}."
+        )
+    for file in files:
+        roll, beside = read_midi(file, frames_per_beat)
+        sounds = np.flatnonzero(roll.any(1))
+        rolls.append(check_roll(roll[sounds[0] : sounds[-1] + 1], str(file)))
+        left_out += beside
+    if left_out:
+        print(f"{left_out} notes beside the {KEYS} keys of a piano are left out.")
+    order = np.random.default_rng(0).permutation(len(rolls))
+    held_out = max(1, len(rolls) // 10)
+    ends = (0, held_out, 2 * held_out, len(rolls))
+    test, validation, training = (
+        [rolls[i] for i in order[a:b]] for a, b in itertools.pairwise(ends)
+    )
+    return {"training": training, "validation": validation, "test": test}
+
+
+def steps_of(roll: np.ndarray) -> dict[str, np.ndarray]:
+    """What is known at each frame, the one before it and silence at first, and what is to come."""
+    return {"before": np.pad(roll[:-1], [(1, 0), (0, 0)]), "frame": roll}
+
+
+# --- What it costs who remembers less ------------------------------------------------------------
+
+
+def count_keys(rolls: list[np.ndarray], by_last: bool) -> np.ndarray:
+    """The chance of each key, `[2, 88]`: after a frame where it was up, and where it was down."""
+    steps = [steps_of(roll) for roll in rolls]
+    before, frame = (np.concatenate([each[name] for each in steps]) for name in ("before", "frame"))
+    groups = [~before, before] if by_last else [np.ones_like(before)] * 2
+    return np.stack([((frame & g).sum(0) + 1) / (g.sum(0) + 2) for g in groups])
+
+
+def nats_of_counts(chances: np.ndarray, roll: np.ndarray) -> np.ndarray:
+    """The nats of each frame, `[T]`, for who knows no more than the frame before it."""
+    steps = steps_of(roll)
+    chance = np.where(steps["before"], chances[1], chances[0])
+    return -np.log(np.where(steps["frame"], chance, 1 - chance)).sum(1)
+
+
+def mean_of(nats: list[np.ndarray], since: int) -> float:
+    """The mean over the frames of all pieces, of each from its frame `since` on."""
+    return float(np.concatenate([each[since:] for each in nats]).mean())
+
+
+def judge(nats_of: Callable[[str], list[np.ndarray]]) -> dict[str, float]:
+    """The numbers of a row of the table, from what gives the nats of a split's frames."""
+    later = {split: mean_of(nats_of(split), 1) for split in SPLITS}
+    return later | {"first frames too": mean_of(nats_of("test"), 0)}
+
+
+def baselines(music: Music) -> dict[str, dict[str, float]]:
+    """What it costs to know how often keys are down, and to know the frame before; and the rule."""
+    rows = {}
+    for name, by_last in (("marginals", False), ("one-step Markov", True)):
+        chances = count_keys(music.rolls["training"], by_last)
+        rows[name] = judge(
+            lambda split, c=chances: [nats_of_counts(c, r) for r in music.rolls[split]]
+        )
+    if music.foreseen:
+        rows["the composer's rule"] = judge(lambda split: music.foreseen[split])
+    return rows
+
+
+# --- One model -----------------------------------------------------------------------------------
+
+
+def build_model(cell: str, features: int) -> recur.types.Layer:
+    """A recurrence and a logit for each key, for a batch of pieces."""
+    return recur.batch(recur.chain(recur.scan(CELLS[cell](features)), nn.Dense(KEYS)))
+
+
+def nats_of_frames(model: recur.types.Layer, params: Any, batch: Batch) -> jax.Array:
+    """The cost of each frame, `[B, T]`: of all keys together, each told by itself."""
+    logits = model(params, batch.steps["before"].astype(jnp.float32), **batch.marks)
+    keys = batch.steps["frame"].astype(jnp.float32)
+    return optax.sigmoid_binary_cross_entropy(logits, keys).sum(-1)
+
+
+def make_judge(model: recur.types.Layer, layout: Layout):
+    """`nats(params, rolls)` -> the cost of every frame, `[T]` of each piece."""
+    of_batch = jax.jit(lambda params, batch: nats_of_frames(model, params, batch))
+
+    def nats(params, rolls):
+        found = {}
+        for batch in lay_out([steps_of(roll) for roll in rolls], layout, ROWS_JUDGED):
+            found |= unpack(np.asarray(of_batch(params, batch), np.float64), batch)
+        return [found[number] for number in range(len(rolls))]
+
+    return nats
+
+
+def learn(
+    model: recur.types.Layer,
+    nats: Callable[[Any, list[np.ndarray]], list[np.ndarray]],
+    layout: Layout,
+    music: Music,
+    options: Options,
+    log: pathlib.Path,
+) -> tuple[Any, dict[str, Any]]:
+    """Trains a model; the params that did best on validation, and what it took."""
+    pieces = [steps_of(roll) for roll in music.rolls["training"]]
+    per_epoch = len(lay_out(pieces, layout, options.rows))
+    steps = options.epochs * per_epoch
+    rate = optax.warmup_cosine_decay_schedule(0, options.learning_rate, per_epoch, steps + 1)
+    optimizer = optax.chain(optax.clip_by_global_norm(options.clip), optax.adam(rate))
+    params_key, run_key = jax.random.split(jax.random.key(options.seed))
+    params = model.init(params_key, jax.ShapeDtypeStruct((options.rows, 1, KEYS), jnp.float32))
+    disturb = weight_noise(options.noise)
+    best = {"nats": math.inf, "epoch": 0, "params": params}
+
+    def loss(params, carry, batch, key):
+        costs = nats_of_frames(model, disturb(key, params), batch)
+        return masked_mean(costs, batch.valid), (carry, {})
+
+    def validate(report: Report) -> dict[str, float]:
+        found = mean_of(nats(report.state.params, music.rolls["validation"]), 1)
+        if found < best["nats"]:
+            best.update(nats=found, epoch=report.step // per_epoch, params=report.state.params)
+        return {"validation": found}
+
+    began = time.monotonic()
+    with (
+        contextlib.closing(batches(pieces, layout, options.rows, seed=options.seed)) as stream,
+        tqdm(total=options.epochs, desc=log.stem, unit="epoch", leave=False) as bar,
+    ):
+        fit(
+            jax.jit(make_step(loss, optimizer)),
+            init_state(params, optimizer, run_key),
+            stream,
+            steps=steps,
+            callbacks=[validate, JsonLines(log), lambda report: bar.update() and None],
+            report_every=per_epoch,
+        )
+    found = {"epoch": best["epoch"], "seconds": time.monotonic() - began}
+    return best["params"], found
+
+
+# --- Writing music -------------------------------------------------------------------------------
+
+
+def make_writer(model: recur.types.Layer, length: int, temperature: float):
+    """`write(params, begin, key)` -> rolls that carry on those of `begin`, `[B, T, 88]`, T ≥ 0."""
+
+    def draw(logits, key):
+        if temperature == 0:
+            return logits > 0
+        return jax.random.bernoulli(key, jax.nn.sigmoid(logits / temperature))
+
+    @jax.jit
+    def write(params, begin, key):
+        before = jnp.pad(begin.astype(jnp.float32), [(0, 0), (1, 0), (0, 0)])
+        bound = model.bind(params, before)
+        carry, logits = model.apply(bound, model.start(bound, before), before)
+
+        def turn(state, key):
+            carry, logits = state
+            frame = draw(logits, key)
+            carry, logits = model.apply(bound, carry, frame[:, None].astype(jnp.float32))
+            return (carry, logits[:, 0]), frame
+
+        start = (carry, logits[:, -1])
+        _, frames = jax.lax.scan(turn, start, jax.random.split(key, length))
+        return jnp.concatenate([begin, frames.swapaxes(0, 1)], axis=1)
+
+    return lambda params, begin, key: np.asarray(write(params, jnp.asarray(begin), key))
+
+
+def write_music(
+    options: WritingOptions,
+    folder: pathlib.Path,
+    model: recur.types.Layer,
+    params: Any,
+    begins: dict[str, np.ndarray],
+    frames_per_beat: int,
+) -> dict[str, np.ndarray]:
+    """Writes what carries on each beginning, `[B, T, 88]`, as files of its name; and its rolls."""
+    write = make_writer(model, options.length, options.temperature)
+    written = {}
+    for number, (name, begin) in enumerate(begins.items()):
+        key = jax.random.fold_in(jax.random.key(options.seed), number)
+        written[name] = write(params, begin, key)
+        write_files(folder, name, written[name], frames_per_beat, options.beats_per_minute)
+    return written
+
+
+def write_files(
+    folder: pathlib.Path, name: str, rolls: Any, frames_per_beat: int, beats_per_minute: float
+) -> None:
+    """Writes rolls as name-1.mid, -2 ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, roll in enumerate(rolls, start=1):
+        write_midi(folder / f"{name}-{number}.mid", roll, frames_per_beat, beats_per_minute)
+
+
+# --- The run -------------------------------------------------------------------------------------
+
+COLUMNS = (*SPLITS, "first frames too", "published", "weights", "epoch", "seconds")
+HEADER = f"| nats a frame | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}"
+FORMATS = {"weights": ",d", "epoch": "d", "seconds": ".0f"}
+
+
+def row_of(name: str, found: dict[str, Any]) -> str:
+    """A line of the table."""
+    cells = [
+        format(found[column], FORMATS.get(column, ".2f")) if column in found else ""
+        for column in COLUMNS
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def check_options(options: WritingOptions) -> None:
+    """Raises a ValueError for numbers that cannot be."""
+    least = {"seed": 0, "pieces": 1, "length": 1, "given": 1, "frames_per_beat": 1, "features": 1}
+    least |= {"epochs": 1, "rows": 1, "temperature": 0, "noise": 0, "beats_per_minute": 4}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name in least and value is not None and not value >= least[field.name]:
+            option = f"--{field.name.replace('_', '-')}"
+            raise ValueError(f"{option}: expected at least {least[field.name]}, got {value}.")
+
+
+def train(options: Options) -> None:
+    """The main job: what is known of each cell is written and shown as soon as it is."""
+    check_options(options)
+    import_mido()  # or it would be missed when all is learned
+    options, features = complete(options)
+    music = read_music(options)
+    begins = begin_pieces(options, music.rolls["test"])
+    folder = new_folder(options.run, "runs/music_lm")
+    held_out = music.rolls["test"][: options.pieces]
+    beats = (options.frames_per_beat, options.beats_per_minute)
+    write_files(folder / "midi", "held-out", held_out, *beats)
+    write_json(folder / "options.json", dataclasses.asdict(options) | {"features": features})
+
+    results = baselines(music)
+    sounds = {"the test": sound_of(music.rolls["test"])}
+    frames = sum(len(roll) for roll in music.rolls["training"])
+    counts = ", ".join(f"{len(music.rolls[split])} {split}" for split in SPLITS)
+    print(f"{folder}: pieces: {counts}; {frames:,} frames to learn from.\n\n{HEADER}")
+    for name, found in results.items():
+        print(row_of(name, found), flush=True)
+    try:
+        for cell in options.cells:
+            model, name = build_model(cell, features[cell]), f"{cell}-{features[cell]}"
+            results[name], written = study(cell, model, music, options, folder, begins)
+            sounds[name] = sound_of(written)
+            print(row_of(name, results[name]), flush=True)
+            write_json(folder / "results.json", {"nats": results, "sounds": sounds})
+    finally:
+        draw(folder, options.cells)
+    heard = table_of(sounds)
+    table = [HEADER, *(row_of(name, found) for name, found in results.items()), "", *heard]
+    (folder / "table.md").write_text("\n".join(table) + "\n", "utf-8")
+    print("\n".join(["", *heard, "", f"Listen: {folder / 'midi'}. To write more:"]))
+    print(f"  python scripts/music_lm.py generate --run {folder} --cell {options.cells[-1]}")
+
+
+def begin_pieces(options: WritingOptions, rolls: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """What to begin with, `[B, T, 88]`: some frames of pieces, or none."""
+    given = [roll[: options.given] for roll in rolls if len(roll) >= options.given]
+    if not given:
+        longest = max(map(len, rolls))
+        raise ValueError(
+            f"--given: expected at most the {longest} frames of the longest piece, got "
+            f"{options.given}."
+        )
+    nothing = np.zeros((options.pieces, 0, KEYS), bool)
+    return {"continues": np.stack(given[: options.pieces]), "from-nothing": nothing}
+
+
+def study(
+    cell: str,
+    model: recur.types.Layer,
+    music: Music,
+    options: Options,
+    folder: pathlib.Path,
+    begins: dict[str, np.ndarray],
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Trains, judges and keeps a cell, and lets it write: its row, and what came from nothing."""
+    lengths = [len(roll) for rolls in music.rolls.values() for roll in rolls]
+    layout = bucket(find_boundaries(lengths, LENGTHS))
+    nats = make_judge(model, layout)
+    params, found = learn(model, nats, layout, music, options, folder / f"{cell}.jsonl")
+    np.savez(folder / f"{cell}.npz", *jax.tree.leaves(params))
+    judged = judge(lambda split: nats(params, music.rolls[split]))
+    weights = sum(leaf.size for leaf in jax.tree.leaves(params))
+    published = {"published": music.published[cell]} if cell in music.published else {}
+    begins = {f"{cell}-{name}": begin for name, begin in begins.items()}
+    beats = options.frames_per_beat
+    written = write_music(options, folder / "midi", model, params, begins, beats)
+    row = {**judged, **published, "weights": weights, **found}
+    return row, written[f"{cell}-from-nothing"]
+
+
+def generate(options: GenerateOptions) -> None:
+    """The subcommand `generate`."""
+    check_options(options)
+    path, kept = options.run / "options.json", options.run / f"{options.cell}.npz"
+    if not path.exists() or not kept.exists():
+        there = sorted(file.stem for file in options.run.glob("*.npz"))
+        raise ValueError(
+            f"{options.run}: expected the folder of a run that has learned a {options.cell}, got "
+            f"{'one with ' + ', '.join(there) if there else 'none'}."
+        )
+    begun = json.loads(path.read_text("utf-8"))
+    beats = begun["frames_per_beat"]
+    model = build_model(options.cell, begun["features"][options.cell])
+    shape = jax.ShapeDtypeStruct((1, 1, KEYS), jnp.float32)
+    outline = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
+    with np.load(kept) as leaves:
+        params = jax.tree.unflatten(jax.tree.structure(outline), list(leaves.values()))
+    begin = np.zeros((options.pieces, 0, KEYS), bool)
+    if options.begin:
+        roll, _ = read_midi(options.begin, beats)
+        begin = np.stack([roll[: options.given]] * options.pieces)
+    folder = new_folder(options.to, str(options.run / "written"))
+    written = write_music(options, folder, model, params, {options.cell: begin}, beats)
+    print("\n".join([*table_of({options.cell: sound_of(written[options.cell])}), "", str(folder)]))
+
+
+def table_of(sounds: dict[str, dict[str, float]]) -> list[str]:
+    """What is heard, as the lines of a table."""
+    names = list(next(iter(sounds.values())))
+    lines = [f"| music | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for music, sound in sounds.items():
+        lines.append(f"| {music} | {' | '.join(f'{sound[name]:.4g}' for name in names)} |")
+    return lines
+
+
+def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
+    """The folder that is asked for, or the first of name-1, -2 ... that is not there."""
+    if folder is None:
+        numbered = (pathlib.Path(f"{name}-{number}") for number in itertools.count(1))
+        folder = next(path for path in numbered if not path.exists())
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: expected a new folder, got one with files. Name another.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes paths as texts."""
+    path.write_text(json.dumps(value, indent=1, default=str) + "\n", "utf-8")
+
+
+def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
+    """Draws the validation over updates."""
+    logs = {
+        cell: read_json_lines(path) for cell in cells if (path := folder / f"{cell}.jsonl").exists()
+    }
+    lines = {
+        cell: ([r["step"] for r in records], [r["validation"] for r in records])
+        for cell, records in logs.items()
+        if records
+    }
+    if lines:
+        curves(lines, y="validation, nats a frame").savefig(folder / "curves.png")
+
+
+def main() -> None:
+    """Runs a subcommand; whatever a user can mend is said in one line."""
+    arguments = sys.argv[1:]
+    try:
+        if arguments[:1] == ["generate"]:
+            options = tyro.cli(GenerateOptions, args=arguments[1:], prog="music_lm.py generate")
+            generate(options)
+        else:
+            train(tyro.cli(Options, args=arguments, prog="music_lm.py"))
+    except KeyboardInterrupt:
+        sys.exit("music_lm: stopped. What was done until then is in the folder of the run.")
+    except (FloatingPointError, ImportError, OSError, ValueError) as error:
+        sys.exit(f"music_lm: {error}")
+
+
+if __name__ == "__main__":
+    main()

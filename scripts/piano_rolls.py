@@ -1,0 +1,241 @@
+"""Piano rolls, bool `[T, 88]`: which keys are down in each frame. Out of .mat and MIDI, and back.
+
+A roll counts beats and not seconds, so a file's tempi do not matter to it. It cannot tell a note
+that is held from one that is struck again at once: `write_midi` holds it, and `read_midi` gives the
+roll that was written, to the frame.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+KEYS, LOWEST = 88, 21  # A0 to C8, and the MIDI number of A0
+SPLITS = {"training": "traindata", "validation": "validdata", "test": "testdata"}
+PERCUSSION = 9  # the channel that people count as the tenth
+TICKS = 120  # of a frame, in what is written
+VELOCITY = 80
+MOST_FRAMES = 100_000  # of a piece
+
+
+class Note(NamedTuple):
+    """A note in ticks."""
+
+    number: int  # MIDI's: 60 is the middle C
+    begin: int
+    end: int
+
+
+# --- MATLAB files --------------------------------------------------------------------------------
+
+
+def read_mat(path: pathlib.Path) -> dict[str, list[np.ndarray]]:
+    """The rolls of training, validation and test, of a file as Boulanger-Lewandowski's music is in.
+
+    Raises:
+      OSError: when it cannot be read.
+      ValueError: when it is no such file, or holds anything but rolls.
+    """
+    import scipy.io
+
+    data = path.read_bytes()
+    try:
+        found = scipy.io.loadmat(io.BytesIO(data))
+    except Exception as error:  # SciPy raises what it stumbles over
+        raise ValueError(
+            f"{path}: expected a MATLAB file (up to version 7) of piano rolls, which SciPy reads, "
+            f"got: {_what(error)}"
+        ) from error
+    there = [name for name in found if not name.startswith("__")]
+    if missing := [name for name in SPLITS.values() if name not in found]:
+        raise ValueError(
+            f"{path}: expected {', '.join(SPLITS.values())}, got {there or 'nothing'}: "
+            f"{', '.join(missing)} is not there."
+        )
+    return {split: list(_rolls_of(found[key], f"{path}: {key}")) for split, key in SPLITS.items()}
+
+
+def _rolls_of(cells: np.ndarray, place: str) -> Iterator[np.ndarray]:
+    if cells.dtype != object or not cells.size:
+        raise ValueError(
+            f"{place}: expected a cell array with a piece in each cell, got {cells.dtype} of shape "
+            f"{list(cells.shape)}."
+        )
+    for number, cell in enumerate(cells.ravel(), start=1):
+        yield check_roll(cell, f"{place}, piece {number}")
+
+
+def _what(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def check_roll(roll: Any, place: str) -> np.ndarray:
+    """The roll as bools; a ValueError that names the place when it is none."""
+    roll = np.asarray(roll)
+    if roll.ndim != 2 or roll.shape[1] != KEYS:
+        raise ValueError(
+            f"{place}: expected a roll [T, {KEYS}], a column for each of a piano's keys, got "
+            f"{list(roll.shape)}."
+        )
+    if len(roll) < 2:
+        raise ValueError(
+            f"{place}: expected at least 2 frames, for one is to be told from those before it, "
+            f"got {len(roll)}."
+        )
+    if roll.dtype.kind not in "buif":
+        raise ValueError(f"{place}: expected numbers, got {roll.dtype}.")
+    others = roll[(roll != 0) & (roll != 1)]
+    if others.size:
+        raise ValueError(f"{place}: expected keys that are up or down, 0 or 1, got {others[0]}.")
+    return roll.astype(bool)
+
+
+# --- MIDI files ----------------------------------------------------------------------------------
+
+
+def find_midi(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """The files themselves, and of folders the files in them that end in .mid or .midi, sorted.
+
+    Raises:
+      ValueError: when a folder has none.
+    """
+    files = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
+        if not found:
+            raise ValueError(
+                f"{path}: expected MIDI files, .mid or .midi, in this folder, got none."
+            )
+        files += found
+    return files
+
+
+def read_midi(path: pathlib.Path, frames_per_beat: int) -> tuple[np.ndarray, int]:
+    """The roll of a MIDI file, and how many notes lie beside the piano's keys and are left out.
+
+    All tracks and channels together are one roll, without percussion (channel 10) and pedals. A
+    note begins and ends at the nearest frame, and has one at least. The roll is as long as the
+    longest track.
+
+    Raises:
+      OSError: when it cannot be read.
+      ValueError: when it is no MIDI file, a damaged one, or one without notes.
+    """
+    data = path.read_bytes()
+    mido = import_mido()
+    try:
+        file = mido.MidiFile(file=io.BytesIO(data))
+    except Exception as error:  # mido raises what it stumbles over
+        raise ValueError(
+            f"{path}: expected a MIDI file, got one that is none, or is damaged: {_what(error)}"
+        ) from error
+    if file.type == 2 or file.ticks_per_beat <= 0:
+        other = "tracks that do not sound together" if file.type == 2 else "frames of a film"
+        raise ValueError(f"{path}: expected a MIDI file that counts in beats, got {other}.")
+    tracks = [_notes_of(track) for track in file.tracks]
+
+    def frame_of(tick: int) -> int:
+        return int(tick * frames_per_beat / file.ticks_per_beat + 0.5)
+
+    found = [
+        (
+            note.number - LOWEST,
+            frame_of(note.begin),
+            max(frame_of(note.begin) + 1, frame_of(note.end)),
+        )
+        for notes, _ in tracks
+        for note in notes
+    ]
+    kept = [(key, begin, end) for key, begin, end in found if 0 <= key < KEYS]
+    if not kept:
+        raise ValueError(f"{path}: expected notes, got none on the keys of a piano.")
+    frames = max(frame_of(max(end for _, end in tracks)), max(end for _, _, end in kept))
+    if frames > MOST_FRAMES:
+        raise ValueError(
+            f"{path}: expected at most {MOST_FRAMES:,} frames, got {frames:,}. It is damaged, "
+            "or a beat has too many."
+        )
+    roll = np.zeros((frames, KEYS), bool)
+    for key, begin, end in kept:
+        roll[begin:end, key] = True
+    return roll, len(found) - len(kept)
+
+
+def _notes_of(track: Iterable[Any]) -> tuple[list[Note], int]:
+    """The notes of a track but percussion, and where it ends."""
+    now = 0
+    begun: dict[tuple[int, int], int] = {}
+    notes = []
+
+    def end(voice: tuple[int, int]) -> None:
+        if voice in begun:
+            notes.append(Note(voice[1], begun.pop(voice), now))
+
+    for message in track:
+        now += message.time
+        if message.type not in ("note_on", "note_off") or message.channel == PERCUSSION:
+            continue
+        voice = (message.channel, message.note)
+        end(voice)  # also where it is struck again
+        if message.type == "note_on" and message.velocity:
+            begun[voice] = now
+    for voice in list(begun):  # those that nothing ends
+        end(voice)
+    return notes, now
+
+
+def write_midi(
+    path: pathlib.Path, roll: np.ndarray, frames_per_beat: int, beats_per_minute: float
+) -> None:
+    """Writes a roll for a piano; a key that is down in frames one after the other is one note."""
+    mido = import_mido()
+    changes = np.diff(roll.astype(np.int8), axis=0, prepend=0, append=0)
+    events: list[tuple[int, Any]] = [
+        (0, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(beats_per_minute))),
+        (0, mido.Message("program_change", program=0)),
+    ]
+    for frame, key in np.argwhere(changes):
+        kind = "note_on" if changes[frame, key] > 0 else "note_off"
+        message = mido.Message(kind, note=int(key) + LOWEST, velocity=VELOCITY)
+        events.append((int(frame) * TICKS, message))
+    events.append((len(roll) * TICKS, mido.MetaMessage("end_of_track")))
+    track = mido.MidiTrack()
+    last = 0
+    for tick, message in events:
+        track.append(message.copy(time=tick - last))
+        last = tick
+    mido.MidiFile(type=0, ticks_per_beat=frames_per_beat * TICKS, tracks=[track]).save(path)
+
+
+def import_mido() -> Any:
+    """Mido, or an ImportError that says how to get it."""
+    try:
+        import mido
+    except ImportError as error:
+        raise ImportError('MIDI files need mido: pip install "recur[music]".') from error
+    return mido
+
+
+# --- Looking at rolls ----------------------------------------------------------------------------
+
+
+def sound_of(rolls: Any) -> dict[str, float]:
+    """What can be heard of rolls with the eye."""
+    rolls = [np.asarray(roll, bool) for roll in rolls]
+    down = np.concatenate(rolls)
+    begun = sum((roll & ~np.pad(roll[:-1], [(1, 0), (0, 0)])).sum() for roll in rolls)
+    keys = np.flatnonzero(down.any(0)) + LOWEST
+    return {
+        "keys at once": float(down.sum() / len(down)),
+        "frames a note": float(down.sum() / max(begun, 1)),
+        "silent frames": float((~down.any(1)).mean()),
+        "lowest": int(min(keys, default=0)),
+        "highest": int(max(keys, default=0)),
+    }

@@ -1,0 +1,417 @@
+r"""Learns word vectors by word2vec, shows which words are near, and draws them.
+
+    python scripts/word2vec.py                        on the documentation of Python
+    python scripts/word2vec.py --text FILE...         on your own text, a sentence a line
+    python scripts/word2vec.py --model cbow           by continuous bags of words
+    python scripts/word2vec.py --analogy is was are   what is to "are" as "was" is to "is"
+    python scripts/word2vec.py --peer gensim          beside gensim, on the same sentences
+
+HEADER
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import itertools
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import optax
+import tyro
+
+from recur.classic.contexts import Contexts
+from recur.classic.noise import unigram_noise
+from recur.classic.vectors import Vectors, project
+from recur.classic.word2vec import (
+    Windows,
+    Word2Vec,
+    cbow,
+    init_word2vec,
+    skip_gram,
+    word2vec_loss,
+)
+from recur.diagnose.plots import scatter
+from recur.text.corpora import documentation
+from recur.text.prose import sentences
+from recur.text.readers import read_lines
+from recur.text.tokenize import words
+from recur.train import Report, fit, init_state, make_step
+
+OBJECTIVES = {"skip-gram": skip_gram, "cbow": cbow}
+HELD_OUT_ONE_IN = 20  # sentences
+RIVALS = 100  # random words that each held-out word is ranked among
+COMPARED = 1000  # frequent words whose ten nearest are compared
+DRAWN = 400  # frequent words in the picture, as far as there is room for their letters
+SHOWN = range(100, 500, 40)  # words by frequency; the first hundred are "the" and its like
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Learn word vectors, and show what they know."""
+
+    text: tuple[pathlib.Path, ...] = ()
+    """Files of text, a sentence a line; the documentation of Python when not given."""
+    out: pathlib.Path | None = None
+    """The folder of vectors.npz and picture.png; runs/word2vec-1, -2 ... when not given."""
+    analogy: tuple[tuple[str, str, str], ...] = ()
+    """Three words a b c, or more such: what is to c as b is to a?"""
+    questions: pathlib.Path | None = None
+    """A file of analogies to be measured by, four words a line, as questions-words.txt."""
+    peer: Literal["gensim"] | None = None
+    """Whom to train on the same sentences and to compare with."""
+
+    model: Literal["skip-gram", "cbow"] = "skip-gram"
+    """What predicts a word: each of those around it, or their mean."""
+    features: int = 100
+    """Numbers in a vector."""
+    window: int = 5
+    """Words on each side that count at most."""
+    negatives: int = 5
+    """Random words that a true one is told from."""
+    sample: float = 1e-3
+    """Words more frequent than this share are thinned out."""
+    min_count: int = 5
+    """Words that come less often in the training sentences are left out."""
+
+    epochs: int = 20
+    """How often the sentences are read."""
+    rows: int = 1024
+    """Words, each with those around it, in an update."""
+    learning_rate: float = 0.1
+    """Of Adagrad, at the start; it falls to 0 along a line."""
+    seed: int = 0
+    """Of vectors, windows and negatives."""
+
+
+class Corpus(NamedTuple):
+    """Sentences as arrays of ids, and the words by id, the most frequent first."""
+
+    words: tuple[str, ...]
+    training: list[np.ndarray]
+    held_out: list[np.ndarray]
+
+
+class Learned(NamedTuple):
+    """What a model came to."""
+
+    params: Any  # a `Word2Vec` of NumPy arrays
+    seconds: float
+    cpu_seconds: float  # of all cores together; other programs do not count
+
+
+def clock() -> np.ndarray:
+    """The time, and the time of all cores that this program had."""
+    return np.array([time.monotonic(), time.process_time()])
+
+
+# --- Text ----------------------------------------------------------------------------------------
+
+
+def read_sentences(options: Options) -> list[str]:
+    """The lines of the files named, or the sentences of Python's documentation."""
+    if not options.text:
+        return [each for text in documentation().values() for each in sentences(text)]
+    return [line for path in options.text for line in read_lines(path) if line.strip()]
+
+
+def build_corpus(options: Options) -> Corpus:
+    """Keeps what is a word and comes often enough; one sentence in twenty is held out."""
+    lines = read_sentences(options)
+    held_out = lines[HELD_OUT_ONE_IN - 1 :: HELD_OUT_ONE_IN]
+    training = [line for n, line in enumerate(lines, 1) if n % HELD_OUT_ONE_IN]
+    vocabulary = words(training, split="punctuation", lowercase=True)
+    ids = list(vocabulary.encode_all(training))
+    counts = np.bincount(np.concatenate(ids), minlength=len(vocabulary))
+    is_word = [
+        any(map(str.isalpha, token)) and token not in vocabulary.specials
+        for token in vocabulary.tokens
+    ]
+    kept = np.flatnonzero((counts >= options.min_count) & is_word)
+    new_ids = np.full(len(vocabulary), -1, np.int32)
+    new_ids[kept] = np.arange(len(kept))
+
+    def keep(ids):
+        return [found[found >= 0] for found in (new_ids[each] for each in ids)]
+
+    names = tuple(vocabulary.tokens[i] for i in kept)
+    corpus = Corpus(names, keep(ids), keep(vocabulary.encode_all(held_out)))
+    if min(max(map(len, part), default=0) for part in corpus[1:]) < 2:
+        raise ValueError(
+            f"expected sentences of at least two words that come {options.min_count} times, got "
+            f"none in the {len(training)} to learn or the {len(held_out)} held out. Give more "
+            "text, or a lower --min-count."
+        )
+    return corpus
+
+
+# --- Training ------------------------------------------------------------------------------------
+
+
+def learn(options: Options, corpus: Corpus, seed: int) -> Learned:
+    """Trains a model of recur.
+
+    Adagrad, because a rare word must learn as much from its few windows as a frequent one from its
+    many: plain SGD on sums over a batch is too fast for the one or too slow for the other.
+    """
+    contexts = Contexts(
+        corpus.training, options.rows, window=options.window, sample=options.sample, seed=seed
+    )
+    counts = np.bincount(np.concatenate(corpus.training), minlength=len(corpus.words))
+    steps = max(1, options.epochs * contexts.windows_per_epoch // options.rows)
+    optimizer = optax.adagrad(optax.linear_schedule(options.learning_rate, 0.0, steps))
+    loss = word2vec_loss(OBJECTIVES[options.model], unigram_noise(counts), options.negatives)
+    params_key, run_key = jax.random.split(jax.random.key(seed))
+    params = init_word2vec(params_key, len(corpus.words), options.features)
+    began = clock()
+
+    def show(report: Report) -> None:
+        done = report.step * options.rows
+        print(
+            f"epoch {done / contexts.windows_per_epoch:5.2f}   loss {report.metrics['nats']:.3f}   "
+            f"{done / (clock() - began)[0]:,.0f} words a second",
+            flush=True,
+        )
+
+    state = fit(
+        jax.jit(make_step(loss, optimizer), donate_argnums=0),
+        init_state(params, optimizer, run_key),
+        contexts,
+        steps=steps,
+        callbacks=[show],
+        report_every=max(1, steps // 10),
+    )
+    return Learned(jax.tree.map(np.asarray, state.params), *(clock() - began))
+
+
+def learn_with_gensim(options: Options, corpus: Corpus, seed: int) -> Learned:
+    """Trains gensim's word2vec on the same words of the same sentences, by the same settings."""
+    import gensim  # of the extra `bench`
+
+    began = clock()
+    model = gensim.models.Word2Vec(
+        [[corpus.words[i] for i in sentence] for sentence in corpus.training],
+        sg=int(options.model == "skip-gram"),
+        vector_size=options.features,
+        window=options.window,
+        negative=options.negatives,
+        sample=options.sample,
+        min_count=1,  # the corpus has left out the rare ones
+        epochs=options.epochs,
+        seed=seed,
+        workers=os.cpu_count(),
+    )
+    taken = clock() - began
+    places = [model.wv.key_to_index[word] for word in corpus.words]
+    return Learned(Word2Vec(model.wv.vectors[places], model.syn1neg[places]), *taken)
+
+
+# --- Measures ------------------------------------------------------------------------------------
+
+
+def held_out_scores(options: Options, corpus: Corpus, params: Word2Vec) -> tuple[float, float]:
+    """How true words of held-out sentences rank among random ones, by what predicts them.
+
+    Returns the share of random words that score below the true one, and the mean of 1 / rank. The
+    random words come as often as in the training text, so that to know what is frequent is of no
+    use.
+    """
+    windows = next(Contexts(corpus.held_out, 5000, window=options.window, sample=None))
+    counts = np.bincount(np.concatenate(corpus.training), minlength=len(corpus.words))
+    draws = np.random.default_rng(0)
+    rivals = draws.choice(len(counts), (len(windows.centers), RIVALS), p=counts / counts.sum())
+    hidden, row = predictors(options, windows, params)
+    below, reciprocal = [], []
+    for part in np.array_split(np.arange(len(row)), max(1, len(row) // 1000)):
+        center, others = windows.centers[row[part]], rivals[row[part]]
+        true = np.einsum("nd,nd->n", hidden[part], params.output[center])[:, None]
+        false = np.einsum("nd,nkd->nk", hidden[part], params.output[others])
+        counted = others != center[:, None]
+        above = ((false > true) + 0.5 * (false == true)) * counted
+        below.append(1 - above.sum(1) / np.maximum(counted.sum(1), 1))
+        reciprocal.append(1 / (1 + above.sum(1)))
+    return float(np.concatenate(below).mean()), float(np.concatenate(reciprocal).mean())
+
+
+def predictors(
+    options: Options, windows: Windows, params: Word2Vec
+) -> tuple[np.ndarray, np.ndarray]:
+    """What predicts the centers, `[N, D]`, and of which window it is, `[N]`."""
+    if options.model == "skip-gram":
+        row, column = np.nonzero(windows.valid)
+        return params.input[windows.contexts[row, column]], row
+    weights = windows.valid / windows.valid.sum(1, keepdims=True)
+    hidden = np.einsum("bc,bcd->bd", weights, params.input[windows.contexts])
+    return hidden, np.arange(len(hidden))
+
+
+def read_questions(path: pathlib.Path) -> list[tuple[str, ...]]:
+    """The analogies of a file: four words a line; lines with a colon in front are headings."""
+    found = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip() and not line.startswith(":"):
+            found.append(tuple(line.lower().split()))
+            if len(found[-1]) != 4:
+                raise ValueError(f"{path}:{number}: expected four words, got {line!r}.")
+    return found
+
+
+def right_answers(vectors: Vectors, questions: Sequence[Sequence[str]]) -> float:
+    """The share of analogies whose last word is found."""
+    right = [vectors.analogy(a, b, c)[0][0] == d for a, b, c, d in questions]
+    return float(np.mean(right))
+
+
+def shared_neighbours(one: Vectors, other: Vectors) -> float:
+    """The share of the ten nearest words that two models have in common, of frequent words."""
+
+    def nearest(vectors, word):
+        return {near for near, _ in vectors.nearest(word)}
+
+    shares = [
+        len(nearest(one, word) & nearest(other, word)) / len(nearest(one, word))
+        for word in one.words[:COMPARED]
+    ]
+    return float(np.mean(shares))
+
+
+def measure(
+    options: Options, corpus: Corpus, learned: Learned, questions: Sequence[Sequence[str]]
+) -> dict[str, str]:
+    """What is said of a model in the table."""
+    below, reciprocal = held_out_scores(options, corpus, learned.params)
+    found = {
+        "seconds": f"{learned.seconds:.0f}",
+        "seconds of all cores together": f"{learned.cpu_seconds:.0f}",
+        "held out: random words that score below the true one": f"{below:.1%}",
+        f"held out: mean of 1 / rank among {RIVALS} random words": f"{reciprocal:.3f}",
+    }
+    if questions:
+        name = f"right answers to {len(questions):,} analogies"
+        found[name] = f"{right_answers(as_vectors(corpus, learned), questions):.1%}"
+    return found
+
+
+def compare(
+    options: Options, corpus: Corpus, ours: Learned, questions: Sequence[Sequence[str]]
+) -> dict[str, dict[str, str]]:
+    """The measures by library; the peer is trained twice, to see how far seeds differ."""
+    table = {"recur": measure(options, corpus, ours, questions)}
+    if options.peer:
+        theirs, again = (learn_with_gensim(options, corpus, options.seed + n) for n in (0, 1))
+        table["gensim"] = measure(options, corpus, theirs, questions)
+        for name, learned in (("recur", ours), ("gensim", theirs)):
+            shared = shared_neighbours(as_vectors(corpus, learned), as_vectors(corpus, again))
+            table[name]["ten nearest shared with gensim of another seed"] = f"{shared:.1%}"
+    return table
+
+
+def as_vectors(corpus: Corpus, learned: Learned) -> Vectors:
+    """The word vectors of a model."""
+    return Vectors(corpus.words, learned.params.input)
+
+
+# --- The run -------------------------------------------------------------------------------------
+
+
+def check(options: Options) -> None:
+    """Raises an error for what can be known to fail at the end of the run."""
+    if options.peer and importlib.util.find_spec(options.peer) is None:
+        raise ValueError(
+            f"--peer {options.peer}: expected it to be installed, got none. Install it: "
+            'pip install -e ".[bench]"'
+        )
+
+
+def known_questions(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
+    """The questions of which all words have a vector."""
+    if options.questions is None:
+        return []
+    asked, known = read_questions(options.questions), set(corpus.words)
+    kept = [question for question in asked if known.issuperset(question)]
+    if not kept:
+        raise ValueError(
+            f"{options.questions}: expected analogies of the {len(known)} words of the text, got "
+            f"none among {len(asked)}. Give a longer text, or questions about this one."
+        )
+    return kept
+
+
+def known_analogies(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
+    """The analogies asked for; a word without a vector is told before any work is done."""
+    analogies = [tuple(word.lower() for word in each) for each in options.analogy]
+    words_only = Vectors(corpus.words, np.zeros((len(corpus.words), 1)))
+    for word in itertools.chain.from_iterable(analogies):
+        words_only[word]  # a ValueError when it has none
+    return analogies
+
+
+def new_folder() -> pathlib.Path:
+    """The first of runs/word2vec-1, -2 ... that is not there."""
+    numbers = iter(range(1, sys.maxsize))
+    return next(p for n in numbers if not (p := pathlib.Path(f"runs/word2vec-{n}")).exists())
+
+
+def print_nearest(vectors: Vectors) -> None:
+    """The nearest words of some frequent ones."""
+    print("\nThe nearest words, by cosine:")
+    for word in [vectors.words[n] for n in SHOWN if n < len(vectors)] or vectors.words[:5]:
+        print(f"  {word:<12} {', '.join(near for near, _ in vectors.nearest(word, 6))}")
+
+
+def print_analogies(vectors: Vectors, analogies: Sequence[tuple[str, ...]]) -> None:
+    """What is to c as b is to a."""
+    for a, b, c in analogies:
+        answers = ", ".join(word for word, _ in vectors.analogy(a, b, c, 5))
+        print(f"\n{a} is to {b} as {c} is to: {answers}")
+
+
+def print_table(table: dict[str, dict[str, str]]) -> None:
+    """As Markdown, so that it can be quoted as it stands."""
+    print(f"\n| | {' | '.join(table)} |\n|---|{'---|' * len(table)}")
+    for name in table["recur"]:
+        print(f"| {name} | {' | '.join(column[name] for column in table.values())} |")
+
+
+def run(options: Options) -> None:
+    """The main job."""
+    check(options)
+    corpus = build_corpus(options)
+    questions = known_questions(options, corpus)
+    analogies = known_analogies(options, corpus)
+    print(
+        f"{sum(map(len, corpus.training)):,} words in {len(corpus.training):,} sentences, "
+        f"{len(corpus.words):,} different ones; {len(corpus.held_out):,} sentences held out."
+    )
+    learned = learn(options, corpus, options.seed)
+    vectors = as_vectors(corpus, learned)
+    print_nearest(vectors)
+    print_analogies(vectors, analogies)
+    out = options.out or new_folder()
+    out.mkdir(parents=True, exist_ok=True)
+    vectors.save(out / "vectors.npz")
+    title = f"The {min(DRAWN, len(vectors))} most frequent words, {options.model}"
+    picture = scatter(project(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
+    picture.savefig(out / "picture.png")
+    print_table(compare(options, corpus, learned, questions))
+    print(f"\nThe vectors are in {out / 'vectors.npz'}, their picture in {out / 'picture.png'}.")
+
+
+def main() -> None:
+    """Runs it; whatever a user can mend is said in one line."""
+    try:
+        run(tyro.cli(Options, prog="word2vec.py"))
+    except KeyboardInterrupt:
+        sys.exit("word2vec: stopped.")
+    except (FloatingPointError, OSError, ValueError) as error:
+        sys.exit(f"word2vec: {error}")
+
+
+if __name__ == "__main__":
+    main()
