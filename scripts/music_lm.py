@@ -5,7 +5,21 @@ r"""Learns polyphonic music from piano rolls, and writes music of its own as MID
     python scripts/music_lm.py --midi FILES FOLDERS   on MIDI files of your own
     python scripts/music_lm.py generate --run DIR --cell gru --begin FILE.mid --temperature 0.9
 
-HEADER
+Install: pip install -e ".[music,train]". Cost: three minutes on two CPU cores by default, 14 for JSB
+Chorales beside other programs. To expect, in nats a frame of the test, seed 0, at the epoch that
+did best on validation; published are the numbers of Chung et al. 2014:
+
+                        canons                    JSB Chorales (published)
+    marginals           8.74                      11.09
+    one-step Markov     8.66                      10.49
+    tanh                2.75 (128 units)          8.61 (100 units; 9.10)
+    gru                 2.77 (128 units)          8.57 (46 units; 8.54)
+    lstm                2.87 (128 units)          8.51 (36 units; 8.67)
+    the composer's rule 1.99
+
+The first frame of a piece is read and not counted; counted too, predicted from silence, it makes
+8.58, 8.55 and 8.48 of the last three. Each run leaves MIDI files to listen to: what each cell makes
+up, and how it carries on pieces that it has not seen.
 """
 
 from __future__ import annotations

@@ -6,7 +6,19 @@ r"""Learns word vectors by word2vec, shows which words are near, and draws them.
     python scripts/word2vec.py --analogy is was are   what is to "are" as "was" is to "is"
     python scripts/word2vec.py --peer gensim          beside gensim, on the same sentences
 
-HEADER
+Install: pip install -e ".[text,train]", and ".[bench]" for the peer. Cost: a minute and a half on
+two CPU cores, a minute by cbow. To expect, seed 0, on the documentation of CPython 3.11: "child" is
+near "children", "worker" and "process". Beside gensim, on the same sentences, with the same
+settings:
+
+                                                skip-gram        cbow
+                                                recur  gensim    recur  gensim
+    random words that score below the true one  64.4%  64.5%     80.9%  80.3%
+    mean of 1 / rank among 100 random words     0.139  0.140     0.263  0.261
+    ten nearest shared with another gensim      50.6%  63.4%     43.1%  66.9%
+    seconds of all cores together               82     26        47     10
+
+The first two are of sentences held out. gensim, in C, is three to five times as fast.
 """
 
 from __future__ import annotations
