@@ -5,9 +5,9 @@ r"""Learns polyphonic music from piano rolls, and writes music of its own as MID
     python scripts/music_lm.py --midi FILES FOLDERS   on MIDI files of your own
     python scripts/music_lm.py generate --run DIR --cell gru --begin FILE.mid --temperature 0.9
 
-Install: pip install -e ".[music,train]". Cost: three minutes on two CPU cores by default, 14 for JSB
-Chorales beside other programs. To expect, in nats a frame of the test, seed 0, at the epoch that
-did best on validation; published are the numbers of Chung et al. 2014:
+Install: pip install -e ".[music,train]". Cost: three minutes on two CPU cores; JSB Chorales
+14, beside other programs. To expect, in nats a frame of the test, seed 0, at the epoch that did
+best on validation; published are the numbers of Chung et al. 2014:
 
                         canons                    JSB Chorales (published)
     marginals           8.74                      11.09

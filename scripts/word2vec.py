@@ -169,8 +169,9 @@ def build_corpus(options: Options) -> Corpus:
 def learn(options: Options, corpus: Corpus, seed: int) -> Learned:
     """Trains a model of recur.
 
-    Adagrad, because a rare word must learn as much from its few windows as a frequent one from its
-    many: plain SGD on sums over a batch is too fast for the one or too slow for the other.
+    By Adagrad, for a batch has a frequent word a hundred times and a rare one hardly ever: plain
+    SGD learned a little less in as many updates at a rate of 0.025, and diverged at 0.1. Adam came
+    to the same with one array more to keep.
     """
     contexts = Contexts(
         corpus.training, options.rows, window=options.window, sample=options.sample, seed=seed
