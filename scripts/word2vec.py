@@ -49,11 +49,8 @@ from recur.classic.word2vec import (
     skip_gram,
     word2vec_loss,
 )
-from recur.diagnose.plots import scatter
-from recur.text.corpora import documentation
-from recur.text.prose import sentences
-from recur.text.readers import read_lines
-from recur.text.tokenize import words
+from recur.diagnose import scatter
+from recur.text import documentation, read_lines, sentences, words
 from recur.train import Report, fit, init_state, make_step
 
 OBJECTIVES = {"skip-gram": skip_gram, "cbow": cbow}

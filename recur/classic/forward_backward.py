@@ -46,7 +46,7 @@ def filtering() -> Cell:
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
-      >>> from recur.classic.forward_backward import filtering
+      >>> from recur.classic import filtering
       >>> layer = recur.scan(filtering())
       >>> log_scores = jnp.zeros((5, 3))
       >>> logits = layer.init(jax.random.key(0), log_scores)
@@ -89,7 +89,7 @@ def forward(
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.classic import markov
-      >>> from recur.classic.forward_backward import forward
+      >>> from recur.classic import forward
       >>> coins = markov.from_probabilities([0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]])
       >>> log_scores = jnp.log(jnp.array([[0.2, 0.6], [0.6, 0.2]]))
       >>> filtered, log_likelihood = forward(coins, log_scores)
@@ -136,7 +136,7 @@ def backward(
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.classic import markov
-      >>> from recur.classic.forward_backward import backward
+      >>> from recur.classic import backward
       >>> stay = markov.from_probabilities([0.5, 0.5], [[1, 0], [0, 1]])
       >>> jnp.exp(backward(stay, jnp.log(jnp.array([[0.5, 0.5], [0.6, 0.2]])))).round(2).tolist()
       [[0.75, 0.25], [0.5, 0.5]]
@@ -176,7 +176,7 @@ def smooth(
     Example:
       >>> import jax, numpy as np
       >>> from recur.classic import markov
-      >>> from recur.classic.forward_backward import smooth
+      >>> from recur.classic import smooth
       >>> stay = markov.from_probabilities([0.5, 0.5], [[1, 0], [0, 1]])
       >>> found = jax.jit(smooth)(stay, np.log([[0.5, 0.5], [0.6, 0.2]]))
       >>> np.round(found.transitions, 2).tolist()

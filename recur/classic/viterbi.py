@@ -41,7 +41,7 @@ def viterbi(
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.classic import markov
-      >>> from recur.classic.viterbi import viterbi
+      >>> from recur.classic import viterbi
       >>> sticky = markov.from_probabilities([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]])
       >>> log_scores = jnp.log(jnp.array([[0.8, 0.2], [0.4, 0.6], [0.8, 0.2]]))
       >>> viterbi(sticky, log_scores)[0].tolist()

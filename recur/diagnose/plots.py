@@ -126,7 +126,7 @@ def scatter(
       ValueError: when there is no point, or not two numbers and a label for each.
 
     Example:
-      >>> from recur.diagnose.plots import scatter
+      >>> from recur.diagnose import scatter
       >>> figure = scatter([[0.0, 0.1], [1.0, 0.9], [1.0, 0.9]], ["one", "two", "too"])
       >>> [text.get_text() for text in figure.axes[0].texts]
       ['one', 'two']
