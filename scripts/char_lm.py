@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import runs
+import running
 import tyro
 from flax import linen as nn
 from tqdm import tqdm
@@ -263,7 +263,7 @@ def make_evaluate(model: recur.types.Layer, documents: list[np.ndarray], width: 
         spelled = jnp.where(window.targets == UNKNOWN, SPELLED_OUT, 0.0)
         return cross_entropy(logits, window.targets, window.valid) + spelled
 
-    evaluate = runs.make_evaluate(model, losses, documents, width)
+    evaluate = running.make_evaluate(model, losses, documents, width)
     return lambda params: evaluate(params, None)
 
 
@@ -328,11 +328,11 @@ def make_writer(
 
 def generate_text(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    begun = runs.begun_options(Options, options.run, "char_lm.py")
+    begun = running.begun_options(Options, options.run, "char_lm.py")
     vocabulary = Characters(json.loads((options.run / "vocabulary.json").read_text("utf-8")))
     model = build_model(begun, vocabulary)
     like = first_state(begun, model, build_optimizer(begun, 1))
-    params = runs.best_checkpoint(options.run, "held_out_bits", like).state.params
+    params = running.best_checkpoint(options.run, "held_out_bits", like).state.params
     choose = recur.decode.multinomial
     if options.top_p is not None:
         choose = nucleus(options.top_p, choose)
@@ -389,7 +389,7 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
     sample = make_sample(run)
     if done == 0:
         sample(Report(0, 0, state, {}))
-    progress = runs.Progress(
+    progress = running.Progress(
         "char",
         options.rows * options.k1,
         options.steps,
@@ -421,21 +421,21 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
 def train(options: Options) -> None:
     """The main job."""
     run = prepare(options)
-    runs.begin_folder(
+    running.begin_folder(
         options,
         run.corpus,
-        lambda folder: runs.write_json(folder / "vocabulary.json", run.vocabulary.characters),
+        lambda folder: running.write_json(folder / "vocabulary.json", run.vocabulary.characters),
     )
     with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:
         state = first_state(options, run.model, run.optimizer)
-        state = runs.resume(options, checkpoints, state, run.streams, options.steps)
+        state = running.resume(options, checkpoints, state, run.streams, options.steps)
         done = int(state.step)
         describe(run, state)
         began = time.monotonic()
         learn(run, state, checkpoints)
         seconds = time.monotonic() - began
     table = compare(run.corpus.held_out, read_json_lines(options.run / "metrics.jsonl")[-1])
-    runs.write_json(options.run / "results.json", table)
+    running.write_json(options.run / "results.json", table)
     characters = (options.steps - done) * options.rows * options.k1
     print(
         f"{characters:,} characters in {seconds:.0f} s, all samples and validations included: "
@@ -474,8 +474,8 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["generate"]:
         generate_text(tyro.cli(GenerateOptions, args=arguments[1:], prog="char_lm.py generate"))
     else:
-        train(runs.parse_options(Options(), arguments, "char_lm.py", may_change=("steps",)))
+        train(running.parse_options(Options(), arguments, "char_lm.py", may_change=("steps",)))
 
 
 if __name__ == "__main__":
-    runs.run_script("char_lm", main, sys.argv[1:])
+    running.run_script("char_lm", main, sys.argv[1:])

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import runs
+import running
 import tyro
 from tqdm import tqdm
 from word_models import (
@@ -221,7 +221,7 @@ def make_judge(model: WordModel, documents: list[np.ndarray]) -> Callable[[Train
         to_logits = partial(model.logits, params)
         return cross_entropy_in_pieces(to_logits, hs, window.targets, window.valid, size=PIECE)
 
-    evaluate = runs.make_evaluate(recur.batch(model.body), losses, documents)
+    evaluate = running.make_evaluate(recur.batch(model.body), losses, documents)
     count = sum(len(document) - 1 for document in documents)
 
     def judge(state):
@@ -235,23 +235,23 @@ def train(options: Options) -> None:
     """The main job."""
     run = prepare(options)
     per_epoch = run.streams.windows_per_epoch
-    runs.begin_folder(
+    running.begin_folder(
         options, run.texts, lambda folder: run.tokenizer.save(folder / "tokenizer.json")
     )
     with Checkpoints(options.run / "checkpoints", best="valid_perplexity") as checkpoints:
         state = first_state(options, run.model, run.optimizer)
-        state = runs.resume(options, checkpoints, state, run.streams, options.epochs * per_epoch)
+        state = running.resume(options, checkpoints, state, run.streams, options.epochs * per_epoch)
         done = int(state.step)
         describe(run, state)
         began = time.monotonic()
         state = learn(run, state, checkpoints)
         seconds = time.monotonic() - began
-    best = runs.best_checkpoint(options.run, "valid_perplexity", like=state).state
+    best = running.best_checkpoint(options.run, "valid_perplexity", like=state).state
     read = (int(state.step) - done) * options.rows * options.unroll
     if read:
         print(f"{read:,} words in {seconds:.0f} s, validations included: {read / seconds:,.0f} a s")
     table = compare(run, best)
-    runs.write_json(options.run / "results.json", table)
+    running.write_json(options.run / "results.json", table)
     print(f"the best epoch: {int(best.step) // per_epoch}\n")
     print_table(table)
     print(f"\nAll of it is in {options.run}. To write sentences:")
@@ -278,7 +278,7 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
     options, done = run.options, int(state.step)
     per_epoch = run.streams.windows_per_epoch
     judge = make_judge(run.model, run.documents["valid"])
-    progress = runs.Progress(
+    progress = running.Progress(
         "word",
         options.rows * options.unroll,
         options.epochs * per_epoch,
@@ -405,11 +405,11 @@ def write_ids(
 
 def generate_sentences(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    begun = runs.begun_options(Options, options.run, "word_lm.py")
+    begun = running.begun_options(Options, options.run, "word_lm.py")
     tokenizer = Tokenizer.load(options.run / "tokenizer.json")
     model = build_model(begun, len(tokenizer))
     like = first_state(begun, model, build_optimizer(begun, 1))
-    restored = runs.best_checkpoint(options.run, "valid_perplexity", like)
+    restored = running.best_checkpoint(options.run, "valid_perplexity", like)
     check_vocabulary(restored.stream, tokenizer, options.run)
     for ids in write_ids(options, tokenizer, model, weights_to_judge(restored.state)):
         print(f"{options.prompt} {tokenizer.decode(ids)}".strip())
@@ -422,7 +422,7 @@ def main(arguments: list[str]) -> None:
         generate_sentences(tyro.cli(GenerateOptions, args=arguments[1:], prog=prog))
     else:
         preset = PRESETS[chosen_preset(arguments)]
-        train(runs.parse_options(preset, arguments, "word_lm.py", may_change=("epochs",)))
+        train(running.parse_options(preset, arguments, "word_lm.py", may_change=("epochs",)))
 
 
 def chosen_preset(arguments: list[str]) -> str:
@@ -435,4 +435,4 @@ def chosen_preset(arguments: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    runs.run_script("word_lm", main, sys.argv[1:])
+    running.run_script("word_lm", main, sys.argv[1:])

@@ -33,11 +33,11 @@ def scripts():
 def command(request, monkeypatch, capsys):
     """Runs the module's SCRIPT with arguments, as its command does; returns what it printed."""
     name = request.module.SCRIPT
-    script, runs = importlib.import_module(name), importlib.import_module("runs")
+    script, running = importlib.import_module(name), importlib.import_module("running")
 
     def run(*arguments):
         monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the script sets its own
-        runs.run_script(name, script.main, list(map(str, arguments)))
+        running.run_script(name, script.main, list(map(str, arguments)))
         return capsys.readouterr().out
 
     return run

@@ -255,7 +255,7 @@ def wait_for_lines(process, folder, more):
 
 
 def final_state(char_lm, folder):
-    options = char_lm.runs.read_options(char_lm.Options, folder)
+    options = char_lm.running.read_options(char_lm.Options, folder)
     vocabulary = char_lm.Characters(json.loads((folder / "vocabulary.json").read_text("utf-8")))
     model = char_lm.build_model(options, vocabulary)
     like = char_lm.first_state(options, model, char_lm.build_optimizer(options, 1))
