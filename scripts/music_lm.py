@@ -5,21 +5,30 @@ r"""Learns polyphonic music from piano rolls, and writes music of its own as MID
     python scripts/music_lm.py --midi FILES FOLDERS   on MIDI files of your own
     python scripts/music_lm.py generate --run DIR --cell gru --begin FILE.mid --temperature 0.9
 
-Install: pip install -e ".[music,train]". Cost: three minutes on two CPU cores; JSB Chorales
-14, beside other programs. To expect, in nats a frame of the test, seed 0, at the epoch that did
-best on validation; published are the numbers of Chung et al. 2014:
+A frame is 88 keys that are up or down. A model knows the frames before it, and gives each key a
+chance by itself (Bernoulli); what a frame costs is summed over keys. Reported are nats a frame, the
+mean over all frames of a split but the first of each piece: so it is in the code of Chung et al.
+2014, https://arxiv.org/abs/1412.3555, whose numbers stand beside. `first frames too` has them, told
+from silence. Of a run, the epoch counts that is best on validation.
 
-                        canons                    JSB Chorales (published)
-    marginals           8.74                      11.09
-    one-step Markov     8.66                      10.49
-    tanh                2.75 (128 units)          8.61 (100 units; 9.10)
-    gru                 2.77 (128 units)          8.57 (46 units; 8.54)
-    lstm                2.87 (128 units)          8.51 (36 units; 8.67)
-    the composer's rule 1.99
+Install: pip install -e ".[train,music]". Cost and result to expect, seed 0, on two CPU cores:
 
-The first frame of a piece is read and not counted; counted too, predicted from silence, it makes
-8.58, 8.55 and 8.48 of the last three. Each run leaves MIDI files to listen to: what each cell makes
-up, and how it carries on pieces that it has not seen.
+    on canons, 3 minutes         on JSB Chorales, 14 minutes beside other programs
+                           test                        validation   test   published
+    marginals              8.74       marginals             10.99  11.09
+    one-step Markov        8.66       one-step Markov       10.15  10.49
+    tanh, 128 units        2.75       tanh-100               8.50   8.61        9.10
+    gru, 128 units         2.77       gru-46                 8.49   8.57        8.54
+    lstm, 128 units        2.87       lstm-36                8.41   8.51        8.67
+    the composer's rule    1.99
+
+No model that tells each key by itself can do better than the composer's rule. All numbers:
+results/music-intel-xeon-2.5ghz-2-cores.md. In the run's folder, midi/ has pieces that were held
+out, how the models carry on their beginnings, and what they write from nothing. Since they draw
+each key by itself, a voice that may go several ways now and then goes two of them, or none.
+
+Tried on JSB Chorales: at twice the rate, for 60 to 120 epochs, a GRU comes on validation to 8.83
+nats without noise on its weights, and to 8.62, 8.56 and 8.59 with noise of 0.075, 0.1 and 0.15.
 """
 
 from __future__ import annotations
