@@ -478,4 +478,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    running.run_script("char_lm", main, sys.argv[1:])
+    running.run_script("char_lm", main, sys.argv[1:], running.GOES_ON)

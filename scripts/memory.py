@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 import pathlib
 import sys
@@ -49,6 +48,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import running
 import tyro
 from flax import linen as nn
 from memory_cells import RECIPES, Recipe
@@ -216,7 +216,7 @@ def run_all(options: Options) -> None:
     for name in ("steps", "report_every"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')}: expected at least 1, got {value}.")
-    folder = new_folder(options.run)
+    folder = running.new_folder(options.run, "runs/memory")
     results, table = [], [HEADER]
     print(f"{folder}\n\n{HEADER}")
     try:
@@ -232,21 +232,10 @@ def run_all(options: Options) -> None:
             results.append({"task": name, "cell": cell, "bound": job.task.bound, **found})
             table.append(row_of(name, cell, job.task.bound, found))
             print(table[-1], flush=True)
-            (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+            running.write_json(folder / "results.json", results)
             (folder / "table.md").write_text("\n".join(table) + "\n", "utf-8")
     finally:
         draw(folder, results)
-
-
-def new_folder(folder: pathlib.Path | None) -> pathlib.Path:
-    """The folder that is asked for, or the first of runs/memory-1, -2 ... that is not there."""
-    if folder is None:
-        numbered = (pathlib.Path(f"runs/memory-{number}") for number in itertools.count(1))
-        folder = next(path for path in numbered if not path.exists())
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: expected a new folder, got one with files. Name another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
@@ -265,16 +254,11 @@ def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
         figure.savefig(folder / "curves.png")
 
 
-def main() -> None:
-    """Whatever a user can mend is said in one line."""
-    try:
-        run_all(tyro.cli(Options, prog="memory.py"))
-    except KeyboardInterrupt:
-        sys.exit("memory: stopped. What was done until then is in the folder of the run.")
-    except (OSError, ValueError) as error:
-        sys.exit(f"memory: {error}")
+def main(arguments: list[str]) -> None:
+    """Runs it."""
+    run_all(tyro.cli(Options, args=arguments, prog="memory.py"))
 
 
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 2)
-    main()
+    running.run_script("memory", main, sys.argv[1:], running.IS_KEPT)

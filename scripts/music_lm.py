@@ -48,6 +48,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import running
 import tyro
 from canons import FRAMES_PER_BEAT, compose_many
 from flax import linen as nn
@@ -447,11 +448,12 @@ def train(options: Options) -> None:
     options, features = complete(options)
     music = read_music(options)
     begins = begin_pieces(options, music.rolls["test"])
-    folder = new_folder(options.run, "runs/music_lm")
+    folder = running.new_folder(options.run, "runs/music_lm")
     held_out = music.rolls["test"][: options.pieces]
     beats = (options.frames_per_beat, options.beats_per_minute)
     write_files(folder / "midi", "held-out", held_out, *beats)
-    write_json(folder / "options.json", dataclasses.asdict(options) | {"features": features})
+    begun = dataclasses.asdict(options) | {"features": features}
+    running.write_json(folder / "options.json", begun)
 
     results = baselines(music)
     sounds = {"the test": sound_of(music.rolls["test"])}
@@ -466,7 +468,7 @@ def train(options: Options) -> None:
             results[name], written = study(cell, model, music, options, folder, begins)
             sounds[name] = sound_of(written)
             print(row_of(name, results[name]), flush=True)
-            write_json(folder / "results.json", {"nats": results, "sounds": sounds})
+            running.write_json(folder / "results.json", {"nats": results, "sounds": sounds})
     finally:
         draw(folder, options.cells)
     heard = table_of(sounds)
@@ -534,7 +536,7 @@ def generate(options: GenerateOptions) -> None:
     if options.begin:
         roll, _ = read_midi(options.begin, beats)
         begin = np.stack([roll[: options.given]] * options.pieces)
-    folder = new_folder(options.to, str(options.run / "written"))
+    folder = running.new_folder(options.to, str(options.run / "written"))
     written = write_music(options, folder, model, params, {options.cell: begin}, beats)
     print("\n".join([*table_of({options.cell: sound_of(written[options.cell])}), "", str(folder)]))
 
@@ -546,22 +548,6 @@ def table_of(sounds: dict[str, dict[str, float]]) -> list[str]:
     for music, sound in sounds.items():
         lines.append(f"| {music} | {' | '.join(f'{sound[name]:.4g}' for name in names)} |")
     return lines
-
-
-def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
-    """The folder that is asked for, or the first of name-1, -2 ... that is not there."""
-    if folder is None:
-        numbered = (pathlib.Path(f"{name}-{number}") for number in itertools.count(1))
-        folder = next(path for path in numbered if not path.exists())
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: expected a new folder, got one with files. Name another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes paths as texts."""
-    path.write_text(json.dumps(value, indent=1, default=str) + "\n", "utf-8")
 
 
 def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
@@ -578,20 +564,13 @@ def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
         curves(lines, y="validation, nats a frame").savefig(folder / "curves.png")
 
 
-def main() -> None:
-    """Runs a subcommand; whatever a user can mend is said in one line."""
-    arguments = sys.argv[1:]
-    try:
-        if arguments[:1] == ["generate"]:
-            options = tyro.cli(GenerateOptions, args=arguments[1:], prog="music_lm.py generate")
-            generate(options)
-        else:
-            train(tyro.cli(Options, args=arguments, prog="music_lm.py"))
-    except KeyboardInterrupt:
-        sys.exit("music_lm: stopped. What was done until then is in the folder of the run.")
-    except (FloatingPointError, ImportError, OSError, ValueError) as error:
-        sys.exit(f"music_lm: {error}")
+def main(arguments: list[str]) -> None:
+    """Runs a subcommand."""
+    if arguments[:1] == ["generate"]:
+        generate(tyro.cli(GenerateOptions, args=arguments[1:], prog="music_lm.py generate"))
+    else:
+        train(tyro.cli(Options, args=arguments, prog="music_lm.py"))
 
 
 if __name__ == "__main__":
-    main()
+    running.run_script("music_lm", main, sys.argv[1:], running.IS_KEPT)

@@ -1,4 +1,4 @@
-"""The folder of a run that can be stopped and resumed: what `char_lm.py` and `word_lm.py` share."""
+"""What scripts share: a run's folder, options, resuming, evaluation, progress, mishaps."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def parse_options(
                     f"{folder}: expected the {field.name} of the run that is there, {was}, "
                     f"got {wanted}. Leave the option out to go on with it, or name another folder."
                 )
-    return dataclasses.replace(options, run=folder or new_folder(prog.removesuffix(".py")))
+    name = prog.removesuffix(".py")
+    return dataclasses.replace(options, run=folder or free_folder(f"runs/{name}"))
 
 
 def absolute(options: Options) -> Options:
@@ -98,10 +99,19 @@ def _map_paths(options: Options, change: Callable[[str, Any], Any]) -> Options:
     return dataclasses.replace(options, **changed)
 
 
-def new_folder(name: str) -> pathlib.Path:
-    """The first of runs/name-1, -2 ... that is not there."""
-    paths = (pathlib.Path(f"runs/{name}-{number}") for number in itertools.count(1))
+def free_folder(name: str) -> pathlib.Path:
+    """The first of name-1, -2 ... that is not there."""
+    paths = (pathlib.Path(f"{name}-{number}") for number in itertools.count(1))
     return next(path for path in paths if not path.exists())
+
+
+def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
+    """Makes the folder that is asked for, which must be new, or the first free one of a name."""
+    folder = folder or free_folder(name)
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: expected a new folder, got one with files. Name another.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def begin_folder(options: Any, corpus: Any, write: Callable[[pathlib.Path], None]) -> None:
@@ -127,9 +137,9 @@ def begin_folder(options: Any, corpus: Any, write: Callable[[pathlib.Path], None
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file that is whole at any moment."""
+    """Writes a file that is whole at any moment; paths become texts."""
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+    fresh.write_text(json.dumps(value, indent=1, default=str) + "\n", "utf-8")
     fresh.replace(path)
 
 
@@ -254,14 +264,27 @@ class Progress:
 # --- The command line ----------------------------------------------------------------------------
 
 
-def run_script(name: str, main: Callable[[list[str]], None], arguments: list[str]) -> None:
-    """Runs a script; whatever a user can mend is said in one line."""
+GOES_ON = "The same --run goes on where its last checkpoint is."
+IS_KEPT = "What was done until then is in the folder of the run."
+
+
+def run_script(
+    name: str, main: Callable[[list[str]], None], arguments: list[str], stopped: str
+) -> None:
+    """Runs a script; whatever a user can mend is said in one line.
+
+    Args:
+      name: of the script.
+      main: what it does.
+      arguments: of the command line.
+      stopped: what is left of a run that was stopped, `GOES_ON` or `IS_KEPT`.
+    """
     # Orbax's errors reach us as exceptions; its log and its threads need not repeat them.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda unraisable: None
     try:
         main(arguments)
     except KeyboardInterrupt:
-        sys.exit(f"{name}: stopped. The same --run goes on where its last checkpoint is.")
-    except (FloatingPointError, OSError, ValueError) as error:
+        sys.exit(f"{name}: stopped. {stopped}")
+    except (FloatingPointError, ImportError, OSError, ValueError) as error:
         sys.exit(f"{name}: {error}")

@@ -6,9 +6,9 @@ r"""Learns word vectors by word2vec, shows which words are near, and draws them.
     python scripts/word2vec.py --analogy is was are   what is to "are" as "was" is to "is"
     python scripts/word2vec.py --peer gensim          beside gensim, on the same sentences
 
-Install: pip install -e ".[text,train]", and ".[bench]" for the peer. Cost: a minute and a half on
-two CPU cores, a minute by cbow. To expect, seed 0, on the documentation of CPython 3.11: "child" is
-near "children", "worker" and "process". Beside gensim, on the same sentences, with the same
+Install: pip install -e ".[text,train]", and ".[bench]" for the peer. Cost: a minute on two CPU
+cores. To expect, seed 0, on the documentation of CPython 3.11: "child" is near "children", "worker"
+and "process". Beside gensim, on the same sentences, with the same
 settings:
 
                                                 skip-gram        cbow
@@ -36,6 +36,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 import optax
+import running
 import tyro
 
 from recur.classic.contexts import Contexts
@@ -67,8 +68,9 @@ class Options:
 
     text: tuple[pathlib.Path, ...] = ()
     """Files of text, a sentence a line; the documentation of Python when not given."""
-    out: pathlib.Path | None = None
-    """The folder of vectors.npz and picture.png; runs/word2vec-1, -2 ... when not given."""
+    run: pathlib.Path | None = None
+    """The folder of vectors.npz and picture.png, a new one; runs/word2vec-1, -2 ... when not
+    given."""
     analogy: tuple[tuple[str, str, str], ...] = ()
     """Three words a b c, or more such: what is to c as b is to a?"""
     questions: pathlib.Path | None = None
@@ -362,12 +364,6 @@ def known_analogies(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
     return analogies
 
 
-def new_folder() -> pathlib.Path:
-    """The first of runs/word2vec-1, -2 ... that is not there."""
-    numbers = iter(range(1, sys.maxsize))
-    return next(p for n in numbers if not (p := pathlib.Path(f"runs/word2vec-{n}")).exists())
-
-
 def print_nearest(vectors: Vectors) -> None:
     """The nearest words of some frequent ones."""
     print("\nThe nearest words, by cosine:")
@@ -395,33 +391,28 @@ def run(options: Options) -> None:
     corpus = build_corpus(options)
     questions = known_questions(options, corpus)
     analogies = known_analogies(options, corpus)
+    folder = running.new_folder(options.run, "runs/word2vec")
     print(
-        f"{sum(map(len, corpus.training)):,} words in {len(corpus.training):,} sentences, "
-        f"{len(corpus.words):,} different ones; {len(corpus.held_out):,} sentences held out."
+        f"{folder}: {sum(map(len, corpus.training)):,} words in {len(corpus.training):,} "
+        f"sentences, {len(corpus.words):,} different ones; {len(corpus.held_out):,} sentences held "
+        "out."
     )
     learned = learn(options, corpus, options.seed)
     vectors = as_vectors(corpus, learned)
     print_nearest(vectors)
     print_analogies(vectors, analogies)
-    out = options.out or new_folder()
-    out.mkdir(parents=True, exist_ok=True)
-    vectors.save(out / "vectors.npz")
+    vectors.save(folder / "vectors.npz")
     title = f"The {min(DRAWN, len(vectors))} most frequent words, {options.model}"
     picture = scatter(project(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
-    picture.savefig(out / "picture.png")
+    picture.savefig(folder / "picture.png")
     print_table(compare(options, corpus, learned, questions))
-    print(f"\nThe vectors are in {out / 'vectors.npz'}, their picture in {out / 'picture.png'}.")
+    print(f"\nIn {folder}: vectors.npz, and their picture, picture.png.")
 
 
-def main() -> None:
-    """Runs it; whatever a user can mend is said in one line."""
-    try:
-        run(tyro.cli(Options, prog="word2vec.py"))
-    except KeyboardInterrupt:
-        sys.exit("word2vec: stopped.")
-    except (FloatingPointError, OSError, ValueError) as error:
-        sys.exit(f"word2vec: {error}")
+def main(arguments: list[str]) -> None:
+    """Runs it."""
+    run(tyro.cli(Options, args=arguments, prog="word2vec.py"))
 
 
 if __name__ == "__main__":
-    main()
+    running.run_script("word2vec", main, sys.argv[1:], running.IS_KEPT)

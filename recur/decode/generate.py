@@ -95,7 +95,7 @@ def generate(
     )
     rows = logits.shape[:-1]
     keys = split_along(key, rows[0]) if rows else key
-    constrained = constraint(forbidden, stop, least, "generate")
+    constrained = constraint(forbidden, stop, least, logits.shape[-1], "generate")
 
     def choose_row(logits, key, position):
         key = None if key is None else jax.random.fold_in(key, position)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from recur.checks import check_whole
 from recur.decode.generate import check_steps
-from recur.decode.sample import check_ids, constraint, precise
+from recur.decode.sample import constraint, precise
 from recur.types import Carry
 
 
@@ -73,10 +73,9 @@ def make_rules(asker, logits, width, steps, stop, best, length_penalty, forbidde
             f"{asker}: expected best from 1 to the width of the beam, {width}, got {best}. A wider "
             "beam has more to return."
         )
-    check_ids([*forbidden, *([] if stop is None else [stop])], size, asker)
     lengths = jnp.arange(steps + 1).astype(precise(logits).dtype)
     penalties = ((5 + lengths) / 6) ** jnp.asarray(length_penalty, lengths.dtype)
-    constrained = constraint(forbidden, stop, least, asker)
+    constrained = constraint(forbidden, stop, least, size, asker)
     return Rules(width, steps, -1 if stop is None else stop, best, constrained, penalties)
 
 

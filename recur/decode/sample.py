@@ -199,9 +199,13 @@ def check_ids(tokens: Iterable[int], size: int, asker: str) -> None:
 
 
 def constraint(
-    forbidden: Sequence[int], stop: int | None, least: int, asker: str
+    forbidden: Sequence[int], stop: int | None, least: int, size: int, asker: str
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """`(logits [..., V], position) -> logits`: rules out `stop` before the position `least` too."""
+    """`(logits [..., V], position) -> logits`: rules out `stop` before the position `least` too.
+
+    A ValueError says which of them are outside a vocabulary of `size`.
+    """
+    check_ids([*forbidden, *([] if stop is None else [stop])], size, asker)
 
     def constrained(logits, position):
         allowed = rule_out(forbidden, logits, asker)

@@ -101,7 +101,7 @@ BACKWARDS = recur.chain(nn.Embed(6, 4), recur.scan(recur.gru(5), reverse=True), 
         (LAYER, PROMPTS[0], {"length": 0}, ValueError, "lengths from 1 to 4, got 0"),
         (BATCH, PROMPTS, {"length": LENGTHS + 1}, ValueError, r"from 1 to 4, got \[5, 2, 3\]"),
         (BATCH, PROMPTS, {"length": 3}, ValueError, r"one length for each prompt, the shape \[3\]"),
-        (LAYER, PROMPTS[0], {"stop": 6, "least": 1}, ValueError, r"ids from 0 to 5.*got \[6\]"),
+        (LAYER, PROMPTS[0], {"stop": 6}, ValueError, r"ids from 0 to 5.*got \[6\]"),
         (LAYER, PROMPTS[0], {"choose": temperature(1.0)}, TypeError, "expected a typed key"),
     ],
 )

@@ -37,7 +37,7 @@ def command(request, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the script sets its own
-        running.run_script(name, script.main, list(map(str, arguments)))
+        running.run_script(name, script.main, list(map(str, arguments)), running.IS_KEPT)
         return capsys.readouterr().out
 
     return run

@@ -17,8 +17,7 @@ SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
-def sequences(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
+def sequences(scripts, monkeypatch):
     module = importlib.import_module("benchmarks.sequences")
     for name, value in {"FEATURES": 4, "WIDTH": 3, "ROWS": 2, "QUICK": (10, 2)}.items():
         monkeypatch.setattr(module, name, value)
@@ -62,9 +61,8 @@ def test_padding_is_what_the_lengths_say(sequences):
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark(scripts, monkeypatch):
     """Imports a benchmark, with constants of its module replaced."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
     for peer in ("torch", "haiku", "equinox", "keras"):
         monkeypatch.setitem(sys.modules, peer, None)  # not installed
 

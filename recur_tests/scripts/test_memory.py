@@ -13,15 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+SCRIPT = "memory"
 MANY = 1500
 
 
 @pytest.fixture(scope="module")
-def memory():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        yield importlib.import_module("memory")
+def memory(scripts):
+    return importlib.import_module("memory")
 
 
 @pytest.fixture(scope="module")
@@ -141,19 +139,13 @@ def test_judges_by_the_answers_that_count(memory):
 
 
 @pytest.fixture
-def command(memory, monkeypatch, capsys):
-    """Runs the script, made small, with arguments; returns what it printed."""
+def command(command, memory, monkeypatch):
+    """The script, made small."""
     monkeypatch.setattr(memory, "HELD_OUT", 8)
     small = {name: job._replace(features=4, rows=4) for name, job in memory.JOBS.items()}
     small["order"] = small["order"]._replace(task=memory.temporal_order(steps=20))
     monkeypatch.setattr(memory, "JOBS", small)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["memory.py", *map(str, arguments)])
-        memory.main()
-        return capsys.readouterr().out
-
-    return run
+    return command
 
 
 def test_a_short_run(memory, command, monkeypatch, tmp_path):
@@ -185,18 +177,16 @@ def test_a_run_that_diverges_is_a_row(memory, command, monkeypatch, tmp_path):
     assert "no: update 2: the loss is nan" in printed
 
 
-def test_a_folder_with_files_is_left_alone(command, tmp_path):
+def test_a_folder_with_files_is_left_alone(complaint, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(SystemExit, match="expected a new folder, got one with files"):
-        command("--run", tmp_path)
+    assert "expected a new folder, got one with files" in complaint("--run", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("option", ["--steps", "--report-every"])
-def test_a_number_below_one(command, tmp_path, option):
+def test_a_number_below_one(complaint, tmp_path, option):
     folder = tmp_path / "run"
-    with pytest.raises(SystemExit, match=f"memory: {option}: expected at least 1, got 0"):
-        command(option, 0, "--run", folder)
+    assert f"{option}: expected at least 1, got 0" in complaint(option, 0, "--run", folder)
     assert not folder.exists()
 
 
@@ -207,11 +197,12 @@ def test_the_names_are_those_of_the_tables(memory):
         assert list(typing.get_args(names)) == list(table)
 
 
-def test_an_unknown_name(tmp_path):
+def test_an_unknown_name(memory, tmp_path):
+    script = pathlib.Path(memory.__file__)
     found = subprocess.run(
-        [sys.executable, SCRIPTS / "memory.py", "--cells", "abacus"],
+        [sys.executable, script, "--cells", "abacus"],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(SCRIPTS.parent), "PATH": ""},
+        env={"PYTHONPATH": str(script.parents[1]), "PATH": ""},
         capture_output=True,
         text=True,
     )

@@ -3,7 +3,6 @@
 import importlib
 import json
 import pathlib
-import sys
 import typing
 
 import jax
@@ -12,45 +11,23 @@ import pytest
 
 from recur_tests.scripts.test_piano_rolls import save_mat
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+SCRIPT = "music_lm"
 TINY = ["--features", "3", "--epochs", "2", "--length", "5", "--given", "2", "--pieces", "2"]
 
 
 @pytest.fixture(scope="module")
-def music_lm():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        yield importlib.import_module("music_lm")
+def music_lm(scripts):
+    return importlib.import_module("music_lm")
 
 
 @pytest.fixture
-def command(music_lm, monkeypatch, capsys):
-    """Runs the script, with few canons, with arguments; returns what it printed."""
+def command(command, music_lm, monkeypatch):
+    """The script with few canons."""
     compose = music_lm.compose_many
     monkeypatch.setattr(music_lm, "compose_many", lambda seed, n: compose(seed, n, (6, 6)))
     monkeypatch.setattr(music_lm, "LENGTHS", 1)
     monkeypatch.setattr(music_lm, "COMPOSED", {"training": 3, "validation": 2, "test": 2})
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["music_lm.py", *map(str, arguments)])
-        music_lm.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def complaint(command):
-    """Runs the script with arguments; returns the one line with which it gives up."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            command(*arguments)
-        message = stopped.value.code
-        assert message.startswith("music_lm: ") and "\n" not in message
-        return message
-
-    return run
+    return command
 
 
 def pieces(*lengths, seed=0):
@@ -202,21 +179,10 @@ def test_canons_by_default_and_more_music_later(command, complaint, tmp_path, mo
 
 def test_learns_a_file_of_rolls(command, tmp_path):
     save_mat(tmp_path / "JSB_Chorales.mat")
-    options = [
-        "--cells",
-        "lstm",
-        "--frames-per-beat",
-        "2",
-        "--learning-rate",
-        "0.05",
-        "--clip",
-        "10",
-        "--seed",
-        "1",
-    ]
-    options += ["--epochs", "60", "--noise", "0", "--beats-per-minute", "120", "--rows", "2"]
-    printed = command("--mat", tmp_path / "JSB_Chorales.mat", "--run", tmp_path / "run", *TINY[:2],
-                      *TINY[4:], *options)  # fmt: skip
+    options = ["--cells", "lstm", "--frames-per-beat", "2", "--learning-rate", "0.05"]
+    options += ["--clip", "10", "--seed", "1", "--epochs", "60", "--noise", "0"]
+    options += ["--beats-per-minute", "120", "--rows", "2", *TINY[:2], *TINY[4:]]
+    printed = command("--mat", tmp_path / "JSB_Chorales.mat", "--run", tmp_path / "run", *options)
     results = json.loads((tmp_path / "run/results.json").read_text())["nats"]
     assert list(results) == ["marginals", "one-step Markov", "lstm-3"] and "| 8.67 |" in printed
     assert results["lstm-3"]["published"] == 8.67

@@ -1,28 +1,21 @@
 """Rolls out of .mat and MIDI files and back, against files made byte by byte; and the canons."""
 
 import importlib
-import pathlib
 import random
 import sys
 
 import numpy as np
 import pytest
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+
+@pytest.fixture(scope="module")
+def rolls(scripts):
+    return importlib.import_module("piano_rolls")
 
 
 @pytest.fixture(scope="module")
-def rolls():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        yield importlib.import_module("piano_rolls")
-
-
-@pytest.fixture(scope="module")
-def canons(rolls):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        yield importlib.import_module("canons")
+def canons(scripts):
+    return importlib.import_module("canons")
 
 
 def roll_of(frames, *notes):

@@ -1,9 +1,8 @@
 """Word vectors from the command line: every option, every mishap, a stand-in for gensim."""
 
 import dataclasses
+import importlib
 import importlib.machinery
-import importlib.util
-import pathlib
 import random
 import sys
 import types
@@ -13,7 +12,7 @@ import pytest
 
 from recur.classic.vectors import Vectors
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "word2vec.py"
+SCRIPT = "word2vec"
 TINY = "--features 4 --epochs 1 --rows 64 --min-count 2 --window 2"
 RUNS = {
     "cbow": "--model cbow --negatives 2 --sample 0.1 --learning-rate 0.1 --seed 3",
@@ -22,12 +21,8 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def word2vec():
-    spec = importlib.util.spec_from_file_location("word2vec", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["word2vec"] = module  # tyro looks up annotations there
-    spec.loader.exec_module(module)
-    return module
+def word2vec(scripts):
+    return importlib.import_module("word2vec")
 
 
 @pytest.fixture
@@ -38,32 +33,6 @@ def text(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("\n".join([*lines[:40], "", *lines[40:]]) + "\neinmal\n", encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def command(word2vec, monkeypatch, capsys):
-    """Runs the script with arguments; returns what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["word2vec.py", *map(str, arguments)])
-        word2vec.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def complaint(command):
-    """Runs the script with arguments; returns the one line with which it gives up."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            command(*arguments)
-        message = stopped.value.code
-        assert message.startswith("word2vec: ") and "\n" not in message
-        return message
-
-    return run
 
 
 @pytest.fixture
@@ -90,12 +59,12 @@ def gensim(monkeypatch):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_short_run(command, text, tmp_path, name):
-    out = tmp_path / "new" / "run"
-    printed = command("--text", text, "--out", out, *TINY.split(), *RUNS[name].split())
+    run = tmp_path / "new" / "run"
+    printed = command("--text", text, "--run", run, *TINY.split(), *RUNS[name].split())
     words = {"wind", "und", "wellen", "gehen", "über", "das", "land"}
-    vectors = Vectors.load(out / "vectors.npz")
+    vectors = Vectors.load(run / "vectors.npz")
     assert set(vectors.words) == words and vectors.matrix.shape == (7, 4)
-    assert (out / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert (run / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert "7 different ones; 4 sentences held out" in printed and "   loss " in printed
     [row] = [line for line in printed.splitlines() if line.startswith("| held out: random")]
     assert 0 <= float(row.split("|")[2].strip(" %")) <= 100
@@ -106,7 +75,7 @@ def test_beside_gensim_on_the_same_words(command, text, gensim, tmp_path):
     questions = tmp_path / "questions.txt"
     questions.write_text(": section\nwind und WIND wellen\n\nwind und das land\nno such das land\n")
     printed = command(
-        *("--text", text, "--out", tmp_path, *TINY.split(), "--peer", "gensim"),
+        *("--text", text, "--run", tmp_path / "run", *TINY.split(), "--peer", "gensim"),
         *("--analogy", "Wind", "und", "das", "das", "land", "wind", "--questions", questions),
     )
     assert printed.count(" is to: ") == 2 and "wind is to und as das is to: " in printed
@@ -120,7 +89,7 @@ def test_beside_gensim_on_the_same_words(command, text, gensim, tmp_path):
 
 def test_every_option_is_run_above(word2vec):
     given = " ".join([TINY, *RUNS.values()]).split()
-    above = {"text", "out", "analogy", "questions", "peer"}
+    above = {"text", "run", "analogy", "questions", "peer"}
     fields = {f.name for f in dataclasses.fields(word2vec.Options)}
     assert {w[2:].replace("-", "_") for w in given if w[:2] == "--"} | above == fields
 
@@ -150,6 +119,8 @@ def test_mishaps_are_told_in_one_line(complaint, text, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim", None)  # not installed
     assert "--peer gensim: expected it to be installed" in complaint("--peer", "gensim")
     assert "none.txt" in complaint("--text", tmp_path / "none.txt")
+    run = ("--text", text, *TINY.split(), "--run", text.parent)
+    assert "expected a new folder, got one with files" in complaint(*run)
     few = complaint("--text", text, "--min-count", 1000)
     assert "words that come 1000 times" in few and "lower --min-count" in few
     questions = tmp_path / "questions.txt"
