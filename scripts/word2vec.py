@@ -39,15 +39,16 @@ import optax
 import running
 import tyro
 
-from recur.classic.contexts import Contexts
-from recur.classic.noise import unigram_noise
-from recur.classic.vectors import Vectors, project
-from recur.classic.word2vec import (
+from recur.classic import (
+    Contexts,
+    Vectors,
     Windows,
     Word2Vec,
     cbow,
     init_word2vec,
+    project,
     skip_gram,
+    unigram_noise,
     word2vec_loss,
 )
 from recur.diagnose import scatter

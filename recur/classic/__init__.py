@@ -7,17 +7,26 @@ from recur.classic.hidden_markov import HiddenMarkov
 from recur.classic.markov import MarkovChain
 from recur.classic.ngram_model import NGrams
 from recur.classic.ngrams import additive, katz, kneser_ney
-from recur.classic.noise import draw_noise, unigram_noise
+from recur.classic.noise import Noise, draw_noise, unigram_noise
 from recur.classic.vectors import Vectors, as_embedding, project
 from recur.classic.viterbi import viterbi
-from recur.classic.word2vec import Word2Vec, cbow, init_word2vec, skip_gram, word2vec_loss
+from recur.classic.word2vec import (
+    Windows,
+    Word2Vec,
+    cbow,
+    init_word2vec,
+    skip_gram,
+    word2vec_loss,
+)
 
 __all__ = [
     "Contexts",
     "HiddenMarkov",
     "MarkovChain",
     "NGrams",
+    "Noise",
     "Vectors",
+    "Windows",
     "Word2Vec",
     "additive",
     "as_embedding",

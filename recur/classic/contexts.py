@@ -53,7 +53,7 @@ class Contexts:
 
     Example:
       >>> import numpy as np
-      >>> from recur.classic.contexts import Contexts
+      >>> from recur.classic import Contexts
       >>> sentences = [np.array([5, 6, 7]), np.array([8, 9])]
       >>> contexts = Contexts(sentences, rows=5, window=2, sample=None)
       >>> windows = next(contexts)
@@ -146,7 +146,7 @@ def keep_probability(counts: np.ndarray, sample: float | None) -> np.ndarray:
       term.
 
     Example:
-      >>> from recur.classic.contexts import keep_probability
+      >>> from recur.classic import keep_probability
       >>> keep_probability([9, 1], sample=0.1).round(3).tolist()
       [0.444, 1.0]
     """

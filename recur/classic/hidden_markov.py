@@ -45,8 +45,7 @@ class HiddenMarkov(NamedTuple):
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from recur.classic.hidden_markov import HiddenMarkov
-      >>> from recur.classic.markov import MarkovChain
+      >>> from recur.classic import HiddenMarkov, MarkovChain
       >>> one_state = MarkovChain(jnp.zeros(1), jnp.zeros((1, 1)))
       >>> HiddenMarkov(one_state, jnp.log(jnp.full((1, 4), 0.25))).log_emission.shape
       (1, 4)

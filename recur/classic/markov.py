@@ -31,7 +31,7 @@ class MarkovChain(NamedTuple):
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from recur.classic.markov import MarkovChain
+      >>> from recur.classic import MarkovChain
       >>> MarkovChain(jnp.zeros(1), jnp.zeros((1, 1))).log_transition.shape
       (1, 1)
     """

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recur.sequences.windows import check_documents
+
 NONE = -1  # the number of an n-gram that was never seen
 
 
@@ -101,26 +103,15 @@ def find(
 
 def lay_in_line(documents: Sequence[np.ndarray], size: int) -> Line:
     """Checks documents and lays them one after the other."""
-    if not len(documents):
-        raise ValueError("expected at least one document, got none.")
-    checked = [_check(np.asarray(document), n, size) for n, document in enumerate(documents)]
-    line = Line(np.concatenate(checked), np.zeros(sum(map(len, checked)), bool))
-    line.starts[np.cumsum([0, *map(len, checked[:-1])])] = True
+    check_documents(documents)
+    arrays = [np.asarray(document, np.int64) for document in documents]
+    for number, document in enumerate(arrays):
+        outside = np.flatnonzero((document < 0) | (document >= size))
+        if len(outside):
+            raise ValueError(
+                f"document {number}: expected ids from 0 to {size - 1}, the size of the vocabulary "
+                f"less 1, got {document[outside[0]]} at position {outside[0]}."
+            )
+    line = Line(np.concatenate(arrays), np.zeros(sum(map(len, arrays)), bool))
+    line.starts[np.cumsum([0, *map(len, arrays[:-1])])] = True
     return line
-
-
-def _check(document: np.ndarray, number: int, size: int) -> np.ndarray:
-    if not np.issubdtype(document.dtype, np.integer):
-        raise TypeError(f"document {number}: expected integer tokens, got {document.dtype}.")
-    if document.ndim != 1 or len(document) < 2:
-        raise ValueError(
-            f"document {number}: expected an array of at least 2 tokens, one to read and one to "
-            f"predict, got the shape {list(document.shape)}. A text as one document is [document]."
-        )
-    outside = np.flatnonzero((document < 0) | (document >= size))
-    if len(outside):
-        raise ValueError(
-            f"document {number}: expected ids from 0 to {size - 1}, the size of the vocabulary "
-            f"less 1, got {document[outside[0]]} at position {outside[0]}."
-        )
-    return document.astype(np.int64)

@@ -15,7 +15,7 @@ class Noise(NamedTuple):
     """A distribution over V words, in Walker's tables: one draw is two look-ups.
 
     Example:
-      >>> from recur.classic.noise import unigram_noise
+      >>> from recur.classic import unigram_noise
       >>> unigram_noise([1, 3], power=1).other.tolist()
       [1, 1]
     """
@@ -40,7 +40,7 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> Noise:
       ValueError: when counts are not a vector of numbers from 0 on, with one above 0.
 
     Example:
-      >>> from recur.classic.noise import unigram_noise
+      >>> from recur.classic import unigram_noise
       >>> unigram_noise([1, 1, 2], power=1).kept.tolist()
       [0.75, 0.75, 1.0]
 
@@ -84,7 +84,7 @@ def draw_noise(key: jax.Array, noise: Noise, shape: tuple[int, ...]) -> jax.Arra
 
     Example:
       >>> import jax
-      >>> from recur.classic.noise import draw_noise, unigram_noise
+      >>> from recur.classic import draw_noise, unigram_noise
       >>> draw_noise(jax.random.key(0), unigram_noise([0, 5, 0]), (4,)).tolist()
       [1, 1, 1, 1]
     """

@@ -30,7 +30,7 @@ class Vectors:
 
     Example:
       >>> import numpy as np
-      >>> from recur.classic.vectors import Vectors
+      >>> from recur.classic import Vectors
       >>> vectors = Vectors(
       ...     ("man", "woman", "king", "queen"),
       ...     np.array([[-1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [-1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]),
@@ -194,7 +194,7 @@ def as_embedding(vectors: Vectors, tokens: Sequence[str] | None = None) -> dict[
     Example:
       >>> import jax, numpy as np, recur
       >>> from flax import linen as nn
-      >>> from recur.classic.vectors import Vectors, as_embedding
+      >>> from recur.classic import Vectors, as_embedding
       >>> vectors = Vectors(("so", "what"), np.array([[1.0, 2.0], [3.0, 4.0]]))
       >>> tokens = ["<unk>", "what", "so"]
       >>> model = recur.chain(nn.Embed(len(tokens), 2), recur.scan(recur.gru(4)))
@@ -229,7 +229,7 @@ def project(points: np.ndarray, n: int = 2) -> np.ndarray:
 
     Example:
       >>> import numpy as np
-      >>> from recur.classic.vectors import project
+      >>> from recur.classic import project
       >>> project(np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]]), n=1).tolist()
       [[-2.0], [0.0], [2.0]]
     """

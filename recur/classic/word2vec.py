@@ -18,7 +18,7 @@ class Word2Vec(NamedTuple):
 
     Example:
       >>> import jax
-      >>> from recur.classic.word2vec import init_word2vec
+      >>> from recur.classic import init_word2vec
       >>> word_vectors = init_word2vec(jax.random.key(0), words=50, features=8).input
     """
 
@@ -31,7 +31,7 @@ class Windows(NamedTuple):
 
     Example:
       >>> import numpy as np
-      >>> from recur.classic.contexts import Contexts
+      >>> from recur.classic import Contexts
       >>> next(Contexts([np.array([1, 2])], rows=2, window=1, sample=None)).contexts.shape
       (2, 2)
     """
@@ -61,7 +61,7 @@ def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.fl
 
     Example:
       >>> import jax
-      >>> from recur.classic.word2vec import init_word2vec
+      >>> from recur.classic import init_word2vec
       >>> params = init_word2vec(jax.random.key(0), words=50, features=8)
       >>> params.input.shape, params.output.any().item()
       ((50, 8), False)
@@ -96,7 +96,7 @@ def skip_gram(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.A
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from recur.classic.word2vec import Windows, init_word2vec, skip_gram
+      >>> from recur.classic import Windows, init_word2vec, skip_gram
       >>> windows = Windows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, False]]))
       >>> params = init_word2vec(jax.random.key(0), words=9, features=4)
       >>> (skip_gram(params, windows, jnp.array([[0, 7]])) / jnp.log(2)).round(2).tolist()
@@ -133,7 +133,7 @@ def cbow(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.Array:
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from recur.classic.word2vec import Windows, cbow, init_word2vec
+      >>> from recur.classic import Windows, cbow, init_word2vec
       >>> windows = Windows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, True]]))
       >>> params = init_word2vec(jax.random.key(0), words=9, features=4)
       >>> cbow(params, windows, jnp.array([[0, 7]])).shape
@@ -178,9 +178,7 @@ def word2vec_loss(
 
     Example:
       >>> import jax, numpy as np, optax
-      >>> from recur.classic.contexts import Contexts
-      >>> from recur.classic.noise import unigram_noise
-      >>> from recur.classic.word2vec import init_word2vec, skip_gram, word2vec_loss
+      >>> from recur.classic import Contexts, init_word2vec, skip_gram, unigram_noise, word2vec_loss
       >>> from recur.train import fit, init_state, make_step
       >>> sentences = [np.array([0, 1, 2]), np.array([3, 4, 5])]
       >>> contexts = Contexts(sentences, rows=6, sample=None)

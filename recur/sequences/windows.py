@@ -69,7 +69,7 @@ class Streams:
                 f"Streams: expected whole numbers k2 >= k1 >= 1, got k1={k1} and k2={k2}: errors "
                 "must flow at least through the steps they come from."
             )
-        steps = _check_documents(documents)
+        steps = check_documents(documents)
         if rows < 1 or steps < rows * k1:
             raise ValueError(
                 f"Streams: {rows} rows of windows of {k1} new steps need {rows * k1} steps at "
@@ -142,7 +142,7 @@ def whole_rows(documents: Sequence[np.ndarray], rows: int) -> Window:
     """
     if rows < 1:
         raise ValueError(f"whole_rows: expected at least 1 row, got {rows}.")
-    _check_documents(documents)
+    check_documents(documents)
     shelves: list[list[np.ndarray]] = [[] for _ in range(min(rows, len(documents)))]
     lengths = [0] * len(shelves)
     for document in sorted(documents, key=len, reverse=True):  # the longest first, to the emptiest
@@ -167,7 +167,7 @@ def _stack_padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(row, (0, length - len(row))) for row in rows])
 
 
-def _check_documents(documents: Sequence[np.ndarray]) -> int:
+def check_documents(documents: Sequence[np.ndarray]) -> int:
     """How many steps the documents have in all."""
     if not len(documents):
         raise ValueError("expected at least one document, got none.")
@@ -179,6 +179,7 @@ def _check_documents(documents: Sequence[np.ndarray]) -> int:
         if np.ndim(document) != 1 or len(document) < 2:
             raise ValueError(
                 f"document {number}: expected an array of at least 2 tokens, one to read and one "
-                f"to predict, got the shape {list(np.shape(document))}."
+                f"to predict, got the shape {list(np.shape(document))}. A text as one document is "
+                "[document]."
             )
     return sum(len(document) - 1 for document in documents)
