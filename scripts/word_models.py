@@ -1,11 +1,11 @@
 """What `word_lm.py` trains: published recipes, their model, its loss and its optimizer.
 
-`lecture` is the model that lectures begin with. `zaremba-small`, `-medium` and `-large` are those of
-Zaremba, Sutskever & Vinyals 2014, https://arxiv.org/abs/1409.2329, and `awd` that of Merity, Keskar
-& Socher 2018, https://arxiv.org/abs/1708.02182, without its penalties of activations and with windows
-of one length; since the loss is summed over the words of a window here, where theirs is the mean, its
-learning rate is divided and its clip multiplied by 70. On two CPU cores only the first two end on
-the day they were begun.
+`lecture` is the model that lectures begin with. `zaremba-small`, `-medium` and `-large` are of
+Zaremba, Sutskever & Vinyals 2014, https://arxiv.org/abs/1409.2329, and `awd` is of Merity, Keskar &
+Socher 2018, https://arxiv.org/abs/1708.02182, without its penalties of activations and with windows
+of one length. Since a window's loss is summed over its words here, where theirs is the mean, the
+learning rate is divided, and clip and weight decay are multiplied, by the 70 words. On two cores
+only the first two end on the day they were begun.
 """
 
 from __future__ import annotations
