@@ -78,6 +78,25 @@ def check_whole(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def check_ids(asker: str, ids: Any, size: int) -> list[int]:
+    """`ids` as ints, when they are those of a vocabulary of `size`.
+
+    Raises:
+      TypeError: when they are not a sequence of whole numbers.
+      ValueError: when some are outside the vocabulary.
+    """
+    array = np.asarray(ids)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(f"{asker}: expected a sequence of whole numbers, got {ids!r}.")
+    outside = array[(array < 0) | (array >= size)].tolist()
+    if outside:
+        raise ValueError(
+            f"{asker}: expected ids from 0 to {size - 1}, the size of the vocabulary less 1, got "
+            f"{outside}."
+        )
+    return array.astype(int).tolist()
+
+
 def check_rate(asker: str, name: str, rate: Any) -> float:
     """`rate` as a float, when it is the share of what is dropped.
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_is_layer
-from recur.decode.sample import Chooser, constraint, multinomial
-from recur.keys import split_along
+from recur.checks import check_is_layer, check_whole
+from recur.decode.sample import Chooser, allowed, constraint, multinomial
+from recur.keys import check_key, split_along
 from recur.types import Carry, Context, Layer, Params
 
 Read = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
@@ -66,7 +66,8 @@ def generate(
       choose: a chooser, as of `recur.decode.sample`.
       length: integer `[]` or `[B]`, each from 1 to T: how much of the prompts counts.
       stop: the token that ends a sequence; it is not part of it.
-      forbidden: tokens that are never chosen, such as the unknown one.
+      forbidden: tokens that are never chosen, such as the unknown one; where the model thinks all
+        others impossible, they are equally likely.
       least: how many tokens come before `stop` may.
       carry: the carry to start from; the layer's own start when not given.
       context: as of the layer.
@@ -94,12 +95,13 @@ def generate(
         layer, params, prompt, length=length, carry=carry, context=context, asker="generate"
     )
     rows = logits.shape[:-1]
+    key = None if key is None else check_key(key)
     keys = split_along(key, rows[0]) if rows else key
     constrained = constraint(forbidden, stop, least, logits.shape[-1], "generate")
 
     def choose_row(logits, key, position):
         key = None if key is None else jax.random.fold_in(key, position)
-        return choose(constrained(logits, position), key)
+        return choose(allowed(lambda logits: constrained(logits, position), logits), key)
 
     choose_rows = jax.vmap(choose_row, in_axes=(0, 0, None)) if rows else choose_row
 
@@ -186,10 +188,11 @@ def check_decoder(layer: Any, tokens: jax.Array, what: str, asker: str) -> None:
 
 def check_steps(steps: int, least: int, asker: str) -> None:
     """Raises a ValueError unless there are steps, and at least as many as `least`."""
-    if not 0 <= least <= steps or steps < 1:
+    check_whole(f"{asker}: steps", steps, 1)
+    if check_whole(f"{asker}: least", least, 0) > steps:
         raise ValueError(
-            f"{asker}: expected at least 1 step, and least from 0 to as many, got steps={steps} "
-            f"and least={least}."
+            f"{asker}: expected least from 0 to the number of steps, got steps={steps} and "
+            f"least={least}."
         )
 
 

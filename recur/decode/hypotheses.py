@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from recur.checks import check_whole
 from recur.decode.generate import check_steps
-from recur.decode.sample import constraint, precise
+from recur.decode.sample import constraint
+from recur.dtypes import precise
 from recur.types import Carry
 
 

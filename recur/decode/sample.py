@@ -8,11 +8,15 @@ and draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from recur.checks import check_ids
+from recur.dtypes import precise
+from recur.keys import check_key
 
 Chooser = Callable[[jax.Array, jax.Array | None], jax.Array]
 
@@ -61,14 +65,14 @@ def multinomial(logits: jax.Array, key: jax.Array | None) -> jax.Array:
             "multinomial: expected a typed key to draw with, got None. Give one, "
             "jax.random.key(0), or choose by recur.decode.argmax."
         )
-    return jax.random.categorical(key, precise(logits)).astype(jnp.int32)
+    return jax.random.categorical(check_key(key), precise(logits)).astype(jnp.int32)
 
 
 def temperature(value: float, choose: Chooser = multinomial) -> Chooser:
     """Sharpens (below 1) or flattens (above 1) the distribution: logits / value.
 
     Args:
-      value: above 0.
+      value: above 0; it may be traced.
       choose: what chooses then.
 
     Returns:
@@ -83,12 +87,12 @@ def temperature(value: float, choose: Chooser = multinomial) -> Chooser:
       >>> temperature(0.01)(jnp.array([0.0, 1.0]), jax.random.key(0)).item()
       1
     """
-    if not value > 0:
+    if not isinstance(value, jax.core.Tracer) and not value > 0:
         raise ValueError(
             f"temperature: expected a value above 0, got {value}. The limit at 0 is "
             "recur.decode.argmax."
         )
-    return lambda logits, key: choose(logits / value, key)
+    return lambda logits, key: choose(precise(logits) / value, key)
 
 
 def top_k(k: int, choose: Chooser = multinomial) -> Chooser:
@@ -158,7 +162,9 @@ def nucleus(p: float, choose: Chooser = multinomial) -> Chooser:
 
 
 def forbid(tokens: Sequence[int], choose: Chooser = multinomial) -> Chooser:
-    """Never chooses some tokens.
+    """Never chooses some tokens; where all others are impossible, they are equally likely.
+
+    Put it around choosers that keep few tokens, as `top_k`: `forbid(tokens, top_k(5))`.
 
     Args:
       tokens: their ids.
@@ -176,26 +182,20 @@ def forbid(tokens: Sequence[int], choose: Chooser = multinomial) -> Chooser:
       >>> forbid([1], argmax)(jnp.array([0.0, 2.0, 1.0]), None).item()
       2
     """
-    return lambda logits, key: choose(rule_out(tokens, logits, "forbid"), key)
+
+    def choose_among(logits, key):
+        return choose(allowed(lambda logits: rule_out(tokens, logits, "forbid"), logits), key)
+
+    return choose_among
 
 
 def rule_out(tokens: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
     """Logits `[..., V]` of -inf for `tokens`; what is wrong with them is told for `asker`."""
-    size, ruled_out = logits.shape[-1], np.unique(np.asarray(tokens, np.int32))
-    check_ids(ruled_out, size, asker)
+    size = logits.shape[-1]
+    ruled_out = sorted({*check_ids(asker, tokens, size)})
     if len(ruled_out) == size:
         raise ValueError(f"{asker}: all {size} tokens are forbidden, so none can be chosen.")
-    return logits.at[..., ruled_out].set(-jnp.inf) if len(ruled_out) else logits
-
-
-def check_ids(tokens: Iterable[int], size: int, asker: str) -> None:
-    """Raises a ValueError unless all ids are in a vocabulary of `size`."""
-    outside = [int(token) for token in tokens if not 0 <= token < size]
-    if outside:
-        raise ValueError(
-            f"{asker}: expected ids from 0 to {size - 1}, the size of the vocabulary less 1, got "
-            f"{outside}."
-        )
+    return logits.at[..., np.array(ruled_out)].set(-jnp.inf) if ruled_out else logits
 
 
 def constraint(
@@ -203,22 +203,27 @@ def constraint(
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """`(logits [..., V], position) -> logits`: rules out `stop` before the position `least` too.
 
-    A ValueError says which of them are outside a vocabulary of `size`.
+    An error says which of them are no ids of a vocabulary of `size`.
     """
-    check_ids([*forbidden, *([] if stop is None else [stop])], size, asker)
+    never = check_ids(asker, forbidden, size)
+    at_first = never if stop is None else [*never, *check_ids(asker, [stop], size)]
 
     def constrained(logits, position):
-        allowed = rule_out(forbidden, logits, asker)
-        if stop is None or least == 0:
-            return allowed
-        return jnp.where(position < least, rule_out([*forbidden, stop], logits, asker), allowed)
+        later = rule_out(never, logits, asker)
+        if at_first == never or least == 0:
+            return later
+        return jnp.where(position < least, rule_out(at_first, logits, asker), later)
 
     return constrained
 
 
-def precise(logits: jax.Array) -> jax.Array:
-    """In 16 bits noise and sums have so few values that draws would be of another distribution."""
-    return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
+def allowed(constrain: Callable[[jax.Array], jax.Array], logits: jax.Array) -> jax.Array:
+    """`constrain(logits)`; where none of what it allows is possible, all of that is as likely."""
+    left = constrain(logits)
+    if left is logits:
+        return logits
+    nothing = (left == -jnp.inf).all(-1, keepdims=True)
+    return jnp.where(nothing, constrain(jnp.zeros_like(logits)), left)
 
 
 def _keep_first(logits: jax.Array, kept: jax.Array) -> jax.Array:

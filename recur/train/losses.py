@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from recur.dtypes import precise
 from recur.sequences.lengths import zero_invalid
 
 
@@ -39,11 +40,9 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None
     """
     logits, targets = jnp.asarray(logits), jnp.asarray(targets)
     check_targets(targets, logits, "cross_entropy")
-    if logits.dtype.itemsize < 4:
-        logits = logits.astype(jnp.float32)
     if valid is not None:
         valid = check_valid(valid, targets.shape, "cross_entropy")
-    logits, targets = zero_invalid(valid, (logits, targets))
+    logits, targets = zero_invalid(valid, (precise(logits), targets))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     return zero_invalid(valid, losses)
 

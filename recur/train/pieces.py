@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.checks import check_whole
+from recur.dtypes import precise
 from recur.sequences.lengths import zero_invalid
 from recur.train.losses import check_targets, check_valid, cross_entropy
 
@@ -56,11 +57,12 @@ def cross_entropy_in_pieces(
       50000.0
     """
     pieces, shape = _cut("cross_entropy_in_pieces", hs, targets, valid, size)
+    logits_of, closed = _take_apart(to_logits, pieces)
 
     @partial(jax.checkpoint, prevent_cse=False)  # within a loop nothing is merged
     def losses_of(piece):
         h, targets, valid = piece
-        return cross_entropy(to_logits(zero_invalid(valid, h)), targets, valid)
+        return cross_entropy(logits_of(closed, zero_invalid(valid, h)), targets, valid)
 
     losses = jax.lax.map(losses_of, pieces)
     return losses.reshape(-1)[: math.prod(shape)].reshape(shape)
@@ -111,10 +113,10 @@ def summed_cross_entropy(
       https://arxiv.org/abs/2410.10989
     """
     pieces, _ = _cut("summed_cross_entropy", hs, targets, valid, size)
-    logits_of, closed = jax.closure_convert(to_logits, pieces[0][0])
+    logits_of, closed = _take_apart(to_logits, pieces)
 
     def of_piece(closed, h, targets, valid):
-        logits = logits_of(zero_invalid(valid, h), *closed)
+        logits = logits_of(closed, zero_invalid(valid, h))
         return cross_entropy(logits, targets, valid).sum()
 
     @jax.custom_vjp
@@ -137,6 +139,20 @@ def summed_cross_entropy(
 
     total.defvjp(forward, backward)
     return total(closed, pieces)
+
+
+def _take_apart(to_logits: Callable[[jax.Array], jax.Array], pieces: tuple) -> tuple:
+    """`logits_of(closed, h)`, and what `to_logits` closes over that has a gradient.
+
+    It is held in 32 bits at least, so that its gradient adds up over pieces in 32 bits.
+    """
+    hs = pieces[0]
+    logits_of, given = jax.closure_convert(to_logits, jnp.zeros(hs.shape[1:], hs.dtype))
+
+    def of_closed(closed, h):
+        return logits_of(h, *(one.astype(of.dtype) for one, of in zip(closed, given, strict=True)))
+
+    return of_closed, precise(given)
 
 
 def _cut(

@@ -85,6 +85,13 @@ def test_goes_on_from_a_carry(params):
     assert found.tokens.tolist() == expected.tolist()
 
 
+def test_no_stop_comes_too_early_even_where_all_else_is_impossible():
+    stops = recur.chain(lambda token: jax.numpy.log(jax.nn.one_hot(0, 4)))
+    stop_first = {"stop": 0, "least": 2, "forbidden": [1]}
+    found = generate(stops, ((),), PROMPTS[0], steps=4, choose=argmax, **stop_first)
+    assert found.length == 2 and found.tokens.tolist() == [2, 2, 0, 0]
+
+
 BACKWARDS = recur.chain(nn.Embed(6, 4), recur.scan(recur.gru(5), reverse=True), nn.Dense(6))
 
 
@@ -102,6 +109,8 @@ BACKWARDS = recur.chain(nn.Embed(6, 4), recur.scan(recur.gru(5), reverse=True), 
         (BATCH, PROMPTS, {"length": LENGTHS + 1}, ValueError, r"from 1 to 4, got \[5, 2, 3\]"),
         (BATCH, PROMPTS, {"length": 3}, ValueError, r"one length for each prompt, the shape \[3\]"),
         (LAYER, PROMPTS[0], {"stop": 6}, ValueError, r"ids from 0 to 5.*got \[6\]"),
+        (LAYER, PROMPTS[0], {"least": 0.5}, ValueError, "least: expected a whole number"),
+        (LAYER, PROMPTS[0], {"key": jax.random.PRNGKey(0)}, TypeError, "expected a typed key"),
         (LAYER, PROMPTS[0], {"choose": temperature(1.0)}, TypeError, "expected a typed key"),
     ],
 )

@@ -62,6 +62,19 @@ def test_half_precision_draws_as_full():
     assert 265 < len(kept) <= 271
 
 
+def test_a_temperature_near_zero_takes_the_likeliest_in_half_precision_too():
+    logits = jnp.array([70, 100, 0], jnp.float16)
+    assert temperature(1e-3, argmax)(logits, None) == 1
+    assert jax.jit(lambda value: temperature(value, argmax)(logits, None))(1e-3) == 1
+
+
+def test_what_is_forbidden_is_not_chosen_where_all_else_is_impossible():
+    impossible = np.array([0.0, -np.inf, -np.inf, -np.inf])
+    found = frequencies(forbid([0, 2]), impossible)
+    assert (found[[0, 2]] == 0).all() and (abs(found[[1, 3]] - 0.5) < 0.02).all()
+    assert (frequencies(top_k(1, forbid([3])))[:3] > 0.2).all()
+
+
 def test_of_equals_the_first_are_kept():
     assert set(np.flatnonzero(frequencies(top_k(2), np.zeros(4)))) == {0, 1}
     assert set(np.flatnonzero(frequencies(nucleus(0.5), np.zeros(4)))) == {0, 1}
@@ -76,7 +89,9 @@ def test_of_equals_the_first_are_kept():
         (lambda: top_k(0), ValueError, "k of at least 1, got 0"),
         (lambda: nucleus(0.0), ValueError, "p above 0 and at most 1, got 0.0"),
         (lambda: nucleus(1.1), ValueError, "p above 0 and at most 1, got 1.1"),
-        (lambda: forbid([5, -1])(LOGITS, None), ValueError, r"ids from 0 to 4.*got \[-1, 5\]"),
+        (lambda: forbid([5, -1])(LOGITS, None), ValueError, r"ids from 0 to 4.*got \[5, -1\]"),
+        (lambda: forbid([1.7])(LOGITS, None), TypeError, r"sequence of whole numbers, got \[1.7\]"),
+        (lambda: multinomial(LOGITS, jax.random.PRNGKey(0)), TypeError, "expected a typed key"),
         (lambda: forbid(range(5))(LOGITS, None), ValueError, "all 5 tokens are forbidden"),
     ],
 )

@@ -84,3 +84,28 @@ def test_in_pieces_wrong_input_is_told():
         summed_cross_entropy(jnp.sin, HS, TARGETS, size=0)
     with pytest.raises(TypeError, match=r"summed_cross_entropy: expected integer targets"):
         summed_cross_entropy(jnp.sin, HS, HS[..., 0])
+
+
+@pytest.mark.parametrize("size", [1, 64])
+def test_in_16_bits_gradients_add_up_in_32(size):
+    """Each word adds 1/2; in bfloat16 nothing is added any more from 128 on."""
+    hs, kernel = jnp.ones((1024, 1), jnp.bfloat16), jnp.zeros((1, 2), jnp.bfloat16)
+    targets = jnp.zeros(1024, int)
+
+    def each(kernel):
+        return cross_entropy_in_pieces(lambda h: h @ kernel, hs, targets, size=size).sum()
+
+    def summed(kernel):
+        return summed_cross_entropy(lambda h: h @ kernel, hs, targets, size=size)
+
+    for loss in (each, summed):
+        gradient = jax.grad(loss)(kernel)
+        assert gradient.dtype == jnp.bfloat16 and gradient.tolist() == [[-512, 512]]
+
+
+def test_of_no_steps_the_sum_is_zero():
+    def summed(kernel):
+        return summed_cross_entropy(lambda h: h @ kernel, HS[:, :0], TARGETS[:, :0])
+
+    value, gradient = jax.value_and_grad(summed)(KERNEL)
+    assert value == 0 and not gradient.any()

@@ -1,0 +1,25 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recur.dtypes import precise
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("bfloat16", "float32"),
+        ("float16", "float32"),
+        ("float8_e4m3fn", "float32"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("int16", "int16"),
+        ("bool", "bool"),
+        ("complex64", "complex64"),
+    ],
+)
+def test_only_narrow_floats_are_widened(given, found):
+    values = np.array([0, 1, 3]).astype(jnp.dtype(given))
+    for leaf in precise({"numpy": values, "jax": jnp.asarray(values)}).values():
+        assert leaf.dtype == found
+        assert np.array_equal(leaf, values.astype(found))
