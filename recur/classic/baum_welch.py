@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from recur.classic.forward_backward import smooth
 from recur.classic.hidden_markov import HiddenMarkov, check_model, observe
-from recur.classic.log_space import check_ids, log_shares
+from recur.classic.log_space import check_symbols, log_shares
 from recur.classic.markov import MarkovChain
 from recur.sequences.lengths import check_known_length
 
@@ -28,7 +28,8 @@ def update(
         p(j | i)   ∝ Σ_b Σ_{t>1} p(s_{t-1} = i, s_t = j | x^b)
         p(v | i)   ∝ Σ_b Σ_t p(s_t = i | x^b) [x^b_t = v]
 
-    What is impossible stays so. A state in which no sequence ever is keeps its distributions.
+    What is impossible stays so. A state in which no sequence ever is keeps its distributions, if
+    there is no pseudo_count.
 
     Args:
       model: a `HiddenMarkov`, not all of whose states are alike: they would stay so.
@@ -40,8 +41,8 @@ def update(
       parallel: as of `forward`.
 
     Returns:
-      `(model, mean)`: the model after the update, and the log likelihood of a sequence before it,
-      in nats, the mean over rows.
+      `(model, mean)`: the model after the update, in 32 bits at least, and the log likelihood of a
+      sequence before it, in nats, the mean over rows.
 
     Raises:
       TypeError: when `model` is not one, or xs are not integers.
@@ -66,8 +67,8 @@ def update(
       Rabiner 1989, A Tutorial on Hidden Markov Models and Selected Applications in Speech
       Recognition, https://doi.org/10.1109/5.18626
     """
-    symbols = check_model("update", model)
-    xs, length = _check_rows(xs, length, symbols)
+    model = check_model("update", model)
+    xs, length = _check_rows(xs, length, model.log_emission.shape[1])
     known = not isinstance(pseudo_count, jax.core.Tracer)
     if known and not pseudo_count >= 0:
         raise ValueError(f"update: expected pseudo_count of at least 0, got {pseudo_count}.")
@@ -94,8 +95,8 @@ def update(
 def _check_rows(xs: Any, length: Any, symbols: int) -> tuple[jax.Array, jax.Array]:
     """Symbols and lengths as arrays, when they fit."""
     xs = jnp.asarray(xs)
-    if xs.ndim != 2:
-        raise ValueError(f"update: expected xs of [B, T], got {list(xs.shape)}.")
+    if xs.ndim != 2 or not len(xs):
+        raise ValueError(f"update: expected xs of [B, T] with B >= 1, got {list(xs.shape)}.")
     rows, steps = xs.shape
     length = jnp.asarray(jnp.full(rows, steps) if length is None else length)
     if length.shape != (rows,):
@@ -104,5 +105,5 @@ def _check_rows(xs: Any, length: Any, symbols: int) -> tuple[jax.Array, jax.Arra
             f"{list(length.shape)}."
         )
     check_known_length(length, steps)
-    check_ids("update", "symbols", xs, symbols, length)
+    check_symbols("update", "symbols", xs, symbols, length)
     return xs, length

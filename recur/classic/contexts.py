@@ -11,6 +11,8 @@ import numpy as np
 from recur.checks import check_whole
 from recur.classic.word2vec import Windows
 
+_MOST_EMPTY = 1000  # epochs in which all words were dropped
+
 
 class _Epoch(NamedTuple):
     """The words of an epoch that were kept, and the order of those that have a neighbour."""
@@ -101,10 +103,16 @@ class Contexts:
         return self
 
     def __next__(self) -> Windows:
-        parts, missing = [], self._rows
+        parts, missing, empty = [], self._rows, 0
         while missing:
             epoch, done = self._at
             drawn = self._epoch(epoch)
+            empty = 0 if len(drawn.order) else empty + 1
+            if empty == _MOST_EMPTY:
+                raise ValueError(
+                    f"Contexts: {empty} epochs after the other kept no two words of a sentence. "
+                    "Raise sample, or give more text."
+                )
             centers = drawn.order[done : done + missing]
             parts.append(self._around(drawn, centers))
             missing -= len(centers)

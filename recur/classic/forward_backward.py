@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.classic.log_space import log_sum, normalised
+from recur.classic.log_space import alike, log_sum, normalised
 from recur.classic.markov import MarkovChain, check_chain
 from recur.classic.recursion import Filtered, recursion, run, then
 from recur.lift.scan import scan
@@ -224,8 +224,8 @@ def _along(primals, tangents):
 
 def prepare(asker: str, chain: Any, log_scores: Any) -> tuple[MarkovChain, jax.Array]:
     """The chain and the scores in one dtype of 32 bits at least, when they fit."""
-    count = check_chain(asker, chain)
-    chain, log_scores = jax.tree.map(jnp.asarray, (chain, log_scores))
+    chain, log_scores = check_chain(asker, chain), jnp.asarray(log_scores)
+    count = len(chain.log_initial)
     if not jnp.issubdtype(log_scores.dtype, jnp.floating):
         raise TypeError(
             f"{asker}: expected log scores as floats, got {log_scores.dtype}. Those of symbols are "
@@ -236,9 +236,7 @@ def prepare(asker: str, chain: Any, log_scores: Any) -> tuple[MarkovChain, jax.A
             f"{asker}: expected log scores of [T, {count}], one for each state of the chain, got "
             f"{list(log_scores.shape)}. jax.vmap does rows."
         )
-    dtype = jnp.promote_types(chain.log_initial.dtype, log_scores.dtype)
-    dtype = dtype if dtype.itemsize >= 4 else jnp.float32
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), (chain, log_scores))
+    return alike((chain, log_scores))
 
 
 def _reading_backwards() -> Cell:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from recur.checks import check_whole
 from recur.classic import markov
 from recur.classic.forward_backward import backward, filtering, forward, smooth
-from recur.classic.log_space import check_sequence, log_probabilities
+from recur.classic.log_space import alike, as_ids, check_sequence, log_probabilities
 from recur.classic.markov import MarkovChain, check_chain
 from recur.classic.viterbi import viterbi
 from recur.keys import check_key
@@ -130,8 +130,7 @@ def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMa
     """
     chain = markov.from_probabilities(initial, transition)
     model = HiddenMarkov(chain, log_probabilities("emission", emission, 2))
-    check_model("from_probabilities", model)
-    return model
+    return check_model("from_probabilities", model)
 
 
 def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
@@ -159,9 +158,9 @@ def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
       >>> jnp.exp(hidden_markov.observe(model, jnp.array([0, 1, 0]))).tolist()
       [[0.25], [0.75], [0.25]]
     """
-    symbols = check_model("observe", model)
-    xs = jnp.asarray(xs)
-    check_sequence("observe", "symbols", xs, symbols, length)
+    model = check_model("observe", model)
+    xs = as_ids(xs)
+    check_sequence("observe", "symbols", xs, model.log_emission.shape[1], length)
     return zero_invalid(validity(len(xs), length, None), model.log_emission.T[xs])
 
 
@@ -229,22 +228,22 @@ def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, 
       >>> [drawn.tolist() for drawn in hidden_markov.sample(turn, jax.random.key(0), 4)]
       [[0, 1, 0, 1], [2, 0, 2, 0]]
     """
-    check_model("sample", model)
+    model = check_model("sample", model)
     state_key, symbol_key = jax.random.split(check_key(key))
     states = markov.sample(model.chain, state_key, steps)
     xs = jax.random.categorical(symbol_key, model.log_emission[states])
     return states, xs.astype(jnp.int32)
 
 
-def check_model(asker: str, model: Any) -> int:
-    """V, when `model` is a hidden Markov model of arrays that fit."""
+def check_model(asker: str, model: Any) -> HiddenMarkov:
+    """The model as arrays of one dtype, of 32 bits at least, when they fit."""
     if not isinstance(model, HiddenMarkov):
         raise TypeError(f"{asker}: expected a HiddenMarkov, got {type(model).__name__}.")
-    states = check_chain(asker, model.chain)
+    states = len(check_chain(asker, model.chain).log_initial)
     shape = jnp.shape(model.log_emission)
     if len(shape) != 2 or shape[0] != states:
         raise ValueError(
             f"{asker}: expected log_emission of [{states}, V], a row for each state, got "
             f"{list(shape)}."
         )
-    return shape[1]
+    return alike(model)

@@ -6,12 +6,14 @@ impossible is replaced before, and again after.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.dtypes import precise
 from recur.sequences.lengths import check_length
 
 Axes = int | tuple[int, ...]
@@ -77,7 +79,19 @@ def log_probabilities(name: str, probabilities: Any, rank: int) -> jax.Array:
         return jnp.asarray(np.log(values))
 
 
-def check_ids(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
+def alike(tree: Any) -> Any:
+    """A tree of log probabilities as arrays of one dtype, of 32 bits at least."""
+    leaves = precise(jax.tree.map(jnp.asarray, jax.tree.leaves(tree)))
+    dtype = functools.reduce(jnp.promote_types, (leaf.dtype for leaf in leaves))
+    return jax.tree.unflatten(jax.tree.structure(tree), [leaf.astype(dtype) for leaf in leaves])
+
+
+def as_ids(ids: Any) -> Any:
+    """An array of them; one of integers, where an empty list does not say of what it is."""
+    return np.zeros(0, np.int32) if isinstance(ids, (list, tuple)) and not ids else jnp.asarray(ids)
+
+
+def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
     """Raises an error unless an array `[T]`, or `[B, T]`, holds integers from 0 to size - 1.
 
     In the padding they may be anything, and inside a transformation they have no values yet.
@@ -99,8 +113,8 @@ def check_ids(asker: str, what: str, ids: Any, size: int, length: Any = None) ->
 
 
 def check_sequence(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
-    """As `check_ids`, of one sequence `[T]`."""
+    """As `check_symbols`, of one sequence `[T]`."""
     if ids.ndim != 1:
         shape = list(ids.shape)
         raise ValueError(f"{asker}: expected {what} of [T], got {shape}. jax.vmap does rows.")
-    check_ids(asker, what, ids, size, None if length is None else check_length(length))
+    check_symbols(asker, what, ids, size, None if length is None else check_length(length))

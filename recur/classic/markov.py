@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur.checks import check_whole
-from recur.classic.log_space import check_sequence, log_probabilities
+from recur.classic.log_space import alike, as_ids, check_sequence, log_probabilities
 from recur.keys import split_along
 from recur.sequences.lengths import validity, zero_invalid
 
@@ -64,8 +64,7 @@ def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
         log_initial=log_probabilities("initial", initial, 1),
         log_transition=log_probabilities("transition", transition, 2),
     )
-    check_chain("from_probabilities", chain)
-    return chain
+    return check_chain("from_probabilities", chain)
 
 
 def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> MarkovChain:
@@ -100,11 +99,11 @@ def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> 
       Connection of Samples in Chains, https://doi.org/10.1017/S0269889706001074
     """
     states = check_whole("fit_chain: states", states, 1)
-    if not smoothing >= 0:
+    if not 0 <= smoothing < np.inf:
         raise ValueError(f"fit_chain: expected smoothing of at least 0, got {smoothing}.")
     initial, transition = np.zeros(states), np.zeros((states, states))
     for number, sequence in enumerate(sequences):
-        ids = np.asarray(sequence)
+        ids = as_ids(sequence)
         if not ids.size:
             continue
         check_sequence(f"fit_chain: sequence {number}", "states", ids, states)
@@ -142,9 +141,9 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
       >>> jnp.exp(markov.log_likelihood(chain, jnp.array([0, 1, 1]))).round(4).item()
       0.0625
     """
-    count = check_chain("log_likelihood", chain)
-    states = jnp.asarray(states)
-    check_sequence("log_likelihood", "states", states, count, length)
+    chain = check_chain("log_likelihood", chain)
+    states = as_ids(states)
+    check_sequence("log_likelihood", "states", states, len(chain.log_initial), length)
     first, then = states[:1], (states[:-1], states[1:])
     steps = jnp.concatenate([chain.log_initial[first], chain.log_transition[then]])
     return zero_invalid(validity(len(states), length, None), steps).sum()
@@ -174,7 +173,7 @@ def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
       >>> markov.sample(turn, jax.random.key(0), 5).tolist()
       [0, 1, 0, 1, 0]
     """
-    check_chain("sample", chain)
+    chain = check_chain("sample", chain)
     steps = check_whole("sample: steps", steps, 0)
 
     def draw(log_probabilities, key):
@@ -205,15 +204,15 @@ def stationary(chain: MarkovChain) -> jax.Array:
       >>> [f"{share:.3f}" for share in markov.stationary(chain)]
       ['0.667', '0.333']
     """
-    count = check_chain("stationary", chain)
+    chain = check_chain("stationary", chain)
     _check_meets(chain.log_transition)
     transition = jnp.exp(chain.log_transition)
-    identity = jnp.eye(count, dtype=transition.dtype)
-    return jnp.linalg.solve((identity - transition + 1).T, jnp.ones(count, transition.dtype))
+    identity = jnp.eye(len(transition), dtype=transition.dtype)
+    return jnp.linalg.solve((identity - transition + 1).T, jnp.ones_like(transition[0]))
 
 
-def check_chain(asker: str, chain: Any) -> int:
-    """S, when `chain` is a chain of arrays that fit."""
+def check_chain(asker: str, chain: Any) -> MarkovChain:
+    """The chain as arrays of one dtype, of 32 bits at least, when they fit."""
     if not isinstance(chain, MarkovChain):
         hint = " Give model.chain." if hasattr(chain, "chain") else ""
         raise TypeError(f"{asker}: expected a MarkovChain, got {type(chain).__name__}.{hint}")
@@ -223,7 +222,7 @@ def check_chain(asker: str, chain: Any) -> int:
             f"{asker}: expected a chain with log_initial of [S] and log_transition of [S, S], got "
             f"{list(initial)} and {list(transition)}."
         )
-    return initial[0]
+    return alike(chain)
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:

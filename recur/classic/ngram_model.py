@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from recur.checks import check_ids, check_whole
 from recur.classic.ngram_counts import NONE, contexts_of, find, lay_in_line
 
 
@@ -63,7 +63,8 @@ class NGrams:
           ValueError: when an id is outside the vocabulary.
         """
         contexts = [0] + [NONE] * (self.order - 1)  # the numbers of the last 0, 1, 2, ... tokens
-        for token in self._check(context, "context")[max(0, len(context) - self.order + 1) :]:
+        tokens = check_ids("context", context, self.size)
+        for token in tokens[max(0, len(tokens) - self.order + 1) :]:
             longer = zip(self.levels[:-1], contexts, strict=False)
             contexts = [0, *(int(find(level.keys, h, token, self.size)) for level, h in longer)]
         p = np.full(self.size, 1 / self.size)
@@ -132,12 +133,18 @@ class NGrams:
 
         Raises:
           TypeError: when an id is no integer.
-          ValueError: when an id is outside the vocabulary, or all tokens are forbidden.
+          ValueError: when an id is outside the vocabulary, all tokens are forbidden, or steps is no
+            whole number.
         """
-        ruled_out = self._check(forbidden, "forbidden")
+        ruled_out = check_ids("forbidden", forbidden, self.size)
+        steps = check_whole("steps", steps, 0)
+        if stop is not None:
+            [stop] = check_ids("stop", [stop], self.size)
         if len(set(ruled_out)) == self.size:
             raise ValueError(f"forbidden: all {self.size} tokens, so none can be drawn.")
-        draws, tokens, begin = np.random.default_rng(seed), [*context], len(context)
+        draws = np.random.default_rng(seed)
+        tokens = check_ids("context", context, self.size)
+        begin = len(tokens)
         for _ in range(steps):
             p = self.probabilities(tokens[-self.order :])
             p[ruled_out] = 0
@@ -146,13 +153,3 @@ class NGrams:
                 break
             tokens.append(token)
         return np.array(tokens[begin:], np.int64)
-
-    def _check(self, ids: Sequence[int], name: str) -> list[int]:
-        tokens = [operator.index(token) for token in ids]
-        outside = [token for token in tokens if not 0 <= token < self.size]
-        if outside:
-            raise ValueError(
-                f"{name}: expected ids from 0 to {self.size - 1}, the size of the vocabulary less "
-                f"1, got {outside}."
-            )
-        return tokens

@@ -181,9 +181,10 @@ def katz(
     """
     largest = check_whole("katz: largest", largest, 2)
     least = check_whole("katz: least", least, 1)
+    counted = _counted(documents, order, size, "katz")
     levels: list[Level] = []
     below = np.array([1 / size])
-    for length, grams in enumerate(_counted(documents, order, size, "katz"), start=1):
+    for length, grams in enumerate(counted, start=1):
         contexts, n = grams.keys // size, len(below)
         seen = grams.counts >= (least if length > 2 else 1)
         full = np.bincount(contexts, seen, n) == size

@@ -37,7 +37,8 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> Noise:
       A `Noise`, for `draw_noise`.
 
     Raises:
-      ValueError: when counts are not a vector of numbers from 0 on, with one above 0.
+      ValueError: when counts are not a vector of numbers from 0 on, with one above 0, or power is
+        not finite.
 
     Example:
       >>> from recur.classic import unigram_noise
@@ -54,6 +55,8 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> Noise:
             "unigram_noise: expected how often each word comes, [V] numbers from 0 on and at "
             f"least one above 0, got {counts}."
         )
+    if not np.isfinite(power):
+        raise ValueError(f"unigram_noise: expected a finite power, got {power}.")
     weights = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
     left = weights / weights.mean()  # places hold 1 each; what a word has too much fills others'
     other = np.arange(len(left), dtype=np.int32)

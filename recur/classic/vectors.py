@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recur.checks import check_whole
+from recur.dtypes import precise
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Vectors:
 
     Attributes:
       words: the words, each once.
-      matrix: float `[V, D]`, a row for each.
+      matrix: float `[V, D]`, a row for each, in 32 bits at least.
 
     Raises:
       TypeError: when the matrix does not hold floats.
@@ -46,7 +47,7 @@ class Vectors:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
-        object.__setattr__(self, "matrix", np.asarray(self.matrix))
+        object.__setattr__(self, "matrix", precise(np.asarray(self.matrix)))
         if not np.issubdtype(self.matrix.dtype, np.floating):
             raise TypeError(f"Vectors: expected a matrix of floats, got {self.matrix.dtype}.")
         if self.matrix.ndim != 2 or len(self.matrix) != len(self.words):
@@ -147,13 +148,12 @@ class Vectors:
         """
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                words, matrix = arrays["words"], arrays["matrix"]
+                return cls(tuple(arrays["words"].tolist()), arrays["matrix"])
         except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected a file that Vectors.save wrote, with words and matrix, got "
                 f"another one ({error})."
             ) from error
-        return cls(tuple(words.tolist()), matrix)
 
     @functools.cached_property
     def unit(self) -> np.ndarray:
@@ -233,7 +233,7 @@ def project(points: np.ndarray, n: int = 2) -> np.ndarray:
       >>> project(np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]]), n=1).tolist()
       [[-2.0], [0.0], [2.0]]
     """
-    points = np.asarray(points)
+    points = precise(np.asarray(points))
     if points.ndim != 2 or not 1 <= n <= min(points.shape):
         raise ValueError(
             f"project: expected points [N, D] of at least {n} rows and columns, got "

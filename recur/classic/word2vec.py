@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from recur.checks import check_whole
 from recur.classic.noise import Noise, draw_noise
+from recur.dtypes import precise
 from recur.keys import check_key
 
 
@@ -203,7 +204,7 @@ def word2vec_loss(
         drawn = draw_noise(key, noise, (len(windows.centers), negatives))
         nats = objective(params, windows, drawn)
         count = windows.valid.sum() if nats.ndim == 2 else windows.valid.any(1).sum()
-        total = nats.sum()
+        total = precise(nats).sum()
         return total, (carry, {"nats": total / jnp.maximum(count, 1).astype(total.dtype)})
 
     return loss

@@ -172,10 +172,9 @@ def check_documents(documents: Sequence[np.ndarray]) -> int:
     if not len(documents):
         raise ValueError("expected at least one document, got none.")
     for number, document in enumerate(documents):
-        if not np.issubdtype(np.asarray(document).dtype, np.integer):
-            raise TypeError(
-                f"document {number}: expected integer tokens, got {np.asarray(document).dtype}."
-            )
+        dtype = np.asarray(document).dtype
+        if np.size(document) and not np.issubdtype(dtype, np.integer):
+            raise TypeError(f"document {number}: expected integer tokens, got {dtype}.")
         if np.ndim(document) != 1 or len(document) < 2:
             raise ValueError(
                 f"document {number}: expected an array of at least 2 tokens, one to read and one "

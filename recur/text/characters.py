@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from recur.checks import check_ids
+
 BOUNDARY = 0  # stands in front of every text and behind it
 UNKNOWN = 1  # any character that the vocabulary has not
 _SPECIAL = 2
@@ -59,9 +61,12 @@ class Characters:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The characters of ids, nothing for `BOUNDARY` and U+FFFD for `UNKNOWN`."""
+        """The characters of ids, nothing for `BOUNDARY` and U+FFFD for `UNKNOWN`.
+
+        A ValueError names ids that are not in the vocabulary.
+        """
         table = ["", "\N{REPLACEMENT CHARACTER}", *self.characters]
-        return "".join(table[i] for i in ids)
+        return "".join(table[i] for i in check_ids("decode", [*ids], len(self)))
 
     def unknown_in(self, text: str) -> str:
         """The characters of a text that the vocabulary has not, sorted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import inspect
 import os
@@ -44,28 +45,34 @@ def read_text(path: str | os.PathLike) -> str:
 
     Raises:
       OSError: when it cannot be read.
-      ValueError: when it is empty, or not text; it names the byte.
+      ValueError: when it is empty, or not text; it names the line and the byte.
 
     Example:
       >>> from recur.text import read_text
       >>> "def read_text" in read_text(read_text.__code__.co_filename)
       True
     """
-    data = pathlib.Path(path).read_bytes()
+    data = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     if not data:
         raise ValueError(f"{path}: expected a text, got an empty file.")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}: expected a text in UTF-8, got the byte 0x{data[error.start]:02x} at "
-            f"{error.start}. Convert the file (iconv -t UTF-8), or name another one."
+            f"{path}:{_line(data, error.start)}: expected a text in UTF-8, got the byte "
+            f"0x{data[error.start]:02x}. Convert the file (iconv -t UTF-8), or name another one."
         ) from error
     if "\0" in text:
         raise ValueError(
-            f"{path}: expected a text, got a binary file, with a zero byte at {data.index(0)}."
+            f"{path}:{_line(data, data.index(0))}: expected a text, got a binary file, with a zero "
+            "byte."
         )
     return text.replace("\r\n", "\n")
+
+
+def _line(data: bytes, position: int) -> int:
+    """The number of the line in which a byte stands."""
+    return data.count(b"\n", 0, position) + 1
 
 
 def python_sources() -> dict[str, str]:

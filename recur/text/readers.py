@@ -180,7 +180,9 @@ def _decode(decoder: codecs.IncrementalDecoder, data: bytes, encoding: str) -> t
         text = decoder.decode(data, final=not data)
     except UnicodeDecodeError as error:
         decoder.setstate(state)
-        text = decoder.decode(data[: max(0, error.start - len(state[0]))])
+        # What is decoded begins with what was kept of the last chunk, and without a mark in front.
+        good = len(data) - len(error.object) + error.start
+        text = decoder.decode(data[: max(0, good)])
         name = encoding.removesuffix("-sig")
         mistake = f"expected text in {name}, got the byte 0x{error.object[error.start]:02x}"
     except UnicodeError as error:  # of UTF-16 and UTF-32 that do not say which way round they are

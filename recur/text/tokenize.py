@@ -31,8 +31,8 @@ def words(
 ) -> Tokenizer:
     """Keeps the most frequent words of texts; all others become the unknown token.
 
-    Decoded, words are joined by single spaces; that is the text again where it had no other spaces
-    and no unknown words.
+    Decoded, words are joined by single spaces; cut at spaces, and not put into lower case, that is
+    the text again where it had no other spaces and no unknown words.
 
     Args:
       texts: the texts, as lines of a file; they are read once and not kept.

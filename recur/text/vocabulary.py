@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import difflib
 import functools
@@ -13,12 +12,13 @@ import os
 import pathlib
 import reprlib
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recur.text.corpora import read_text
-from recur.text.engine import BYTES, OF_BYTES, Split, checked_texts, make_engine
+from recur.text.engine import Split, checked_texts, make_engine
+from recur.text.parts import check_parts
 
 _FORMAT = {"format": "recur.text.Tokenizer", "version": 1}
 _CHUNK = 1024  # texts that are encoded at once
@@ -67,6 +67,7 @@ class Tokenizer:
       lowercase: whether texts are put into lower case first.
 
     Raises:
+      TypeError: when a token is no string, or lowercase no bool.
       ValueError: when tokens come twice, or do not fit to `split`.
 
     Example:
@@ -86,7 +87,7 @@ class Tokenizer:
     lowercase: bool = False
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_parts(self.split, self.specials, self.entries, self.merges, self.lowercase)
 
     def __len__(self) -> int:
         """V, the special tokens included."""
@@ -173,7 +174,7 @@ class Tokenizer:
         """Reads what `save` wrote; a ValueError says what is wrong with a file that is another."""
         try:
             fields = json.loads(read_text(path))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
                 f"{path}: expected the JSON of Tokenizer.save, got {error}."
             ) from error
@@ -185,6 +186,9 @@ class Tokenizer:
             )
         try:
             fields["specials"] = Specials(**fields["specials"])
+            for name in ("entries", "merges"):
+                if type(fields[name]) is not list:
+                    raise TypeError(f"expected a list of {name}, got {fields[name]!r}")
             fields["entries"] = tuple(fields["entries"])
             fields["merges"] = tuple((left, right) for left, right in fields["merges"])
             return cls(**fields)
@@ -249,30 +253,3 @@ class Tokenizer:
                 f"{array[wrong[0]]} at position {wrong[0]}."
             )
         return array.astype(np.int32)
-
-
-def _check(tokenizer: Tokenizer) -> None:
-    """Raises a ValueError unless the parts of a tokenizer fit to each other."""
-    split, specials, entries = tokenizer.split, tokenizer.specials, tokenizer.entries
-    if split not in get_args(Split):
-        raise ValueError(f"Tokenizer: expected split as one of {get_args(Split)}, got {split!r}.")
-    for name in specials.names:
-        if name.split() != [name]:
-            raise ValueError(f"Tokenizer: expected special tokens without spaces, got {name!r}.")
-    if split in OF_BYTES and specials.unknown is not None:
-        raise ValueError(
-            f"Tokenizer: expected no unknown token with split={split!r}, for every text has bytes, "
-            f"got {specials.unknown!r}. Pass Specials(unknown=None)."
-        )
-    for what, names in (("special token", specials.names), ("entry", entries)):
-        twice = [name for name, count in collections.Counter(names).items() if count > 1]
-        if twice:
-            raise ValueError(f"Tokenizer: expected each {what} once, got {twice[0]!r} again.")
-    if split in OF_BYTES:
-        pairs = {left + right for left, right in tokenizer.merges}
-        fits = entries[:256] == BYTES and {*entries[256:]} == pairs - {*BYTES}
-    else:
-        pieces = [len(e) == 1 if split == "characters" else e and " " not in e for e in entries]
-        fits = all(pieces) and specials.unknown not in entries and not tokenizer.merges
-    if not fits:
-        raise ValueError(f"Tokenizer: the entries or merges are none of split={split!r}.")

@@ -80,7 +80,8 @@ def test_what_is_impossible_adds_nothing():
     ("given", "error", "message"),
     [
         ({"model": EMISSION}, TypeError, "update: expected a HiddenMarkov, got ndarray"),
-        ({"xs": XS[0]}, ValueError, r"expected xs of \[B, T\], got \[5\]"),
+        ({"xs": XS[0]}, ValueError, r"expected xs of \[B, T\] with B >= 1, got \[5\]"),
+        ({"xs": XS[:0], "length": None}, ValueError, r"with B >= 1, got \[0, 5\]"),
         ({"xs": XS * 1.0}, TypeError, "update: expected integer symbols, got float64"),
         ({"length": np.array([5, 4, 1, 0, 4])}, ValueError, "0 to 3, got 99 at step 3 of row 1"),
         ({"length": np.array([5, 3])}, ValueError, r"lengths of \[5\], one for each row .*\[2\]"),

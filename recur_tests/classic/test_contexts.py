@@ -92,6 +92,12 @@ def test_counts_are_of_all_words():
     assert contexts.counts.tolist() == [1, 0, 3]
 
 
+def test_epochs_that_keep_nothing_are_told():
+    contexts = Contexts(SENTENCES, rows=1, sample=1e-12)
+    with pytest.raises(ValueError, match="1000 epochs .* kept no two words .* Raise sample"):
+        next(contexts)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from recur.classic import baum_welch, hidden_markov
+from recur.classic import baum_welch, hidden_markov, markov
 from recur.classic.hidden_markov import (
     HiddenMarkov,
     from_probabilities,
@@ -54,6 +54,19 @@ def test_the_likelihood_of_symbols_is_that_of_all_paths():
 def test_what_is_observed_is_read_off_the_emissions():
     found = observe(model(), jnp.array([3, 0, 9]), 2)
     assert_close(np.exp(found), np.array([EMISSION[:, 3], EMISSION[:, 0], np.ones(3)]), 1e-12)
+
+
+def test_a_model_may_be_of_numpy():
+    log = [np.log(np.where(p > 0, p, 1e-9)) for p in (INITIAL, TRANSITION, EMISSION)]
+    mine = HiddenMarkov(markov.MarkovChain(*log[:2]), log[2])
+    xs = np.array([[0, 1, 2], [2, 2, 3]])
+    theirs = jax.tree.map(jnp.asarray, mine)
+    rows = [jax.vmap(lambda x, m=m: log_likelihood(m, x))(xs) for m in (mine, theirs)]
+    assert_close(*rows)
+    states, symbols = sample(mine, jax.random.key(0), 4)
+    assert states.shape == symbols.shape == (4,)
+    assert_close(*(baum_welch.update(m, xs)[0].log_emission for m in (mine, theirs)))
+    assert log_likelihood(mine, []) == 0 == markov.log_likelihood(mine.chain, [])
 
 
 def test_samples_are_of_the_model():

@@ -70,6 +70,18 @@ def test_samples_are_of_the_chain():
         assert (abs(np.exp(log_found) - expected) <= 4.5 * deviation).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, jnp.bfloat16])
+def test_chains_of_16_bits_draw_as_others_do(dtype):
+    """With the noise in 16 bits, of 300 states that are as likely the first come too often."""
+    states = 300
+    alike = np.full((states, states), -np.log(states), dtype)
+    drawn = jax.jit(lambda key: sample(MarkovChain(alike[0], alike), key, 20_000))
+    deviation = np.sqrt((states**2 - 1) / 12 / 20_000)
+    assert abs(np.asarray(drawn(jax.random.key(0))).mean() - (states - 1) / 2) < 4.5 * deviation
+    found = np.asarray(stationary(MarkovChain(alike[0], alike)), np.float64)
+    assert_close(found, np.full(states, 1 / states), 1e-3)
+
+
 def test_the_stationary_distribution_stays_and_is_the_long_run():
     find = jax.jit(stationary)
     found = np.asarray(find(chain()))

@@ -185,7 +185,12 @@ TEXT = np.array([0, 1, 2])
         (lambda: kneser_ney([TEXT], 2, 3, discounts=0.0), ValueError, "at most 1, got 0.0"),
         (lambda: katz([TEXT], 2, 3).nats([TEXT + 1]), ValueError, "document 0: .* got 3"),
         (lambda: katz([TEXT], 2, 3).probabilities([3]), ValueError, "context: .* 0 to 2.* got .3"),
-        (lambda: katz([TEXT], 2, 3).probabilities([1.5]), TypeError, "float"),
+        (lambda: katz([TEXT], 2, 3).probabilities([1.5]), TypeError, r"context: .* whole.*1.5"),
+        (lambda: katz([TEXT], 2, 0), ValueError, "katz: size: expected a whole number"),
+        (lambda: katz([[]], 2, 3), ValueError, "document 0: expected an array of at least 2"),
+        (lambda: katz([TEXT], 2, 3).sample([9, 0], 1), ValueError, r"context: .* got \[9\]"),
+        (lambda: katz([TEXT], 2, 3).sample([0], 1, stop=3), ValueError, r"stop: .* got \[3\]"),
+        (lambda: katz([TEXT], 2, 3).sample([0], -1), ValueError, "steps: expected a whole .* -1"),
         (
             lambda: katz([TEXT], 2, 3).sample([0], 1, forbidden=[-1]),
             ValueError,

@@ -52,6 +52,13 @@ def test_a_file_holds_them(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare"]
 
 
+def test_vectors_of_16_bits_are_held_in_32():
+    matrix = np.array([[300.0, 1.0], [300.0, 2.0]])  # whose square is no float16
+    for dtype in (np.float16, jax.numpy.bfloat16):
+        vectors = Vectors(("a", "b"), matrix.astype(dtype))
+        assert vectors.matrix.dtype == np.float32 and vectors.similarity("a", "b") > 0.99
+
+
 def test_files_that_are_others(tmp_path):
     with pytest.raises(FileNotFoundError):
         Vectors.load(tmp_path / "none")
@@ -63,7 +70,8 @@ def test_files_that_are_others(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     VECTORS.save(path)
     (tmp_path / "half").write_bytes(path.read_bytes()[:200])
-    for name in ("other.npz", "one.npy", "objects.npz", "text", "empty", "half"):
+    np.savez(tmp_path / "twice.npz", words=np.array(["a", "a"]), matrix=MATRIX[:2])
+    for name in ("other.npz", "one.npy", "objects.npz", "text", "empty", "half", "twice.npz"):
         message = re.escape(f"{tmp_path / name}: expected a file that Vectors.save wrote")
         with pytest.raises(ValueError, match=message):
             Vectors.load(tmp_path / name)

@@ -80,6 +80,14 @@ def test_the_loss_is_the_sum_and_reports_the_mean():
         assert carry is None
 
 
+def test_the_sum_is_finite_in_half_precision():
+    params = init_word2vec(jax.random.key(0), 9, 4, jnp.float16)
+    windows = Windows(np.zeros(4000, int), np.ones((4000, 10), int), np.ones((4000, 10), bool))
+    loss = word2vec_loss(skip_gram, unigram_noise(np.ones(9)))
+    total, (_, metrics) = loss(params, None, windows, jax.random.key(0))
+    assert 100_000 < float(total) < np.inf and 1 < float(metrics["nats"]) < 6 * np.log(2) + 0.1
+
+
 def test_negatives_are_as_many_as_asked_for_and_new_with_each_key():
     seen = []
 

@@ -9,7 +9,7 @@ import recur
 
 ROOT = pathlib.Path(recur.__file__).parent
 FLOORS = [
-    {"keys", "types", "checks", "modules", "products", "varying"},
+    {"keys", "types", "checks", "dtypes", "modules", "products", "varying"},
     {"cells", "combine", "sequences", "text"},
     {"lift"},
     {"decode"},

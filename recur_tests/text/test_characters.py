@@ -23,6 +23,12 @@ def test_the_frequent_come_first_and_the_rare_are_unknown():
     assert vocabulary.encode("").shape == (0,)
 
 
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_ids_outside_the_vocabulary(wrong):
+    with pytest.raises(ValueError, match=f"decode: expected ids from 0 to 4.*got .{wrong}"):
+        Characters("abc").decode([2, wrong])
+
+
 def test_a_character_twice():
     with pytest.raises(ValueError, match="each character once, got 'b'"):
         Characters("abcb")

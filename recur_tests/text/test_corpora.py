@@ -15,8 +15,10 @@ def test_reads_text_of_any_line_ends(tmp_path):
     ("data", "message"),
     [
         (b"", "a.txt: expected a text, got an empty file"),
-        (b"abc\xff\xfe", "a.txt: expected a text in UTF-8, got the byte 0xff at 3"),
-        (b"ab\0c", "a.txt: expected a text, got a binary file, with a zero byte at 2"),
+        (b"\xef\xbb\xbf", "a.txt: expected a text, got an empty file"),
+        (b"a\nbc\xff\xfe", "a.txt:2: expected a text in UTF-8, got the byte 0xff"),
+        (b"\xef\xbb\xbfa\nb\n\nc\xfe\n", "a.txt:4: expected a text in UTF-8, got the byte 0xfe"),
+        (b"a\nb\0c", "a.txt:2: expected a text, got a binary file, with a zero byte"),
     ],
 )
 def test_what_is_no_text(tmp_path, data, message):

@@ -53,11 +53,17 @@ def test_mistakes_in_encodings_with_a_memory(tmp_path, monkeypatch, encoding):
 
 @FEW
 @hypothesis.given(
-    TEXTS, TEXTS, st.sampled_from([b"\xff", b"\xc3(", b"\xe2\x82", b"\0"]), st.integers(1, 9)
+    st.sampled_from([b"", codecs.BOM_UTF8]),
+    TEXTS,
+    TEXTS,
+    st.sampled_from([b"\xff", b"\xc3(", b"\xe2\x82", b"\0"]),
+    st.integers(1, 9),
 )
-def test_bytes_that_are_no_text_are_found_in_their_line(tmp_path, before, behind, wrong, chunk):
+def test_bytes_that_are_no_text_are_found_in_their_line(
+    tmp_path, mark, before, behind, wrong, chunk
+):
     path = tmp_path / "a.txt"
-    path.write_bytes(before.encode() + wrong + behind.encode())
+    path.write_bytes(mark + before.encode() + wrong + behind.encode())
     line, column = before.count("\n") + 1, len(before.rsplit("\n", 1)[-1]) + 1
     what = f"the byte 0x{wrong[0]:02x}" if wrong[0] else "a zero byte"
     message = rf"a\.txt:{line}: expected text.* got {what}.* at column {column}\. Name the enc"

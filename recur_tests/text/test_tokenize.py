@@ -53,6 +53,8 @@ def test_the_unknown_of_a_tokenized_corpus_is_the_unknown():
     assert marks.entries == (",", ".", "the")
     assert marks.decode(marks.encode("the<unk>,")) == "the <unk> ,"
     assert words(["a  b"], specials=NONE, split="punctuation").tokens == ("a", "b")
+    letters = words(["UNKNOWN bUNK (UNK)"], specials=Specials(unknown="UNK"), split="punctuation")
+    assert letters.entries == ("(", ")", "UNKNOWN", "bUNK")
 
 
 def test_punctuation_is_cut_off():

@@ -152,7 +152,11 @@ SAVED |= {"specials": Specials()._asdict(), "entries": ["a"], "lowercase": False
         ('{"model": {}}', "got {'format': None, 'version': None}"),
         (json.dumps(SAVED | {"version": 2}), "got .*'version': 2}"),
         (json.dumps(SAVED | {"entries": ["a", "a"]}), "damaged .* each entry once, got 'a' again"),
-        (json.dumps(SAVED | {"entries": [3]}), "damaged"),
+        (json.dumps(SAVED | {"entries": [3]}), "damaged .* tokens as strings, got 3"),
+        (json.dumps(SAVED | {"entries": "abc"}), "damaged .* a list of entries, got 'abc'"),
+        (json.dumps(SAVED | {"lowercase": "no"}), "damaged .* True or False, got 'no'"),
+        (json.dumps(SAVED | {"specials": {"padding": 5}}), "damaged .* as strings, got 5"),
+        ("[" * 100_000, "expected the JSON of Tokenizer.save, got maximum recursion depth"),
         (json.dumps(SAVED | {"color": "red"}), "damaged .*'color'"),
         (json.dumps({k: v for k, v in SAVED.items() if k != "merges"}), "damaged .*'merges'"),
         (json.dumps(SAVED | {"specials": {"begin": "<s>"}}), "damaged .*'begin'"),
@@ -182,6 +186,7 @@ def test_files_that_are_no_vocabulary(tmp_path, content, message):
         (("characters", Specials(), ("a",), (("a", "a"),)), "are none of split='characters'"),
         (("bytes", Specials(unknown=None), ("a",)), "are none of split='bytes'"),
         (("bpe", Specials(unknown=None), utf8_bytes().entries, (("a", "b"),)), "split='bpe'"),
+        (("bpe", Specials(unknown=None), (*utf8_bytes().entries, "zzq"), (("zz", "q"),)), "'bpe'"),
     ],
 )
 def test_parts_that_do_not_fit(fields, message):
