@@ -36,6 +36,7 @@ import numpy as np
 import optax
 import running
 import tyro
+from bounds import check_numbers
 from flax import linen as nn
 from tqdm import tqdm
 
@@ -328,8 +329,10 @@ def make_writer(
 
 def generate_text(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
+    check_numbers(options)
     begun = running.begun_options(Options, options.run, "char_lm.py")
     vocabulary = Characters(json.loads((options.run / "vocabulary.json").read_text("utf-8")))
+    running.check_corpus(options.run, {"vocabulary": vocabulary.characters})
     model = build_model(begun, vocabulary)
     like = first_state(begun, model, build_optimizer(begun, 1))
     params = running.best_checkpoint(options.run, "held_out_bits", like).state.params
@@ -424,6 +427,7 @@ def train(options: Options) -> None:
     running.begin_folder(
         options,
         run.corpus,
+        run.vocabulary.characters,
         lambda folder: running.write_json(folder / "vocabulary.json", run.vocabulary.characters),
     )
     with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:

@@ -50,6 +50,7 @@ import jax.numpy as jnp
 import optax
 import running
 import tyro
+from bounds import check_numbers
 from flax import linen as nn
 from memory_cells import RECIPES, Recipe
 from memory_tasks import Task, adding, copying, temporal_order, two_halves
@@ -213,9 +214,7 @@ def row_of(name: str, cell: str, bound: float, found: dict[str, Any]) -> str:
 
 def run_all(options: Options) -> None:
     """The main job: what is known of each cell is written and shown as soon as it is."""
-    for name in ("steps", "report_every"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')}: expected at least 1, got {value}.")
+    check_numbers(options)
     folder = running.new_folder(options.run, "runs/memory")
     results, table = [], [HEADER]
     print(f"{folder}\n\n{HEADER}")

@@ -50,6 +50,7 @@ import numpy as np
 import optax
 import running
 import tyro
+from bounds import check_numbers
 from canons import FRAMES_PER_BEAT, compose_many
 from flax import linen as nn
 from piano_rolls import (
@@ -167,7 +168,8 @@ class GenerateOptions(WritingOptions):
     cell: Literal["tanh", "gru", "lstm"] = "gru"
     """Which of its models."""
     begin: pathlib.Path | None = None
-    """A MIDI file whose first frames to carry on; from nothing when not given."""
+    """A MIDI file whose first frames to carry on, from its first note on; from nothing when not
+    given."""
     to: pathlib.Path | None = None
     """A new folder for the music; written-1, -2 ... in the run's folder when not given."""
 
@@ -222,8 +224,7 @@ def read_pieces(paths: tuple[pathlib.Path, ...], frames_per_beat: int) -> dict[s
         )
     for file in files:
         roll, beside = read_midi(file, frames_per_beat)
-        sounds = np.flatnonzero(roll.any(1))
-        rolls.append(check_roll(roll[sounds[0] : sounds[-1] + 1], str(file)))
+        rolls.append(check_roll(without_silence(roll), str(file)))
         left_out += beside
     if left_out:
         print(f"{left_out} notes beside the {KEYS} keys of a piano are left out.")
@@ -234,6 +235,12 @@ def read_pieces(paths: tuple[pathlib.Path, ...], frames_per_beat: int) -> dict[s
         [rolls[i] for i in order[a:b]] for a, b in itertools.pairwise(ends)
     )
     return {"training": training, "validation": validation, "test": test}
+
+
+def without_silence(roll: np.ndarray) -> np.ndarray:
+    """A roll from its first note to its last."""
+    sounds = np.flatnonzero(roll.any(1))
+    return roll[sounds[0] : sounds[-1] + 1]
 
 
 def steps_of(roll: np.ndarray) -> dict[str, np.ndarray]:
@@ -319,7 +326,7 @@ def learn(
     options: Options,
     log: pathlib.Path,
 ) -> tuple[Any, dict[str, Any]]:
-    """Trains a model; the params that did best on validation, and what it took."""
+    """Trains a model; the params that did best on validation, which are kept, and what it took."""
     pieces = [steps_of(roll) for roll in music.rolls["training"]]
     per_epoch = len(lay_out(pieces, layout, options.rows))
     steps = options.epochs * per_epoch
@@ -338,6 +345,7 @@ def learn(
         found = mean_of(nats(report.state.params, music.rolls["validation"]), 1)
         if found < best["nats"]:
             best.update(nats=found, epoch=report.step // per_epoch, params=report.state.params)
+            np.savez(log.with_suffix(".npz"), *jax.tree.leaves(report.state.params))
         return {"validation": found}
 
     began = time.monotonic()
@@ -430,20 +438,11 @@ def row_of(name: str, found: dict[str, Any]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def check_options(options: WritingOptions) -> None:
-    """Raises a ValueError for numbers that cannot be."""
-    least = {"seed": 0, "pieces": 1, "length": 1, "given": 1, "frames_per_beat": 1, "features": 1}
-    least |= {"epochs": 1, "rows": 1, "temperature": 0, "noise": 0, "beats_per_minute": 4}
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if field.name in least and value is not None and not value >= least[field.name]:
-            option = f"--{field.name.replace('_', '-')}"
-            raise ValueError(f"{option}: expected at least {least[field.name]}, got {value}.")
-
-
 def train(options: Options) -> None:
     """The main job: what is known of each cell is written and shown as soon as it is."""
-    check_options(options)
+    check_numbers(options)
+    if not options.cells:
+        raise ValueError("--cells: expected at least one, got none.")
     import_mido()  # or it would be missed when all is learned
     options, features = complete(options)
     music = read_music(options)
@@ -504,7 +503,6 @@ def study(
     layout = bucket(find_boundaries(lengths, LENGTHS))
     nats = make_judge(model, layout)
     params, found = learn(model, nats, layout, music, options, folder / f"{cell}.jsonl")
-    np.savez(folder / f"{cell}.npz", *jax.tree.leaves(params))
     judged = judge(lambda split: nats(params, music.rolls[split]))
     weights = sum(leaf.size for leaf in jax.tree.leaves(params))
     published = {"published": music.published[cell]} if cell in music.published else {}
@@ -517,7 +515,7 @@ def study(
 
 def generate(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    check_options(options)
+    check_numbers(options)
     path, kept = options.run / "options.json", options.run / f"{options.cell}.npz"
     if not path.exists() or not kept.exists():
         there = sorted(file.stem for file in options.run.glob("*.npz"))
@@ -535,7 +533,7 @@ def generate(options: GenerateOptions) -> None:
     begin = np.zeros((options.pieces, 0, KEYS), bool)
     if options.begin:
         roll, _ = read_midi(options.begin, beats)
-        begin = np.stack([roll[: options.given]] * options.pieces)
+        begin = np.stack([without_silence(roll)[: options.given]] * options.pieces)
     folder = running.new_folder(options.to, str(options.run / "written"))
     written = write_music(options, folder, model, params, {options.cell: begin}, beats)
     print("\n".join([*table_of({options.cell: sound_of(written[options.cell])}), "", str(folder)]))

@@ -101,10 +101,13 @@ def find_midi(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
     """The files themselves, and of folders the files in them that end in .mid or .midi, sorted.
 
     Raises:
+      FileNotFoundError: when a path is not there.
       ValueError: when a folder has none.
     """
     files = []
     for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: expected a MIDI file or a folder, got nothing there.")
         if not path.is_dir():
             files.append(path)
             continue

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from bounds import check_numbers
 from tqdm import tqdm
 
 import recur
@@ -35,8 +36,14 @@ def read_options(kind: type[Options], folder: pathlib.Path) -> Options | None:
     path = folder / "options.json"
     if not path.exists():
         return None
-    saved = {**json.loads(path.read_text("utf-8")), "run": str(folder)}
-    return _map_paths(kind(**saved), lambda name, path: pathlib.Path(path))
+    try:
+        options = kind(**{**json.loads(path.read_text("utf-8")), "run": str(folder)})
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected the options of a run of this script, got others, or a damaged file "
+            f"({error}). Name another folder."
+        ) from error
+    return _map_paths(options, lambda name, path: pathlib.Path(path))
 
 
 def write_options(options: Any) -> None:
@@ -58,7 +65,9 @@ def parse_options(
     """
 
     def parse(default):
-        return absolute(tyro.cli(type(default), prog=prog, args=arguments, default=default))
+        options = tyro.cli(type(default), prog=prog, args=arguments, default=default)
+        check_numbers(options)
+        return absolute(options)
 
     options = parse(default)
     folder = options.run
@@ -114,26 +123,39 @@ def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
     return folder
 
 
-def begin_folder(options: Any, corpus: Any, write: Callable[[pathlib.Path], None]) -> None:
+def begin_folder(
+    options: Any, corpus: Any, vocabulary: str, write: Callable[[pathlib.Path], None]
+) -> None:
     """Makes a new run's folder; checks that an old one is to read the same text.
 
     Args:
       options: of the run.
       corpus: its text, as JSON can hold it.
-      write: writes into a new folder what else the run must know of itself.
+      vocabulary: a fingerprint of what makes ids of the text.
+      write: writes into the folder what else the run must know of itself.
     """
     folder = options.run
-    now = {"sha256": hashlib.sha256(json.dumps(corpus).encode()).hexdigest()}
-    if not (folder / "options.json").exists():
+    now = {"text": hashlib.sha256(json.dumps(corpus).encode()).hexdigest()}
+    now["vocabulary"] = vocabulary
+    is_new = not (folder / "options.json").exists()
+    if is_new:
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder)
         write_json(folder / "corpus.json", now)
+    check_corpus(folder, now)
+    write(folder)
+    if is_new:
         write_options(options)  # the last: with it the run has begun
-    elif json.loads((folder / "corpus.json").read_text("utf-8")) != now:
-        raise ValueError(
-            f"{folder}: expected the text that the run was begun with, got another: a file has "
-            "changed since. Name another folder to begin again."
-        )
+
+
+def check_corpus(folder: pathlib.Path, now: dict[str, str]) -> None:
+    """Raises a ValueError unless a run's text and vocabulary are what it was begun with."""
+    begun = json.loads((folder / "corpus.json").read_text("utf-8"))
+    for name, fingerprint in now.items():
+        if begun[name] != fingerprint:
+            raise ValueError(
+                f"{folder}: expected the {name} that the run was begun with, got another: a file "
+                "has changed since. Put it back, or name another folder to begin again."
+            )
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -264,7 +286,7 @@ class Progress:
 # --- The command line ----------------------------------------------------------------------------
 
 
-GOES_ON = "The same --run goes on where its last checkpoint is."
+GOES_ON = "The same --run goes on from its last checkpoint, or from the start if there is none."
 IS_KEPT = "What was done until then is in the folder of the run."
 
 

@@ -38,6 +38,7 @@ import numpy as np
 import optax
 import running
 import tyro
+from bounds import check_numbers
 
 from recur.classic import (
     Contexts,
@@ -87,8 +88,8 @@ class Options:
     """Words on each side that count at most."""
     negatives: int = 5
     """Random words that a true one is told from."""
-    sample: float = 1e-3
-    """Words more frequent than this share are thinned out."""
+    sample: float | None = 1e-3
+    """Words more frequent than this share are thinned out; None keeps them all."""
     min_count: int = 5
     """Words that come less often in the training sentences are left out."""
 
@@ -166,21 +167,25 @@ def build_corpus(options: Options) -> Corpus:
 # --- Training ------------------------------------------------------------------------------------
 
 
-def learn(options: Options, corpus: Corpus, seed: int) -> Learned:
-    """Trains a model of recur.
+def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
+    """Trains a model of recur, and keeps what it has learned so far.
 
     By Adagrad, for a batch has a frequent word a hundred times and a rare one hardly ever: plain
     SGD learned a little less in as many updates at a rate of 0.025, and diverged at 0.1. Adam came
     to the same with one array more to keep.
     """
     contexts = Contexts(
-        corpus.training, options.rows, window=options.window, sample=options.sample, seed=seed
+        corpus.training,
+        options.rows,
+        window=options.window,
+        sample=options.sample,
+        seed=options.seed,
     )
     counts = np.bincount(np.concatenate(corpus.training), minlength=len(corpus.words))
-    steps = max(1, options.epochs * contexts.windows_per_epoch // options.rows)
+    steps = max(1, options.epochs * contexts.windows_per_epoch // options.rows)  # of a short text
     optimizer = optax.adagrad(optax.linear_schedule(options.learning_rate, 0.0, steps))
     loss = word2vec_loss(OBJECTIVES[options.model], unigram_noise(counts), options.negatives)
-    params_key, run_key = jax.random.split(jax.random.key(seed))
+    params_key, run_key = jax.random.split(jax.random.key(options.seed))
     params = init_word2vec(params_key, len(corpus.words), options.features)
     began = clock()
 
@@ -192,12 +197,15 @@ def learn(options: Options, corpus: Corpus, seed: int) -> Learned:
             flush=True,
         )
 
+    def keep(report: Report) -> None:
+        as_vectors(corpus, report.state.params).save(folder / "vectors.npz")
+
     state = fit(
         jax.jit(make_step(loss, optimizer), donate_argnums=0),
         init_state(params, optimizer, run_key),
         contexts,
         steps=steps,
-        callbacks=[show],
+        callbacks=[show, keep],
         report_every=max(1, steps // 10),
     )
     return Learned(jax.tree.map(np.asarray, state.params), *(clock() - began))
@@ -214,7 +222,7 @@ def learn_with_gensim(options: Options, corpus: Corpus, seed: int) -> Learned:
         vector_size=options.features,
         window=options.window,
         negative=options.negatives,
-        sample=options.sample,
+        sample=options.sample or 0,
         min_count=1,  # the corpus has left out the rare ones
         epochs=options.epochs,
         seed=seed,
@@ -307,7 +315,7 @@ def measure(
     }
     if questions:
         name = f"right answers to {len(questions):,} analogies"
-        found[name] = f"{right_answers(as_vectors(corpus, learned), questions):.1%}"
+        found[name] = f"{right_answers(as_vectors(corpus, learned.params), questions):.1%}"
     return found
 
 
@@ -320,21 +328,23 @@ def compare(
         theirs, again = (learn_with_gensim(options, corpus, options.seed + n) for n in (0, 1))
         table["gensim"] = measure(options, corpus, theirs, questions)
         for name, learned in (("recur", ours), ("gensim", theirs)):
-            shared = shared_neighbours(as_vectors(corpus, learned), as_vectors(corpus, again))
+            found = (as_vectors(corpus, each.params) for each in (learned, again))
+            shared = shared_neighbours(*found)
             table[name]["ten nearest shared with gensim of another seed"] = f"{shared:.1%}"
     return table
 
 
-def as_vectors(corpus: Corpus, learned: Learned) -> Vectors:
+def as_vectors(corpus: Corpus, params: Word2Vec) -> Vectors:
     """The word vectors of a model."""
-    return Vectors(corpus.words, learned.params.input)
+    return Vectors(corpus.words, params.input)
 
 
 # --- The run -------------------------------------------------------------------------------------
 
 
 def check(options: Options) -> None:
-    """Raises an error for what can be known to fail at the end of the run."""
+    """Raises an error for what can be known to fail before the text is read."""
+    check_numbers(options)
     if options.peer and importlib.util.find_spec(options.peer) is None:
         raise ValueError(
             f"--peer {options.peer}: expected it to be installed, got none. Install it: "
@@ -398,11 +408,10 @@ def run(options: Options) -> None:
         f"sentences, {len(corpus.words):,} different ones; {len(corpus.held_out):,} sentences held "
         "out."
     )
-    learned = learn(options, corpus, options.seed)
-    vectors = as_vectors(corpus, learned)
+    learned = learn(options, corpus, folder)
+    vectors = as_vectors(corpus, learned.params)
     print_nearest(vectors)
     print_analogies(vectors, analogies)
-    vectors.save(folder / "vectors.npz")
     title = f"The {min(DRAWN, len(vectors))} most frequent words, {options.model}"
     picture = scatter(project(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
     picture.savefig(folder / "picture.png")

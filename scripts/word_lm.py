@@ -34,6 +34,7 @@ import numpy as np
 import optax
 import running
 import tyro
+from bounds import check_numbers
 from tqdm import tqdm
 from word_models import (
     PIECE,
@@ -88,22 +89,23 @@ class GenerateOptions:
     prompt: str = ""
     """How each sentence begins."""
     count: int = 5
-    """How many sentences to write."""
+    """How many sentences to write; of the likeliest words, argmax, there is one."""
     choose: Literal["multinomial", "top-k", "argmax", "beam"] = "top-k"
     """Draw words, draw among the likeliest, take the likeliest, or look for the likeliest
     sentences."""
     temperature: float = 1.0
-    """Below 1 sharper, above 1 wilder, where words are drawn."""
+    """Below 1 sharper, above 1 wilder, where words are drawn; 0 takes the likeliest."""
     k: int = 20
     """Among how many words top-k draws."""
-    width: int = 20
-    """How many hypotheses a beam has, at least --count."""
+    width: int | None = None
+    """How many hypotheses a beam has, at least --count; 20, if there are so many words, when not
+    given."""
     length_penalty: float = 0.6
     """Above 0, beams favour long sentences."""
     least: int = 5
-    """Words that a sentence has at least."""
+    """Words that a sentence has at least, those of the prompt included."""
     most: int = 40
-    """Words that a sentence has at most."""
+    """Words that a sentence has at most, those of the prompt included."""
     seed: int = 0
     """Another seed, other sentences."""
 
@@ -170,13 +172,18 @@ def learn_words(options: Options, texts: list[list[str]]) -> Tokenizer:
     """The vocabulary of the training text."""
     is_default = options.train is None
     ends = {"start": "<s>", "end": "</s>"} if options.sentences else {"start": None, "end": "<eos>"}
-    return words(
-        (sentence for text in texts for sentence in text),
-        options.vocabulary,
-        specials=Specials(padding=None, **ends),
-        split="punctuation" if is_default else options.split,
-        lowercase=is_default or options.lowercase,
-    )
+    try:
+        return words(
+            (sentence for text in texts for sentence in text),
+            options.vocabulary,
+            specials=Specials(padding=None, **ends),
+            split="punctuation" if is_default else options.split,
+            lowercase=is_default or options.lowercase,
+        )
+    except ValueError as error:
+        if options.vocabulary is None:
+            raise
+        raise ValueError(f"--vocabulary: {error} None keeps every word.") from error
 
 
 def encode(tokenizer: Tokenizer, texts: list[list[str]]) -> list[np.ndarray]:
@@ -236,7 +243,10 @@ def train(options: Options) -> None:
     run = prepare(options)
     per_epoch = run.streams.windows_per_epoch
     running.begin_folder(
-        options, run.texts, lambda folder: run.tokenizer.save(folder / "tokenizer.json")
+        options,
+        run.texts,
+        run.tokenizer.fingerprint,
+        lambda folder: run.tokenizer.save(folder / "tokenizer.json"),
     )
     with Checkpoints(options.run / "checkpoints", best="valid_perplexity") as checkpoints:
         state = first_state(options, run.model, run.optimizer)
@@ -364,37 +374,47 @@ def draw_curves(folder: pathlib.Path) -> None:
 # --- Writing sentences ---------------------------------------------------------------------------
 
 
-def begin_sentence(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
-    """The ids that a sentence begins with."""
-    ids = tokenizer.encode(prompt)
+def begin_sentence(options: GenerateOptions, tokenizer: Tokenizer) -> np.ndarray:
+    """The ids of the prompt, as far as it leaves something to say."""
+    ids = tokenizer.encode(options.prompt)
     if (ids == tokenizer.unknown).any():
         raise ValueError(
-            f"--prompt: expected words of the vocabulary, got {prompt!r}, in which the model knows "
-            f"{tokenizer.decode(ids)!r}. Leave the others out."
+            f"--prompt: expected words of the vocabulary, got {options.prompt!r}, in which the "
+            f"model knows {tokenizer.decode(ids)!r}. Leave the others out."
         )
-    begin = tokenizer.end if tokenizer.start is None else tokenizer.start
-    return np.array([begin, *ids], np.int32)
+    if options.most <= len(ids) or options.most < options.least:
+        raise ValueError(
+            f"--most: expected at least --least, {options.least}, and more than the {len(ids)} "
+            f"words of the prompt, got {options.most}."
+        )
+    return ids
 
 
 def write_ids(
-    options: GenerateOptions, tokenizer: Tokenizer, model: WordModel, params: Any
+    options: GenerateOptions,
+    tokenizer: Tokenizer,
+    prompt: np.ndarray,
+    model: WordModel,
+    params: Any,
 ) -> Iterator[np.ndarray]:
     """The ids of sentences, those of the prompt not included."""
-    prompt = begin_sentence(tokenizer, options.prompt)
     shared = {
-        "steps": options.most,
+        "steps": options.most - len(prompt),
         "stop": tokenizer.end,
         "forbidden": [i for i in (tokenizer.unknown, tokenizer.start) if i is not None],
-        "least": max(0, options.least - (len(prompt) - 1)),
+        "least": max(0, options.least - len(prompt)),
     }
+    first = tokenizer.end if tokenizer.start is None else tokenizer.start
+    prompt = np.array([first, *prompt], np.int32)
     speaker, body = model.speaker(params), (params.body, ())
     if options.choose == "beam":
-        marks = {"width": options.width, "best": options.count, **shared}
+        usual = max(options.count, min(20, len(tokenizer)))
+        marks = {"width": options.width or usual, "best": options.count, **shared}
         marks["length_penalty"] = options.length_penalty
         found = beam_search(speaker, body, prompt[None], **marks)
         found = jax.tree.map(lambda of_rows: of_rows[0], found)
     else:
-        drawn = temperature(options.temperature, multinomial)
+        drawn = temperature(options.temperature, multinomial) if options.temperature else argmax
         choose = {"argmax": argmax, "top-k": top_k(options.k, drawn), "multinomial": drawn}
         rows = np.tile(prompt, (1 if options.choose == "argmax" else options.count, 1))
         key = jax.random.key(options.seed)
@@ -405,13 +425,16 @@ def write_ids(
 
 def generate_sentences(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
+    check_numbers(options)
     begun = running.begun_options(Options, options.run, "word_lm.py")
     tokenizer = Tokenizer.load(options.run / "tokenizer.json")
+    running.check_corpus(options.run, {"vocabulary": tokenizer.fingerprint})
+    prompt = begin_sentence(options, tokenizer)
     model = build_model(begun, len(tokenizer))
     like = first_state(begun, model, build_optimizer(begun, 1))
     restored = running.best_checkpoint(options.run, "valid_perplexity", like)
     check_vocabulary(restored.stream, tokenizer, options.run)
-    for ids in write_ids(options, tokenizer, model, weights_to_judge(restored.state)):
+    for ids in write_ids(options, tokenizer, prompt, model, weights_to_judge(restored.state)):
         print(f"{options.prompt} {tokenizer.decode(ids)}".strip())
 
 

@@ -32,8 +32,8 @@ PIECE = 200  # steps, of all rows together, whose logits are there at a time
 class Options:
     """Train a recurrent language model of words with truncated backpropagation through time.
 
-    Without --train it learns the documentation that comes with Python: docstrings of the standard
-    library and the topics of `help()`. To write sentences with what it has learned:
+    Without --train it learns the documentation that comes with Python: docstrings and comments of
+    the standard library, and the topics of `help()`. To write sentences with what it has learned:
     `word_lm.py generate --help`.
     """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from recur.classic.forward_backward import smooth
 from recur.classic.hidden_markov import HiddenMarkov, check_model, observe
@@ -32,7 +33,8 @@ def update(
     there is no pseudo_count.
 
     Args:
-      model: a `HiddenMarkov`, not all of whose states are alike: they would stay so.
+      model: a `HiddenMarkov`, not all of whose states are alike: they would stay so. What
+        `hidden_markov.init` draws, `hidden_markov.normalise` makes one of.
       xs: integer `[B, T]`, each from 0 to V - 1; what stands in the padding never matters.
       length: integer `[B]`, how many steps of each row count; all of them when not given.
       pseudo_count: what is added to each expected count of what is possible, so that nothing
@@ -46,8 +48,9 @@ def update(
 
     Raises:
       TypeError: when `model` is not one, or xs are not integers.
-      ValueError: when the shapes do not fit, or, where it is known, a symbol is outside
-        0 ... V - 1, a length outside 0 ... T, or pseudo_count negative.
+      ValueError: when the shapes do not fit, or, where it is known, the model's probabilities do
+        not sum to one, a symbol is outside 0 ... V - 1, a length outside 0 ... T, or pseudo_count
+        negative.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -68,6 +71,7 @@ def update(
       Recognition, https://doi.org/10.1109/5.18626
     """
     model = check_model("update", model)
+    _check_normalised(model)
     xs, length = _check_rows(xs, length, model.log_emission.shape[1])
     known = not isinstance(pseudo_count, jax.core.Tracer)
     if known and not pseudo_count >= 0:
@@ -92,11 +96,25 @@ def update(
     return model, expected.log_likelihood.mean()
 
 
+def _check_normalised(model: HiddenMarkov) -> None:
+    for leaf in jax.tree.leaves(model):
+        if isinstance(leaf, jax.core.Tracer):
+            return
+        sums = np.exp(np.asarray(leaf, np.float64)).sum(-1)
+        if not np.allclose(sums, 1, atol=1e-2):  # of 16 bits they are as far off
+            raise ValueError(
+                f"update: expected probabilities that sum to one, got {sums.flat[0]:.4g}. Logits "
+                "become such by hidden_markov.normalise."
+            )
+
+
 def _check_rows(xs: Any, length: Any, symbols: int) -> tuple[jax.Array, jax.Array]:
     """Symbols and lengths as arrays, when they fit."""
     xs = jnp.asarray(xs)
     if xs.ndim != 2 or not len(xs):
-        raise ValueError(f"update: expected xs of [B, T] with B >= 1, got {list(xs.shape)}.")
+        raise ValueError(
+            f"update: expected xs of [B, T] with B >= 1, got {list(xs.shape)}. One row is xs[None]."
+        )
     rows, steps = xs.shape
     length = jnp.asarray(jnp.full(rows, steps) if length is None else length)
     if length.shape != (rows,):

@@ -46,7 +46,7 @@ def beam_search(
       steps: how many tokens a hypothesis has at most, the stop token included.
       stop: the token that ends a sequence; it is not part of it.
       best: how many hypotheses to return, from 1 to width.
-      length_penalty: 0 for none; above it, long ones are favoured.
+      length_penalty: 0 for none; above it long ones are favoured, below it short ones.
       forbidden: tokens that are never chosen.
       least: how many tokens come before `stop` may.
       length: integer `[]` or `[B]`, each from 1 to T: how much of the prompts counts.
@@ -128,7 +128,7 @@ def search(
       steps: how many tokens a hypothesis has at most, the stop token included.
       stop: the token that ends a sequence; it is not part of it.
       best: how many hypotheses to return, from 1 to width.
-      length_penalty: 0 for none; above it, long ones are favoured.
+      length_penalty: 0 for none; above it long ones are favoured, below it short ones.
       forbidden: tokens that are never chosen.
       least: how many tokens come before `stop` may.
 

@@ -155,6 +155,9 @@ def scheduled_sampling(
     `optax.exponential_decay`, the three of the paper. Errors flow back through the layer, and not
     through what was chosen, as in the paper.
 
+    In a loss of `recur.train.make_step`, which is not told the number of the update, the rate comes
+    with the batch.
+
     The key is split as the layer's own call does, so that noise drawn once a sequence is that of
     teacher forcing with the same key. What is left is split for noise of steps and for choices;
     each row, and of it each step, has a coin and a draw of its own.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from recur.checks import check_whole
 from recur.decode.generate import check_steps
@@ -74,6 +75,8 @@ def make_rules(asker, logits, width, steps, stop, best, length_penalty, forbidde
             f"{asker}: expected best from 1 to the width of the beam, {width}, got {best}. A wider "
             "beam has more to return."
         )
+    if not isinstance(length_penalty, jax.core.Tracer) and not np.isfinite(length_penalty):
+        raise ValueError(f"{asker}: expected a finite length_penalty, got {length_penalty}.")
     lengths = jnp.arange(steps + 1).astype(precise(logits).dtype)
     penalties = ((5 + lengths) / 6) ** jnp.asarray(length_penalty, lengths.dtype)
     constrained = constraint(forbidden, stop, least, size, asker)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recur.checks import check_whole
+
 
 class Window(NamedTuple):
     """A stretch of B parallel streams, each `[B, T]`, in NumPy."""
@@ -69,8 +71,9 @@ class Streams:
                 f"Streams: expected whole numbers k2 >= k1 >= 1, got k1={k1} and k2={k2}: errors "
                 "must flow at least through the steps they come from."
             )
+        rows = check_whole("Streams: rows", rows, 1)
         steps = check_documents(documents)
-        if rows < 1 or steps < rows * k1:
+        if steps < rows * k1:
             raise ValueError(
                 f"Streams: {rows} rows of windows of {k1} new steps need {rows * k1} steps at "
                 f"least, got {steps}. Give more data, or ask for fewer rows or shorter windows."
@@ -140,8 +143,7 @@ def whole_rows(documents: Sequence[np.ndarray], rows: int) -> Window:
       >>> rows.inputs.tolist(), rows.reset.astype(int).tolist()
       ([[0, 1, 2, 3], [0, 1, 0, 1]], [[1, 0, 0, 0], [1, 0, 1, 0]])
     """
-    if rows < 1:
-        raise ValueError(f"whole_rows: expected at least 1 row, got {rows}.")
+    rows = check_whole("whole_rows: rows", rows, 1)
     check_documents(documents)
     shelves: list[list[np.ndarray]] = [[] for _ in range(min(rows, len(documents)))]
     lengths = [0] * len(shelves)

@@ -155,7 +155,7 @@ def _read(unread: list[dict[str, jax.Array]], since: int) -> dict[str, float]:
             if not math.isfinite(metrics.get(name, 0.0)):
                 raise FloatingPointError(
                     f"update {number}: the {name.replace('_', ' ')} is {metrics[name]}. A lower "
-                    "learning rate or clipping tames it; the last checkpoint is from before."
+                    "learning rate or clipping tames it; no checkpoint was made of it."
                 )
     return {name: sum(metrics[name] for metrics in read) / len(read) for name in read[0]}
 

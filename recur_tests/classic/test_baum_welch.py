@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from recur.classic.baum_welch import update
-from recur.classic.hidden_markov import from_probabilities
+from recur.classic.hidden_markov import from_probabilities, init
 from recur_tests.helpers import assert_close
 from recur_tests.oracles.hidden_markov import enumerate_paths, reestimate
 
@@ -81,6 +81,7 @@ def test_what_is_impossible_adds_nothing():
     [
         ({"model": EMISSION}, TypeError, "update: expected a HiddenMarkov, got ndarray"),
         ({"xs": XS[0]}, ValueError, r"expected xs of \[B, T\] with B >= 1, got \[5\]"),
+        ({"model": init(jax.random.key(0), 3, 4)}, ValueError, "sum to one, got .*normalise"),
         ({"xs": XS[:0], "length": None}, ValueError, r"with B >= 1, got \[0, 5\]"),
         ({"xs": XS * 1.0}, TypeError, "update: expected integer symbols, got float64"),
         ({"length": np.array([5, 4, 1, 0, 4])}, ValueError, "0 to 3, got 99 at step 3 of row 1"),

@@ -213,6 +213,7 @@ def simple_step(carry, token):
         (simple_step, 3, {"best": 3}, ValueError, "best from 1 to the width of the beam, 2, got 3"),
         (simple_step, 3, {"best": 0}, ValueError, "best: expected a whole number .* got 0"),
         (simple_step, 3, {"steps": 0}, ValueError, "search: steps: expected a whole .* got 0"),
+        (simple_step, 3, {"length_penalty": np.nan}, ValueError, "finite length_penalty, got nan"),
         (simple_step, 3, {"stop": 3}, ValueError, r"search: expected ids from 0 to 2.* got \[3\]"),
         (simple_step, 3, {"forbidden": [-1]}, ValueError, r"search: expected ids.* got \[-1\]"),
         (simple_step, 3, {"forbidden": [0, 1, 2]}, ValueError, "search: all 3 tokens are forbid"),

@@ -1,5 +1,6 @@
 """Scripts run as a user's process does."""
 
+import builtins
 import importlib
 import pathlib
 import sys
@@ -23,9 +24,12 @@ def usual(strict):
 
 @pytest.fixture(scope="session", autouse=True)
 def scripts():
-    """Scripts import what stands beside them."""
+    """Scripts import what stands beside them, and tyro."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
+        # Where a doctest that ran before left its last value; tyro hashes all builtins.
+        patch.delattr(builtins, "_", raising=False)
+        importlib.import_module("tyro")
         yield
 
 

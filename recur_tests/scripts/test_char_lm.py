@@ -147,8 +147,8 @@ def test_compressors_are_those_of_the_command_line(char_lm):
     [
         (None, "No such file or directory"),
         (b"", "expected a text, got an empty file"),
-        (b"\x89PNG\r\n\x1a\n", "expected a text in UTF-8, got the byte 0x89 at 0"),
-        (b"abc\0def" * 9, "got a binary file, with a zero byte at 3"),
+        (b"\x89PNG\r\n\x1a\n", "text.txt:1: expected a text in UTF-8, got the byte 0x89"),
+        (b"abc\0def" * 9, "text.txt:1: expected a text, got a binary file"),
         (b"short", "expected a text of at least 10 characters, got 5"),
         (b"a little longer", "need 8 steps at least, got"),
     ],

@@ -164,6 +164,8 @@ def test_finds_files(rolls, tmp_path):
         ValueError, match="empty: expected MIDI files, .mid or .midi, in this folder"
     ):
         rolls.find_midi([tmp_path / "empty"])
+    with pytest.raises(FileNotFoundError, match="none.mid: expected a MIDI file or a folder"):
+        rolls.find_midi([tmp_path / "none.mid"])
 
 
 def test_without_mido(rolls, tmp_path, monkeypatch):

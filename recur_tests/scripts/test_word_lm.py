@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import json
 import random
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +66,7 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
         sentences = command(*options).splitlines()
         assert len(sentences) == count
         for words in map(str.split, sentences):
-            assert words[0] == "the" and 6 <= len(words) <= 10 and "<unk>" not in words
+            assert words[0] == "the" and 6 <= len(words) <= 9 and "<unk>" not in words
             assert set(words) <= {"the", *NOUNS, *VERBS}
     assert command(*write) == command(*write) != command(*write, "--seed", "1")
 
@@ -75,16 +74,29 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
     assert "wider than the vocabulary of 10 tokens" in complaint(
         *write, "--choose", "beam", "--width", "99"
     )
-    assert "got one of another" in complaint(*with_another_vocabulary(write, folder, tmp_path))
+    for most, prompt in (("5", "the"), ("6", " ".join(["the cat"] * 3))):
+        told, count = complaint(*write, "--most", most, "--prompt", prompt), len(prompt.split())
+        assert f"--most: expected at least --least, 6, and more than the {count} words" in told
+    path = folder / "tokenizer.json"
+    kept = path.read_text("utf-8")
+    path.write_text(kept.replace("bird", "fish"), "utf-8")
+    assert "expected the vocabulary that the run was begun with" in complaint(*write)
+    command("--run", folder)  # it is learned from the text once more
+    assert path.read_text("utf-8") == kept
     assert "expected the features of the run that is there" in complaint(*begin, "--features", "9")
+    (folder / "options.json").write_text('{"pieces": 3}')
+    for arguments in (write, begin):
+        assert "options.json: expected the options of a run of this" in complaint(*arguments)
 
 
-def with_another_vocabulary(write, folder, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(folder, other)
-    path = other / "tokenizer.json"
-    path.write_text(path.read_text("utf-8").replace("bird", "fish"), "utf-8")
-    return [other if argument == folder else argument for argument in write]
+def test_a_checkpoint_of_another_vocabulary(word_lm, models):
+    documents = [np.arange(9) % 5]
+    options = dataclasses.replace(models.Options(), rows=1, unroll=2)
+    vocabularies = [word_lm.words([text]) for text in ("a", "b")]
+    one, other = (word_lm.Reading(documents, options, each) for each in vocabularies)
+    with pytest.raises(ValueError, match="expected a checkpoint of a model of this vocabulary"):
+        other.set_state(one.get_state())
+    one.set_state(one.get_state())
 
 
 def test_awd_with_all_its_noise_resumes_to_the_same_numbers(command, texts, tmp_path):
@@ -115,7 +127,10 @@ def test_learns_pythons_documentation_by_default(word_lm, command, tmp_path, mon
         (["--valid", "None"], "--valid: expected a file for each of --train, --valid and --test"),
         (["--test", "empty"], "empty: expected"),
         (["--train", "latin"], "latin:1: expected text in utf-8, got the byte 0xfc"),
-        (["--vocabulary", "99"], "99"),
+        (["--vocabulary", "99"], "size=99. None keeps every word."),
+        (["--dropout", "1.5"], "--dropout: expected from 0 to below 1, got 1.5"),
+        (["--learning-rate", "nan"], "--learning-rate: expected above 0, got nan"),
+        (["--average-after", "0"], "--average-after: expected at least 1, got 0"),
         (["--rows", "1000"], "1000 rows of windows of 4 new steps need 4000 steps at least"),
         (["--run", "precious"], "got one that holds something else"),
     ],

@@ -95,7 +95,7 @@ def test_whole_rows_cut_no_document():
             ValueError,
             "document 1: .* 2 tokens",
         ),
-        (lambda: whole_rows(DOCUMENTS, 0), ValueError, "at least 1 row"),
+        (lambda: whole_rows(DOCUMENTS, 0), ValueError, "rows: expected a whole number .* got 0"),
     ],
 )
 def test_wrong_input(call, error, message):

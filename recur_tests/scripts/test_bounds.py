@@ -1,0 +1,57 @@
+"""What the numbers of options may be."""
+
+import dataclasses
+import importlib
+import typing
+
+import pytest
+
+SCRIPTS = {
+    "char_lm": ["Options", "GenerateOptions"],
+    "memory": ["Options"],
+    "music_lm": ["Options", "GenerateOptions"],
+    "word2vec": ["Options"],
+    "word_lm": ["Options", "GenerateOptions"],
+}
+UNBOUNDED = {("char_lm", "top_p")}  # the library tells it as it should be
+
+
+@pytest.fixture(scope="module")
+def bounds(scripts):
+    return importlib.import_module("bounds")
+
+
+def numbers_of(kind):
+    for name, hint in typing.get_type_hints(kind).items():
+        if {int, float} & {hint, *typing.get_args(hint)}:
+            yield name
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_number_has_a_bound(bounds, script):
+    for kind in SCRIPTS[script]:
+        for name in numbers_of(getattr(importlib.import_module(script), kind)):
+            assert name in bounds.BOUNDS or (script, name) in UNBOUNDED
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("rows", 0, "--rows: expected at least 1, got 0"),
+        ("seed", -1, "--seed: expected at least 0, got -1"),
+        ("learning_rate", 0.0, "--learning-rate: expected above 0, got 0.0"),
+        ("learning_rate", float("inf"), "--learning-rate: expected above 0, got inf"),
+        ("weight_decay", float("nan"), "--weight-decay: expected at least 0, got nan"),
+        ("dropout", 1.0, "--dropout: expected from 0 to below 1, got 1.0"),
+        ("length_penalty", float("nan"), "--length-penalty: expected a finite number, got nan"),
+        ("beats_per_minute", 1e9, "--beats-per-minute: expected from 4 to 1000, got 10000"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_by_its_option(bounds, name, wrong, message):
+    def options(value):
+        return dataclasses.make_dataclass("Options", [(name, float)])(value)
+
+    with pytest.raises(ValueError, match=message):
+        bounds.check_numbers(options(wrong))
+    for fine in (None, "average", {"rows": 1, "dropout": 0.0}.get(name, 5)):
+        bounds.check_numbers(options(fine))
