@@ -103,7 +103,7 @@ def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> 
         raise ValueError(f"fit_chain: expected smoothing of at least 0, got {smoothing}.")
     initial, transition = np.zeros(states), np.zeros((states, states))
     for number, sequence in enumerate(sequences):
-        ids = as_ids(sequence)
+        ids = np.asarray(sequence)
         if not ids.size:
             continue
         check_sequence(f"fit_chain: sequence {number}", "states", ids, states)

@@ -101,16 +101,14 @@ def _words(split: Split, unknown: str | None) -> Any:
     hf = _library()
     if split == "space":
         return hf.pre_tokenizers.WhitespaceSplit()
-    whole = "" if unknown is None else f"{_alone(unknown)}|"
+    whole = "" if unknown is None else f"{_whole(unknown)}|"
     word = hf.Regex(rf"{whole}\w+(?:['’]\w+)*|[^\w\s]")
     return hf.pre_tokenizers.Split(word, "removed", invert=True)
 
 
-def _alone(name: str) -> str:
-    """A pattern of a name that is no part of a longer word."""
-    before = r"(?<!\w)" if re.match(r"\w", name) else ""
-    behind = r"(?!\w)" if re.search(r"\w$", name) else ""
-    return f"{before}{re.escape(name)}{behind}"
+def _whole(name: str) -> str:
+    """A pattern of a name that no longer word begins with."""
+    return re.escape(name) + (r"(?!\w)" if re.search(r"\w$", name) else "")
 
 
 def _library() -> ModuleType:

@@ -173,6 +173,10 @@ def test_canons_by_default_and_more_music_later(command, complaint, tmp_path, mo
     one, again, other, begun = (read(run / f"written-{n}/tanh-1.mid", 1)[0] for n in (1, 2, 3, 4))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert len(begun) == 8 and np.array_equal(begun[:3], held_out[:3])
+    late = importlib.import_module("piano_rolls").write_midi
+    late(pathlib.Path("late.mid"), np.pad(held_out, [(4, 0), (0, 0)]), 1, 90)
+    command(*write, "--begin", "late.mid", "--given", "3", "--temperature", "0")
+    assert np.array_equal(read(run / "written-5/tanh-1.mid", 1)[0], begun)
     assert "learned a lstm, got one with tanh" in complaint(*write, "--cell", "lstm")
     assert "expected a new folder" in complaint(*write, "--to", run)
 

@@ -71,6 +71,22 @@ def test_a_short_run(command, text, tmp_path, name):
     assert "| | recur |" in printed and "gensim" not in printed
 
 
+def test_what_was_learned_until_it_is_stopped_is_kept(
+    word2vec, complaint, text, tmp_path, monkeypatch
+):
+    def stop(report):
+        raise KeyboardInterrupt
+
+    def fit(*arguments, callbacks, **options):
+        return learn(*arguments, callbacks=[*callbacks, stop], **options)
+
+    learn = word2vec.fit
+    monkeypatch.setattr(word2vec, "fit", fit)
+    told = complaint("--text", text, "--run", tmp_path / "run", *TINY.split())
+    assert told == f"word2vec: stopped. {importlib.import_module('running').IS_KEPT}"
+    assert len(Vectors.load(tmp_path / "run" / "vectors.npz")) == 7
+
+
 def test_beside_gensim_on_the_same_words(command, text, gensim, tmp_path):
     questions = tmp_path / "questions.txt"
     questions.write_text(": section\nwind und WIND wellen\n\nwind und das land\nno such das land\n")
