@@ -9,6 +9,9 @@ Install: pip install -e ".[text,train]". Cost: two and a half minutes on two CPU
 To expect, seed 0, on the documentation of CPython 3.11 with 8,000 words, perplexity on validation
 and test: 92.5 and 100.0 (an LSTM, --cell lstm, 95.1 and 100.1), where unigrams have 370 and 386,
 3-grams with Katz's back-off 110.6 and 123.6, and 5-grams with modified Kneser-Ney 92.8 and 104.7.
+An LSTM with --features 200 --embedding 200 --dropout 0.3 --epochs 10 comes to 82.6 and 88.3; with
+--preset zaremba-small --vocabulary 8000 --dropout 0.4 --epochs 10, for which a text runs on from
+sentence to sentence, to 70.5 and 76.2.
 
 The small model of Zaremba, Sutskever & Vinyals 2014 on the Penn Treebank (ptb.train.txt and so on,
 as Mikolov prepared them), seed 0, two CPU cores of which other programs had the larger part, 111

@@ -104,7 +104,8 @@ def read_columns(
       encoding: how it was written.
 
     Returns:
-      An iterator of sentences, a list of strings for each of `columns`.
+      An iterator of sentences, a list of strings for each of `columns`. A word may hold spaces:
+      `Tokenizer.encode_words` gives each one id.
 
     Raises:
       OSError: when the file cannot be read.

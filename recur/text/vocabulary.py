@@ -142,6 +142,26 @@ class Tokenizer:
         """The ids of each text, as `encode` gives them, read as they are asked for."""
         return self._encode_all(texts, "encode_all")
 
+    def encode_words(self, words: Iterable[str]) -> np.ndarray:
+        """The ids of words that are cut already, as `read_columns` gives them, int32 `[n]`.
+
+        Each is one token, spaces and marks in it included, so that tags stay beside their words. A
+        ValueError says what the vocabulary has not, or that its tokens are no words.
+        """
+        if self.split not in ("space", "punctuation"):
+            raise ValueError(f"encode_words: expected a vocabulary of words, got {self.split!r}.")
+        ids = []
+        for word in checked_texts(words, "encode_words"):
+            entry = self.engine.normalizer.normalize_str(word) if self.lowercase else word
+            found = self._ids.get(entry) if entry not in self.specials else None
+            ids.append(self.unknown if found is None else found)
+            if ids[-1] is None:
+                raise ValueError(
+                    f"encode_words: the vocabulary has neither {word!r}, word {len(ids) - 1}, nor "
+                    "an unknown token to stand for it."
+                )
+        return np.array(ids, np.int32)
+
     def frame(self, ids: Any) -> np.ndarray:
         """Ids with start in front and end behind, as far as there are such tokens."""
         start, end = (np.array([] if i is None else [i], np.int32) for i in (self.start, self.end))

@@ -84,6 +84,22 @@ def test_what_the_vocabulary_has_not_without_an_unknown_token():
         list(characters(["a"], specials=NONE).encode_all(["a", "a!"]))
 
 
+def test_words_that_are_cut_already_are_a_token_each():
+    vocabulary = words(["The dog <unk> </s> ΟΣ", "it's"], lowercase=True)
+    given = ["THE", "10 000", "dog", "it's", "</s>", "<unk>", "", "ΟΣ", "dog "]
+    found = vocabulary.encode_words(given)
+    tokens = [vocabulary.tokens[i] for i in found]
+    assert tokens == ["the", "<unk>", "dog", "it's", *["<unk>"] * 3, "οσ", "<unk>"]
+    assert found.dtype == np.int32 and vocabulary.encode_words([]).shape == (0,)
+    assert (vocabulary.encode("THE dog it's ΟΣ") == found[[0, 2, 3, 7]]).all()
+    with pytest.raises(ValueError, match="has neither 'fox', word 1, nor an unknown token"):
+        words(["the"], specials=NONE).encode_words(["the", "fox"])
+    with pytest.raises(ValueError, match="expected a vocabulary of words, got 'bytes'"):
+        utf8_bytes().encode_words(["a"])
+    with pytest.raises(TypeError, match="expected several texts, got one string"):
+        vocabulary.encode_words("the dog")
+
+
 @pytest.mark.parametrize("wrong", [b"to be", 3, None])
 def test_what_is_no_text(wrong):
     with pytest.raises(TypeError, match="encode: expected texts as strings, got"):
