@@ -36,7 +36,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import math
 import pathlib
 import sys
@@ -523,7 +522,7 @@ def generate(options: GenerateOptions) -> None:
             f"{options.run}: expected the folder of a run that has learned a {options.cell}, got "
             f"{'one with ' + ', '.join(there) if there else 'none'}."
         )
-    begun = json.loads(path.read_text("utf-8"))
+    begun = running.read_json(path)
     beats = begun["frames_per_beat"]
     model = build_model(options.cell, begun["features"][options.cell])
     shape = jax.ShapeDtypeStruct((1, 1, KEYS), jnp.float32)

@@ -37,11 +37,11 @@ def read_options(kind: type[Options], folder: pathlib.Path) -> Options | None:
     if not path.exists():
         return None
     try:
-        options = kind(**{**json.loads(path.read_text("utf-8")), "run": str(folder)})
-    except (TypeError, ValueError) as error:
+        options = kind(**{**read_json(path), "run": str(folder)})
+    except TypeError as error:
         raise ValueError(
-            f"{path}: expected the options of a run of this script, got others, or a damaged file "
-            f"({error}). Name another folder."
+            f"{path}: expected the options of a run of this script, got others ({error}). Name "
+            "another folder."
         ) from error
     return _map_paths(options, lambda name, path: pathlib.Path(path))
 
@@ -149,13 +149,24 @@ def begin_folder(
 
 def check_corpus(folder: pathlib.Path, now: dict[str, str]) -> None:
     """Raises a ValueError unless a run's text and vocabulary are what it was begun with."""
-    begun = json.loads((folder / "corpus.json").read_text("utf-8"))
+    begun = read_json(folder / "corpus.json")
     for name, fingerprint in now.items():
-        if begun[name] != fingerprint:
+        if begun.get(name) != fingerprint:
             raise ValueError(
                 f"{folder}: expected the {name} that the run was begun with, got another: a file "
                 "has changed since. Put it back, or name another folder to begin again."
             )
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Reads an object that `write_json` wrote."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got a damaged file ({error}).") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected an object of JSON, got {type(value).__name__}.")
+    return value
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -84,9 +84,14 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
     command("--run", folder)  # it is learned from the text once more
     assert path.read_text("utf-8") == kept
     assert "expected the features of the run that is there" in complaint(*begin, "--features", "9")
-    (folder / "options.json").write_text('{"pieces": 3}')
-    for arguments in (write, begin):
-        assert "options.json: expected the options of a run of this" in complaint(*arguments)
+    for written, message in {
+        '{"pieces": 3}': "expected the options of a run of this script",
+        '{"features"': "expected JSON, got a damaged file",
+        "[8]": "expected an object of JSON, got list",
+    }.items():
+        (folder / "options.json").write_text(written)
+        for arguments in (write, begin):
+            assert f"options.json: {message}" in complaint(*arguments)
 
 
 def test_a_checkpoint_of_another_vocabulary(word_lm, models):
