@@ -15,7 +15,7 @@ sentence to sentence, to 70.5 and 76.2.
 
 The small model of Zaremba, Sutskever & Vinyals 2014 on the Penn Treebank (ptb.train.txt and so on,
 as Mikolov prepared them), seed 0, 40 minutes on two CPU cores at 5,100 words a second: test
-perplexity 114.3 at the best of 13 epochs, the sixth, with 118.4 on validation (119.0 after the last).
+perplexity 114.3 at the best of 13 epochs, the sixth, with 118.4 on validation (119.0 at the end).
 Published: 114.5 and 120.7. Modified Kneser-Ney 5-grams have 141.1 on the same words.
 """
 
