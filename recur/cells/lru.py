@@ -12,6 +12,7 @@ from jax.nn.initializers import normal, variance_scaling
 from recur.cells.initial import Initializer, draw
 from recur.cells.linear import uniform
 from recur.cells.parts import casting, input_width, linear
+from recur.dtypes import precise
 from recur.keys import check_key
 from recur.products import product
 from recur.types import AffineCell
@@ -97,17 +98,17 @@ def lru(
             skip=draw(skip_init, d, (width,), param_dtype),
         )
 
+    # Half precision takes 0.999 for 1, and has no complex numbers.
     def start(bound, x):
         del x
-        zero = _wide(jnp.zeros_like(bound.rate))
+        zero = precise(jnp.zeros_like(bound.rate))
         return jax.lax.complex(zero, zero)
 
     def coefficients(bound, x, key=None):
         del key
-        real, imag = jnp.split(_wide(linear(x, bound.kernel, None, "lru")), 2)
-        rate, angle, scale = (
-            jnp.exp(_wide(leaf)) for leaf in (bound.rate, bound.angle, bound.scale)
-        )
+        real, imag = jnp.split(precise(linear(x, bound.kernel, None, "lru")), 2)
+        logarithms = precise((bound.rate, bound.angle, bound.scale))
+        rate, angle, scale = map(jnp.exp, logarithms)
         size = jnp.exp(-rate)
         turned = jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle))
         return turned, jax.lax.complex(scale * real, scale * imag)
@@ -148,8 +149,3 @@ def _turns(max_angle: float) -> Initializer:
         return jnp.log(uniform(float(jnp.finfo(dtype).tiny), max_angle)(key, shape, dtype))
 
     return init
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    """Of float32 at least: half precision takes 0.999 for 1, and has no complex numbers."""
-    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x

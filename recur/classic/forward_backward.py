@@ -102,10 +102,9 @@ def forward(
       Hassan, Särkkä & García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov
       Models, https://arxiv.org/abs/2102.05743
     """
-    chain, log_scores = prepare("forward", chain, log_scores)
+    chain, log_scores = prepare("forward", chain, log_scores, length)
     filtered, log_likelihood = run(log_sum, chain, log_scores, length, parallel)
     if parallel:
-        log_scores = zero_invalid(validity(len(log_scores), length, None), log_scores)
         log_likelihood = _derived_by_posterior(chain, log_scores, length, log_likelihood)
     return filtered, log_likelihood
 
@@ -141,12 +140,12 @@ def backward(
       >>> jnp.exp(backward(stay, jnp.log(jnp.array([[0.5, 0.5], [0.6, 0.2]])))).round(2).tolist()
       [[0.75, 0.25], [0.5, 0.5]]
     """
-    chain, log_scores = prepare("backward", chain, log_scores)
+    chain, log_scores = prepare("backward", chain, log_scores, length)
     if parallel:
         return _backward_in_parallel(chain, log_scores, length)
-    return _BACKWARDS.apply(chain, _BACKWARDS.start(chain, log_scores), log_scores, length=length)[
-        1
-    ]
+    start = _BACKWARDS.start(chain, log_scores)
+    _, log_beta = _BACKWARDS.apply(chain, start, log_scores, length=length)
+    return log_beta
 
 
 def smooth(
@@ -188,14 +187,13 @@ def smooth(
       Eisner 2016, Inside-Outside and Forward-Backward Algorithms Are Just Backprop,
       https://aclanthology.org/W16-5901/
     """
-    chain, log_scores = prepare("smooth", chain, log_scores)
-    valid = validity(len(log_scores), length, None)
-    log_scores = zero_invalid(valid, log_scores)
+    chain, log_scores = prepare("smooth", chain, log_scores, length)
     (alpha, _), log_likelihood = run(log_sum, chain, log_scores, length, parallel)
     beta = backward(chain, log_scores, length, parallel=parallel)
     states = jnp.exp(normalised(alpha + beta, axis=1))
     onward = (log_scores + beta)[1:, None, :]
     pairs = jnp.exp(normalised(alpha[:-1, :, None] + chain.log_transition[None] + onward, (1, 2)))
+    valid = validity(len(log_scores), length, None)
     pairs = zero_invalid(None if valid is None else valid[1:], pairs)
     return Smoothed(zero_invalid(valid, states), pairs.sum(0), log_likelihood)
 
@@ -222,8 +220,8 @@ def _along(primals, tangents):
     return log_likelihood, of_scores + of_initial + of_transition
 
 
-def prepare(asker: str, chain: Any, log_scores: Any) -> tuple[MarkovChain, jax.Array]:
-    """The chain and the scores in one dtype of 32 bits at least, when they fit."""
+def prepare(asker: str, chain: Any, log_scores: Any, length: Any) -> tuple[MarkovChain, jax.Array]:
+    """The chain and the scores in one dtype of 32 bits at least, when they fit; zero in padding."""
     chain, log_scores = check_chain(asker, chain), jnp.asarray(log_scores)
     count = len(chain.log_initial)
     if not jnp.issubdtype(log_scores.dtype, jnp.floating):
@@ -236,7 +234,8 @@ def prepare(asker: str, chain: Any, log_scores: Any) -> tuple[MarkovChain, jax.A
             f"{asker}: expected log scores of [T, {count}], one for each state of the chain, got "
             f"{list(log_scores.shape)}. jax.vmap does rows."
         )
-    return alike((chain, log_scores))
+    chain, log_scores = alike((chain, log_scores))
+    return chain, zero_invalid(validity(len(log_scores), length, None), log_scores)
 
 
 def _reading_backwards() -> Cell:
@@ -255,7 +254,7 @@ _BACKWARDS = scan(_reading_backwards(), reverse=True)
 
 def _backward_in_parallel(chain: MarkovChain, log_scores: jax.Array, length: Any) -> jax.Array:
     valid = validity(len(log_scores), length, None)
-    maps = chain.log_transition[None] + zero_invalid(valid, log_scores)[:, None, :]
+    maps = chain.log_transition[None] + log_scores[:, None, :]
     if valid is not None:
         nothing = jnp.where(jnp.eye(maps.shape[1], dtype=bool), 0, -jnp.inf).astype(maps.dtype)
         maps = jnp.where(valid[:, None, None], maps, nothing)

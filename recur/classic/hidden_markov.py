@@ -239,11 +239,11 @@ def check_model(asker: str, model: Any) -> HiddenMarkov:
     """The model as arrays of one dtype, of 32 bits at least, when they fit."""
     if not isinstance(model, HiddenMarkov):
         raise TypeError(f"{asker}: expected a HiddenMarkov, got {type(model).__name__}.")
-    states = len(check_chain(asker, model.chain).log_initial)
-    shape = jnp.shape(model.log_emission)
+    chain = check_chain(asker, model.chain)
+    states, shape = len(chain.log_initial), jnp.shape(model.log_emission)
     if len(shape) != 2 or shape[0] != states:
         raise ValueError(
             f"{asker}: expected log_emission of [{states}, V], a row for each state, got "
             f"{list(shape)}."
         )
-    return alike(model)
+    return alike(HiddenMarkov(chain, model.log_emission))

@@ -80,7 +80,7 @@ def _layer(total: Total) -> Layer:
 def run(
     total: Total, chain: MarkovChain, log_scores: jax.Array, length: Any, parallel: bool
 ) -> tuple[Filtered, jax.Array]:
-    """Runs the recursion over one sequence; gives the total of all paths, too."""
+    """Runs the recursion over one sequence, zero in the padding; gives all paths' total, too."""
     if parallel:
         filtered = _in_parallel(total, chain, log_scores, length)
     else:
@@ -91,8 +91,6 @@ def run(
 
 
 def _in_parallel(total: Total, chain: MarkovChain, log_scores: jax.Array, length: Any) -> Filtered:
-    valid = validity(len(log_scores), length, None)
-    log_scores = zero_invalid(valid, log_scores)
     maps = log_scores[:, :, None] + chain.log_transition[None]
     products = jax.lax.associative_scan(functools.partial(then, total), maps)
     steps = jax.vmap(recursion(total).step, in_axes=(None, 0, 0))
@@ -103,7 +101,7 @@ def _in_parallel(total: Total, chain: MarkovChain, log_scores: jax.Array, length
     without_scale = total(chain.log_initial[None, :, None] + products, axis=1)
     predicted, _ = steps(chain, before(without_scale), log_scores)
     _, filtered = steps(chain, before(predicted), log_scores)
-    return zero_invalid(valid, filtered)
+    return zero_invalid(validity(len(log_scores), length, None), filtered)
 
 
 def then(total: Total, first: jax.Array, second: jax.Array) -> jax.Array:

@@ -53,7 +53,7 @@ def viterbi(
       Hassan, Särkkä & García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov
       Models, https://arxiv.org/abs/2102.05743
     """
-    chain, log_scores = prepare("viterbi", chain, log_scores)
+    chain, log_scores = prepare("viterbi", chain, log_scores, length)
     best, log_probability = run(greatest, chain, log_scores, length, parallel)
     count = len(log_scores)
     steps = jnp.arange(count)

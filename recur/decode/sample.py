@@ -184,15 +184,15 @@ def forbid(tokens: Sequence[int], choose: Chooser = multinomial) -> Chooser:
     """
 
     def choose_among(logits, key):
-        return choose(allowed(lambda logits: rule_out(tokens, logits, "forbid"), logits), key)
+        ruled_out = check_ids("forbid", tokens, logits.shape[-1])
+        return choose(allowed(lambda logits: rule_out(ruled_out, logits, "forbid"), logits), key)
 
     return choose_among
 
 
-def rule_out(tokens: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
-    """Logits `[..., V]` of -inf for `tokens`; what is wrong with them is told for `asker`."""
-    size = logits.shape[-1]
-    ruled_out = sorted({*check_ids(asker, tokens, size)})
+def rule_out(ids: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
+    """Logits `[..., V]` of -inf for ids of the vocabulary; a ValueError when these are all."""
+    size, ruled_out = logits.shape[-1], sorted({*ids})
     if len(ruled_out) == size:
         raise ValueError(f"{asker}: all {size} tokens are forbidden, so none can be chosen.")
     return logits.at[..., np.array(ruled_out)].set(-jnp.inf) if ruled_out else logits
@@ -206,13 +206,13 @@ def constraint(
     An error says which of them are no ids of a vocabulary of `size`.
     """
     never = check_ids(asker, forbidden, size)
-    at_first = never if stop is None else [*never, *check_ids(asker, [stop], size)]
+    stops = [] if stop is None else check_ids(asker, [stop], size)
 
     def constrained(logits, position):
         later = rule_out(never, logits, asker)
-        if at_first == never or least == 0:
+        if stop is None or least == 0:
             return later
-        return jnp.where(position < least, rule_out(at_first, logits, asker), later)
+        return jnp.where(position < least, rule_out([*never, *stops], logits, asker), later)
 
     return constrained
 

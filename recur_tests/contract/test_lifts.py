@@ -15,10 +15,9 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import recur
-from recur.types import Cell
 from recur_tests.contract.cases import CELLS, KINDS, STEPS, by_name, example
 from recur_tests.contract.lifts import LIFTS
-from recur_tests.helpers import assert_close, to_numpy, weighted_sum
+from recur_tests.helpers import assert_close, to_numpy, weighted_sum, without_structure
 from recur_tests.oracles.lengths import run_valid_steps
 
 VALID = np.array([True, False, True, True, True])
@@ -40,8 +39,7 @@ def results(layer, context):
 
 def step_by_step(cell):
     """The cell for a loop that runs in Python: only the step is compiled, once."""
-    init, bind, start, step = (getattr(cell, part) for part in Cell._fields)
-    return Cell(init, bind, start, jax.jit(step))
+    return without_structure(cell)._replace(step=jax.jit(cell.step))
 
 
 @pytest.mark.parametrize("case", **by_name(CELLS))
