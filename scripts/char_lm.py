@@ -35,8 +35,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import running
-import tyro
-from bounds import check_numbers
 from flax import linen as nn
 from tqdm import tqdm
 
@@ -329,7 +327,6 @@ def make_writer(
 
 def generate_text(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    check_numbers(options)
     begun = running.begun_options(Options, options.run, "char_lm.py")
     vocabulary = Characters(json.loads((options.run / "vocabulary.json").read_text("utf-8")))
     running.check_corpus(options.run, {"vocabulary": vocabulary.characters})
@@ -476,7 +473,7 @@ def draw_curve(folder: pathlib.Path) -> None:
 def main(arguments: list[str]) -> None:
     """Runs a subcommand."""
     if arguments[:1] == ["generate"]:
-        generate_text(tyro.cli(GenerateOptions, args=arguments[1:], prog="char_lm.py generate"))
+        generate_text(running.parse(GenerateOptions, arguments[1:], "char_lm.py generate"))
     else:
         train(running.parse_options(Options(), arguments, "char_lm.py", may_change=("steps",)))
 

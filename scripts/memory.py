@@ -49,8 +49,6 @@ import jax
 import jax.numpy as jnp
 import optax
 import running
-import tyro
-from bounds import check_numbers
 from flax import linen as nn
 from memory_cells import RECIPES, Recipe
 from memory_tasks import Task, adding, copying, temporal_order, two_halves
@@ -214,7 +212,6 @@ def row_of(name: str, cell: str, bound: float, found: dict[str, Any]) -> str:
 
 def run_all(options: Options) -> None:
     """The main job: what is known of each cell is written and shown as soon as it is."""
-    check_numbers(options)
     folder = running.new_folder(options.run, "runs/memory")
     results, table = [], [HEADER]
     print(f"{folder}\n\n{HEADER}")
@@ -255,7 +252,7 @@ def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Runs it."""
-    run_all(tyro.cli(Options, args=arguments, prog="memory.py"))
+    run_all(running.parse(Options, arguments, "memory.py"))
 
 
 if __name__ == "__main__":

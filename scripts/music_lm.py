@@ -48,8 +48,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import running
-import tyro
-from bounds import check_numbers
 from canons import FRAMES_PER_BEAT, compose_many
 from flax import linen as nn
 from piano_rolls import (
@@ -304,22 +302,26 @@ def nats_of_frames(model: recur.types.Layer, params: Any, batch: Batch) -> jax.A
     return optax.sigmoid_binary_cross_entropy(logits, keys).sum(-1)
 
 
-def make_judge(model: recur.types.Layer, layout: Layout):
-    """`nats(params, rolls)` -> the cost of every frame, `[T]` of each piece."""
+def make_judge(model: recur.types.Layer, layout: Layout, rolls: dict[str, list[np.ndarray]]):
+    """`nats(params, split)` -> the cost of every frame, `[T]` of each piece."""
     of_batch = jax.jit(lambda params, batch: nats_of_frames(model, params, batch))
+    laid_out = {
+        split: lay_out([steps_of(roll) for roll in pieces], layout, ROWS_JUDGED)
+        for split, pieces in rolls.items()
+    }
 
-    def nats(params, rolls):
+    def nats(params, split):
         found = {}
-        for batch in lay_out([steps_of(roll) for roll in rolls], layout, ROWS_JUDGED):
+        for batch in laid_out[split]:
             found |= unpack(np.asarray(of_batch(params, batch), np.float64), batch)
-        return [found[number] for number in range(len(rolls))]
+        return [found[number] for number in range(len(found))]
 
     return nats
 
 
 def learn(
     model: recur.types.Layer,
-    nats: Callable[[Any, list[np.ndarray]], list[np.ndarray]],
+    nats: Callable[[Any, str], list[np.ndarray]],
     layout: Layout,
     music: Music,
     options: Options,
@@ -341,7 +343,7 @@ def learn(
         return masked_mean(costs, batch.valid), (carry, {})
 
     def validate(report: Report) -> dict[str, float]:
-        found = mean_of(nats(report.state.params, music.rolls["validation"]), 1)
+        found = mean_of(nats(report.state.params, "validation"), 1)
         if found < best["nats"]:
             best.update(nats=found, epoch=report.step // per_epoch, params=report.state.params)
             np.savez(log.with_suffix(".npz"), *jax.tree.leaves(report.state.params))
@@ -439,7 +441,6 @@ def row_of(name: str, found: dict[str, Any]) -> str:
 
 def train(options: Options) -> None:
     """The main job: what is known of each cell is written and shown as soon as it is."""
-    check_numbers(options)
     if not options.cells:
         raise ValueError("--cells: expected at least one, got none.")
     import_mido()  # or it would be missed when all is learned
@@ -500,9 +501,9 @@ def study(
     """Trains, judges and keeps a cell, and lets it write: its row, and what came from nothing."""
     lengths = [len(roll) for rolls in music.rolls.values() for roll in rolls]
     layout = bucket(find_boundaries(lengths, LENGTHS))
-    nats = make_judge(model, layout)
+    nats = make_judge(model, layout, music.rolls)
     params, found = learn(model, nats, layout, music, options, folder / f"{cell}.jsonl")
-    judged = judge(lambda split: nats(params, music.rolls[split]))
+    judged = judge(lambda split: nats(params, split))
     weights = sum(leaf.size for leaf in jax.tree.leaves(params))
     published = {"published": music.published[cell]} if cell in music.published else {}
     begins = {f"{cell}-{name}": begin for name, begin in begins.items()}
@@ -514,7 +515,6 @@ def study(
 
 def generate(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    check_numbers(options)
     path, kept = options.run / "options.json", options.run / f"{options.cell}.npz"
     if not path.exists() or not kept.exists():
         there = sorted(file.stem for file in options.run.glob("*.npz"))
@@ -564,9 +564,9 @@ def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
 def main(arguments: list[str]) -> None:
     """Runs a subcommand."""
     if arguments[:1] == ["generate"]:
-        generate(tyro.cli(GenerateOptions, args=arguments[1:], prog="music_lm.py generate"))
+        generate(running.parse(GenerateOptions, arguments[1:], "music_lm.py generate"))
     else:
-        train(tyro.cli(Options, args=arguments, prog="music_lm.py"))
+        train(running.parse(Options, arguments, "music_lm.py"))
 
 
 if __name__ == "__main__":

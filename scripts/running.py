@@ -52,6 +52,13 @@ def write_options(options: Any) -> None:
     write_json(options.run / "options.json", {**saved, "run": None})
 
 
+def parse(kind: type[Options], arguments: list[str], prog: str, **default: Any) -> Options:
+    """Options from the command line, whose numbers can be."""
+    options = tyro.cli(kind, prog=prog, args=arguments, **default)
+    check_numbers(options)
+    return options
+
+
 def parse_options(
     default: Options, arguments: list[str], prog: str, may_change: tuple[str, ...]
 ) -> Options:
@@ -64,12 +71,10 @@ def parse_options(
       may_change: the options that a run may be resumed with another value of.
     """
 
-    def parse(default):
-        options = tyro.cli(type(default), prog=prog, args=arguments, default=default)
-        check_numbers(options)
-        return absolute(options)
+    def parse_over(default):
+        return absolute(parse(type(default), arguments, prog, default=default))
 
-    options = parse(default)
+    options = parse_over(default)
     folder = options.run
     begun = folder and read_options(type(default), folder)
     if folder and not begun and folder.exists() and any(folder.iterdir()):
@@ -78,7 +83,7 @@ def parse_options(
             "something else. Name another."
         )
     if begun:
-        options = parse(begun)
+        options = parse_over(begun)
         for field in dataclasses.fields(begun):
             was, wanted = getattr(begun, field.name), getattr(options, field.name)
             if was != wanted and field.name not in ("run", *may_change):
@@ -135,15 +140,15 @@ def begin_folder(
       write: writes into the folder what else the run must know of itself.
     """
     folder = options.run
-    now = {"text": hashlib.sha256(json.dumps(corpus).encode()).hexdigest()}
-    now["vocabulary"] = vocabulary
-    is_new = not (folder / "options.json").exists()
-    if is_new:
+    text = hashlib.sha256(json.dumps(corpus).encode()).hexdigest()
+    now = {"text": text, "vocabulary": vocabulary}
+    if (folder / "options.json").exists():
+        check_corpus(folder, now)
+        write(folder)
+    else:
         folder.mkdir(parents=True, exist_ok=True)
+        write(folder)
         write_json(folder / "corpus.json", now)
-    check_corpus(folder, now)
-    write(folder)
-    if is_new:
         write_options(options)  # the last: with it the run has begun
 
 

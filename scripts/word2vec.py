@@ -37,8 +37,6 @@ import jax
 import numpy as np
 import optax
 import running
-import tyro
-from bounds import check_numbers
 
 from recur.classic import (
     Contexts,
@@ -181,10 +179,10 @@ def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
         sample=options.sample,
         seed=options.seed,
     )
-    counts = np.bincount(np.concatenate(corpus.training), minlength=len(corpus.words))
     steps = max(1, options.epochs * contexts.windows_per_epoch // options.rows)  # of a short text
     optimizer = optax.adagrad(optax.linear_schedule(options.learning_rate, 0.0, steps))
-    loss = word2vec_loss(OBJECTIVES[options.model], unigram_noise(counts), options.negatives)
+    noise = unigram_noise(contexts.counts)
+    loss = word2vec_loss(OBJECTIVES[options.model], noise, options.negatives)
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
     params = init_word2vec(params_key, len(corpus.words), options.features)
     began = clock()
@@ -344,7 +342,6 @@ def as_vectors(corpus: Corpus, params: Word2Vec) -> Vectors:
 
 def check(options: Options) -> None:
     """Raises an error for what can be known to fail before the text is read."""
-    check_numbers(options)
     if options.peer and importlib.util.find_spec(options.peer) is None:
         raise ValueError(
             f"--peer {options.peer}: expected it to be installed, got none. Install it: "
@@ -421,7 +418,7 @@ def run(options: Options) -> None:
 
 def main(arguments: list[str]) -> None:
     """Runs it."""
-    run(tyro.cli(Options, args=arguments, prog="word2vec.py"))
+    run(running.parse(Options, arguments, "word2vec.py"))
 
 
 if __name__ == "__main__":

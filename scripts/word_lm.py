@@ -35,8 +35,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import running
-import tyro
-from bounds import check_numbers
 from tqdm import tqdm
 from word_models import (
     PIECE,
@@ -427,7 +425,6 @@ def write_ids(
 
 def generate_sentences(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    check_numbers(options)
     begun = running.begun_options(Options, options.run, "word_lm.py")
     tokenizer = Tokenizer.load(options.run / "tokenizer.json")
     running.check_corpus(options.run, {"vocabulary": tokenizer.fingerprint})
@@ -443,8 +440,7 @@ def generate_sentences(options: GenerateOptions) -> None:
 def main(arguments: list[str]) -> None:
     """Runs a subcommand."""
     if arguments[:1] == ["generate"]:
-        prog = "word_lm.py generate"
-        generate_sentences(tyro.cli(GenerateOptions, args=arguments[1:], prog=prog))
+        generate_sentences(running.parse(GenerateOptions, arguments[1:], "word_lm.py generate"))
     else:
         preset = PRESETS[chosen_preset(arguments)]
         train(running.parse_options(preset, arguments, "word_lm.py", may_change=("epochs",)))
