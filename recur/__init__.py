@@ -1,13 +1,14 @@
-"""recur: write one pure step, and run, batch, differentiate and train it every way.
+"""recur: recurrent sequence models in JAX. Write one pure step, and run, batch and train it.
 
-cells      elman, jordan, lstm, gru and what the literature made of them; cell, for your own
-combine    a cell in, a cell out: depth, attention, conditions, noise, norms, maps, feedback
+structure  what is found in a step: products before, in and after the loop; names for values
+cells      elman, jordan, lstm, gru and their variants; cell, for your own functions
+combine    a cell in, a cell out: depth, attention, conditioning, dropout, norms, feedback
 lift       loop, scan, associative, newton, online, tree: ways to run a cell; truncate,
            checkpoint, bidirectional, chain, batch: layers of layers
-sequences  sequences of every length in batches, streams, pooling;  text  strings to ids
-decode     choosing tokens, generating with them, beam search, feeding a decoder
-train      losses, clipping, penalties, one step, the loop around it, checkpoints
-classic    what recurrent networks are measured against: n-grams, Markov models, word2vec
+sequences  batches of sequences of any length, streams, pooling;  text  strings to ids
+decode     sampling, generation, beam search, teacher forcing
+train      losses, clipping, penalties, an update, the training loop, checkpoints
+classic    n-grams, Markov models and word2vec, to compare with
 diagnose   pictures;  interop  cells of Flax, Haiku and Equinox
 """
 
@@ -20,22 +21,23 @@ from recur import (
     interop,
     lift,
     sequences,
+    structure,
     text,
     train,
     types,
 )
 from recur.cells import (
+    cell,
     conv_gru,
     conv_lstm,
     coupled_lstm,
     diagonal,
     elman,
-    gated,
     gru,
     indrnn,
     jordan,
     layer_norm_lstm,
-    leaky,
+    leaky_integrator,
     lru,
     lstm,
     mgu,
@@ -45,6 +47,7 @@ from recur.cells import (
     projected_lstm,
     recurrent_highway,
     slstm,
+    ugrnn,
 )
 from recur.combine import (
     attend,
@@ -62,6 +65,7 @@ from recur.combine import (
     variational_dropout,
     zoneout,
 )
+from recur.layer import Layer
 from recur.lift import (
     associative,
     batch,
@@ -75,11 +79,15 @@ from recur.lift import (
     tree,
     truncate,
 )
-from recur.types import cell
+from recur.structure import name, structure_of
+from recur.types import Cell, Mask
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Cell",
+    "Layer",
+    "Mask",
     "associative",
     "attend",
     "batch",
@@ -101,14 +109,13 @@ __all__ = [
     "elman",
     "feedback",
     "film",
-    "gated",
     "gru",
     "highway",
     "indrnn",
     "interop",
     "jordan",
     "layer_norm_lstm",
-    "leaky",
+    "leaky_integrator",
     "lift",
     "loop",
     "lru",
@@ -116,6 +123,7 @@ __all__ = [
     "mgu",
     "min_gru",
     "min_lstm",
+    "name",
     "newton",
     "normalize",
     "online",
@@ -130,11 +138,14 @@ __all__ = [
     "sequences",
     "slstm",
     "stack",
+    "structure",
+    "structure_of",
     "text",
     "train",
     "tree",
     "truncate",
     "types",
+    "ugrnn",
     "variational_dropout",
     "zoneout",
 ]

@@ -1,14 +1,43 @@
-"""Checks: a user's mistake is told while tracing, with what was expected, what came, what to do."""
+"""Checks of users' input: each error says what was expected, what came and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 
-from recur.types import AnyCell, Context, Layer
+from recur.types import Cell, Context
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_COMMON_MISTAKES = {"lengths": "length", "valid": "mask", "masks": "mask", "resets": "reset"}
+
+
+def suggests_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """Makes a misspelt keyword argument an error that names the right one."""
+    parameters = inspect.signature(function).parameters
+    names = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in parameters:
+                near = difflib.get_close_matches(name, names, n=1)
+                meant = _COMMON_MISTAKES.get(name) or (near[0] if near else None)
+                hint = f" Did you mean {meant!r}?" if meant in names else ""
+                raise TypeError(
+                    f"{function.__name__}: unexpected keyword argument {name!r}.{hint} It takes "
+                    f"{', '.join(names)}."
+                )
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def describe(tree: Any) -> str:
@@ -63,6 +92,14 @@ def from_context(context: Context, name: str, asker: str) -> Any:
     return given[name]
 
 
+def known_value(value: Any) -> np.ndarray | None:
+    """`value` in NumPy, to check it; None when it is traced and has no value yet.
+
+    Comparing the array itself would give a tracer inside of `jax.jit`, even where it is known.
+    """
+    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+
+
 def check_entries(name: str, value: Any, count: int) -> None:
     """Raises a ValueError unless `value` is a tuple of `count` entries."""
     if not isinstance(value, tuple) or len(value) != count:
@@ -78,8 +115,8 @@ def check_whole(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def check_ids(asker: str, ids: Any, size: int) -> list[int]:
-    """`ids` as ints, when they are those of a vocabulary of `size`.
+def check_ids(asker: str, ids: Any, size: int | None = None) -> list[int]:
+    """`ids` as ints, when they are those of a vocabulary of `size`, of any size when None.
 
     Raises:
       TypeError: when they are not a sequence of whole numbers.
@@ -88,8 +125,7 @@ def check_ids(asker: str, ids: Any, size: int) -> list[int]:
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(f"{asker}: expected a sequence of whole numbers, got {ids!r}.")
-    outside = array[(array < 0) | (array >= size)].tolist()
-    if outside:
+    if size is not None and (outside := array[(array < 0) | (array >= size)].tolist()):
         raise ValueError(
             f"{asker}: expected ids from 0 to {size - 1}, the size of the vocabulary less 1, got "
             f"{outside}."
@@ -112,33 +148,26 @@ def check_rate(asker: str, name: str, rate: Any) -> float:
 
 def check_cell(cell: Any, asker: str) -> None:
     """Raises a TypeError unless `cell` is a cell."""
-    if isinstance(cell, Layer):
+    if isinstance(cell, Cell):
+        return
+    if hasattr(cell, "batch_axes"):
         raise TypeError(f"{asker}: expected a cell, got a layer, which already runs over time.")
-    if not isinstance(cell, AnyCell):
-        hint = (
-            " recur.interop makes cells of those of other libraries; a module that keeps no state "
-            "stands in recur.readin, recur.readout or recur.chain."
-        )
-        raise TypeError(
-            f"{asker}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
-            f"{type(cell).__name__}.{hint if callable(cell) else ''}"
-        )
+    hint = (
+        " recur.interop makes cells of those of other libraries; a module without a carry belongs "
+        "in recur.readin, recur.readout or recur.chain."
+    )
+    raise TypeError(
+        f"{asker}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
+        f"{type(cell).__name__}.{hint if callable(cell) else ''}"
+    )
 
 
-def check_is_layer(layer: Any, asker: str) -> None:
-    """Raises a TypeError unless `layer` is a layer, batched or not."""
-    if not isinstance(layer, Layer):
-        raise TypeError(
-            f"{asker}: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
-            "first."
-        )
-
-
-def check_layer(layer: Any, asker: str) -> None:
-    """Raises an error unless `layer` is a layer over one sequence."""
-    check_is_layer(layer, asker)
-    if layer.batched:
+def check_step_carry(before: Any, after: Any) -> None:
+    """Raises a ValueError unless a step returns a carry like the one it was given."""
+    expected, came = jax.eval_shape(lambda *trees: trees, before, after)
+    if signature(expected) != signature(came):
         raise ValueError(
-            f"{asker}: the layer is batched, so its first axis is not time. Batch last: "
-            f"recur.batch(recur.{asker}(...))."
+            "step: expected the next carry to have the structure, shapes and dtypes of the carry "
+            f"before it, {describe(expected)}, got {describe(came)}. Make init_carry return the "
+            "carry as the step does, or cast it in the step."
         )

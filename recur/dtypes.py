@@ -1,4 +1,4 @@
-"""Where 16 bits are too few: sums over many steps, logarithms of probabilities, and draws."""
+"""Dtypes that sums over many steps, logarithms of probabilities and random draws need."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 
-def precise(tree: Any) -> Any:
-    """A tree of arrays, its floats of 16 bits and less as float32; all others as they are."""
+def at_least_float32(tree: Any) -> Any:
+    """Casts floats of 16 bits or fewer to float32 and leaves all other arrays as they are."""
 
     def widen(leaf):
         is_narrow = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4

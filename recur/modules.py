@@ -1,19 +1,23 @@
-"""Modules: what is applied to one step and keeps no state over time.
+"""Modules: functions of one step, with or without weights, that keep no state over time.
 
-The one file below `interop` that knows Flax Linen. A Linen module, a function and the name of an
-activation all become the same pair of pure functions here, so that `chain`, `readout` and the cells
-take any of them.
+The one file below `interop` that knows other libraries. A module of Flax Linen, Flax NNX or Equinox,
+a function and the name of an activation all become the same pair of pure functions, so that
+`chain`, `readout` and the cells take any of them. Nothing with weights is taken for a function.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import flax.errors
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+
+from recur.keys import is_key
 
 ACTIVATIONS = (
     "celu",
@@ -44,16 +48,28 @@ class Module(NamedTuple):
 
 
 def as_module(thing: Any) -> Module:
-    """Makes a `Module` of a Linen module, a function or the name of an activation.
+    """Makes a `Module` of a module of Flax or Equinox, a function or an activation's name.
+
+    Modules of Linen are initialised with a key. Those of NNX and Equinox hold their weights, so
+    `init` returns those.
 
     Raises:
       TypeError: for anything else.
-      ValueError: for a name that is not an activation's.
+      ValueError: for an unknown name, or a module that keeps more than weights.
     """
-    if isinstance(thing, nn.Module):
-        return _of_linen(thing)
     if isinstance(thing, type):
         raise TypeError(f"expected a module, got the class {thing.__name__}: call it first.")
+    if isinstance(thing, (nn.RNNCellBase, nn.RNN, nn.Bidirectional)):
+        raise TypeError(
+            f"expected a module of one step, got {type(thing).__name__}, which keeps a state over "
+            "time. Lift its cell: recur.scan(recur.interop.from_linen(cell))."
+        )
+    if isinstance(thing, nn.Module):
+        return of_linen(thing)
+    if _is_instance(thing, "flax.nnx"):
+        return _of_nnx(thing)
+    if _is_instance(thing, "equinox"):
+        return _of_equinox(thing)
     function = activation(thing)
     return Module(init=lambda key, *xs: (), apply=lambda params, *xs, key=None: function(*xs))
 
@@ -72,18 +88,23 @@ def activation(name: str | Callable) -> Callable:
                 "is given as a function."
             )
         return getattr(jax.nn, name)
-    if isinstance(name, nn.Module):
-        raise TypeError(f"expected a function without weights, got the module {name!r}.")
+    if isinstance(name, nn.Module) or _holds_arrays(name):
+        raise TypeError(
+            f"expected a function without weights, got {type(name).__name__}, whose arrays would "
+            "not be trained."
+        )
     if callable(name):
         return name
     came = type(name).__name__
     raise TypeError(f"expected a module, a function or an activation's name, got {came}.")
 
 
-def _of_linen(module: nn.Module) -> Module:
+def of_linen(module: nn.Module) -> Module:
+    """A module of Flax Linen, whose weights `init` draws."""
+
     def init(key, *xs):
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), xs)
-        with nn.intercept_methods(_telling(deterministic=True, use_running_average=True)):
+        with nn.intercept_methods(_options_filled_in(deterministic=True, use_running_average=True)):
             variables = module.lazy_init(key, *shapes)
         mutable = sorted(set(variables) - {"params"})
         if mutable:
@@ -98,7 +119,7 @@ def _of_linen(module: nn.Module) -> Module:
         # Linen falls back to the stream "params" for every other one: one key serves them all.
         rngs = None if key is None else {"params": key}
         try:
-            with nn.intercept_methods(_telling(deterministic=key is None)):
+            with nn.intercept_methods(_options_filled_in(deterministic=key is None)):
                 return module.apply({"params": params}, *xs, rngs=rngs)
         except flax.errors.ScopeParamShapeError as error:
             raise ValueError(
@@ -109,20 +130,102 @@ def _of_linen(module: nn.Module) -> Module:
     return Module(init, apply)
 
 
-def _telling(**told: bool) -> Callable:
-    """An interceptor that tells every nested module what it asks for and nobody has decided."""
+def _of_nnx(module: Any) -> Module:
+    from flax import nnx
 
-    def tell(next_method, args, kwargs, context):
+    graph, weights, streams, others = split_nnx(module)
+    if jax.tree.leaves(others):
+        raise ValueError(
+            f"{type(module).__name__} keeps variables that are neither parameters nor random "
+            f"streams: {sorted(map(str, nnx.to_pure_dict(others)))}. A recurrence is pure: use "
+            "LayerNorm or RMSNorm instead of BatchNorm."
+        )
+
+    def apply(params, *xs, key=None):
+        return merge_nnx(graph, weights, params, streams, others, key)(*xs)
+
+    return Module(lambda key, *xs: nnx.to_pure_dict(weights), apply)
+
+
+def split_nnx(module: Any) -> tuple[Any, Any, Any, Any]:
+    """The graph of a module of NNX, its weights, its random streams, and other variables."""
+    from flax import nnx
+
+    return nnx.split(module, nnx.Param, (nnx.RngKey, nnx.RngCount), ...)
+
+
+def merge_nnx(
+    graph: Any, like: Any, params: Any, streams: Any, others: Any, key: jax.Array | None
+) -> Any:
+    """A module of NNX with these weights; in training mode, and reseeded, where a key is given."""
+    from flax import nnx
+
+    weights = jax.tree.map(lambda leaf: leaf, like)  # a copy
+    nnx.replace_by_pure_dict(weights, params)
+    module = nnx.merge(graph, weights, _reseeded(streams, key), others)
+    (module.eval if key is None else module.train)()
+    return module
+
+
+def _reseeded(streams: Any, key: jax.Array | None) -> Any:
+    """All random streams seeded from one key, or as they are without one."""
+    if key is None:
+        return streams
+    leaves, structure = jax.tree.flatten(streams)
+    reseeded = [
+        jax.random.fold_in(key, number) if is_key(leaf) else jnp.zeros_like(leaf)
+        for number, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(structure, reseeded)
+
+
+def _of_equinox(module: Any) -> Module:
+    import equinox as eqx
+
+    weights, rest = eqx.partition(module, eqx.is_inexact_array)
+    if any(isinstance(leaf, eqx.nn.StateIndex) for leaf in jax.tree.leaves(rest, is_leaf=_is_index)):
+        raise ValueError(
+            f"{type(module).__name__} keeps state (eqx.nn.State), and a recurrence is pure: use "
+            "LayerNorm or RMSNorm instead of BatchNorm."
+        )
+    takes_key = "key" in inspect.signature(type(module).__call__).parameters
+
+    def apply(params, *xs, key=None):
+        whole = eqx.nn.inference_mode(eqx.combine(params, rest), value=key is None)
+        return whole(*xs, key=key) if takes_key else whole(*xs)
+
+    return Module(lambda key, *xs: weights, apply)
+
+
+def _is_index(leaf: Any) -> bool:
+    return type(leaf).__name__ == "StateIndex"
+
+
+def _is_instance(thing: Any, library: str) -> bool:
+    """Whether `thing` is a `Module` of a library, which need not be installed."""
+    loaded = sys.modules.get(library)
+    return loaded is not None and isinstance(thing, loaded.Module)
+
+
+def _holds_arrays(thing: Any) -> bool:
+    leaves = jax.tree.leaves(thing)
+    return any(hasattr(leaf, "dtype") for leaf in leaves)
+
+
+def _options_filled_in(**options: bool) -> Callable:
+    """An interceptor that gives nested modules the options that they take and that are not set."""
+
+    def fill_in(next_method, args, kwargs, context):
         if context.method_name == "__call__":
-            undecided = _undecided(told, context, args, kwargs)
-            kwargs = {**kwargs, **{name: told[name] for name in undecided}}
+            unset = _unset(options, context, args, kwargs)
+            kwargs = {**kwargs, **{name: options[name] for name in unset}}
         return next_method(*args, **kwargs)
 
-    return tell
+    return fill_in
 
 
-def _undecided(names: Iterable[str], context: Any, args: tuple, kwargs: dict) -> list[str]:
-    """Those options that the call takes and neither the module nor the caller gave."""
+def _unset(names: Iterable[str], context: Any, args: tuple, kwargs: dict) -> list[str]:
+    """Those options that the call takes and neither the module nor the caller sets."""
     signature = inspect.signature(context.orig_method)
     given = signature.bind_partial(*args, **kwargs).arguments
     return [

@@ -1,17 +1,17 @@
-"""Products of rows with kernels, as a CPU wants them: of all steps at once, and of one in a loop.
+"""Products with a kernel that is the same at all steps, in the forms that XLA is fast at.
 
-JAX finds the same products, but lays them out such that XLA rearranges the larger factor. `product`
-is for all steps: under `vmap` rows go behind steps, where a loop takes them, and the way back is a
-product of two matrices, from which XLA copies nothing. `multiplier` is for a loop, in which kernels
-stay the same while h changes. There a product reads its left factor as it lies in memory, and
-rearranges the right one, and in h W that would be the kernels, again in each step. So under `vmap`
-it is Wᵀ hᵀ, and on the way back W dmᵀ: the kernels stand on the left, and lie in memory both ways.
+`product` is for all steps at once. The derivative of y = x W along W, for x `[T, B, D]`, is xᵀ dy
+summed over steps and rows. JAX writes it with dy as the left factor, and XLA's CPU backend then
+transposes dy in memory first: half the time of a gradient for wide layers. With x on the left
+nothing is moved. No axes are merged, so that a sharding of any of them is kept.
+
+`loop_product` is for one step in a loop. Its way back is dy Wᵀ, for which a CPU would read W against
+its order in memory, or rearrange it, again at each step. So it is given Wᵀ, made once.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,122 +19,86 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from recur.varying import vary_over
-
-_SMALL = 2**19  # bytes: in a core's own cache it does not matter how often kernels are read
+from recur.manual_axes import vary_over
 
 
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`x W` for x `[..., D]`, W `[D, E]`; block by block for a block-diagonal W `[heads, d, e]`."""
-    if kernel.ndim == 2:
-        dtype = jnp.result_type(x, kernel)
-        factors = (x.astype(dtype), kernel.astype(dtype))
-        return _product.bind(*vary_over(factors, factors))
-    heads, d, e = kernel.shape
-    blocks = jnp.einsum("...nd,nde->...ne", x.reshape(*x.shape[:-1], heads, d), kernel)
-    return blocks.reshape(*x.shape[:-1], heads * e)
+def product(x: jax.Array, kernel: jax.Array, **params: Any) -> jax.Array:
+    """`x W` for x `[..., D]` and W `[D, E]`; under `vmap` rows come after steps.
+
+    Args:
+      x: the factor that varies.
+      kernel: the factor that does not.
+      **params: `precision` and `preferred_element_type` of `jax.lax.dot_general`.
+    """
+    return _product.bind(*vary_over((x, kernel), (x, kernel)), **params)
 
 
-def multiplier(kernels: Sequence[jax.Array]) -> Callable[[jax.Array], Sequence[jax.Array]]:
-    """`h -> [h W for W in kernels]`, h `[H]`; as one product for kernels of one height."""
-    heights = {(kernel.ndim, kernel.shape[0], kernel.dtype) for kernel in kernels}
-    if len(heights) != 1 or kernels[0].ndim != 2:
-        return lambda h: [product(h, kernel) for kernel in kernels]
-    if sum(kernel.nbytes for kernel in kernels) <= _SMALL:
-        wide = jnp.concatenate(kernels, axis=1)
-        return lambda h: jax.lax.split(h @ wide, [kernel.shape[1] for kernel in kernels])
-    tall = jnp.concatenate([kernel.T for kernel in kernels])
-
-    def multiply(h):
-        factors = (tall, h, *kernels)
-        return _products.bind(*vary_over(factors, factors))
-
-    return multiply
+def loop_product(
+    x: jax.Array, kernel: jax.Array, transposed: jax.Array, **params: Any
+) -> jax.Array:
+    """`x W` for x `[D]` and W `[D, E]`, given Wᵀ `[E, D]` for the way back."""
+    factors = (x, kernel, transposed)
+    return _loop_product.bind(*vary_over(factors, factors), **params)
 
 
-_product = Primitive("product")  # of x `[..., D]` and a kernel `[D, E]`
+def _multiply(x: jax.Array, kernel: jax.Array, *_: Any, **params: Any) -> jax.Array:
+    return jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())), **params)
 
 
-@_product.def_impl
-def _times(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    y = _as_matrix(x) @ kernel
-    return y.reshape(*x.shape[:-1], kernel.shape[1])
+def _multiply_transposed(x: jax.Array, dy: jax.Array, **params: Any) -> jax.Array:
+    """xᵀ dy, summed over all axes but the last."""
+    axes = tuple(range(x.ndim - 1))
+    return jax.lax.dot_general(x, dy, ((axes, axes), ((), ())), **params)
 
 
-def _as_matrix(x: jax.Array) -> jax.Array:
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-@_product.def_abstract_eval
-def _shape(*args: Any) -> Any:
-    [aval] = jax.make_jaxpr(_times)(*args).out_avals
+def _shape(*args: Any, **params: Any) -> Any:
+    [aval] = jax.make_jaxpr(lambda *given: _multiply(*given, **params))(*args).out_avals
     return aval
 
 
-def _rows_behind_steps(args: Sequence[Any], axes: Sequence[Any]) -> Any:
-    (x, kernel), (of_x, of_kernel) = args, axes
-    if of_kernel is not None:
-        return jax.vmap(_times, (of_x, of_kernel))(x, kernel), 0
+def _batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], **params: Any) -> Any:
+    (x, *kernels), (of_x, *of_kernels) = args, axes
+    if any(axis is not None for axis in of_kernels):  # kernels that differ by row
+        multiply = jax.vmap(lambda x, kernel: _multiply(x, kernel, **params), axes[:2])
+        return multiply(x, kernels[0]), 0
     x = jnp.moveaxis(x, of_x, -2)
-    return _product.bind(x, kernel), x.ndim - 2
+    return primitive.bind(x, *kernels, **params), x.ndim - 2
 
 
+def _new_primitive(name: str) -> Primitive:
+    primitive = Primitive(name)
+    primitive.def_impl(_multiply)
+    primitive.def_abstract_eval(_shape)
+    batching.primitive_batchers[primitive] = lambda *args, **kw: _batch(primitive, *args, **kw)
+    mlir.register_lowering(primitive, mlir.lower_fun(_multiply, multiple_results=False))
+    return primitive
+
+
+_product = _new_primitive("product")
 ad.defbilinear(
     _product,
-    lambda change, x, kernel: _product.bind(change, kernel.T),
-    lambda change, x, kernel: _as_matrix(x).T @ _as_matrix(change),
+    lambda dy, x, kernel, **params: product(dy, kernel.T, **params),
+    lambda dy, x, kernel, **params: _multiply_transposed(x, dy, **params),
 )
-batching.primitive_batchers[_product] = _rows_behind_steps
-mlir.register_lowering(_product, mlir.lower_fun(_times, multiple_results=False))
+
+_loop_product = _new_primitive("loop_product")
 
 
-_products = Primitive("products")  # of the kernels, transposed and stacked in `tall`, and h
-_products.multiple_results = True
-
-
-@_products.def_impl
-def _multiply(tall: jax.Array, h: jax.Array, *kernels: jax.Array) -> Sequence[jax.Array]:
-    """For one row, h `[H]`, each m of H; for many, h `[B, H]`, each m `[H, B]`."""
-    m = jax.lax.dot_general(tall, h, (((1,), (h.ndim - 1,)), ((), ())))
-    return jax.lax.split(m, [kernel.shape[1] for kernel in kernels])
-
-
-@_products.def_abstract_eval
-def _shapes(*args: Any) -> Any:
-    return jax.make_jaxpr(_multiply)(*args).out_avals
-
-
-def _over_rows(args: Sequence[Any], axes: Sequence[Any]) -> Any:
-    tall, h, *kernels = args
-    of_tall, of_h, *of_kernels = axes
-    if h.ndim > 2 or any(axis is not None for axis in (of_tall, *of_kernels)):
-        results = jax.vmap(_multiply, tuple(axes))(*args)  # kernels that differ, or rows of rows
-        return results, [0] * len(results)
-    results = _products.bind(tall, jnp.moveaxis(h, of_h, 0), *kernels)
-    return results, [1] * len(results)
-
-
-def _along(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """`dm = dh W + h dW`; dW is in the tangent of `tall`."""
-    (tall, h, *kernels), (d_tall, d_h, *_) = primals, tangents
-    results = _products.bind(tall, h, *kernels)
+def _loop_product_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
+    """d(x W) = dx W + x dW; the change of Wᵀ is that of W."""
+    (x, kernel, transposed), (d_x, d_kernel, _) = primals, tangents
     parts = []
-    if not isinstance(d_h, ad.Zero):
-        parts.append(_products.bind(tall, d_h, *kernels))
-    if not isinstance(d_tall, ad.Zero):
-        parts.append(_multiply(d_tall, h, *kernels))
-    return results, [sum(each[1:], each[0]) for each in zip(*parts, strict=True)]
+    if not isinstance(d_x, ad.Zero):
+        parts.append(loop_product(d_x, kernel, transposed, **params))
+    if not isinstance(d_kernel, ad.Zero):
+        parts.append(product(x, d_kernel, **params))
+    return loop_product(*primals, **params), sum(parts[1:], parts[0])
 
 
-def _back(changes: Sequence[Any], tall: jax.Array, h: Any, *kernels: jax.Array) -> Any:
-    """The way back: dhᵀ = sum of W dmᵀ over the kernels."""
-    del h
-    changes = [ad.instantiate_zeros(change) for change in changes]
-    products = [kernel @ change for kernel, change in zip(kernels, changes, strict=True)]
-    return [None, sum(products[1:], products[0]).T, *[None] * len(kernels)]
+def _loop_product_transpose(dy: Any, x: Any, kernel: Any, transposed: Any, **params: Any) -> Any:
+    del x
+    return [loop_product(dy, transposed, kernel, **params), None, None]
 
 
-ad.primitive_jvps[_products] = _along
-ad.primitive_transposes[_products] = _back
-batching.primitive_batchers[_products] = _over_rows
-mlir.register_lowering(_products, mlir.lower_fun(_multiply, multiple_results=True))
+ad.primitive_jvps[_loop_product] = _loop_product_jvp
+ad.primitive_transposes[_loop_product] = _loop_product_transpose

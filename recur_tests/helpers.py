@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import chex
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
-from recur.types import AnyCell, Cell
+from recur.types import Cell
 
 
 def random_like(tree: Any, seed: int, scale: float = 0.5) -> Any:
@@ -36,9 +40,9 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
     chex.assert_trees_all_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-def without_structure(cell: AnyCell) -> Cell:
+def without_structure(cell: Cell) -> Cell:
     """The cell as a plain one: a scan knows its step alone, whose derivative is JAX's own."""
-    return Cell(cell.init, cell.bind, cell.start, cell.step)
+    return Cell(cell.init, cell.bind, cell.init_carry, cell.step)
 
 
 def weighted_sum(tree: Any) -> jax.Array:
@@ -50,3 +54,24 @@ def weighted_sum(tree: Any) -> jax.Array:
     ]
     flat = jnp.concatenate(parts)
     return flat @ jnp.cos(jnp.arange(flat.size, dtype=flat.dtype))
+
+
+@contextlib.contextmanager
+def counting_compilations() -> Iterator[list[str]]:
+    """A list that grows by an event with each program that XLA compiles."""
+    compiled: list[str] = []
+
+    def listen(event, seconds, **_):
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def inner_jaxprs(equation: Any) -> list[Any]:
+    """The jaxprs among the parameters of an equation."""
+    return [getattr(jaxpr, "jaxpr", jaxpr) for jaxpr in jaxprs_in_params(equation.params)]

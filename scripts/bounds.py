@@ -1,4 +1,4 @@
-"""What the numbers of options may be, by name: a name means the same in every script."""
+"""The valid numbers of options, by name: a name means the same in every script."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ def _from(least: float, most: float = math.inf) -> Bound:
     return Bound(what, lambda number: least <= number <= most and number < math.inf)
 
 
-_COUNTS = """average_after checkpoint_every constant_epochs count embedding epochs features given k
-    k1 k2 layers length min_count most negatives pieces report_every rows steps top_k unroll
-    vocabulary width window"""
+_COUNTS = """average_after batch_size checkpoint_every constant_epochs count embedding epochs
+    features given k k1 k2 layers length max_tokens min_count negatives num_beams pieces
+    report_every steps top_k unroll vocabulary window"""
+_FROM_ZERO = "min_tokens noise sample_length seed temperature weight_decay"
 _RATES = "clip decay initial learning_rate sample"
 _SHARES = "dropout input_dropout layer_dropout output_dropout weight_drop word_dropout"
 BOUNDS = {
     **dict.fromkeys(_COUNTS.split(), _from(1)),
-    **dict.fromkeys("least noise sample_length seed temperature weight_decay".split(), _from(0)),
+    **dict.fromkeys(_FROM_ZERO.split(), _from(0)),
     **dict.fromkeys(_RATES.split(), Bound("above 0", lambda number: 0 < number < math.inf)),
     **dict.fromkeys(_SHARES.split(), Bound("from 0 to below 1", lambda number: 0 <= number < 1)),
     "length_penalty": Bound("a finite number", math.isfinite),
@@ -37,7 +38,7 @@ BOUNDS = {
 
 
 def check_numbers(options: Any) -> None:
-    """Raises a ValueError that names the option whose number cannot be; what is none passes."""
+    """Raises a ValueError that names an option with an invalid number."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if field.name in BOUNDS and isinstance(value, (int, float)):

@@ -13,8 +13,8 @@ Two layers of LSTM with char-rnn's recipe on the text it is known by, tinyshakes
 hour to 1.57 nats on the last tenth:
 
     python scripts/char_lm.py --text FILE --cell lstm --layers 2 --features 128 --embedding 65 \
-        --rows 50 --k1 50 --optimizer rmsprop --learning-rate 2e-3 --schedule char-rnn --clip 5 \
-        --steps 12060
+        --batch-size 50 --k1 50 --optimizer rmsprop --learning-rate 2e-3 --schedule char-rnn \
+        --clip 5 --steps 12060
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from flax import linen as nn
 from tqdm import tqdm
 
 import recur
-from recur.decode import argmax, generate, nucleus, temperature, top_k
+from recur.decode import argmax, categorical, generate, temperature, top_k, top_p
 from recur.diagnose import curves
 from recur.sequences import Streams
-from recur.text import BOUNDARY, UNKNOWN, Characters, hold_out, python_sources, read_text
+from recur.text import BOUNDARY, UNKNOWN, Characters, python_sources, read_text, split_by_hash
 from recur.train import (
     Checkpoints,
     JsonLines,
@@ -60,7 +60,7 @@ from recur.train import (
     read_json_lines,
 )
 
-CELLS = {"elman": recur.elman, "gated": recur.gated, "gru": recur.gru, "lstm": recur.lstm}
+CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm, "ugrnn": recur.ugrnn}
 HELD_OUT_ONE_IN = 20  # files of the standard library
 RARE = 50  # characters that come less often in the training text are unknown
 SPELLED_OUT = math.log(0x110000)  # nats to spell an unknown character, all code points alike
@@ -81,7 +81,7 @@ class Options:
     """The run's folder: a new one starts, an existing one resumes with the options it was begun
     with. runs/char_lm-1, -2 ... when not given."""
 
-    cell: Literal["elman", "gated", "gru", "lstm"] = "gru"
+    cell: Literal["elman", "gru", "lstm", "ugrnn"] = "gru"
     """The recurrence."""
     layers: int = 1
     """How many of them, one above the other."""
@@ -96,8 +96,8 @@ class Options:
 
     steps: int = 3600
     """Updates in all. A finished run goes on when resumed with more."""
-    rows: int = 16
-    """Streams of text that are read side by side."""
+    batch_size: int = 16
+    """Streams of text that are read in parallel."""
     k1: int = 64
     """New characters of each stream in an update."""
     k2: int | None = None
@@ -133,15 +133,16 @@ class GenerateOptions:
     """The run's folder."""
     prompt: str = ""
     """What the text begins with; as a file begins, when empty."""
-    length: int = 500
+    max_tokens: int = 500
     """Characters to write at most."""
     temperature: float = 0.7
-    """Below 1 sharper, above 1 wilder; 0 always takes the likeliest character."""
+    """Below 1 sharpens the distribution, above 1 flattens it; 0 always takes the most likely
+    character."""
     top_k: int | None = None
-    """Draw among so many of the likeliest characters only."""
+    """Sample among this many of the most likely characters only."""
     top_p: float | None = None
-    """Draw among the likeliest characters that have this probability together (nucleus)."""
-    least: int = 0
+    """Sample among the most likely characters whose probabilities add up to this (nucleus)."""
+    min_tokens: int = 0
     """Characters to write before the text may end."""
     seed: int = 0
     """Another seed, another text."""
@@ -161,7 +162,7 @@ class Run(NamedTuple):
     corpus: Corpus
     vocabulary: Characters
     streams: Streams
-    model: recur.types.Layer
+    model: recur.Layer
     optimizer: optax.GradientTransformation
 
 
@@ -171,7 +172,7 @@ class Run(NamedTuple):
 def read_corpus(options: Options) -> Corpus:
     """Python's library with whole files held out, or the files named, cut behind nine tenths."""
     if not options.text:
-        return Corpus(*hold_out(python_sources(), HELD_OUT_ONE_IN))
+        return Corpus(*split_by_hash(python_sources(), HELD_OUT_ONE_IN))
     training, held_out = {}, {}
     for path in options.text:
         text = read_text(path)
@@ -190,7 +191,7 @@ def encode(vocabulary: Characters, texts: dict[str, str]) -> list[np.ndarray]:
 # --- Model and optimizer -------------------------------------------------------------------------
 
 
-def build_model(options: Options, vocabulary: Characters) -> recur.types.Layer:
+def build_model(options: Options, vocabulary: Characters) -> recur.Layer:
     """Embedding, recurrent layers and logits, for a batch of streams."""
     dtype = jnp.dtype(options.dtype)
     parts: list[Any] = [nn.Embed(len(vocabulary), options.embedding, dtype=dtype)]
@@ -223,17 +224,17 @@ def build_optimizer(options: Options, steps_per_epoch: int) -> optax.GradientTra
 
 
 def first_state(
-    options: Options, model: recur.types.Layer, optimizer: optax.GradientTransformation
+    options: Options, model: recur.Layer, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """The state before the first update."""
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
-    tokens = jax.ShapeDtypeStruct((options.rows, options.k1), jnp.int32)
+    tokens = jax.ShapeDtypeStruct((options.batch_size, options.k1), jnp.int32)
     params = model.init(params_key, tokens)
-    carry = model.start(model.bind(params, tokens), tokens)
+    carry = model.init_carry(params, tokens)
     return init_state(params, optimizer, run_key, carry)
 
 
-def make_loss(options: Options, model: recur.types.Layer):
+def make_loss(options: Options, model: recur.Layer):
     """The mean nats per new character of a window."""
 
     def loss(params, carry, window, key):
@@ -246,8 +247,8 @@ def make_loss(options: Options, model: recur.types.Layer):
             reset=window.reset,
             key=key if options.dropout else None,
         )
-        targets, valid = window.targets[:, -options.k1 :], window.valid[:, -options.k1 :]
-        return masked_mean(cross_entropy(logits, targets, valid), valid), (carry, {})
+        targets, mask = window.targets[:, -options.k1 :], window.mask[:, -options.k1 :]
+        return masked_mean(cross_entropy(logits, targets, mask), mask), (carry, {})
 
     return loss
 
@@ -255,12 +256,12 @@ def make_loss(options: Options, model: recur.types.Layer):
 # --- Evaluation ----------------------------------------------------------------------------------
 
 
-def make_evaluate(model: recur.types.Layer, documents: list[np.ndarray], width: int = 256):
+def make_evaluate(model: recur.Layer, documents: list[np.ndarray], width: int = 256):
     """`evaluate(params)` -> nats of all documents, each read from the start, as in generation."""
 
     def losses(_, logits, window):
         spelled = jnp.where(window.targets == UNKNOWN, SPELLED_OUT, 0.0)
-        return cross_entropy(logits, window.targets, window.valid) + spelled
+        return cross_entropy(logits, window.targets, window.mask) + spelled
 
     evaluate = running.make_evaluate(model, losses, documents, width)
     return lambda params: evaluate(params, None)
@@ -270,7 +271,7 @@ def compare(held_out: dict[str, str], last: dict[str, float]) -> dict[str, dict[
     """Bits per character of the held-out texts: the last validation, and two compressors."""
     texts = [text.encode() for text in held_out.values()]
     characters = sum(map(len, held_out.values()))
-    found = last["held_out_bits"]  # it starts afresh with each file, so an archive costs the same
+    found = last["held_out_bits"]  # each file starts from the initial carry, in an archive too
     table = {"this model": {"file by file": found, "as one archive": found}}
     compressors = {
         "gzip -9": lambda data: gzip.compress(data, 9),
@@ -298,18 +299,19 @@ def print_table(table: dict[str, dict[str, float]]) -> None:
 
 
 def make_writer(
-    model: recur.types.Layer,
+    model: recur.Layer,
     vocabulary: Characters,
     choose: recur.decode.sample.Chooser,
-    length: int,
-    least: int,
+    max_tokens: int,
+    min_tokens: int,
 ) -> Callable[[Any, str, jax.Array], str]:
     """`write(params, prompt, key)` -> the prompt, and how the model goes on."""
 
     @jax.jit
     def write_tokens(params, tokens, key):
-        marks = {"stop": BOUNDARY, "forbidden": [UNKNOWN], "least": least}
-        return generate(model, params, tokens, steps=length, choose=choose, key=key, **marks)
+        counts = {"max_tokens": max_tokens, "min_tokens": min_tokens}
+        rules = {"eos": BOUNDARY, "forbidden": [UNKNOWN], **counts}
+        return generate(model, params, tokens, **rules, choose=choose, key=key)
 
     def write(params, prompt, key):
         unknown = vocabulary.unknown_in(prompt)
@@ -333,13 +335,13 @@ def generate_text(options: GenerateOptions) -> None:
     model = build_model(begun, vocabulary)
     like = first_state(begun, model, build_optimizer(begun, 1))
     params = running.best_checkpoint(options.run, "held_out_bits", like).state.params
-    choose = recur.decode.multinomial
+    choose = categorical
     if options.top_p is not None:
-        choose = nucleus(options.top_p, choose)
+        choose = top_p(options.top_p, choose)
     if options.top_k is not None:
         choose = top_k(options.top_k, choose)
     choose = temperature(options.temperature, choose) if options.temperature else argmax
-    write = make_writer(model, vocabulary, choose, options.length, options.least)
+    write = make_writer(model, vocabulary, choose, options.max_tokens, options.min_tokens)
     print(write(params, options.prompt, jax.random.key(options.seed)))
 
 
@@ -352,9 +354,8 @@ def prepare(options: Options) -> Run:
     texts = corpus.training.values()
     rare = min(RARE, 1 + sum(map(len, texts)) // 100_000)
     vocabulary = Characters.of(texts, at_least=rare)
-    streams = Streams(
-        encode(vocabulary, corpus.training), options.rows, options.k1, options.k2, options.seed
-    )
+    documents = encode(vocabulary, corpus.training)
+    streams = Streams(documents, options.batch_size, options.k1, options.k2, options.seed)
     model = build_model(options, vocabulary)
     optimizer = build_optimizer(options, streams.windows_per_epoch)
     return Run(options, corpus, vocabulary, streams, model, optimizer)
@@ -370,7 +371,7 @@ def make_validate(run: Run) -> Callable[[Report], dict[str, float]]:
 def make_sample(run: Run) -> Callable[[Report], None]:
     """A callback that shows and keeps a text."""
     length, folder = run.options.sample_length, run.options.run / "samples"
-    write = make_writer(run.model, run.vocabulary, temperature(0.7), length, least=length)
+    write = make_writer(run.model, run.vocabulary, temperature(0.7), length, length)
 
     def sample(report):
         key = jax.random.fold_in(jax.random.key(run.options.seed), report.step)
@@ -391,7 +392,7 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
         sample(Report(0, 0, state, {}))
     progress = running.Progress(
         "char",
-        options.rows * options.k1,
+        options.batch_size * options.k1,
         options.steps,
         done,
         lambda metrics: f"{float(bits(metrics['loss'])):.3f} bits/char",
@@ -437,7 +438,7 @@ def train(options: Options) -> None:
         seconds = time.monotonic() - began
     table = compare(run.corpus.held_out, read_json_lines(options.run / "metrics.jsonl")[-1])
     running.write_json(options.run / "results.json", table)
-    characters = (options.steps - done) * options.rows * options.k1
+    characters = (options.steps - done) * options.batch_size * options.k1
     print(
         f"{characters:,} characters in {seconds:.0f} s, all samples and validations included: "
         f"{characters / seconds:,.0f} a second. On the {len(run.corpus.held_out)} texts held out:\n"

@@ -23,14 +23,14 @@ after how many updates where it counts as solved:
     tanh     0.1646          0.1768        26.2 %           87.2 %
     relu     0.0138          0.1813        26.2 %           93.9 %
     irnn     0.0026 (4,000)  0.1567        100.0 % (400)    97.9 %
-    gated    0.0011 (500)    0.1723        100.0 % (300)    99.8 % (4,100)
+    ugrnn    0.0011 (500)    0.1723        100.0 % (300)    99.8 % (4,100)
     lstm     0.0023 (900)    0.1853        100.0 % (300)    99.9 % (3,100)
     gru      0.0014 (700)    0.1777        100.0 % (300)    99.9 % (3,600)
     indrnn   0.0082 (4,000)  0.1693        100.0 % (2,100)  88.5 %
     min_gru  0.0023 (1,100)  0.1417        26.1 %           91.7 %
     lru      0.0183          0.0022 (500)  99.9 % (200)     99.9 % (2,700)
 
-The losses over updates: results/memory-intel-xeon-2.5ghz-2-cores.png. The rows of gated and gru
+The losses over updates: results/memory-intel-xeon-2.5ghz-2-cores.png. The rows of ugrnn and gru
 were measured once more by themselves, after both had been given the start of memory_cells.py.
 """
 
@@ -79,15 +79,15 @@ class Job(NamedTuple):
     task: Task
     delay: int  # steps to be remembered, about
     features: int
-    rows: int  # of a batch
+    batch_size: int
     steps: int  # updates at most
 
 
 JOBS = {
-    "adding": Job(adding(steps=200), 200, features=64, rows=32, steps=2000),
-    "copy": Job(copying(blanks=100), 110, features=64, rows=32, steps=1000),
-    "order": Job(temporal_order(steps=100), 100, features=64, rows=32, steps=2000),
-    "halves": Job(two_halves(), 8, features=128, rows=128, steps=5000),
+    "adding": Job(adding(steps=200), 200, features=64, batch_size=32, steps=2000),
+    "copy": Job(copying(blanks=100), 110, features=64, batch_size=32, steps=1000),
+    "order": Job(temporal_order(steps=100), 100, features=64, batch_size=32, steps=2000),
+    "halves": Job(two_halves(), 8, features=128, batch_size=128, steps=5000),
 }
 
 
@@ -98,7 +98,7 @@ class Options:
     tasks: tuple[Literal["adding", "copy", "order", "halves"], ...] = tuple(JOBS)
     """What to learn."""
     cells: tuple[
-        Literal["tanh", "relu", "irnn", "gated", "lstm", "gru", "indrnn", "min_gru", "lru"], ...
+        Literal["tanh", "relu", "irnn", "ugrnn", "lstm", "gru", "indrnn", "min_gru", "lru"], ...
     ] = tuple(RECIPES)
     """What is to learn it."""
     steps: int | None = None
@@ -115,7 +115,7 @@ class Options:
 
 
 def judge(
-    task: Task, model: recur.types.Layer, params: Any, keys: jax.Array, held_out: bool
+    task: Task, model: recur.Layer, params: Any, keys: jax.Array, held_out: bool
 ) -> tuple[jax.Array, jax.Array]:
     """The mean loss of the examples of some keys, and the share that is not answered rightly."""
     xs, length, target = jax.vmap(lambda key: task.draw(key, held_out))(keys)
@@ -157,7 +157,7 @@ def learn(
 
     @jax.jit
     def draw_keys(number):
-        return jax.random.split(jax.random.fold_in(batch_key, number), job.rows)
+        return jax.random.split(jax.random.fold_in(batch_key, number), job.batch_size)
 
     def batches() -> Iterator[jax.Array]:
         """Keys of examples, until they are not needed."""

@@ -65,7 +65,7 @@ from tqdm import tqdm
 
 import recur
 from recur.diagnose import curves
-from recur.sequences import Batch, Layout, batches, bucket, find_boundaries, lay_out, unpack
+from recur.sequences import Batch, Layout, batches, bucket, find_boundaries, make_batches, unpack
 from recur.train import (
     JsonLines,
     Report,
@@ -145,7 +145,7 @@ class Options(WritingOptions):
     given."""
     epochs: int | None = None
     """Times that all pieces are read; 150, or 40 for canons, when not given."""
-    rows: int = 8
+    batch_size: int = 8
     """Pieces of a batch."""
     learning_rate: float = 5e-3
     """Of Adam, at its highest; it falls to 0 along a cosine."""
@@ -290,23 +290,23 @@ def baselines(music: Music) -> dict[str, dict[str, float]]:
 # --- One model -----------------------------------------------------------------------------------
 
 
-def build_model(cell: str, features: int) -> recur.types.Layer:
+def build_model(cell: str, features: int) -> recur.Layer:
     """A recurrence and a logit for each key, for a batch of pieces."""
     return recur.batch(recur.chain(recur.scan(CELLS[cell](features)), nn.Dense(KEYS)))
 
 
-def nats_of_frames(model: recur.types.Layer, params: Any, batch: Batch) -> jax.Array:
+def nats_of_frames(model: recur.Layer, params: Any, batch: Batch) -> jax.Array:
     """The cost of each frame, `[B, T]`: of all keys together, each told by itself."""
-    logits = model(params, batch.steps["before"].astype(jnp.float32), **batch.marks)
+    logits = model(params, batch.steps["before"].astype(jnp.float32), **batch.layer_kwargs)
     keys = batch.steps["frame"].astype(jnp.float32)
     return optax.sigmoid_binary_cross_entropy(logits, keys).sum(-1)
 
 
-def make_judge(model: recur.types.Layer, layout: Layout, rolls: dict[str, list[np.ndarray]]):
+def make_judge(model: recur.Layer, layout: Layout, rolls: dict[str, list[np.ndarray]]):
     """`nats(params, split)` -> the cost of every frame, `[T]` of each piece."""
     of_batch = jax.jit(lambda params, batch: nats_of_frames(model, params, batch))
     laid_out = {
-        split: lay_out([steps_of(roll) for roll in pieces], layout, ROWS_JUDGED)
+        split: make_batches([steps_of(roll) for roll in pieces], layout, ROWS_JUDGED)
         for split, pieces in rolls.items()
     }
 
@@ -320,7 +320,7 @@ def make_judge(model: recur.types.Layer, layout: Layout, rolls: dict[str, list[n
 
 
 def learn(
-    model: recur.types.Layer,
+    model: recur.Layer,
     nats: Callable[[Any, str], list[np.ndarray]],
     layout: Layout,
     music: Music,
@@ -329,18 +329,19 @@ def learn(
 ) -> tuple[Any, dict[str, Any]]:
     """Trains a model; the params that did best on validation, which are kept, and what it took."""
     pieces = [steps_of(roll) for roll in music.rolls["training"]]
-    per_epoch = len(lay_out(pieces, layout, options.rows))
+    per_epoch = len(make_batches(pieces, layout, options.batch_size))
     steps = options.epochs * per_epoch
     rate = optax.warmup_cosine_decay_schedule(0, options.learning_rate, per_epoch, steps + 1)
     optimizer = optax.chain(optax.clip_by_global_norm(options.clip), optax.adam(rate))
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
-    params = model.init(params_key, jax.ShapeDtypeStruct((options.rows, 1, KEYS), jnp.float32))
+    frames = jax.ShapeDtypeStruct((options.batch_size, 1, KEYS), jnp.float32)
+    params = model.init(params_key, frames)
     disturb = weight_noise(options.noise)
     best = {"nats": math.inf, "epoch": 0, "params": params}
 
     def loss(params, carry, batch, key):
         costs = nats_of_frames(model, disturb(key, params), batch)
-        return masked_mean(costs, batch.valid), (carry, {})
+        return masked_mean(costs, batch.mask), (carry, {})
 
     def validate(report: Report) -> dict[str, float]:
         found = mean_of(nats(report.state.params, "validation"), 1)
@@ -350,8 +351,9 @@ def learn(
         return {"validation": found}
 
     began = time.monotonic()
+    stream = batches(pieces, layout, options.batch_size, seed=options.seed)
     with (
-        contextlib.closing(batches(pieces, layout, options.rows, seed=options.seed)) as stream,
+        contextlib.closing(stream),
         tqdm(total=options.epochs, desc=log.stem, unit="epoch", leave=False) as bar,
     ):
         fit(
@@ -369,7 +371,7 @@ def learn(
 # --- Writing music -------------------------------------------------------------------------------
 
 
-def make_writer(model: recur.types.Layer, length: int, temperature: float):
+def make_writer(model: recur.Layer, length: int, temperature: float):
     """`write(params, begin, key)` -> rolls that carry on those of `begin`, `[B, T, 88]`, T ≥ 0."""
 
     def draw(logits, key):
@@ -381,16 +383,17 @@ def make_writer(model: recur.types.Layer, length: int, temperature: float):
     def write(params, begin, key):
         before = jnp.pad(begin.astype(jnp.float32), [(0, 0), (1, 0), (0, 0)])
         bound = model.bind(params, before)
-        carry, logits = model.apply(bound, model.start(bound, before), before)
+        carry, logits = model.apply(bound, model.begin(bound, before), before, recur.Mask(), None)
 
-        def turn(state, key):
+        def step(state, key):
             carry, logits = state
             frame = draw(logits, key)
-            carry, logits = model.apply(bound, carry, frame[:, None].astype(jnp.float32))
+            xs = frame[:, None].astype(jnp.float32)
+            carry, logits = model.apply(bound, carry, xs, recur.Mask(), None)
             return (carry, logits[:, 0]), frame
 
-        start = (carry, logits[:, -1])
-        _, frames = jax.lax.scan(turn, start, jax.random.split(key, length))
+        state = (carry, logits[:, -1])
+        _, frames = jax.lax.scan(step, state, jax.random.split(key, length))
         return jnp.concatenate([begin, frames.swapaxes(0, 1)], axis=1)
 
     return lambda params, begin, key: np.asarray(write(params, jnp.asarray(begin), key))
@@ -399,7 +402,7 @@ def make_writer(model: recur.types.Layer, length: int, temperature: float):
 def write_music(
     options: WritingOptions,
     folder: pathlib.Path,
-    model: recur.types.Layer,
+    model: recur.Layer,
     params: Any,
     begins: dict[str, np.ndarray],
     frames_per_beat: int,
@@ -492,7 +495,7 @@ def begin_pieces(options: WritingOptions, rolls: list[np.ndarray]) -> dict[str, 
 
 def study(
     cell: str,
-    model: recur.types.Layer,
+    model: recur.Layer,
     music: Music,
     options: Options,
     folder: pathlib.Path,

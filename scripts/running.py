@@ -205,7 +205,7 @@ def best_checkpoint(folder: pathlib.Path, best: str, like: TrainState) -> Restor
 
 
 def make_evaluate(
-    layer: recur.types.Layer,
+    layer: recur.Layer,
     losses: Callable[[Any, Any, Window], jax.Array],
     documents: list[np.ndarray],
     width: int = 256,
@@ -214,7 +214,7 @@ def make_evaluate(
 
     Args:
       layer: a batched layer that reads tokens.
-      losses: `losses(params, ys, window)`, `[B, width]`, 0 at invalid steps.
+      losses: `losses(params, ys, window)`, `[B, width]`, 0 at masked steps.
       documents: integer arrays, as of `recur.sequences.whole_rows`.
       width: how many steps have outputs at a time.
 
@@ -234,11 +234,12 @@ def make_evaluate(
 
         def add(state, window):
             carry, total = state
-            carry, ys = layer.apply(bound, carry, window.inputs, reset=window.reset)
+            mask = recur.Mask(reset=window.reset)
+            carry, ys = layer.apply(bound, carry, window.inputs, mask, None)
             return (carry, total + losses(of_losses, ys, window).sum()), None
 
-        start = (layer.start(bound, windows.inputs[0]), jnp.zeros(()))
-        return jax.lax.scan(add, start, windows)[0][1]
+        state = (layer.begin(bound, windows.inputs[0]), jnp.zeros(()))
+        return jax.lax.scan(add, state, windows)[0][1]
 
     return lambda params, of_losses: float(evaluate(params, of_losses, windows))
 

@@ -40,12 +40,12 @@ import running
 
 from recur.classic import (
     Contexts,
-    Vectors,
-    Windows,
+    ContextWindows,
     Word2Vec,
+    WordVectors,
     cbow,
     init_word2vec,
-    project,
+    pca,
     skip_gram,
     unigram_noise,
     word2vec_loss,
@@ -93,7 +93,7 @@ class Options:
 
     epochs: int = 20
     """How often the sentences are read."""
-    rows: int = 1024
+    batch_size: int = 1024
     """Words, each with those around it, in an update."""
     learning_rate: float = 0.1
     """Of Adagrad, at the start; it falls to 0 along a line."""
@@ -174,12 +174,13 @@ def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
     """
     contexts = Contexts(
         corpus.training,
-        options.rows,
+        options.batch_size,
         window=options.window,
         sample=options.sample,
         seed=options.seed,
     )
-    steps = max(1, options.epochs * contexts.windows_per_epoch // options.rows)  # of a short text
+    windows = options.epochs * contexts.windows_per_epoch
+    steps = max(1, windows // options.batch_size)  # 1 for a short text
     optimizer = optax.adagrad(optax.linear_schedule(options.learning_rate, 0.0, steps))
     noise = unigram_noise(contexts.counts)
     loss = word2vec_loss(OBJECTIVES[options.model], noise, options.negatives)
@@ -188,7 +189,7 @@ def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
     began = clock()
 
     def show(report: Report) -> None:
-        done = report.step * options.rows
+        done = report.step * options.batch_size
         print(
             f"epoch {done / contexts.windows_per_epoch:5.2f}   loss {report.metrics['nats']:.3f}   "
             f"{done / (clock() - began)[0]:,.0f} words a second",
@@ -259,13 +260,13 @@ def held_out_scores(options: Options, corpus: Corpus, params: Word2Vec) -> tuple
 
 
 def predictors(
-    options: Options, windows: Windows, params: Word2Vec
+    options: Options, windows: ContextWindows, params: Word2Vec
 ) -> tuple[np.ndarray, np.ndarray]:
     """What predicts the centers, `[N, D]`, and of which window it is, `[N]`."""
     if options.model == "skip-gram":
-        row, column = np.nonzero(windows.valid)
+        row, column = np.nonzero(windows.mask)
         return params.input[windows.contexts[row, column]], row
-    weights = windows.valid / windows.valid.sum(1, keepdims=True)
+    weights = windows.mask / windows.mask.sum(1, keepdims=True)
     hidden = np.einsum("bc,bcd->bd", weights, params.input[windows.contexts])
     return hidden, np.arange(len(hidden))
 
@@ -281,13 +282,13 @@ def read_questions(path: pathlib.Path) -> list[tuple[str, ...]]:
     return found
 
 
-def right_answers(vectors: Vectors, questions: Sequence[Sequence[str]]) -> float:
+def right_answers(vectors: WordVectors, questions: Sequence[Sequence[str]]) -> float:
     """The share of analogies whose last word is found."""
     right = [vectors.analogy(a, b, c)[0][0] == d for a, b, c, d in questions]
     return float(np.mean(right))
 
 
-def shared_neighbours(one: Vectors, other: Vectors) -> float:
+def shared_neighbours(one: WordVectors, other: WordVectors) -> float:
     """The share of the ten nearest words that two models have in common, of frequent words."""
 
     def nearest(vectors, word):
@@ -332,9 +333,9 @@ def compare(
     return table
 
 
-def as_vectors(corpus: Corpus, params: Word2Vec) -> Vectors:
+def as_vectors(corpus: Corpus, params: Word2Vec) -> WordVectors:
     """The word vectors of a model."""
-    return Vectors(corpus.words, params.input)
+    return WordVectors(corpus.words, params.input)
 
 
 # --- The run -------------------------------------------------------------------------------------
@@ -366,20 +367,20 @@ def known_questions(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
 def known_analogies(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
     """The analogies asked for; a word without a vector is told before any work is done."""
     analogies = [tuple(word.lower() for word in each) for each in options.analogy]
-    words_only = Vectors(corpus.words, np.zeros((len(corpus.words), 1)))
+    words_only = WordVectors(corpus.words, np.zeros((len(corpus.words), 1)))
     for word in itertools.chain.from_iterable(analogies):
         words_only[word]  # a ValueError when it has none
     return analogies
 
 
-def print_nearest(vectors: Vectors) -> None:
+def print_nearest(vectors: WordVectors) -> None:
     """The nearest words of some frequent ones."""
     print("\nThe nearest words, by cosine:")
     for word in [vectors.words[n] for n in SHOWN if n < len(vectors)] or vectors.words[:5]:
         print(f"  {word:<12} {', '.join(near for near, _ in vectors.nearest(word, 6))}")
 
 
-def print_analogies(vectors: Vectors, analogies: Sequence[tuple[str, ...]]) -> None:
+def print_analogies(vectors: WordVectors, analogies: Sequence[tuple[str, ...]]) -> None:
     """What is to c as b is to a."""
     for a, b, c in analogies:
         answers = ", ".join(word for word, _ in vectors.analogy(a, b, c, 5))
@@ -410,7 +411,7 @@ def run(options: Options) -> None:
     print_nearest(vectors)
     print_analogies(vectors, analogies)
     title = f"The {min(DRAWN, len(vectors))} most frequent words, {options.model}"
-    picture = scatter(project(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
+    picture = scatter(pca(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
     picture.savefig(folder / "picture.png")
     print_table(compare(options, corpus, learned, questions))
     print(f"\nIn {folder}: vectors.npz, and their picture, picture.png.")

@@ -3,7 +3,7 @@ r"""Trains a language model of words, measures its perplexity, and writes senten
     python scripts/word_lm.py                      on the documentation that comes with Python
     python scripts/word_lm.py --preset zaremba-small --train FILE --valid FILE --test FILE
     python scripts/word_lm.py --run DIR            goes on with a run that was stopped
-    python scripts/word_lm.py generate --run DIR --least 8 --choose beam
+    python scripts/word_lm.py generate --run DIR --min-tokens 8 --choose beam
 
 Install: pip install -e ".[text,train]". Cost: two and a half minutes on two CPU cores.
 To expect, seed 0, on the documentation of CPython 3.11 with 8,000 words, perplexity on validation
@@ -37,7 +37,7 @@ import optax
 import running
 from tqdm import tqdm
 from word_models import (
-    PIECE,
+    CHUNK,
     PRESETS,
     Options,
     WordModel,
@@ -51,16 +51,16 @@ from word_models import (
 
 import recur
 from recur.classic import additive, katz, kneser_ney
-from recur.decode import argmax, beam_search, generate, multinomial, temperature, top_k
+from recur.decode import argmax, beam_search, categorical, generate, temperature, top_k
 from recur.diagnose import curves
 from recur.sequences import Streams
 from recur.text import (
     Specials,
     Tokenizer,
     documentation,
-    hold_out,
     read_lines,
     sentences,
+    split_by_hash,
     words,
 )
 from recur.train import (
@@ -68,7 +68,7 @@ from recur.train import (
     JsonLines,
     Report,
     TrainState,
-    cross_entropy_in_pieces,
+    chunked_cross_entropy,
     fit,
     init_state,
     make_step,
@@ -89,22 +89,22 @@ class GenerateOptions:
     prompt: str = ""
     """How each sentence begins."""
     count: int = 5
-    """How many sentences to write; of the likeliest words, argmax, there is one."""
-    choose: Literal["multinomial", "top-k", "argmax", "beam"] = "top-k"
-    """Draw words, draw among the likeliest, take the likeliest, or look for the likeliest
-    sentences."""
+    """How many sentences to write; argmax writes one."""
+    choose: Literal["categorical", "top-k", "argmax", "beam"] = "top-k"
+    """Sample words, sample among the most likely ones, take the most likely one, or search for the
+    most likely sentences."""
     temperature: float = 1.0
-    """Below 1 sharper, above 1 wilder, where words are drawn; 0 takes the likeliest."""
+    """Below 1 sharpens the distribution of words, above 1 flattens it; 0 takes the most likely."""
     k: int = 20
-    """Among how many words top-k draws."""
-    width: int | None = None
-    """How many hypotheses a beam has, at least --count; 20, if there are so many words, when not
-    given."""
+    """Among how many words top-k samples."""
+    num_beams: int | None = None
+    """How many hypotheses a beam search extends, at least --count; by default 20, or as many as
+    there are words."""
     length_penalty: float = 0.6
-    """Above 0, beams favour long sentences."""
-    least: int = 5
+    """Above 0, beam search favours long sentences."""
+    min_tokens: int = 5
     """Words that a sentence has at least, those of the prompt included."""
-    most: int = 40
+    max_tokens: int = 40
     """Words that a sentence has at most, those of the prompt included."""
     seed: int = 0
     """Another seed, other sentences."""
@@ -126,7 +126,7 @@ class Reading(Streams):
     """Streams whose place, as a checkpoint holds it, says of which vocabulary its model is."""
 
     def __init__(self, documents, options: Options, tokenizer: Tokenizer):
-        super().__init__(documents, options.rows, options.unroll, seed=options.seed)
+        super().__init__(documents, options.batch_size, options.unroll, seed=options.seed)
         self._tokenizer = tokenizer
 
     def get_state(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Reading(Streams):
         return {**super().get_state(), "vocabulary": self._tokenizer.fingerprint}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from what `get_state` gave."""
+        """Continues from what `get_state` returned."""
         check_vocabulary(state, self._tokenizer, "the checkpoint")
         super().set_state(state)
 
@@ -155,8 +155,9 @@ def read_texts(options: Options) -> dict[str, list[list[str]]]:
     """The sentences of each text of each part: files, or Python's documentation."""
     files = {"train": options.train, "valid": options.valid, "test": options.test}
     if not any(files.values()):
-        rest, test = hold_out(documentation(), HELD_OUT_ONE_IN)
-        train, valid = hold_out({f"{name}?": text for name, text in rest.items()}, HELD_OUT_ONE_IN)
+        rest, test = split_by_hash(documentation(), HELD_OUT_ONE_IN)
+        rest = {f"{name}?": text for name, text in rest.items()}
+        train, valid = split_by_hash(rest, HELD_OUT_ONE_IN)
         parts = {"train": train, "valid": valid, "test": test}
         return {part: [sentences(text) for text in ts.values()] for part, ts in parts.items()}
     missing = [f"--{part}" for part, path in files.items() if path is None]
@@ -215,9 +216,9 @@ def first_state(
 ) -> TrainState:
     """The state before the first update."""
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
-    params, rows = model.init(params_key), recur.batch(model.body)
-    tokens = jax.ShapeDtypeStruct((options.rows, options.unroll), jnp.int32)
-    carry = rows.start(rows.bind(params.body, tokens), tokens)
+    params = model.init(params_key)
+    tokens = jax.ShapeDtypeStruct((options.batch_size, options.unroll), jnp.int32)
+    carry = recur.batch(model.body).init_carry(params.body, tokens)
     return init_state(params, optimizer, run_key, carry)
 
 
@@ -226,7 +227,7 @@ def make_judge(model: WordModel, documents: list[np.ndarray]) -> Callable[[Train
 
     def losses(params, hs, window):
         to_logits = partial(model.logits, params)
-        return cross_entropy_in_pieces(to_logits, hs, window.targets, window.valid, size=PIECE)
+        return chunked_cross_entropy(to_logits, hs, window.targets, window.mask, size=CHUNK)
 
     evaluate = running.make_evaluate(recur.batch(model.body), losses, documents)
     count = sum(len(document) - 1 for document in documents)
@@ -257,7 +258,7 @@ def train(options: Options) -> None:
         state = learn(run, state, checkpoints)
         seconds = time.monotonic() - began
     best = running.best_checkpoint(options.run, "valid_perplexity", like=state).state
-    read = (int(state.step) - done) * options.rows * options.unroll
+    read = (int(state.step) - done) * options.batch_size * options.unroll
     if read:
         print(f"{read:,} words in {seconds:.0f} s, validations included: {read / seconds:,.0f} a s")
     table = compare(run, best)
@@ -290,7 +291,7 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
     judge = make_judge(run.model, run.documents["valid"])
     progress = running.Progress(
         "word",
-        options.rows * options.unroll,
+        options.batch_size * options.unroll,
         options.epochs * per_epoch,
         done,
         lambda metrics: f"perplexity {math.exp(min(metrics['nats'], 99)):.1f}",
@@ -382,10 +383,10 @@ def begin_sentence(options: GenerateOptions, tokenizer: Tokenizer) -> np.ndarray
             f"--prompt: expected words of the vocabulary, got {options.prompt!r}, in which the "
             f"model knows {tokenizer.decode(ids)!r}. Leave the others out."
         )
-    if options.most <= len(ids) or options.most < options.least:
+    if options.max_tokens <= len(ids) or options.max_tokens < options.min_tokens:
         raise ValueError(
-            f"--most: expected at least --least, {options.least}, and more than the {len(ids)} "
-            f"words of the prompt, got {options.most}."
+            f"--max-tokens: expected at least --min-tokens, {options.min_tokens}, and more than "
+            f"the {len(ids)} words of the prompt, got {options.max_tokens}."
         )
     return ids
 
@@ -399,23 +400,23 @@ def write_ids(
 ) -> Iterator[np.ndarray]:
     """The ids of sentences, those of the prompt not included."""
     shared = {
-        "steps": options.most - len(prompt),
-        "stop": tokenizer.end,
+        "max_tokens": options.max_tokens - len(prompt),
+        "min_tokens": max(0, options.min_tokens - len(prompt)),
+        "eos": tokenizer.end,
         "forbidden": [i for i in (tokenizer.unknown, tokenizer.start) if i is not None],
-        "least": max(0, options.least - len(prompt)),
     }
     first = tokenizer.end if tokenizer.start is None else tokenizer.start
     prompt = np.array([first, *prompt], np.int32)
     speaker, body = model.speaker(params), (params.body, ())
     if options.choose == "beam":
         usual = max(options.count, min(20, len(tokenizer)))
-        marks = {"width": options.width or usual, "best": options.count, **shared}
-        marks["length_penalty"] = options.length_penalty
-        found = beam_search(speaker, body, prompt[None], **marks)
+        beams = {"num_beams": options.num_beams or usual, "num_return": options.count}
+        beams["length_penalty"] = options.length_penalty
+        found = beam_search(speaker, body, prompt[None], **beams, **shared)
         found = jax.tree.map(lambda of_rows: of_rows[0], found)
     else:
-        drawn = temperature(options.temperature, multinomial) if options.temperature else argmax
-        choose = {"argmax": argmax, "top-k": top_k(options.k, drawn), "multinomial": drawn}
+        drawn = temperature(options.temperature, categorical) if options.temperature else argmax
+        choose = {"argmax": argmax, "top-k": top_k(options.k, drawn), "categorical": drawn}
         rows = np.tile(prompt, (1 if options.choose == "argmax" else options.count, 1))
         key = jax.random.key(options.seed)
         found = generate(speaker, body, rows, choose=choose[options.choose], key=key, **shared)

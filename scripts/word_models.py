@@ -22,10 +22,10 @@ import optax
 from flax import linen as nn
 
 import recur
-from recur.train import TrainState, by_path, summed_cross_entropy, weight_drop
+from recur.train import TrainState, by_path, chunked_cross_entropy_sum, weight_drop
 
 CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm}
-PIECE = 200  # steps, of all rows together, whose logits are there at a time
+CHUNK = 200  # steps, of all rows together, whose logits are in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Options:
     """How many words to keep, special ones included; the rest are unknown. None keeps all."""
     sentences: bool = True
     """Whether each sentence is by itself, between start and end tokens; if not, the text runs on,
-    with an end token behind each sentence."""
+    with an end token after each sentence."""
 
     cell: Literal["elman", "gru", "lstm"] = "elman"
     """The recurrence."""
@@ -81,7 +81,7 @@ class Options:
     layer_dropout: float = 0.0
     """The same, between layers."""
     output_dropout: float = 0.0
-    """The same, behind the last layer."""
+    """The same, after the last layer."""
     word_dropout: float = 0.0
     """Share of words whose vector is zero for a whole window."""
     weight_drop: float = 0.0
@@ -89,8 +89,8 @@ class Options:
 
     epochs: int = 6
     """Times that the text is read. A finished run goes on when resumed with more."""
-    rows: int = 20
-    """Streams of text that are read side by side."""
+    batch_size: int = 20
+    """Streams of text that are read in parallel."""
     unroll: int = 35
     """Words of each stream in an update, and through which errors flow back."""
     optimizer: Literal["sgd", "adam"] = "adam"
@@ -155,7 +155,7 @@ class Params(NamedTuple):
 class WordModel(NamedTuple):
     """A language model whose logits are apart, so that they need not all be there at once."""
 
-    body: recur.types.Layer  # int [T] -> [T, H]
+    body: recur.Layer  # int [T] -> [T, H]
     init: Callable[[jax.Array], Params]
 
     def logits(self, params: Params, hs: jax.Array) -> jax.Array:
@@ -165,7 +165,7 @@ class WordModel(NamedTuple):
             kernel = params.body[0]["embedding"].T
         return hs @ kernel + params.bias
 
-    def speaker(self, params: Params) -> recur.types.Layer:
+    def speaker(self, params: Params) -> recur.Layer:
         """Words to logits for a batch of sentences, as `recur.decode` asks; of `params.body`."""
         return recur.batch(recur.chain(self.body, lambda h: self.logits(params, h)))
 
@@ -209,7 +209,7 @@ def uniform(key: jax.Array, params: Params, bound: float) -> Params:
 
 def make_loss(options: Options, model: WordModel):
     """The nats of a window, summed over its words and averaged over rows, as Zaremba et al. do."""
-    rows = recur.batch(model.body)
+    body = recur.batch(model.body)
     drop_weights = weight_drop(options.weight_drop, by_path("*recurrent_kernel"))
     drop_words = nn.Dropout(options.word_dropout, broadcast_dims=(1,), deterministic=False)
     is_noisy = any(
@@ -230,11 +230,11 @@ def make_loss(options: Options, model: WordModel):
         weights_key, key = jax.random.split(key)
         noisy = add_noise(weights_key, params)
         key = key if is_noisy else None
-        carry, hs = rows.run(noisy.body, window.inputs, carry=carry, reset=window.reset, key=key)
-        total = summed_cross_entropy(
-            partial(model.logits, params), hs, window.targets, window.valid, size=PIECE
+        carry, hs = body.run(noisy.body, window.inputs, carry=carry, reset=window.reset, key=key)
+        total = chunked_cross_entropy_sum(
+            partial(model.logits, params), hs, window.targets, window.mask, size=CHUNK
         )
-        mean = total / jnp.maximum(window.valid.sum(), 1)
+        mean = total / jnp.maximum(window.mask.sum(), 1)
         return total / len(hs), (carry, {"nats": mean})
 
     return loss

@@ -1,51 +1,42 @@
-"""Cells: one step of maths. No file here knows of time.
+"""Cells: one step of a recurrence each. No file here has a time axis.
 
-The equations are written for row vectors, `x_t W` with W `[I, H]`, one array a gate.
+The equations are written for row vectors, `x_t W` with W `[I, H]`, with one array a gate.
 """
 
 from recur.cells.conv import ConvGRUParams, ConvLSTMParams, conv_gru, conv_lstm
+from recur.cells.custom import cell
 from recur.cells.elman import ElmanParams, elman
-from recur.cells.gated import GatedGates, GatedParams, gated
 from recur.cells.gru import GRUGates, GRUParams, gru
 from recur.cells.independent import IndRNNParams, indrnn
-from recur.cells.initial import scaled_identity
+from recur.cells.initial import GatedParams, scaled_identity
 from recur.cells.jordan import JordanParams, jordan
-from recur.cells.linear import DiagonalParams, LeakyParams, diagonal, leaky
+from recur.cells.linear import DiagonalParams, LeakyIntegratorParams, diagonal, leaky_integrator
 from recur.cells.lru import LRUParams, lru
 from recur.cells.lstm import LSTMGates, LSTMParams, LSTMState, Peepholes, lstm
 from recur.cells.lstm_norm import LayerNormLSTMParams, layer_norm_lstm
 from recur.cells.lstm_projection import ProjectedLSTMParams, projected_lstm
-from recur.cells.lstm_variants import (
-    CoupledGates,
-    CoupledLSTMParams,
-    OriginalGates,
-    OriginalLSTMParams,
-    coupled_lstm,
-    original_lstm,
-)
-from recur.cells.mgu import MGUGates, MGUParams, mgu
+from recur.cells.lstm_variants import CoupledGates, OriginalGates, coupled_lstm, original_lstm
+from recur.cells.mgu import MGUGates, mgu
 from recur.cells.minimal import (
     MinGRUGates,
-    MinGRUParams,
+    MinimalParams,
     MinLSTMGates,
-    MinLSTMParams,
     min_gru,
     min_lstm,
     positive,
 )
 from recur.cells.recurrent_highway import RHNGates, RHNParams, recurrent_highway
 from recur.cells.slstm import SLSTMParams, SLSTMState, slstm
+from recur.cells.ugrnn import UGRNNGates, ugrnn
 
 __all__ = [
     "ConvGRUParams",
     "ConvLSTMParams",
     "CoupledGates",
-    "CoupledLSTMParams",
     "DiagonalParams",
     "ElmanParams",
     "GRUGates",
     "GRUParams",
-    "GatedGates",
     "GatedParams",
     "IndRNNParams",
     "JordanParams",
@@ -54,32 +45,30 @@ __all__ = [
     "LSTMParams",
     "LSTMState",
     "LayerNormLSTMParams",
-    "LeakyParams",
+    "LeakyIntegratorParams",
     "MGUGates",
-    "MGUParams",
     "MinGRUGates",
-    "MinGRUParams",
     "MinLSTMGates",
-    "MinLSTMParams",
+    "MinimalParams",
     "OriginalGates",
-    "OriginalLSTMParams",
     "Peepholes",
     "ProjectedLSTMParams",
     "RHNGates",
     "RHNParams",
     "SLSTMParams",
     "SLSTMState",
+    "UGRNNGates",
+    "cell",
     "conv_gru",
     "conv_lstm",
     "coupled_lstm",
     "diagonal",
     "elman",
-    "gated",
     "gru",
     "indrnn",
     "jordan",
     "layer_norm_lstm",
-    "leaky",
+    "leaky_integrator",
     "lru",
     "lstm",
     "mgu",
@@ -91,4 +80,5 @@ __all__ = [
     "recurrent_highway",
     "scaled_identity",
     "slstm",
+    "ugrnn",
 ]

@@ -1,22 +1,25 @@
-"""Recurrence over frames: gated cells whose products are convolutions."""
+"""Convolutional recurrent cells, for video and other sequences of frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
+from recur.call_repr import call_repr
 from recur.cells.convolve import convolve
 from recur.cells.gru import GRUGates
-from recur.cells.initial import Initializer, draw_bias, draw_each
+from recur.cells.initial import Initializer, Weight, gate_weights
 from recur.cells.lstm import LSTMGates, LSTMState, Peepholes
-from recur.cells.parts import casting
+from recur.cells.parts import Activation, CarryPart, check_real, make_cell, sigmoid
 from recur.checks import check_whole
-from recur.keys import check_key
 from recur.modules import activation as activation_of
+from recur.structure import name
 from recur.types import Cell
 
 
@@ -37,12 +40,13 @@ class ConvGRUParams(NamedTuple):
     bias: GRUGates | None  # b: [F] each
 
 
+@call_repr
 def conv_lstm(
     features: int,
     kernel_size: tuple[int, ...],
     *,
     peepholes: bool = False,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     forget_bias: float = 1.0,
     kernel_init: Initializer = lecun_normal(),
@@ -51,8 +55,9 @@ def conv_lstm(
     peephole_init: Initializer = zeros,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
+    carry_dtype: Any = None,
 ) -> Cell:
-    """The LSTM whose products are convolutions, for video and other frames.
+    """The convolutional LSTM, for video and other frames.
 
         i_t = sigmoid(x_t * W_i + h_{t-1} * U_i + b_i + c_{t-1} ⊙ p_i)
         f_t = sigmoid(x_t * W_f + h_{t-1} * U_f + b_f + c_{t-1} ⊙ p_f)
@@ -62,31 +67,37 @@ def conv_lstm(
         h_t = o_t ⊙ φ(c_t)
         y_t = h_t
 
-    `*` is a convolution over space, of stride 1 and with zeros around the frame, so that frames
-    keep their size; an even kernel reaches one place further behind than before. Peepholes are
-    weights of every place, so that with them frames are of one size; p = 0 without them.
+    `*` is a convolution over space of stride 1 with zero padding, so that frames keep their size;
+    an even kernel is padded with one more zero after the frame than before it. Peepholes have a
+    weight for every place, so with them all frames have one size; without them p = 0.
 
     Args:
       features: F, the channels of the state.
       kernel_size: one size for each of 1, 2 or 3 dimensions of space.
-      peepholes: whether the gates see the cell state.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are biases.
-      forget_bias: what is added to the initial b_f; it is stored in the weights.
-      kernel_init: of W_i, W_f, W_g and W_o `[*kernel_size, C, F]`, each drawn apart.
-      recurrent_kernel_init: of U_i, U_f, U_g and U_o `[*kernel_size, F, F]`, each drawn apart.
-      bias_init: of b_i, b_f, b_g and b_o `[F]`.
-      peephole_init: of p_i, p_f and p_o `[*space, F]`.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      peepholes: whether the gates read the cell state.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add biases.
+      forget_bias: added to the initial b_f; it is stored in the weights.
+      kernel_init: initialiser of W_i, W_f, W_g and W_o `[*kernel_size, C, F]`, each drawn with its
+        own key.
+      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[*kernel_size, F, F]`, likewise.
+      bias_init: initialiser of b_i, b_f, b_g and b_o `[F]`.
+      peephole_init: initialiser of p_i, p_f and p_o `[*space, F]`.
+      dtype: dtype of the convolutions, h and y; by default what the weights and the input promote
+        to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of c and of the gates; by default that of the convolutions, at least
+        float32.
 
     Returns:
-      A `Cell` with `ConvLSTMParams`; the carry is `LSTMState` of `[*space, F]` each, x is
-      `[*space, C]`, y is `[*space, F]`.
+      A `Cell` with `ConvLSTMParams`; x is `[*space, C]`, the carry is `LSTMState` of `[*space, F]`
+      each, y is `[*space, F]`.
 
     Raises:
-      ValueError: when kernel_size is not 1, 2 or 3 whole numbers, the activation is unknown, x is
-        not `[*space, C]`, or it has other channels, or with peepholes another size, than at init.
+      ValueError: if features is not a whole number, kernel_size is not 1, 2 or 3 whole numbers, the
+        activation is unknown, x is not `[*space, C]`, or it has other channels than at init, or
+        with peepholes another size.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -100,71 +111,61 @@ def conv_lstm(
       Nowcasting, https://arxiv.org/abs/1506.04214
     """
     size = _check_size(kernel_size, "conv_lstm")
+    check = functools.partial(_check_frame, dimensions=len(size))
     phi = activation_of(activation)
-
-    def init(key, x, context=None):
-        del context
-        *space, channels = _check_frame(x, len(size), "conv_lstm")
-        w, u, b, p = jax.random.split(check_key(key), 4)
-        fed, fed_back = (*size, channels, features), (*size, features, features)
-        return ConvLSTMParams(
-            kernel=draw_each(LSTMGates, kernel_init, w, fed, param_dtype),
-            recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, fed_back, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, (features,), param_dtype, forget=forget_bias)
-            if use_bias
-            else None,
-            peephole=init_peephole(p, (*space, features)) if peepholes else None,
-        )
-
-    def init_peephole(key, shape):
-        return draw_each(Peepholes, peephole_init, key, shape, param_dtype)
-
-    def bind(params, x, *, key=None, context=None):
-        bound = casting(dtype)(params, x, key=key, context=context)
-        return ConvLSTMParams(*map(_joined, bound[:3]), bound.peephole)
-
-    def start(bound, x):
-        h = _blank(bound, x, features)
-        return LSTMState(hidden=h, cell=h)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(LSTMGates, features, inits, size, forget=forget_bias)
+    weights.append(Weight(peephole_init if peepholes else None, ("*space", features), Peepholes))
+    shape = "*space", features
+    carry = LSTMState._make([CarryPart(shape, is_sum=False), CarryPart(shape)])
 
     def peek(bound, gate, c):
         if not peepholes:
             return 0
-        seen = getattr(bound.peephole, gate)
-        if seen.shape != c.shape:
+        p = getattr(bound.peephole, gate)
+        if p.shape != c.shape:
             raise ValueError(
-                "conv_lstm: peepholes are weights of every place, for frames of size "
-                f"{list(seen.shape[:-1])}; got {list(c.shape[:-1])}. Do without, or init for these."
+                "conv_lstm: peepholes have a weight for every place, for frames of size "
+                f"{list(p.shape[:-1])}; got {list(c.shape[:-1])}. Do without, or init for these."
             )
-        return c * seen
+        return c * p.astype(c.dtype)
 
     def step(bound, state, x, key=None):
-        del key
-        both = _from_input(x, bound, "conv_lstm") + convolve(state.hidden, bound.recurrent_kernel)
-        a = LSTMGates(*jnp.split(both, 4, axis=-1))
-        i = jax.nn.sigmoid(a.input + peek(bound, "input", state.cell))
-        f = jax.nn.sigmoid(a.forget + peek(bound, "forget", state.cell))
-        c = f * state.cell + i * phi(a.candidate)
-        o = jax.nn.sigmoid(a.output + peek(bound, "output", c))
-        h = o * phi(c)
-        return LSTMState(hidden=h, cell=c), h
+        h, c = state
+        a = _from_input(x, bound, "conv_lstm") + convolve(h, bound.recurrent_kernel)
+        a = LSTMGates(*jnp.split(a.astype(c.dtype), 4, axis=-1))
+        i = sigmoid(a.input + peek(bound, "input", c), "input")
+        f = sigmoid(a.forget + peek(bound, "forget", c), "forget")
+        g = name(phi(a.candidate), "candidate")
+        c = f * c + i * g
+        o = sigmoid(a.output + peek(bound, "output", c), "output")
+        h = (o * phi(c)).astype(h.dtype)
+        return LSTMState(h, c), h
 
-    return Cell(init, bind, start, step)
+    def bind(params, x, *, key=None, context=None):
+        bound = cell.bind(params, x)
+        return ConvLSTMParams(*map(_joined, bound[:3]), bound.peephole)
+
+    dtypes = dtype, param_dtype, carry_dtype
+    cell = make_cell("conv_lstm", features, ConvLSTMParams, weights, carry, step, dtypes, check)
+    return dataclasses.replace(cell, bind=bind)
 
 
+@call_repr
 def conv_gru(
     features: int,
     kernel_size: tuple[int, ...],
     *,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
+    carry_dtype: Any = None,
 ) -> Cell:
-    """The GRU whose products are convolutions, for video and other frames.
+    """The convolutional GRU, for video and other frames.
 
         r_t = sigmoid(x_t * W_r + h_{t-1} * U_r + b_r)
         z_t = sigmoid(x_t * W_z + h_{t-1} * U_z + b_z)
@@ -172,25 +173,31 @@ def conv_gru(
         h_t = z_t ⊙ h_{t-1} + (1 - z_t) ⊙ n_t
         y_t = h_t
 
-    `*` is a convolution over space, as in `conv_lstm`; z is what is kept, in the paper replaced.
+    `*` is a convolution over space, as in `conv_lstm`; z is the share that is kept, in the paper
+    the share that is replaced.
 
     Args:
       features: F, the channels of the state.
       kernel_size: one size for each of 1, 2 or 3 dimensions of space.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are biases.
-      kernel_init: of W_r, W_z and W_n `[*kernel_size, C, F]`, each drawn apart.
-      recurrent_kernel_init: of U_r, U_z and U_n `[*kernel_size, F, F]`, each drawn apart.
-      bias_init: of b_r, b_z and b_n `[F]`.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add biases.
+      kernel_init: initialiser of W_r, W_z and W_n `[*kernel_size, C, F]`, each drawn with its own
+        key.
+      recurrent_kernel_init: initialiser of U_r, U_z and U_n `[*kernel_size, F, F]`, likewise.
+      bias_init: initialiser of b_r, b_z and b_n `[F]`.
+      dtype: dtype of the convolutions and of y; by default what the weights and the input promote
+        to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h, z and n; by default that of the convolutions, at least float32.
 
     Returns:
-      A `Cell` with `ConvGRUParams`; x is `[*space, C]`, the carry and y are h `[*space, F]`.
+      A `Cell` with `ConvGRUParams`; x is `[*space, C]`, the carry is h `[*space, F]`, y is
+      `[*space, F]`.
 
     Raises:
-      ValueError: when kernel_size is not 1 to 3 whole numbers, activation is an unknown name, or x
-        is not `[*space, C]` or has other channels than at init.
+      ValueError: if features is not a whole number, kernel_size is not 1, 2 or 3 whole numbers, the
+        activation is unknown, or x is not `[*space, C]` or has other channels than at init.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -204,75 +211,65 @@ def conv_gru(
       Representations, https://arxiv.org/abs/1511.06432
     """
     size = _check_size(kernel_size, "conv_gru")
+    check = functools.partial(_check_frame, dimensions=len(size))
     phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(GRUGates, features, inits, size)
+    carry = CarryPart(("*space", features))
 
-    def init(key, x, context=None):
-        del context
-        channels = _check_frame(x, len(size), "conv_gru")[-1]
-        w, u, b = jax.random.split(check_key(key), 3)
-        fed, fed_back = (*size, channels, features), (*size, features, features)
-        return ConvGRUParams(
-            kernel=draw_each(GRUGates, kernel_init, w, fed, param_dtype),
-            recurrent_kernel=draw_each(GRUGates, recurrent_kernel_init, u, fed_back, param_dtype),
-            bias=draw_each(GRUGates, bias_init, b, (features,), param_dtype) if use_bias else None,
-        )
+    def step(bound, state, x, key=None):
+        h = state.astype(bound.kernel.dtype)
+        u_r, u_z, u_n = jnp.split(_from_input(x, bound, "conv_gru"), 3, axis=-1)
+        of_gates, of_candidate = bound.recurrent_kernel
+        m_r, m_z = jnp.split(convolve(h, of_gates), 2, axis=-1)
+        r = sigmoid(u_r + m_r, "reset")
+        z = sigmoid((u_z + m_z).astype(state.dtype), "update")
+        n = phi((u_n + convolve(r * h, of_candidate)).astype(state.dtype))
+        n = name(n, "candidate")
+        state = z * state + (1 - z) * n
+        return state, state.astype(h.dtype)
 
     def bind(params, x, *, key=None, context=None):
-        bound = casting(dtype)(params, x, key=key, context=context)
-        *before, candidate = bound.recurrent_kernel
-        fed_back = _joined(before), candidate  # which waits for the reset
-        return ConvGRUParams(_joined(bound.kernel), fed_back, _joined(bound.bias))
+        bound = cell.bind(params, x)
+        *gates, candidate = bound.recurrent_kernel
+        recurrent_kernel = _joined(gates), candidate  # apart: r acts before its convolution
+        return ConvGRUParams(_joined(bound.kernel), recurrent_kernel, _joined(bound.bias))
 
-    def start(bound, x):
-        return _blank(bound, x, features)
-
-    def step(bound, h, x, key=None):
-        del key
-        u = GRUGates(*jnp.split(_from_input(x, bound, "conv_gru"), 3, axis=-1))
-        before, candidate = bound.recurrent_kernel
-        m_r, m_z = jnp.split(convolve(h, before), 2, axis=-1)
-        r, z = jax.nn.sigmoid(u.reset + m_r), jax.nn.sigmoid(u.update + m_z)
-        n = phi(u.candidate + convolve(r * h, candidate))
-        h = z * h + (1 - z) * n
-        return h, h
-
-    return Cell(init, bind, start, step)
+    dtypes = dtype, param_dtype, carry_dtype
+    cell = make_cell("conv_gru", features, ConvGRUParams, weights, carry, step, dtypes, check)
+    return dataclasses.replace(cell, bind=bind)
 
 
-def _check_size(kernel_size: Any, name: str) -> tuple[int, ...]:
+def _check_size(kernel_size: Any, cell: str) -> tuple[int, ...]:
     if not isinstance(kernel_size, Sequence) or not 1 <= len(kernel_size) <= 3:
         raise ValueError(
-            f"{name}: kernel_size is a tuple of 1, 2 or 3 sizes, one for each dimension of space, "
+            f"{cell}: kernel_size is a tuple of 1, 2 or 3 sizes, one for each dimension of space, "
             f"as (3, 3) for images; got {kernel_size!r}."
         )
-    return tuple(check_whole(f"{name}: kernel_size", each, 1) for each in kernel_size)
+    return tuple(check_whole(f"{cell}: kernel_size", each, 1) for each in kernel_size)
 
 
-def _check_frame(x: Any, dimensions: int, name: str) -> tuple[int, ...]:
+def _check_frame(x: Any, cell: str, dimensions: int) -> tuple[int, ...]:
     """The shape `[*space, C]` of one step."""
     if len(x.shape) != dimensions + 1:
         raise ValueError(
-            f"{name} reads one frame, x of shape [*space, C], where space has the {dimensions} "
+            f"{cell} reads one frame, x of shape [*space, C], where space has the {dimensions} "
             f"dimensions of kernel_size; got {list(x.shape)}. Lift the cell over time with "
             "recur.scan, and the layer over rows with recur.batch."
         )
+    check_real(x, cell)
     return x.shape
 
 
 def _joined(gates: Any) -> jax.Array | None:
-    """The arrays of all gates side by side, so that one convolution serves them all."""
+    """Joins the arrays of all gates along their channels, for one convolution."""
     return None if gates is None else jnp.concatenate(gates, axis=-1)
 
 
-def _blank(bound: Any, x: Any, features: int) -> jax.Array:
-    """A state of zeros, in the dtype of the weights, bound or not."""
-    return jnp.zeros((*x.shape[:-1], features), jax.tree.leaves(bound.kernel)[0].dtype)
-
-
-def _from_input(x: jax.Array, bound: Any, name: str) -> jax.Array:
-    """`x * W + b` of all gates."""
+def _from_input(x: jax.Array, bound: Any, cell: str) -> jax.Array:
+    """`x * W + b` for all gates."""
     *size, channels, _ = bound.kernel.shape
-    if _check_frame(x, len(size), name)[-1] != channels:
-        raise ValueError(f"{name} was initialised for {channels} channels, got {x.shape[-1]}.")
+    if _check_frame(x, cell, len(size))[-1] != channels:
+        raise ValueError(f"{cell} was initialised for {channels} channels, got {x.shape[-1]}.")
     y = convolve(x.astype(bound.kernel.dtype), bound.kernel)
     return y if bound.bias is None else y + jnp.expand_dims(bound.bias, range(len(size)))

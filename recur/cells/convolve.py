@@ -1,16 +1,16 @@
-"""A convolution as a loop wants it: quick on a CPU also on the way back.
+"""A convolution whose derivatives are fast on a CPU, also within a loop.
 
     y[n, s, f] = sum over offsets o and channels c of x[n, s + o, c] K[o, c, f]
 
-JAX writes the way back of a convolution with channels and rows of its factors exchanged in place.
-Within a loop XLA's CPU backend runs only those with channels last by its fast routine, and every
-other one by a plain nest of loops, ten to a hundred times slower
-(https://github.com/jax-ml/jax/issues/12868). So the way back is written here with channels last,
+JAX writes the derivatives of a convolution with the channels and rows of its factors exchanged in
+place. Within a loop XLA's CPU backend runs only convolutions with channels last by its fast
+routine, and all others by nested loops, ten to a hundred times slower
+(https://github.com/jax-ml/jax/issues/12868). So they are written here with channels last,
 
-    dx = dy * K turned around        dK = x ⋆ dy,  the correlation of x and dy over rows and space
+    dx = dy * flip(K)        dK = x ⋆ dy,  the correlation of x and dy over rows and space
 
-where `⋆` is a convolution of its own, in which rows are what is summed over. Both are linear in
-both factors, and the way back of `⋆` is made of the same two; so all derivatives stay quick.
+where `⋆` is itself a convolution, which sums over rows. Both are linear in both factors, and the
+derivatives of `⋆` are made of the same two, so derivatives of all orders are fast.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from recur.varying import vary_over
+from recur.manual_axes import vary_over
 
-Padding = tuple[tuple[int, int], ...]  # how many zeros stand before and after each axis of space
+Padding = tuple[tuple[int, int], ...]  # the zeros before and after each axis of space
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`x * K` for x `[*space, C]`, K `[*size, C, F]` of one dtype; stride 1, zeros at the border.
 
-    The result is `[*space, F]`. With an even size the kernel reaches one place further behind than
-    before. Under `vmap` rows become one axis of one convolution.
+    The result is `[*space, F]`. An even kernel is padded with one more zero after than before.
+    Under `vmap` rows become one axis of one convolution.
     """
     padding = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:-2])
     factors = (x[None], kernel)
@@ -53,14 +53,14 @@ def _convolved(x: jax.Array, kernel: jax.Array, *, padding: Padding) -> jax.Arra
 
 @_correlation.def_impl
 def _correlated(x: jax.Array, dy: jax.Array, *, padding: Padding) -> jax.Array:
-    """`[*size, C, F]`: the channels of x are taken for rows, and its rows for channels."""
+    """`[*size, C, F]`: with the channels of x as rows, and its rows as channels."""
     space = _letters(padding)
     axes = (f"C{space}N", f"I{space}O", f"{space}NC")
     return _in_one_stride(x, dy, padding, axes)
 
 
 def _correlated_channels_last(x: jax.Array, dy: jax.Array, *, padding: Padding) -> jax.Array:
-    """As `_correlated`, after moving the axes to where a CPU wants them."""
+    """`_correlated` with its axes moved so that channels are last, as is fast on a CPU."""
     x, dy = jnp.swapaxes(x, 0, -1), jnp.moveaxis(dy, 0, -2)
     return jnp.moveaxis(_convolved(x, dy, padding=padding), 0, -2)
 
@@ -75,14 +75,14 @@ def _letters(padding: Padding) -> str:
 
 
 def _back_to_input(change: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """As large as x: `dy * K` turned around, with the rest of the padding."""
+    """`dy * flip(K)`, padded to the size of x."""
     sizes = kernel.shape[:-2]
-    turned = jnp.swapaxes(jnp.flip(kernel, range(len(sizes))), -1, -2)
-    beyond = tuple(
+    flipped = jnp.swapaxes(jnp.flip(kernel, range(len(sizes))), -1, -2)
+    remaining = tuple(
         (size - 1 - before, size - 1 - after)
         for size, (before, after) in zip(sizes, padding, strict=True)
     )
-    return _convolution.bind(change, turned, padding=beyond)
+    return _convolution.bind(change, flipped, padding=remaining)
 
 
 ad.defbilinear(
@@ -100,15 +100,15 @@ ad.defbilinear(
 def _rows_as_one_axis(args: Sequence[Any], axes: Sequence[Any], *, padding: Padding) -> Any:
     (x, kernel), (of_x, of_kernel) = args, axes
     if of_kernel is not None:
-        return _each_its_own(_convolved, args, axes, padding=padding)
+        return _by_row(_convolved, args, axes, padding=padding)
     x = jnp.moveaxis(x, of_x, 0)
     rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
     y = _convolution.bind(rows, kernel, padding=padding)
     return y.reshape(*x.shape[:2], *y.shape[1:]), 0
 
 
-def _each_its_own(impl: Any, args: Sequence[Any], axes: Sequence[Any], *, padding: Padding) -> Any:
-    """Kernels that differ by row: as JAX maps a convolution, by groups of channels."""
+def _by_row(impl: Any, args: Sequence[Any], axes: Sequence[Any], *, padding: Padding) -> Any:
+    """Kernels that differ by row, which JAX maps by groups of channels."""
     return jax.vmap(partial(impl, padding=padding), tuple(axes))(*args), 0
 
 
@@ -127,7 +127,7 @@ def _lowering(impl: Any) -> Any:
 _convolution.def_abstract_eval(_shape_of(_convolved))
 _correlation.def_abstract_eval(_shape_of(_correlated))
 batching.primitive_batchers[_convolution] = _rows_as_one_axis
-batching.primitive_batchers[_correlation] = partial(_each_its_own, _correlated)
+batching.primitive_batchers[_correlation] = partial(_by_row, _correlated)
 mlir.register_lowering(_convolution, _lowering(_convolved))
 mlir.register_lowering(_correlation, _lowering(_correlated))
 mlir.register_lowering(_correlation, _lowering(_correlated_channels_last), platform="cpu")

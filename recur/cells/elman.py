@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw, draw_start
-from recur.cells.parts import casting, input_width, itself, linear, same, start_from
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight
+from recur.cells.parts import Activation, CarryPart, linear, make_cell
 from recur.modules import activation as activation_of
-from recur.types import GatedCell
+from recur.types import Cell
 
 
 class ElmanParams(NamedTuple):
@@ -22,22 +21,23 @@ class ElmanParams(NamedTuple):
     kernel: jax.Array  # W: [I, H]
     recurrent_kernel: jax.Array  # U: [H, H]
     bias: jax.Array | None  # b: [H]
-    start: jax.Array | None  # h_0: [H], when learned
+    initial_carry: jax.Array | None  # h_0: [H], if learned
 
 
+@call_repr
 def elman(
     features: int,
     *,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> GatedCell:
-    """The simple recurrent network, whose hidden state is fed back.
+) -> Cell:
+    """The simple recurrent network: its hidden state is fed back.
 
         h_t = σ(x_t W + h_{t-1} U + b)
         y_t = h_t
@@ -47,20 +47,21 @@ def elman(
 
     Args:
       features: H, the width of the state.
-      activation: σ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there is a b.
-      kernel_init: of W `[I, H]`.
-      recurrent_kernel_init: of U `[H, H]`.
-      bias_init: of b `[H]`.
-      start_init: of h_0 `[H]`, which is then learned; without it h_0 is zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: σ, a name in `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
+      use_bias: whether to add b.
+      kernel_init: initialiser of W `[I, H]`.
+      recurrent_kernel_init: initialiser of U `[H, H]`.
+      bias_init: initialiser of b `[H]`.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the computation; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
 
     Returns:
-      A `GatedCell` with `ElmanParams`; the carry is h `[H]`, x is `[I]`, y is `[H]`.
+      A `Cell` with `ElmanParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: when the activation is unknown or x is not `[I]`.
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -74,32 +75,16 @@ def elman(
       Elman 1990, Finding Structure in Time, https://doi.org/10.1207/s15516709cog1402_1
     """
     sigma = activation_of(activation)
+    weights = (
+        Weight(kernel_init, ("I", features)),
+        Weight(recurrent_kernel_init, (features, features)),
+        Weight(bias_init if use_bias else None, (features,)),
+    )
+    carry = CarryPart((features,), initial_carry_init, is_sum=False)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "elman")
-        w, u, b, h = jax.random.split(check_key(key), 4)
-        return ElmanParams(
-            kernel=draw(kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw(recurrent_kernel_init, u, (features, features), param_dtype),
-            bias=draw(bias_init, b, (features,), param_dtype) if use_bias else None,
-            start=draw_start(start_init, h, (features,), param_dtype),
-        )
-
-    def start(bound, x):
-        del x
-        return start_from(bound.start, bound.recurrent_kernel, features)
-
-    def project(bound, x, key=None):
-        del key
-        return linear(x, bound.kernel, bound.bias, "elman")
-
-    def kernels(bound):
-        return bound.recurrent_kernel
-
-    def gates(bound, h, u, m):
-        del bound, h
-        h = sigma(u + m)
+    def step(bound, h, x, key=None):
+        h = sigma(linear(x, bound.kernel, bound.bias, "elman") + h @ bound.recurrent_kernel)
         return h, h
 
-    return GatedCell(init, casting(dtype), start, project, itself, kernels, gates, same)
+    dtypes = dtype, param_dtype, None
+    return make_cell("elman", features, ElmanParams, weights, carry, step, dtypes)

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw, draw_each, draw_start
-from recur.cells.parts import (
-    candidate,
-    casting,
-    input_width,
-    itself,
-    linear_each,
-    plus,
-    same,
-    start_from,
-)
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.parts import Activation, CarryPart, linear_each, make_cell, plus, sigmoid
 from recur.modules import activation as activation_of
-from recur.types import Cell, GatedCell
+from recur.structure import name
+from recur.types import Cell
 
 
 class GRUGates(NamedTuple):
@@ -39,57 +30,61 @@ class GRUParams(NamedTuple):
     kernel: GRUGates  # W: [I, H] each
     recurrent_kernel: GRUGates  # U: [H, H] each
     bias: GRUGates | None  # b: [H] each
-    recurrent_bias: jax.Array | None  # c: [H], inside the reset; only of reset="after"
-    start: jax.Array | None  # h_0: [H], when learned
+    recurrent_bias: jax.Array | None  # c: [H], inside the reset; only with reset="after"
+    initial_carry: jax.Array | None  # h_0: [H], if learned
 
 
+@call_repr
 def gru(
     features: int,
     *,
     reset: Literal["after", "before"] = "after",
     update: Literal["keep", "replace"] = "keep",
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> GatedCell | Cell:
+    carry_dtype: Any = None,
+) -> Cell:
     """The gated recurrent unit.
 
         r_t = sigmoid(x_t W_r + h_{t-1} U_r + b_r)
         z_t = sigmoid(x_t W_z + h_{t-1} U_z + b_z)
         n_t = φ(x_t W_n + b_n + r_t ⊙ (h_{t-1} U_n + c))      reset="after" the product
         n_t = φ(x_t W_n + b_n + (r_t ⊙ h_{t-1}) U_n)          reset="before" the product
-        h_t = z_t ⊙ h_{t-1} + (1 - z_t) ⊙ n_t                  update="keep": z is what is kept
-        h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ n_t                  update="replace": z is what is new
+        h_t = z_t ⊙ h_{t-1} + (1 - z_t) ⊙ n_t                  update="keep": z is kept
+        h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ n_t                  update="replace": z is replaced
         y_t = h_t
 
     PyTorch, Flax and Keras reset after and keep; Haiku resets before and replaces. Reset after
-    needs one product a step instead of two in a row, so it is the faster one. c stands inside the
-    reset and cannot be folded into b_n; weights of PyTorch fit exactly because it is kept apart.
+    needs one product a step instead of two in sequence, so it is faster. c is multiplied by r, so
+    it cannot be folded into b_n; it is kept apart, so that weights of PyTorch fit exactly.
 
     Args:
       features: H, the width of the state.
       reset: whether r acts "after" or "before" the product with U_n.
-      update: whether z is the share to "keep" of the old state, or to "replace" of it.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are b and c.
-      kernel_init: of W_r, W_z and W_n `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_r, U_z and U_n `[H, H]`, each drawn apart.
-      bias_init: of b_r, b_z, b_n and c `[H]`.
-      start_init: of h_0 `[H]`, which is then learned; without it h_0 is zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      update: whether z is the share of the old state to "keep" or to "replace".
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add b and c.
+      kernel_init: initialiser of W_r, W_z and W_n `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_r, U_z and U_n `[H, H]`, likewise.
+      bias_init: initialiser of b_r, b_z, b_n and c `[H]`.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the products and of y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h, z and n; by default that of the products, at least float32.
 
     Returns:
-      A `GatedCell` when reset is "after", else a `Cell`, with `GRUParams`; the carry is h `[H]`,
-      x is `[I]`, y is `[H]`.
+      A `Cell` with `GRUParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: when reset, update or activation is an unknown name, or x is not `[I]`.
+      ValueError: if features is not a whole number, reset, update or activation is an unknown name,
+        or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -110,50 +105,25 @@ def gru(
     if update not in ("keep", "replace"):
         raise ValueError(f'gru: update is to "keep" or to "replace", got {update!r}.')
     phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(GRUGates, features, inits)
+    has_c = use_bias and reset == "after"
+    weights.append(Weight(bias_init if has_c else None, (features,)))
+    carry = CarryPart((features,), initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "gru")
-        w, u, b, c, h = jax.random.split(check_key(key), 5)
-        square = (features, features)
-        resets_sum = use_bias and reset == "after"
-        return GRUParams(
-            kernel=draw_each(GRUGates, kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw_each(GRUGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_each(GRUGates, bias_init, b, (features,), param_dtype) if use_bias else None,
-            recurrent_bias=draw(bias_init, c, (features,), param_dtype) if resets_sum else None,
-            start=draw_start(start_init, h, (features,), param_dtype),
-        )
+    def step(bound, state, x, key=None):
+        kernel = bound.recurrent_kernel
+        h = state.astype(kernel.reset.dtype)
+        u = linear_each(x, bound.kernel, bound.bias, "gru")
+        r = sigmoid(u.reset + h @ kernel.reset, "reset")
+        z = sigmoid((u.update + h @ kernel.update).astype(state.dtype), "update")
+        if reset == "after":
+            m = r * plus(h @ kernel.candidate, bound.recurrent_bias)
+        else:
+            m = (r * h) @ kernel.candidate
+        n = name(phi((u.candidate + m).astype(state.dtype)), "candidate")
+        state = z * state + (1 - z) * n if update == "keep" else (1 - z) * state + z * n
+        return state, state.astype(h.dtype)
 
-    def start(bound, x):
-        del x
-        return start_from(bound.start, bound.kernel.reset, features)
-
-    def project(bound, x, key=None):
-        del key
-        return linear_each(x, bound.kernel, bound.bias, "gru")
-
-    def kernels(bound):
-        return bound.recurrent_kernel
-
-    def mix(z, old, new):
-        return z * old + (1 - z) * new if update == "keep" else (1 - z) * old + z * new
-
-    def gates(bound, h, u, m):
-        r = jax.nn.sigmoid(u.reset + m.reset)
-        z = jax.nn.sigmoid(u.update + m.update)
-        n = candidate(phi, u.candidate, r * plus(m.candidate, bound.recurrent_bias))
-        h = mix(z, h, n)
-        return h, h
-
-    def step(bound, h, x, key=None):
-        u, kernel = project(bound, x, key), bound.recurrent_kernel
-        r = jax.nn.sigmoid(u.reset + h @ kernel.reset)
-        z = jax.nn.sigmoid(u.update + h @ kernel.update)
-        n = phi(u.candidate + (r * h) @ kernel.candidate)
-        h = mix(z, h, n)
-        return h, h
-
-    if reset == "before":
-        return Cell(init, casting(dtype), start, step)
-    return GatedCell(init, casting(dtype), start, project, itself, kernels, gates, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("gru", features, GRUParams, weights, carry, step, dtypes)

@@ -1,19 +1,18 @@
-"""The independently recurrent network: each unit feeds back to itself alone."""
+"""The independently recurrent network: each unit is fed back to itself only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, uniform, zeros
 
-from recur.cells.initial import Initializer, draw, draw_start
-from recur.cells.parts import casting, input_width, itself, linear, same, start_from
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight
+from recur.cells.parts import Activation, CarryPart, linear, make_cell
 from recur.modules import activation as activation_of
-from recur.types import GatedCell
+from recur.types import Cell
 
 
 class IndRNNParams(NamedTuple):
@@ -22,47 +21,50 @@ class IndRNNParams(NamedTuple):
     kernel: jax.Array  # W: [I, H]
     recurrent: jax.Array  # u: [H]
     bias: jax.Array | None  # b: [H]
-    start: jax.Array | None  # h_0: [H], when learned
+    initial_carry: jax.Array | None  # h_0: [H], if learned
 
 
+@call_repr
 def indrnn(
     features: int,
     *,
-    activation: str | Callable = "relu",
+    activation: Activation = "relu",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     recurrent_init: Initializer = uniform(1.0),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> GatedCell:
-    """The independently recurrent network: a vector instead of the recurrent matrix.
+    carry_dtype: Any = None,
+) -> Cell:
+    """The independently recurrent network (IndRNN): a recurrent vector instead of a matrix.
 
         h_t = φ(x_t W + u ⊙ h_{t-1} + b)
         y_t = h_t
 
-    Units meet in the layer above, so it is used as a stack. With ReLU the gradient of an active
-    unit over n steps is u^n: it neither vanishes nor explodes over T steps where |u|^T stays near
-    one. There is no product inside the loop.
+    Units are mixed by the W of the next layer, so it is used in stacks. With ReLU the gradient of
+    an active unit over n steps is u^n: it neither vanishes nor explodes over T steps if |u|^T is
+    near one. There is no product inside the loop.
 
     Args:
       features: H, the width of the state.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there is a b.
-      kernel_init: of W `[I, H]`.
-      recurrent_init: of u `[H]`; the default draws evenly from 0 to 1.
-      bias_init: of b `[H]`.
-      start_init: of h_0 `[H]`, which is then learned; without it h_0 is zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add b.
+      kernel_init: initialiser of W `[I, H]`.
+      recurrent_init: initialiser of u `[H]`; the default is uniform from 0 to 1.
+      bias_init: initialiser of b `[H]`.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the products and of y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h; by default that of the products, at least float32.
 
     Returns:
-      A `GatedCell` without kernels, with `IndRNNParams`; the carry is h `[H]`, x is `[I]`, y is
-      `[H]`.
+      A `Cell` with `IndRNNParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: when the activation is unknown or x is not `[I]`.
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -76,33 +78,17 @@ def indrnn(
       RNN, https://arxiv.org/abs/1803.04831
     """
     phi = activation_of(activation)
+    weights = (
+        Weight(kernel_init, ("I", features)),
+        Weight(recurrent_init, (features,)),
+        Weight(bias_init if use_bias else None, (features,)),
+    )
+    carry = CarryPart((features,), initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "indrnn")
-        w, u, b, h = jax.random.split(check_key(key), 4)
-        return IndRNNParams(
-            kernel=draw(kernel_init, w, (width, features), param_dtype),
-            recurrent=draw(recurrent_init, u, (features,), param_dtype),
-            bias=draw(bias_init, b, (features,), param_dtype) if use_bias else None,
-            start=draw_start(start_init, h, (features,), param_dtype),
-        )
+    def step(bound, h, x, key=None):
+        u = linear(x, bound.kernel, bound.bias, "indrnn").astype(h.dtype)
+        h = phi(u + bound.recurrent.astype(h.dtype) * h)
+        return h, h.astype(bound.kernel.dtype)
 
-    def start(bound, x):
-        del x
-        return start_from(bound.start, bound.kernel, features)
-
-    def project(bound, x, key=None):
-        del key
-        return linear(x, bound.kernel, bound.bias, "indrnn")
-
-    def kernels(bound):
-        del bound
-        return ()
-
-    def gates(bound, h, u, m):
-        del m
-        h = phi(u + bound.recurrent * h)
-        return h, h
-
-    return GatedCell(init, casting(dtype), start, project, itself, kernels, gates, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("indrnn", features, IndRNNParams, weights, carry, step, dtypes)

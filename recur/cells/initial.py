@@ -2,20 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 Initializer = Callable[..., jax.Array]
+Shape = Sequence[int | str]  # with "I" for the last axis of an input, "*space" for those before it
+
+
+class GatedParams(NamedTuple):
+    """Weights of gated cells that have no others, with one array a gate.
+
+    They are `ugrnn`, `mgu`, `coupled_lstm` and `original_lstm`.
+    """
+
+    kernel: Any  # W: [I, H] each
+    recurrent_kernel: Any  # U: [H, H] each
+    bias: Any | None  # b: [H] each
+    initial_carry: Any | None  # h_0: [H], or the `LSTMState` h_0 and c_0, if learned
+
+
+class Weight(NamedTuple):
+    """How to draw an array of a cell's weights, or one array for each gate.
+
+    Attributes:
+      init: an initialiser; None leaves the weight out.
+      shape: of one array, such as ("I", 64).
+      gates: the type of a NamedTuple with one array a gate; None for a single array.
+      added: by the name of a gate, a constant that is added to its array.
+      layers: how many of these there are, as a tuple; None for one.
+    """
+
+    init: Initializer | None
+    shape: Shape
+    gates: Any = None
+    added: Mapping[str, float] = {}
+    layers: int | None = None
+
+    def draw(self, key: jax.Array, x: Any, dtype: Any) -> Any:
+        """Draws the array, or each gate's with its own key, for inputs of the shape of x."""
+        if self.init is None:
+            return None
+        if self.layers is not None:
+            one, keys = self._replace(layers=None), jax.random.split(key, self.layers)
+            return tuple(one.draw(k, x, dtype) for k in keys)
+        shape = fill_in(self.shape, x)
+        if self.gates is None:
+            return draw(self.init, key, shape, dtype)
+        keys = jax.random.split(key, len(self.gates._fields))
+        drawn = self.gates(*(draw(self.init, k, shape, dtype) for k in keys))
+        return drawn._replace(**{gate: getattr(drawn, gate) + b for gate, b in self.added.items()})
+
+
+def gate_weights(
+    gates: Any,
+    features: int,
+    inits: Sequence[Initializer | None],
+    size: Sequence[int] = (),
+    **added: float,
+) -> list[Weight]:
+    """The weights W `[*size, I, H]`, U `[*size, H, H]` and b `[H]` of each gate.
+
+    Args:
+      gates: the type of a NamedTuple with one array a gate.
+      features: H.
+      inits: initialisers of W, U and b; None for no b.
+      size: of the kernels of a convolution.
+      **added: by the name of a gate, a constant that is added to its b.
+    """
+    shapes: Sequence[Shape] = [(*size, "I", features), (*size, features, features), (features,)]
+    *kernels, bias = (Weight(i, shape, gates) for i, shape in zip(inits, shapes, strict=True))
+    return [*kernels, bias._replace(added=added)]
+
+
+def fill_in(shape: Shape, x: Any) -> tuple[int, ...]:
+    """A shape with the sizes of an input x in the place of their names."""
+    named = {"I": x.shape[-1:], "*space": x.shape[:-1]}
+    return tuple(n for size in shape for n in (named[size] if isinstance(size, str) else (size,)))
 
 
 def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """One array of `shape` and `dtype` from an initialiser of `jax.nn.initializers`.
+    """Draws one array of `shape` and `dtype` by an initialiser of `jax.nn.initializers`.
 
-    It is drawn in float32 at least, because orthogonal has no bfloat16 factorisation. An empty
-    array, the kernel of an input of width 0, has no fan-in to draw from.
+    It is drawn in at least float32, because orthogonal has no bfloat16 factorisation. An empty
+    array, such as the kernel of an input of width 0, has no fan-in to draw from.
     """
     if not callable(init):
         raise TypeError(
@@ -27,44 +99,20 @@ def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) 
     return init(key, shape, wide).astype(dtype)
 
 
-def draw_each(
-    fields: Any, init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any
-) -> Any:
-    """One array a gate: a NamedTuple of type `fields`, each drawn with a key of its own."""
-    keys = jax.random.split(key, len(fields._fields))
-    return fields(*(draw(init, k, shape, dtype) for k in keys))
-
-
-def draw_bias(
-    fields: Any,
-    init: Initializer,
-    key: jax.Array,
-    shape: tuple[int, ...],
-    dtype: Any,
-    **opening: float,
-) -> Any:
-    """`draw_each` of biases, with what opens or closes a gate at first added, by its name."""
-    bias = draw_each(fields, init, key, shape, dtype)
-    return bias._replace(**{gate: getattr(bias, gate) + b for gate, b in opening.items()})
-
-
-def draw_start(
-    init: Initializer | None, key: jax.Array, shape: tuple[int, ...], dtype: Any
-) -> jax.Array | None:
-    """A learned start, when an initialiser asks for one."""
-    return None if init is None else draw(init, key, shape, dtype)
-
-
 def scaled_identity(scale: float = 1.0) -> Initializer:
     """An initialiser that makes a kernel `scale` times the identity.
 
-    With ReLU units it makes an Elman network the IRNN, which starts as a sum over time.
+    An Elman network of ReLU units with such a recurrent kernel is the IRNN, which at first sums its
+    inputs over time.
 
     Args:
       scale: the eigenvalue of the kernel.
 
     Returns:
       An initialiser `(key, shape, dtype) -> array`; the shape must be `[H, H]`.
+
+    Raises:
+      ValueError: from the initialiser, if the shape is not square.
 
     Example:
       >>> import recur
@@ -78,7 +126,6 @@ def scaled_identity(scale: float = 1.0) -> Initializer:
     """
 
     def init(key, shape, dtype=jnp.float32):
-        del key
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"the identity needs a square kernel [H, H], got {list(shape)}.")
         return scale * jnp.eye(shape[0], dtype=dtype)

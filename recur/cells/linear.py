@@ -1,4 +1,4 @@
-"""Cells that are linear in their carry, unit by unit: what they remember decays, or turns."""
+"""Cells that are linear in their carry: leaky integration and diagonal recurrences."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, zeros
 
-from recur.cells.initial import Initializer, draw
-from recur.cells.parts import casting, input_width, linear, same
-from recur.keys import check_key
-from recur.types import AffineCell
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight
+from recur.cells.parts import CarryPart, check_input, linear, make_cell
+from recur.types import Cell
 
 
-class LeakyParams(NamedTuple):
-    """Weights of `leaky`."""
+class LeakyIntegratorParams(NamedTuple):
+    """Weights of `leaky_integrator`."""
 
     decay: jax.Array  # α: [I]
 
 
 class DiagonalParams(NamedTuple):
-    """Weights of `diagonal`; where the state is complex, those of real and imaginary parts."""
+    """Weights of `diagonal`; if the state is complex, those of its real and imaginary parts."""
 
     rate: jax.Array  # ν: [H]
-    angle: jax.Array | None  # θ: [H], where the state is complex
+    angle: jax.Array | None  # θ: [H], if the state is complex
     kernel: jax.Array  # W: [I, H], or [I, 2H]
     bias: jax.Array | None  # b: [H], or [2H]
 
 
 def uniform(low: float, high: float) -> Initializer:
-    """An initialiser that draws from `low` to `high`, each value as likely as another."""
+    """An initialiser that draws uniformly from `low` to `high`."""
 
     def init(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, low, high)
@@ -38,32 +38,36 @@ def uniform(low: float, high: float) -> Initializer:
     return init
 
 
-def leaky(
+@call_repr
+def leaky_integrator(
     *,
     decay_init: Initializer = uniform(0.0, 4.0),
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> AffineCell:
-    """The leaky integrator: a moving average of the input, whose leak is learned.
+    carry_dtype: Any = None,
+) -> Cell:
+    """The leaky integrator: an exponential moving average of the input with a learned decay.
 
         a = sigmoid(α)
         h_t = a ⊙ h_{t-1} + (1 - a) ⊙ x_t
         y_t = h_t
 
     Args:
-      decay_init: of α `[I]`; the default gives an a from 0.5 to 0.98.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      decay_init: initialiser of α `[I]`; the default gives an a from 0.5 to 0.98.
+      dtype: dtype of x and y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h and a; by default that of y, at least float32.
 
     Returns:
-      An `AffineCell` with `LeakyParams`; the carry is h `[I]`, x is `[I]`, y is `[I]`.
+      A `Cell` with `LeakyIntegratorParams`; x is `[I]`, the carry is h `[I]`, y is `[I]`.
 
     Raises:
-      ValueError: when x is not `[I]`.
+      ValueError: if x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
-      >>> layer = recur.associative(recur.leaky())
+      >>> layer = recur.associative(recur.leaky_integrator())
       >>> xs = jnp.ones((5, 3))
       >>> layer(layer.init(jax.random.key(0), xs), xs).shape
       (5, 3)
@@ -72,24 +76,20 @@ def leaky(
       Jaeger et al. 2007, Optimization and Applications of Echo State Networks with Leaky-Integrator
       Neurons, https://doi.org/10.1016/j.neunet.2007.04.016
     """
+    weights = [Weight(decay_init, ("I",))]
+    carry = CarryPart(("I",))
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "leaky")
-        return LeakyParams(decay=draw(decay_init, check_key(key), (width,), param_dtype))
+    def step(bound, h, x, key=None):
+        x = check_input(x, bound.decay, "leaky_integrator")
+        a = jax.nn.sigmoid(bound.decay.astype(h.dtype))
+        h = a * h + (1 - a) * x.astype(h.dtype)
+        return h, h.astype(x.dtype)
 
-    def start(bound, x):
-        del x
-        return jnp.zeros_like(bound.decay)
-
-    def coefficients(bound, x, key=None):
-        del key
-        a = jax.nn.sigmoid(bound.decay)
-        return a, (1 - a) * x.astype(a.dtype)
-
-    return AffineCell(init, casting(dtype), start, coefficients, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("leaky_integrator", "I", LeakyIntegratorParams, weights, carry, step, dtypes)
 
 
+@call_repr
 def diagonal(
     features: int,
     *,
@@ -101,30 +101,35 @@ def diagonal(
     bias_init: Initializer = zeros,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> AffineCell:
-    """The diagonal linear recurrence: each unit decays, and turns where it is complex.
+    carry_dtype: Any = None,
+) -> Cell:
+    """The diagonal linear recurrence: each unit decays, and rotates if the state is complex.
 
-        λ = exp(-exp(ν) + i θ)    with θ = 0 where the state is real, so |λ| < 1
+        λ = exp(-exp(ν) + i θ)    with θ = 0 if the state is real, so |λ| < 1
         h_t = λ ⊙ h_{t-1} + x_t W + b
-        y_t = h_t, or [Re h_t, Im h_t] where the state is complex
+        y_t = h_t, or [Re h_t, Im h_t] if the state is complex
 
     Args:
       features: H, the width of the state.
-      complex_state: whether units turn as they decay.
-      use_bias: whether there is a b.
-      rate_init: of ν `[H]`; the default gives a |λ| from 0.69 to 0.998.
-      angle_init: of θ `[H]`, in radians a step.
-      kernel_init: of W `[I, H]`, or `[I, 2H]` where the state is complex.
-      bias_init: of b `[H]`, or `[2H]`.
-      dtype: what is computed in, a real one; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in, a real one.
+      complex_state: whether the state is complex.
+      use_bias: whether to add b.
+      rate_init: initialiser of ν `[H]`; the default gives a |λ| from 0.69 to 0.998.
+      angle_init: initialiser of θ `[H]`, in radians a step.
+      kernel_init: initialiser of W `[I, H]`, or `[I, 2H]` if the state is complex.
+      bias_init: initialiser of b `[H]`, or `[2H]`.
+      dtype: real dtype of the products and of y; by default what the weights and the input promote
+        to.
+      param_dtype: real dtype of the weights.
+      carry_dtype: real dtype of λ and h, of each part if complex; by default that of the products,
+        at least float32. A complex state has at least float32.
 
     Returns:
-      An `AffineCell` with `DiagonalParams`; the carry is h `[H]`, x is `[I]`, y is `[H]`, or `[2H]`
-      where the state is complex.
+      A `Cell` with `DiagonalParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`, or `[2H]` if the
+      state is complex.
 
     Raises:
-      ValueError: when x is not `[I]`.
+      ValueError: if features is not a whole number, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -138,33 +143,29 @@ def diagonal(
       https://arxiv.org/abs/2303.06349
     """
     width = 2 * features if complex_state else features
+    weights = (
+        Weight(rate_init, (features,)),
+        Weight(angle_init if complex_state else None, (features,)),
+        Weight(kernel_init, ("I", width)),
+        Weight(bias_init if use_bias else None, (width,)),
+    )
+    carry = CarryPart((features,), is_complex=complex_state)
 
-    def init(key, x, context=None):
-        del context
-        r, a, w, b = jax.random.split(check_key(key), 4)
-        return DiagonalParams(
-            rate=draw(rate_init, r, (features,), param_dtype),
-            angle=draw(angle_init, a, (features,), param_dtype) if complex_state else None,
-            kernel=draw(kernel_init, w, (input_width(x, "diagonal"), width), param_dtype),
-            bias=draw(bias_init, b, (width,), param_dtype) if use_bias else None,
-        )
+    def step(bound, h, x, key=None):
+        real = h.real.dtype
+        u = linear(x, bound.kernel, bound.bias, "diagonal").astype(real)
+        size = jnp.exp(-jnp.exp(bound.rate.astype(real)))
+        if complex_state:
+            h = polar(size, bound.angle.astype(real)) * h + jax.lax.complex(*jnp.split(u, 2))
+            y = jnp.concatenate([h.real, h.imag])
+        else:
+            y = h = size * h + u
+        return h, y.astype(bound.kernel.dtype)
 
-    def start(bound, x):
-        del x
-        zero = jnp.zeros_like(bound.rate)
-        return jax.lax.complex(zero, zero) if complex_state else zero
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("diagonal", features, DiagonalParams, weights, carry, step, dtypes)
 
-    def coefficients(bound, x, key=None):
-        del key
-        u = linear(x, bound.kernel, bound.bias, "diagonal")
-        size = jnp.exp(-jnp.exp(bound.rate))
-        if not complex_state:
-            return size, u
-        turned = jax.lax.complex(size * jnp.cos(bound.angle), size * jnp.sin(bound.angle))
-        return turned, jax.lax.complex(*jnp.split(u, 2))
 
-    def read(bound, h, x, key=None):
-        del bound, x, key
-        return jnp.concatenate([h.real, h.imag]) if complex_state else h
-
-    return AffineCell(init, casting(dtype), start, coefficients, read)
+def polar(size: jax.Array, angle: jax.Array) -> jax.Array:
+    """The complex numbers `size * exp(i angle)`."""
+    return jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle))

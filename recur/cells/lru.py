@@ -1,4 +1,4 @@
-"""The linear recurrent unit: a diagonal recurrence of complex units that starts on a ring."""
+"""The linear recurrent unit: a diagonal complex recurrence initialised on a ring."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import normal, variance_scaling
 
-from recur.cells.initial import Initializer, draw
-from recur.cells.linear import uniform
-from recur.cells.parts import casting, input_width, linear
-from recur.dtypes import precise
-from recur.keys import check_key
-from recur.products import product
-from recur.types import AffineCell
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight
+from recur.cells.linear import polar, uniform
+from recur.cells.parts import CarryPart, cast, linear, make_cell
+from recur.types import Cell
 
 
 class LRUParams(NamedTuple):
@@ -29,6 +27,7 @@ class LRUParams(NamedTuple):
     skip: jax.Array  # d: [I]
 
 
+@call_repr
 def lru(
     features: int,
     *,
@@ -39,35 +38,40 @@ def lru(
     skip_init: Initializer = normal(1.0),
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> AffineCell:
-    """The linear recurrent unit: complex units that decay and turn, and a linear output.
+    carry_dtype: Any = None,
+) -> Cell:
+    """The linear recurrent unit (LRU): complex units that decay and rotate, and a linear output.
 
-        λ = exp(-exp(ν) + i exp(θ))    so |λ| < 1, whatever the weights
+        λ = exp(-exp(ν) + i exp(θ))    so |λ| < 1 for all weights
         h_t = λ ⊙ h_{t-1} + exp(γ) ⊙ (x_t B)
         y_t = Re(h_t C) + d ⊙ x_t
 
-    λ starts on a ring, uniformly over its area, and exp(γ) as sqrt(1 - |λ|²): white noise then
-    gives every unit the variance |B|², however long it remembers. For long sequences the paper
-    takes a radius of (0.9, 0.999) and a max_angle of π / 10 or less. A nonlinearity between layers
-    makes them a deep network: `chain(associative(lru(64)), nn.gelu, ...)`.
+    λ is initialised on a ring, uniformly over its area, and exp(γ) as sqrt(1 - |λ|²): on white
+    noise every unit then has the variance |B|², whatever its decay. For long sequences the paper
+    uses a radius of (0.9, 0.999) and a max_angle of π / 10 or less. With a nonlinearity between
+    layers they make a deep network: `chain(associative(lru(64)), nn.gelu, ...)`.
 
     Args:
       features: N, the width of the state; the output is as wide as the input.
-      radius: the smallest and the largest |λ| at the start.
-      max_angle: the largest angle by which a unit turns in a step at the start, in radians.
-      kernel_init: of Re B and Im B, side by side `[I, 2N]`; by default of variance 1 / 2I.
-      output_kernel_init: of Re C above Im C `[2N, I]`; by default of variance 1 / N.
-      skip_init: of d `[I]`.
-      dtype: what is computed in, a real one; by default what the weights and the input promote to.
-        The state is held in complex64 at least.
-      param_dtype: what the weights are stored in, a real one.
+      radius: the smallest and the largest initial |λ|.
+      max_angle: the largest initial rotation in a step, in radians.
+      kernel_init: initialiser of Re B and Im B, side by side `[I, 2N]`; by default of variance
+        1 / 2I.
+      output_kernel_init: initialiser of Re C above Im C `[2N, I]`; by default of variance 1 / N.
+      skip_init: initialiser of d `[I]`.
+      dtype: real dtype of the products and of y; by default what the weights and the input promote
+        to.
+      param_dtype: real dtype of the weights.
+      carry_dtype: real dtype of each part of λ and h, at least float32; by default that of the
+        products.
 
     Returns:
-      An `AffineCell` with `LRUParams`; the carry is h `[N]`, complex; x is `[I]`, y is `[I]`.
+      A `Cell` with `LRUParams`; x is `[I]`, the carry is h `[N]`, complex, y is `[I]`.
 
     Raises:
-      ValueError: when radius is not two numbers from 0 to 1 in order, max_angle is not above 0 and
-        at most 2π, or x is not `[I]`.
+      ValueError: if features is not a whole number, radius is not two numbers from 0 to 1 in order,
+        max_angle is not above 0 and at most 2π, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -80,45 +84,32 @@ def lru(
       Orvieto et al. 2023, Resurrecting Recurrent Neural Networks for Long Sequences,
       https://arxiv.org/abs/2303.06349
     """
-    smallest, largest = _check_radius(radius)
     if not 0 < max_angle <= 2 * math.pi:
         raise ValueError(f"lru: max_angle is above 0 and at most 2π, got {max_angle!r}.")
+    weights = (
+        Weight(_ring(*_check_radius(radius)), (features,)),
+        Weight(_angles(max_angle), (features,)),
+        Weight(kernel_init, ("I", 2 * features)),
+        Weight(output_kernel_init, (2 * features, "I")),
+        Weight(skip_init, ("I",)),
+    )
+    carry = CarryPart((features,), is_complex=True)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "lru")
-        r, a, b, c, d = jax.random.split(check_key(key), 5)
-        rate = draw(_ring(smallest, largest), r, (features,), param_dtype)
-        return LRUParams(
-            rate=rate,
-            angle=draw(_turns(max_angle), a, (features,), param_dtype),
-            scale=jnp.log(-jnp.expm1(-2 * jnp.exp(rate))) / 2,
-            kernel=draw(kernel_init, b, (width, 2 * features), param_dtype),
-            output_kernel=draw(output_kernel_init, c, (2 * features, width), param_dtype),
-            skip=draw(skip_init, d, (width,), param_dtype),
-        )
+    def normalized(rate, angle, kernel, output_kernel, skip):
+        scale = jnp.log(-jnp.expm1(-2 * jnp.exp(rate))) / 2
+        return LRUParams(rate, angle, scale, kernel, output_kernel, skip)
 
-    # Half precision takes 0.999 for 1, and has no complex numbers.
-    def start(bound, x):
-        del x
-        zero = precise(jnp.zeros_like(bound.rate))
-        return jax.lax.complex(zero, zero)
-
-    def coefficients(bound, x, key=None):
-        del key
-        real, imag = jnp.split(precise(linear(x, bound.kernel, None, "lru")), 2)
-        logarithms = precise((bound.rate, bound.angle, bound.scale))
+    def step(bound, h, x, key=None):
+        logarithms = cast((bound.rate, bound.angle, bound.scale), h.real.dtype)
         rate, angle, scale = map(jnp.exp, logarithms)
-        size = jnp.exp(-rate)
-        turned = jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle))
-        return turned, jax.lax.complex(scale * real, scale * imag)
-
-    def read(bound, h, x, key=None):
-        del key
+        real, imag = jnp.split(linear(x, bound.kernel, None, "lru").astype(rate.dtype), 2)
+        h = polar(jnp.exp(-rate), angle) * h + jax.lax.complex(scale * real, scale * imag)
         parts = jnp.concatenate([h.real, -h.imag]).astype(bound.skip.dtype)
-        return product(parts, bound.output_kernel) + bound.skip * x.astype(bound.skip.dtype)
+        y = parts @ bound.output_kernel + bound.skip * x.astype(bound.skip.dtype)
+        return h, y
 
-    return AffineCell(init, casting(dtype), start, coefficients, read)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("lru", features, normalized, weights, carry, step, dtypes)
 
 
 def _check_radius(radius: Any) -> tuple[float, float]:
@@ -131,19 +122,19 @@ def _check_radius(radius: Any) -> tuple[float, float]:
 
 
 def _ring(smallest: float, largest: float) -> Initializer:
-    """ν of |λ| from smallest to largest, |λ|² being uniform."""
+    """An initialiser of ν such that |λ|² is uniform and |λ| is from smallest to largest."""
 
     def init(key, shape, dtype=jnp.float32):
         squared = uniform(smallest**2, largest**2)(key, shape, dtype)
         info = jnp.finfo(dtype)
-        squared = jnp.clip(squared, float(info.tiny), 1 - float(info.epsneg))  # ν is finite between
+        squared = jnp.clip(squared, float(info.tiny), 1 - float(info.epsneg))  # so that ν is finite
         return jnp.log(-jnp.log(squared) / 2)
 
     return init
 
 
-def _turns(max_angle: float) -> Initializer:
-    """θ of angles from 0 to `max_angle`, uniform."""
+def _angles(max_angle: float) -> Initializer:
+    """An initialiser of θ such that the angle exp(θ) is uniform from 0 to `max_angle`."""
 
     def init(key, shape, dtype=jnp.float32):
         return jnp.log(uniform(float(jnp.finfo(dtype).tiny), max_angle)(key, shape, dtype))

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw, draw_bias, draw_each
-from recur.cells.parts import (
-    candidate,
-    casting,
-    hidden_field,
-    input_width,
-    linear_each,
-    same,
-    start_from,
-)
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.parts import Activation, CarryPart, make_cell, pre_activations, sigmoid
 from recur.modules import activation as activation_of
-from recur.types import Cell, GatedCell
+from recur.structure import name
+from recur.types import Cell
 
 
 class LSTMGates(NamedTuple):
@@ -34,7 +26,7 @@ class LSTMGates(NamedTuple):
 
 
 class Peepholes(NamedTuple):
-    """What the gates of `lstm` see of the cell state: `[H]` each if diagonal, `[H, H]` if full."""
+    """Weights from the cell state to each gate of `lstm`: `[H]` if diagonal, `[H, H]` if full."""
 
     input: jax.Array
     forget: jax.Array
@@ -55,24 +47,26 @@ class LSTMParams(NamedTuple):
     recurrent_kernel: LSTMGates  # U: [H, H] each
     bias: LSTMGates | None  # b: [H] each
     peephole: Peepholes | None  # p
-    start: LSTMState | None  # h_0 and c_0, when learned
+    initial_carry: LSTMState | None  # h_0 and c_0, if learned
 
 
+@call_repr
 def lstm(
     features: int,
     *,
     peepholes: Literal["diagonal", "full"] | None = None,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     forget_bias: float = 1.0,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
     peephole_init: Initializer | None = None,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> GatedCell | Cell:
+    carry_dtype: Any = None,
+) -> Cell:
     """Long short-term memory with a forget gate.
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i + p_i(c_{t-1}))
@@ -84,30 +78,32 @@ def lstm(
         y_t = h_t
 
     Without peepholes `p(c) = 0`; "diagonal" ones, as in Gers & Schmidhuber, are `p(c) = c ⊙ p`;
-    "full" ones, which read as `[c, h, x] W` in lecture notes, are `p(c) = c P`.
+    "full" ones, written `[c, h, x] W` in lecture notes, are `p(c) = c P`.
 
     Args:
       features: H, the width of the state.
-      peepholes: whether the gates see the cell state, and how.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are biases.
-      forget_bias: what is added to the initial b_f, so that the memory is open at first; it is
-        stored in the weights. Nothing where there are no biases.
-      kernel_init: of W_i, W_f, W_g and W_o `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_i, U_f, U_g and U_o `[H, H]`, each drawn apart.
-      bias_init: of b_i, b_f, b_g and b_o `[H]`.
-      peephole_init: of the peepholes, `[H]` or `[H, H]`; by default zeros when diagonal,
-        lecun_normal when full.
-      start_init: of h_0 and c_0 `[H]`, which are then learned; without it they are zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      peepholes: whether the gates read the cell state, and by which kind of weights.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add biases.
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+        in the weights. Without biases it has no effect.
+      kernel_init: initialiser of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[H, H]`, likewise.
+      bias_init: initialiser of b_i, b_f, b_g and b_o `[H]`.
+      peephole_init: initialiser of the peepholes, `[H]` or `[H, H]`; by default zeros if diagonal,
+        lecun_normal if full.
+      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      dtype: dtype of the products, h and y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
 
     Returns:
-      A `GatedCell`, but a `Cell` with full peepholes, where o waits for a second product; with
-      `LSTMParams`; the carry is `LSTMState`, x is `[I]`, y is `[H]`.
+      A `Cell` with `LSTMParams`; x is `[I]`, the carry is `LSTMState`, y is `[H]`.
 
     Raises:
-      ValueError: when peepholes or activation is an unknown name, or x is not `[I]`.
+      ValueError: if features is not a whole number, peepholes or activation is an unknown name, or
+        x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -131,67 +127,41 @@ def lstm(
     if peepholes not in (None, "diagonal", "full"):
         raise ValueError(f'lstm: peepholes are None, "diagonal" or "full", got {peepholes!r}.')
     phi = activation_of(activation)
-    see = jnp.multiply if peepholes == "diagonal" else jnp.matmul
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)
+    is_full = peepholes == "full"
     if peephole_init is None:
-        peephole_init = zeros if peepholes == "diagonal" else lecun_normal()
-
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "lstm")
-        w, u, b, p, s = jax.random.split(check_key(key), 5)
-        vector, square = (features,), (features, features)
-        seen = vector if peepholes == "diagonal" else square
-        return LSTMParams(
-            kernel=draw_each(LSTMGates, kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget=forget_bias)
-            if use_bias
-            else None,
-            peephole=draw_each(Peepholes, peephole_init, p, seen, param_dtype)
-            if peepholes
-            else None,
-            start=draw_state(start_init, s, features, features, param_dtype),
-        )
-
-    def start(bound, x):
-        del x
-        return start_state(bound.start, bound.kernel.input, features, features)
-
-    def project(bound, x, key=None):
-        del key
-        return linear_each(x, bound.kernel, bound.bias, "lstm")
-
-    def kernels(bound):
-        return bound.recurrent_kernel
+        peephole_init = lecun_normal() if is_full else zeros
+    shape = (features, features) if is_full else (features,)
+    weights.append(Weight(peephole_init if peepholes else None, shape, Peepholes))
+    carry = lstm_carry(features, features, initial_carry_init)
 
     def peek(bound, gate, c):
-        return see(c, getattr(bound.peephole, gate)) if peepholes else 0
+        if peepholes is None:
+            return 0
+        p = getattr(bound.peephole, gate)
+        return c * p.astype(c.dtype) if peepholes == "diagonal" else _product(c, p)
 
-    def gates(bound, state, u, m):
-        i = jax.nn.sigmoid(u.input + m.input + peek(bound, "input", state.cell))
-        f = jax.nn.sigmoid(u.forget + m.forget + peek(bound, "forget", state.cell))
-        g = candidate(phi, u.candidate, m.candidate)
-        c = f * state.cell + i * g
-        o = jax.nn.sigmoid(u.output + m.output + peek(bound, "output", c))
-        h = o * phi(c)
-        return LSTMState(hidden=h, cell=c), h
+    def step(bound, state, x, key=None):
+        h, c = state
+        a = pre_activations(bound, x, h, c.dtype, "lstm")
+        i = sigmoid(a.input + peek(bound, "input", c), "input")
+        f = sigmoid(a.forget + peek(bound, "forget", c), "forget")
+        g = name(phi(a.candidate), "candidate")
+        c = f * c + i * g
+        o = sigmoid(a.output + peek(bound, "output", c), "output")
+        h = (o * phi(c)).astype(h.dtype)
+        return LSTMState(h, c), h
 
-    cell = GatedCell(init, casting(dtype), start, project, hidden_field, kernels, gates, same)
-    # Full peepholes are products inside the gates: the same step, but no structure to rely on.
-    return Cell(init, cell.bind, start, cell.step) if peepholes == "full" else cell
-
-
-def draw_state(
-    init: Initializer | None, key: jax.Array, hidden: int, cell: int, dtype: Any
-) -> LSTMState | None:
-    """A learned start `[hidden]` and `[cell]`, when an initialiser asks for one."""
-    if init is None:
-        return None
-    h, c = jax.random.split(key)
-    return LSTMState(draw(init, h, (hidden,), dtype), draw(init, c, (cell,), dtype))
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("lstm", features, LSTMParams, weights, carry, step, dtypes)
 
 
-def start_state(start: LSTMState | None, kernel: jax.Array, hidden: int, cell: int) -> LSTMState:
-    """A learned start, or zeros `[hidden]` and `[cell]` in the dtype of the kernel."""
-    h, c = (None, None) if start is None else start
-    return LSTMState(start_from(h, kernel, hidden), start_from(c, kernel, cell))
+def _product(c: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`c @ kernel`, computed in the dtype of the kernel."""
+    return (c.astype(kernel.dtype) @ kernel).astype(c.dtype)
+
+
+def lstm_carry(hidden: int, cell: int, init: Initializer | None) -> Any:
+    """The parts of an LSTM's carry: h `[hidden]`, and c `[cell]`, which sums over time."""
+    return LSTMState._make([CarryPart((hidden,), init, is_sum=False), CarryPart((cell,), init)])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, ones, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw, draw_bias, draw_each
-from recur.cells.lstm import LSTMGates, LSTMState, draw_state, start_state
-from recur.cells.parts import casting, input_width, linear_each
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.lstm import LSTMGates, LSTMState, lstm_carry
+from recur.cells.parts import Activation, cast, linear_each, make_cell, sigmoid
+from recur.dtypes import at_least_float32
 from recur.modules import activation as activation_of
+from recur.structure import name
 from recur.types import Cell
 
 
@@ -27,24 +28,26 @@ class LayerNormLSTMParams(NamedTuple):
     recurrent_scale: LSTMGates  # β: [H] each
     cell_scale: jax.Array  # γ: [H]
     cell_bias: jax.Array  # δ: [H]
-    start: LSTMState | None  # h_0 and c_0, when learned
+    initial_carry: LSTMState | None  # h_0 and c_0, if learned
 
 
+@call_repr
 def layer_norm_lstm(
     features: int,
     *,
     epsilon: float = 1e-5,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     forget_bias: float = 1.0,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     scale_init: Initializer = ones,
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
+    carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory whose pre-activations and memory are normalised over its units.
+    """Long short-term memory with layer normalisation of its products and of its cell state.
 
         LN(a) = (a - mean(a)) / sqrt(var(a) + ε)                          over the H units of a
         a_k = LN(x_t W_k) ⊙ α_k + LN(h_{t-1} U_k) ⊙ β_k + b_k             for k = i, f, g, o
@@ -53,30 +56,33 @@ def layer_norm_lstm(
         h_t = o_t ⊙ φ(LN(c_t) ⊙ γ + δ)
         y_t = h_t
 
-    Gates stay as they are when W_k, U_k, x or h is scaled, but for ε. b is the shift of both norms,
-    so it is always there. Each gate has a mean and a variance of its own; the paper writes the four
-    gates as one vector.
+    Except for ε, scaling W_k, U_k, x or h does not change the gates. b is the shift of both norms,
+    so there is always a bias. The mean and variance are those of each gate; in the paper they are
+    those of all four gates as one vector.
 
     Args:
       features: H, the width of the state.
       epsilon: ε, which keeps LN finite where all units are equal.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
-      forget_bias: what is added to the initial b_f, so that the memory is open at first; it is
-        stored in the weights.
-      kernel_init: of W_i, W_f, W_g and W_o `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_i, U_f, U_g and U_o `[H, H]`, each drawn apart.
-      scale_init: of α and β `[H]`, one a gate each, and of γ `[H]`.
-      bias_init: of b_i, b_f, b_g, b_o and δ `[H]`.
-      start_init: of h_0 and c_0 `[H]`, which are then learned; without it they are zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+        in the weights.
+      kernel_init: initialiser of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[H, H]`, likewise.
+      scale_init: initialiser of α and β `[H]` of each gate, and of γ `[H]`.
+      bias_init: initialiser of b_i, b_f, b_g, b_o and δ `[H]`.
+      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      dtype: dtype of the products, h and y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
+        Means and variances are computed in at least float32.
 
     Returns:
-      A `Cell`, for a norm is not elementwise, with `LayerNormLSTMParams`; the carry is `LSTMState`,
-      whose c is not normalised, x is `[I]`, y is `[H]`.
+      A `Cell` with `LayerNormLSTMParams`; x is `[I]`, the carry is `LSTMState`, whose c is not
+      normalised, y is `[H]`.
 
     Raises:
-      ValueError: when the activation is unknown or x is not `[I]`.
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -90,42 +96,34 @@ def layer_norm_lstm(
       Ba, Kiros & Hinton 2016, Layer Normalization, https://arxiv.org/abs/1607.06450
     """
     phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init
+    weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)
+    of_gate, single = (Weight(scale_init, (features,), gates) for gates in (LSTMGates, None))
+    weights += [of_gate, of_gate, single, Weight(bias_init, (features,))]
+    carry = lstm_carry(features, features, initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "layer_norm_lstm")
-        w, u, b, alpha, beta, gamma, delta, s = jax.random.split(check_key(key), 8)
-        vector, square = (features,), (features, features)
-        return LayerNormLSTMParams(
-            kernel=draw_each(LSTMGates, kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget=forget_bias),
-            input_scale=draw_each(LSTMGates, scale_init, alpha, vector, param_dtype),
-            recurrent_scale=draw_each(LSTMGates, scale_init, beta, vector, param_dtype),
-            cell_scale=draw(scale_init, gamma, vector, param_dtype),
-            cell_bias=draw(bias_init, delta, vector, param_dtype),
-            start=draw_state(start_init, s, features, features, param_dtype),
-        )
-
-    def start(bound, x):
-        del x
-        return start_state(bound.start, bound.kernel.input, features, features)
-
-    def normalise(a):
-        centred = a - a.mean()
-        return centred * jax.lax.rsqrt((centred**2).mean() + epsilon)
+    def norm(a):
+        # In float16 the derivative at a variance of zero, which has ε^(-3/2) in it, overflows.
+        wide = at_least_float32(a)
+        centred = wide - wide.mean()
+        return (centred * jax.lax.rsqrt((centred**2).mean() + epsilon)).astype(a.dtype)
 
     def step(bound, state, x, key=None):
-        del key
+        h, c = state
         u = linear_each(x, bound.kernel, None, "layer_norm_lstm")
-        m = jax.tree.map(lambda kernel: state.hidden @ kernel, bound.recurrent_kernel)
+        m = jax.tree.map(lambda kernel: h @ kernel, bound.recurrent_kernel)
         a = jax.tree.map(
-            lambda u, alpha, m, beta, b: normalise(u) * alpha + normalise(m) * beta + b,
+            lambda u, alpha, m, beta, b: norm(u) * alpha + norm(m) * beta + b,
             *(u, bound.input_scale, m, bound.recurrent_scale, bound.bias),
         )
-        i, f, o = (jax.nn.sigmoid(gate) for gate in (a.input, a.forget, a.output))
-        c = f * state.cell + i * phi(a.candidate)
-        h = o * phi(normalise(c) * bound.cell_scale + bound.cell_bias)
-        return LSTMState(hidden=h, cell=c), h
+        a = cast(a, c.dtype)
+        i = sigmoid(a.input, "input")
+        f = sigmoid(a.forget, "forget")
+        g = name(phi(a.candidate), "candidate")
+        c = f * c + i * g
+        o = sigmoid(a.output, "output").astype(h.dtype)
+        h = o * phi(norm(c).astype(h.dtype) * bound.cell_scale + bound.cell_bias)
+        return LSTMState(h, c), h
 
-    return Cell(init, casting(dtype), start, step)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("layer_norm_lstm", features, LayerNormLSTMParams, weights, carry, step, dtypes)

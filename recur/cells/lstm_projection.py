@@ -1,20 +1,20 @@
-"""Long short-term memory whose output, narrower than its memory, is fed back."""
+"""Long short-term memory with a projection: the output is narrower than the cell state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw, draw_bias, draw_each
-from recur.cells.lstm import LSTMGates, LSTMState, draw_state, start_state
-from recur.cells.parts import casting, input_width, linear_each
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.lstm import LSTMGates, LSTMState, lstm_carry
+from recur.cells.parts import Activation, make_cell, pre_activations, sigmoid
 from recur.checks import check_whole
-from recur.keys import check_key
 from recur.modules import activation as activation_of
+from recur.structure import name
 from recur.types import Cell
 
 
@@ -25,25 +25,27 @@ class ProjectedLSTMParams(NamedTuple):
     recurrent_kernel: LSTMGates  # U: [P, H] each
     bias: LSTMGates | None  # b: [H] each
     projection: jax.Array  # V: [H, P]
-    start: LSTMState | None  # h_0 [P] and c_0 [H], when learned
+    initial_carry: LSTMState | None  # h_0 [P] and c_0 [H], if learned
 
 
+@call_repr
 def projected_lstm(
     features: int,
     projection: int,
     *,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     forget_bias: float = 1.0,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     projection_init: Initializer = lecun_normal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
+    carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory with a recurrent projection (LSTMP): wide memory, narrow output.
+    """Long short-term memory with a recurrent projection (LSTMP): its output is narrower than c.
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i)
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
@@ -53,32 +55,34 @@ def projected_lstm(
         h_t = (o_t ⊙ φ(c_t)) V
         y_t = h_t
 
-    Where P is well below H, the kernels U are small for the memory they serve. With U V instead of
-    U, it is an LSTM whose recurrent kernels have a rank of P at most. It is PyTorch's `proj_size`;
-    the paper has diagonal peepholes besides.
+    If P is much smaller than H, the kernels U are small for the width of c. It equals an LSTM with
+    recurrent kernels V U, of rank P at most. It is PyTorch's `proj_size`; the paper also has
+    diagonal peepholes.
 
     Args:
-      features: H, the width of the memory c.
-      projection: P, the width of h, which is fed back and put out.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
-      use_bias: whether there are biases.
-      forget_bias: what is added to the initial b_f, so that the memory is open at first; it is
-        stored in the weights. Nothing where there are no biases.
-      kernel_init: of W_i, W_f, W_g and W_o `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_i, U_f, U_g and U_o `[P, H]`, each drawn apart.
-      projection_init: of V `[H, P]`.
-      bias_init: of b_i, b_f, b_g and b_o `[H]`.
-      start_init: of h_0 `[P]` and c_0 `[H]`, which are then learned; without it they are zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      features: H, the width of c.
+      projection: P, the width of h, which is fed back and is the output.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
+      use_bias: whether to add biases.
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+        in the weights. Without biases it has no effect.
+      kernel_init: initialiser of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[P, H]`, likewise.
+      projection_init: initialiser of V `[H, P]`.
+      bias_init: initialiser of b_i, b_f, b_g and b_o `[H]`.
+      initial_carry_init: initialiser of learned h_0 `[P]` and c_0 `[H]`; by default they are zero.
+      dtype: dtype of the products, h and y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
 
     Returns:
-      A `Cell`, two products deep, with `ProjectedLSTMParams`; the carry is `LSTMState`, with h
-      `[P]` and c `[H]`, x is `[I]`, y is `[P]`.
+      A `Cell` with `ProjectedLSTMParams`; x is `[I]`, the carry is `LSTMState` with h `[P]` and c
+      `[H]`, y is `[P]`.
 
     Raises:
-      ValueError: when projection is not a whole number of at least 1, the activation is unknown, or
-        x is not `[I]`.
+      ValueError: if features or projection is not a whole number, the activation is unknown, or x
+        is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -93,38 +97,24 @@ def projected_lstm(
       Sak, Senior & Beaufays 2014, Long Short-Term Memory Based Recurrent Neural Network
       Architectures for Large Vocabulary Speech Recognition, https://arxiv.org/abs/1402.1128
     """
-    check_whole("projected_lstm: projection", projection, 1)
+    projection = check_whole("projected_lstm: projection", projection, 1)
     phi = activation_of(activation)
-
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "projected_lstm")
-        w, u, b, v, s = jax.random.split(check_key(key), 5)
-        vector, back = (features,), (projection, features)
-        return ProjectedLSTMParams(
-            kernel=draw_each(LSTMGates, kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw_each(LSTMGates, recurrent_kernel_init, u, back, param_dtype),
-            bias=draw_bias(LSTMGates, bias_init, b, vector, param_dtype, forget=forget_bias)
-            if use_bias
-            else None,
-            projection=draw(projection_init, v, (features, projection), param_dtype),
-            start=draw_state(start_init, s, projection, features, param_dtype),
-        )
-
-    def start(bound, x):
-        del x
-        return start_state(bound.start, bound.projection, projection, features)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)
+    weights[1] = weights[1]._replace(shape=(projection, features))
+    weights.append(Weight(projection_init, (features, projection)))
+    carry = lstm_carry(projection, features, initial_carry_init)
 
     def step(bound, state, x, key=None):
-        del key
-        u = linear_each(x, bound.kernel, bound.bias, "projected_lstm")
-        m = jax.tree.map(lambda kernel: state.hidden @ kernel, bound.recurrent_kernel)
-        i = jax.nn.sigmoid(u.input + m.input)
-        f = jax.nn.sigmoid(u.forget + m.forget)
-        g = phi(u.candidate + m.candidate)
-        c = f * state.cell + i * g
-        o = jax.nn.sigmoid(u.output + m.output)
-        h = (o * phi(c)) @ bound.projection
-        return LSTMState(hidden=h, cell=c), h
+        h, c = state
+        a = pre_activations(bound, x, h, c.dtype, "projected_lstm")
+        i = sigmoid(a.input, "input")
+        f = sigmoid(a.forget, "forget")
+        g = name(phi(a.candidate), "candidate")
+        c = f * c + i * g
+        o = sigmoid(a.output, "output")
+        h = (o * phi(c)).astype(h.dtype) @ bound.projection
+        return LSTMState(h, c), h
 
-    return Cell(init, casting(dtype), start, step)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("projected_lstm", features, ProjectedLSTMParams, weights, carry, step, dtypes)

@@ -1,20 +1,20 @@
-"""Long short-term memory with fewer gates: coupled ones, and as of 1997 without the forget gate."""
+"""Long short-term memory with fewer gates: coupled gates, and no forget gate as in 1997."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw_bias, draw_each
-from recur.cells.lstm import LSTMState, draw_state, start_state
-from recur.cells.parts import candidate, casting, hidden_field, input_width, linear_each, same
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import GatedParams, Initializer, gate_weights
+from recur.cells.lstm import LSTMState, lstm_carry
+from recur.cells.parts import Activation, make_cell, pre_activations, sigmoid
 from recur.modules import activation as activation_of
-from recur.types import GatedCell
+from recur.structure import name
+from recur.types import Cell
 
 
 class CoupledGates(NamedTuple):
@@ -25,15 +25,6 @@ class CoupledGates(NamedTuple):
     output: jax.Array  # o
 
 
-class CoupledLSTMParams(NamedTuple):
-    """Weights of `coupled_lstm`."""
-
-    kernel: CoupledGates  # W: [I, H] each
-    recurrent_kernel: CoupledGates  # U: [H, H] each
-    bias: CoupledGates | None  # b: [H] each
-    start: LSTMState | None  # h_0 and c_0, when learned
-
-
 class OriginalGates(NamedTuple):
     """One array a gate of `original_lstm`."""
 
@@ -42,29 +33,22 @@ class OriginalGates(NamedTuple):
     output: jax.Array  # o
 
 
-class OriginalLSTMParams(NamedTuple):
-    """Weights of `original_lstm`."""
-
-    kernel: OriginalGates  # W: [I, H] each
-    recurrent_kernel: OriginalGates  # U: [H, H] each
-    bias: OriginalGates | None  # b: [H] each
-    start: LSTMState | None  # h_0 and c_0, when learned
-
-
+@call_repr
 def coupled_lstm(
     features: int,
     *,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     forget_bias: float = 1.0,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> GatedCell:
-    """Long short-term memory that writes where it forgets: the input gate is 1 - f (CIFG).
+    carry_dtype: Any = None,
+) -> Cell:
+    """Long short-term memory with coupled input and forget gates (CIFG): the input gate is 1 - f.
 
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
         g_t = φ(x_t W_g + h_{t-1} U_g + b_g)
@@ -73,27 +57,29 @@ def coupled_lstm(
         h_t = o_t ⊙ φ(c_t)
         y_t = h_t
 
-    It has a quarter fewer weights than `lstm`. c is an average of candidates, so from zero it stays
-    within the range of tanh.
+    It has a quarter fewer weights than `lstm`. c is a moving average of candidates, so from zero it
+    stays within the range of φ.
 
     Args:
       features: H, the width of the state.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are biases.
-      forget_bias: what is added to the initial b_f, so that the memory is open at first; it is
-        stored in the weights. Nothing where there are no biases.
-      kernel_init: of W_f, W_g and W_o `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_f, U_g and U_o `[H, H]`, each drawn apart.
-      bias_init: of b_f, b_g and b_o `[H]`.
-      start_init: of h_0 and c_0 `[H]`, which are then learned; without it they are zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add biases.
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+        in the weights. Without biases it has no effect.
+      kernel_init: initialiser of W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_f, U_g and U_o `[H, H]`, likewise.
+      bias_init: initialiser of b_f, b_g and b_o `[H]`.
+      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      dtype: dtype of the products, h and y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
 
     Returns:
-      A `GatedCell` with `CoupledLSTMParams`; the carry is `LSTMState`, x is `[I]`, y is `[H]`.
+      A `Cell` with `GatedParams`; x is `[I]`, the carry is `LSTMState`, y is `[H]`.
 
     Raises:
-      ValueError: when the activation is unknown or x is not `[I]`.
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -107,57 +93,39 @@ def coupled_lstm(
       Greff et al. 2017, LSTM: A Search Space Odyssey, https://arxiv.org/abs/1503.04069
     """
     phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(CoupledGates, features, inits, forget=forget_bias)
+    carry = lstm_carry(features, features, initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "coupled_lstm")
-        w, u, b, s = jax.random.split(check_key(key), 4)
-        vector, square = (features,), (features, features)
-        return CoupledLSTMParams(
-            kernel=draw_each(CoupledGates, kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw_each(CoupledGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_bias(CoupledGates, bias_init, b, vector, param_dtype, forget=forget_bias)
-            if use_bias
-            else None,
-            start=draw_state(start_init, s, features, features, param_dtype),
-        )
+    def step(bound, state, x, key=None):
+        h, c = state
+        a = pre_activations(bound, x, h, c.dtype, "coupled_lstm")
+        f = sigmoid(a.forget, "forget")
+        g = name(phi(a.candidate), "candidate")
+        c = f * c + (1 - f) * g
+        o = sigmoid(a.output, "output")
+        h = (o * phi(c)).astype(h.dtype)
+        return LSTMState(h, c), h
 
-    def start(bound, x):
-        del x
-        return start_state(bound.start, bound.kernel.forget, features, features)
-
-    def project(bound, x, key=None):
-        del key
-        return linear_each(x, bound.kernel, bound.bias, "coupled_lstm")
-
-    def kernels(bound):
-        return bound.recurrent_kernel
-
-    def gates(bound, state, u, m):
-        del bound
-        f = jax.nn.sigmoid(u.forget + m.forget)
-        g = candidate(phi, u.candidate, m.candidate)
-        c = f * state.cell + (1 - f) * g
-        o = jax.nn.sigmoid(u.output + m.output)
-        h = o * phi(c)
-        return LSTMState(hidden=h, cell=c), h
-
-    return GatedCell(init, casting(dtype), start, project, hidden_field, kernels, gates, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("coupled_lstm", features, GatedParams, weights, carry, step, dtypes)
 
 
+@call_repr
 def original_lstm(
     features: int,
     *,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> GatedCell:
-    """Long short-term memory as of 1997: nothing is forgotten, the constant error carousel.
+    carry_dtype: Any = None,
+) -> Cell:
+    """Long short-term memory of 1997, without a forget gate: the constant error carousel.
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i)
         g_t = φ(x_t W_g + h_{t-1} U_g + b_g)
@@ -166,27 +134,29 @@ def original_lstm(
         h_t = o_t ⊙ φ(c_t)
         y_t = h_t
 
-    From c to c the error flows back unchanged, however many steps. The paper squashes g by
-    `4 sigmoid(a) - 2 = 2 tanh(a / 2)` and c by `2 sigmoid(c) - 1 = tanh(c / 2)`, and cuts off the
-    errors that would flow further back through h. Here both are tanh and no error is cut off, as
-    without forget gate in Greff et al.
+    From c to c the error flows back unchanged over any number of steps. The paper squashes g by
+    `4 sigmoid(a) - 2 = 2 tanh(a / 2)` and c by `2 sigmoid(c) - 1 = tanh(c / 2)`, and truncates the
+    errors that flow back through h. Here, as in the variant without forget gate of Greff et al.,
+    both are tanh and no error is truncated.
 
     Args:
       features: H, the width of the state.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are biases.
-      kernel_init: of W_i, W_g and W_o `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_i, U_g and U_o `[H, H]`, each drawn apart.
-      bias_init: of b_i, b_g and b_o `[H]`.
-      start_init: of h_0 and c_0 `[H]`, which are then learned; without it they are zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add biases.
+      kernel_init: initialiser of W_i, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_i, U_g and U_o `[H, H]`, likewise.
+      bias_init: initialiser of b_i, b_g and b_o `[H]`.
+      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      dtype: dtype of the products, h and y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
 
     Returns:
-      A `GatedCell` with `OriginalLSTMParams`; the carry is `LSTMState`, x is `[I]`, y is `[H]`.
+      A `Cell` with `GatedParams`; x is `[I]`, the carry is `LSTMState`, y is `[H]`.
 
     Raises:
-      ValueError: when the activation is unknown or x is not `[I]`.
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -202,39 +172,19 @@ def original_lstm(
       Greff et al. 2017, LSTM: A Search Space Odyssey, https://arxiv.org/abs/1503.04069
     """
     phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(OriginalGates, features, inits)
+    carry = lstm_carry(features, features, initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "original_lstm")
-        w, u, b, s = jax.random.split(check_key(key), 4)
-        vector, square = (features,), (features, features)
-        return OriginalLSTMParams(
-            kernel=draw_each(OriginalGates, kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw_each(
-                OriginalGates, recurrent_kernel_init, u, square, param_dtype
-            ),
-            bias=draw_each(OriginalGates, bias_init, b, vector, param_dtype) if use_bias else None,
-            start=draw_state(start_init, s, features, features, param_dtype),
-        )
+    def step(bound, state, x, key=None):
+        h, c = state
+        a = pre_activations(bound, x, h, c.dtype, "original_lstm")
+        i = sigmoid(a.input, "input")
+        g = name(phi(a.candidate), "candidate")
+        c = c + i * g
+        o = sigmoid(a.output, "output")
+        h = (o * phi(c)).astype(h.dtype)
+        return LSTMState(h, c), h
 
-    def start(bound, x):
-        del x
-        return start_state(bound.start, bound.kernel.input, features, features)
-
-    def project(bound, x, key=None):
-        del key
-        return linear_each(x, bound.kernel, bound.bias, "original_lstm")
-
-    def kernels(bound):
-        return bound.recurrent_kernel
-
-    def gates(bound, state, u, m):
-        del bound
-        i = jax.nn.sigmoid(u.input + m.input)
-        g = candidate(phi, u.candidate, m.candidate)
-        c = state.cell + i * g
-        o = jax.nn.sigmoid(u.output + m.output)
-        h = o * phi(c)
-        return LSTMState(hidden=h, cell=c), h
-
-    return GatedCell(init, casting(dtype), start, project, hidden_field, kernels, gates, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("original_lstm", features, GatedParams, weights, carry, step, dtypes)

@@ -1,19 +1,19 @@
-"""The minimal gated unit: a gated recurrent unit whose two gates are one."""
+"""The minimal gated unit: a gated recurrent unit with one gate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw_each, draw_start
-from recur.cells.parts import candidate, casting, input_width, itself, linear_each, same, start_from
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import GatedParams, Initializer, gate_weights
+from recur.cells.parts import Activation, CarryPart, linear_each, make_cell, sigmoid
 from recur.modules import activation as activation_of
-from recur.types import Cell, GatedCell
+from recur.structure import name
+from recur.types import Cell
 
 
 class MGUGates(NamedTuple):
@@ -23,29 +23,22 @@ class MGUGates(NamedTuple):
     candidate: jax.Array  # h̃
 
 
-class MGUParams(NamedTuple):
-    """Weights of `mgu`."""
-
-    kernel: MGUGates  # W: [I, H] each
-    recurrent_kernel: MGUGates  # U: [H, H] each
-    bias: MGUGates | None  # b: [H] each
-    start: jax.Array | None  # h_0: [H], when learned
-
-
+@call_repr
 def mgu(
     features: int,
     *,
     reset: Literal["before", "after"] = "before",
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> Cell | GatedCell:
-    """The minimal gated unit: one gate, which resets the old state and lets in the new.
+    carry_dtype: Any = None,
+) -> Cell:
+    """The minimal gated unit: one gate both resets the old state and mixes it with the new one.
 
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
         h̃_t = φ(x_t W_h + b_h + (f_t ⊙ h_{t-1}) U_h)      reset="before" the product
@@ -53,28 +46,30 @@ def mgu(
         h_t = (1 - f_t) ⊙ h_{t-1} + f_t ⊙ h̃_t
         y_t = h_t
 
-    It is the GRU that replaces by z = r. The paper calls the gate f, and yet the old state stays
-    where f is 0. Reset before is the paper's; reset after needs one product a step instead of two
-    in a row, so it is the faster one.
+    It is `gru(update="replace")` with z = r. The paper calls the gate f, although the old state is
+    kept where f is 0, and resets before. Reset after needs one product a step instead of two in
+    sequence, so it is faster.
 
     Args:
       features: H, the width of the state.
       reset: whether f acts "before" or "after" the product with U_h.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are b_f and b_h.
-      kernel_init: of W_f and W_h `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_f and U_h `[H, H]`, each drawn apart.
-      bias_init: of b_f and b_h `[H]`.
-      start_init: of h_0 `[H]`, which is then learned; without it h_0 is zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add b_f and b_h.
+      kernel_init: initialiser of W_f and W_h `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_f and U_h `[H, H]`, likewise.
+      bias_init: initialiser of b_f and b_h `[H]`.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the products and of y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h, f and h̃; by default that of the products, at least float32.
 
     Returns:
-      A `Cell`, but a `GatedCell` when reset is "after", with `MGUParams`; the carry is h `[H]`, x
-      is `[I]`, y is `[H]`.
+      A `Cell` with `GatedParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: when reset or activation is an unknown name, or x is not `[I]`.
+      ValueError: if features is not a whole number, reset or activation is an unknown name, or x is
+        not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -91,42 +86,22 @@ def mgu(
     if reset not in ("before", "after"):
         raise ValueError(f'mgu: reset is "before" or "after" the product, got {reset!r}.')
     phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(MGUGates, features, inits)
+    carry = CarryPart((features,), initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        width = input_width(x, "mgu")
-        w, u, b, h = jax.random.split(check_key(key), 4)
-        square = (features, features)
-        return MGUParams(
-            kernel=draw_each(MGUGates, kernel_init, w, (width, features), param_dtype),
-            recurrent_kernel=draw_each(MGUGates, recurrent_kernel_init, u, square, param_dtype),
-            bias=draw_each(MGUGates, bias_init, b, (features,), param_dtype) if use_bias else None,
-            start=draw_start(start_init, h, (features,), param_dtype),
-        )
+    def step(bound, state, x, key=None):
+        kernel = bound.recurrent_kernel
+        h = state.astype(kernel.forget.dtype)
+        u = linear_each(x, bound.kernel, bound.bias, "mgu")
+        f = sigmoid((u.forget + h @ kernel.forget).astype(state.dtype), "forget")
+        if reset == "before":
+            m = (f * state).astype(h.dtype) @ kernel.candidate
+        else:
+            m = f.astype(h.dtype) * (h @ kernel.candidate)
+        g = name(phi((u.candidate + m).astype(state.dtype)), "candidate")
+        state = (1 - f) * state + f * g
+        return state, state.astype(h.dtype)
 
-    def start(bound, x):
-        del x
-        return start_from(bound.start, bound.kernel.forget, features)
-
-    def project(bound, x, key=None):
-        del key
-        return linear_each(x, bound.kernel, bound.bias, "mgu")
-
-    def kernels(bound):
-        return bound.recurrent_kernel
-
-    def gates(bound, h, u, m):
-        del bound
-        f = jax.nn.sigmoid(u.forget + m.forget)
-        h = (1 - f) * h + f * candidate(phi, u.candidate, f * m.candidate)
-        return h, h
-
-    def step(bound, h, x, key=None):
-        u, kernel = project(bound, x, key), bound.recurrent_kernel
-        f = jax.nn.sigmoid(u.forget + h @ kernel.forget)
-        h = (1 - f) * h + f * phi(u.candidate + (f * h) @ kernel.candidate)
-        return h, h
-
-    if reset == "before":
-        return Cell(init, casting(dtype), start, step)
-    return GatedCell(init, casting(dtype), start, project, itself, kernels, gates, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("mgu", features, GatedParams, weights, carry, step, dtypes)

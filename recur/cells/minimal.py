@@ -1,19 +1,19 @@
-"""Minimal recurrent cells, whose gates see the input alone: they are linear in their carry."""
+"""Minimal recurrent cells: their gates read the input only, so they are linear in their carry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, zeros
 
-from recur.cells.initial import Initializer, draw_each, draw_start
-from recur.cells.parts import casting, input_width, linear_each, same, start_from
-from recur.keys import check_key
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, Weight
+from recur.cells.parts import Activation, CarryPart, cast, linear_each, make_cell, sigmoid
 from recur.modules import activation as activation_of
-from recur.types import AffineCell
+from recur.structure import name
+from recur.types import Cell
 
 
 class MinGRUGates(NamedTuple):
@@ -21,14 +21,6 @@ class MinGRUGates(NamedTuple):
 
     update: jax.Array  # z
     candidate: jax.Array  # h̃
-
-
-class MinGRUParams(NamedTuple):
-    """Weights of `min_gru`."""
-
-    kernel: MinGRUGates  # W: [I, H] each
-    bias: MinGRUGates | None  # b: [H] each
-    start: jax.Array | None  # h_0: [H], when learned
 
 
 class MinLSTMGates(NamedTuple):
@@ -39,20 +31,20 @@ class MinLSTMGates(NamedTuple):
     candidate: jax.Array  # h̃
 
 
-class MinLSTMParams(NamedTuple):
-    """Weights of `min_lstm`."""
+class MinimalParams(NamedTuple):
+    """Weights of `min_gru` and `min_lstm`."""
 
-    kernel: MinLSTMGates  # W: [I, H] each
-    bias: MinLSTMGates | None  # b: [H] each
-    start: jax.Array | None  # h_0: [H], when learned
+    kernel: MinGRUGates | MinLSTMGates  # W: [I, H] each
+    bias: MinGRUGates | MinLSTMGates | None  # b: [H] each
+    initial_carry: jax.Array | None  # h_0: [H], if learned
 
 
 def positive(a: jax.Array) -> jax.Array:
-    """An activation whose values are positive, so that a state made of them has a logarithm.
+    """A positive activation, for cells that run in log space: the g of the paper.
 
-        positive(a) = a + 1/2 where a ≥ 0, sigmoid(a) elsewhere
+        positive(a) = a + 1/2 if a ≥ 0, else sigmoid(a)
 
-    It is the g of the paper: continuous, and so is its slope but for the step from 1/4 to 1 at 0.
+    It is continuous; at 0 its slope changes from 1/4 to 1.
 
     Args:
       a: any shape, real.
@@ -74,18 +66,20 @@ def positive(a: jax.Array) -> jax.Array:
     return jnp.where(a >= 0, a + 0.5, jax.nn.sigmoid(a))
 
 
+@call_repr
 def min_gru(
     features: int,
     *,
-    activation: str | Callable = "identity",
+    activation: Activation = "identity",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> AffineCell:
-    """The minimal gated recurrent unit that runs in parallel: no gate sees the state.
+    carry_dtype: Any = None,
+) -> Cell:
+    """The minimal gated recurrent unit (minGRU): linear in its state, so it runs in parallel.
 
         z_t = sigmoid(x_t W_z + b_z)
         h̃_t = φ(x_t W_h + b_h)
@@ -94,20 +88,22 @@ def min_gru(
 
     Args:
       features: H, the width of the state.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function; with
-        `recur.cells.positive` it runs in log space too.
-      use_bias: whether there are b_z and b_h.
-      kernel_init: of W_z and W_h `[I, H]`, each drawn apart.
-      bias_init: of b_z and b_h `[H]`.
-      start_init: of h_0 `[H]`, which is then learned; without it h_0 is zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function; with
+        `recur.cells.positive` it also runs in log space.
+      use_bias: whether to add b_z and b_h.
+      kernel_init: initialiser of W_z and W_h `[I, H]`, each drawn with its own key.
+      bias_init: initialiser of b_z and b_h `[H]`.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the products and of y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h and of the gates; by default that of the products, at least float32.
 
     Returns:
-      An `AffineCell` with `MinGRUParams`; the carry is h `[H]`, x is `[I]`, y is `[H]`.
+      A `Cell` with `MinimalParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: when the activation is unknown or x is not `[I]`.
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -120,44 +116,35 @@ def min_gru(
       Feng et al. 2024, Were RNNs All We Needed?, https://arxiv.org/abs/2410.01201
     """
     phi = activation_of(activation)
+    kernel = Weight(kernel_init, ("I", features), MinGRUGates)
+    bias = Weight(bias_init if use_bias else None, (features,), MinGRUGates)
+    carry = CarryPart((features,), initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        shape = (input_width(x, "min_gru"), features)
-        w, b, h = jax.random.split(check_key(key), 3)
-        return MinGRUParams(
-            kernel=draw_each(MinGRUGates, kernel_init, w, shape, param_dtype),
-            bias=draw_each(MinGRUGates, bias_init, b, (features,), param_dtype)
-            if use_bias
-            else None,
-            start=draw_start(start_init, h, (features,), param_dtype),
-        )
+    def step(bound, h, x, key=None):
+        a = cast(linear_each(x, bound.kernel, bound.bias, "min_gru"), h.dtype)
+        z = sigmoid(a.update, "update")
+        g = name(phi(a.candidate), "candidate")
+        h = jax.nn.sigmoid(-a.update) * h + z * g  # 1 - z, exact where z is nearly 1
+        return h, h.astype(bound.kernel.update.dtype)
 
-    def start(bound, x):
-        del x
-        return start_from(bound.start, bound.kernel.update, features)
-
-    def coefficients(bound, x, key=None):
-        del key
-        u = linear_each(x, bound.kernel, bound.bias, "min_gru")
-        z = jax.nn.sigmoid(u.update)
-        return jax.nn.sigmoid(-u.update), z * phi(u.candidate)  # 1 - z, exact where z is nearly 1
-
-    return AffineCell(init, casting(dtype), start, coefficients, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("min_gru", features, MinimalParams, [kernel, bias], carry, step, dtypes)
 
 
+@call_repr
 def min_lstm(
     features: int,
     *,
-    activation: str | Callable = "identity",
+    activation: Activation = "identity",
     use_bias: bool = True,
     kernel_init: Initializer = lecun_normal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> AffineCell:
-    """The minimal long short-term memory that runs in parallel: no gate sees the state.
+    carry_dtype: Any = None,
+) -> Cell:
+    """The minimal long short-term memory (minLSTM): linear in its state, so it runs in parallel.
 
         f_t = sigmoid(x_t W_f + b_f)
         i_t = sigmoid(x_t W_i + b_i)
@@ -166,24 +153,26 @@ def min_lstm(
         h_t = f'_t ⊙ h_{t-1} + i'_t ⊙ h̃_t
         y_t = h_t
 
-    f' and i' add up to one, so that the size of the state does not depend on the time.
+    f' and i' add up to one, so the scale of the state does not depend on the time.
 
     Args:
       features: H, the width of the state.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function; with
-        `recur.cells.positive` it runs in log space too.
-      use_bias: whether there are b_f, b_i and b_h.
-      kernel_init: of W_f, W_i and W_h `[I, H]`, each drawn apart.
-      bias_init: of b_f, b_i and b_h `[H]`.
-      start_init: of h_0 `[H]`, which is then learned; without it h_0 is zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function; with
+        `recur.cells.positive` it also runs in log space.
+      use_bias: whether to add b_f, b_i and b_h.
+      kernel_init: initialiser of W_f, W_i and W_h `[I, H]`, each drawn with its own key.
+      bias_init: initialiser of b_f, b_i and b_h `[H]`.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the products and of y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h and of the gates; by default that of the products, at least float32.
 
     Returns:
-      An `AffineCell` with `MinLSTMParams`; the carry is h `[H]`, x is `[I]`, y is `[H]`.
+      A `Cell` with `MinimalParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: when the activation is unknown or x is not `[I]`.
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -196,28 +185,18 @@ def min_lstm(
       Feng et al. 2024, Were RNNs All We Needed?, https://arxiv.org/abs/2410.01201
     """
     phi = activation_of(activation)
+    kernel = Weight(kernel_init, ("I", features), MinLSTMGates)
+    bias = Weight(bias_init if use_bias else None, (features,), MinLSTMGates)
+    carry = CarryPart((features,), initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        shape = (input_width(x, "min_lstm"), features)
-        w, b, h = jax.random.split(check_key(key), 3)
-        return MinLSTMParams(
-            kernel=draw_each(MinLSTMGates, kernel_init, w, shape, param_dtype),
-            bias=draw_each(MinLSTMGates, bias_init, b, (features,), param_dtype)
-            if use_bias
-            else None,
-            start=draw_start(start_init, h, (features,), param_dtype),
-        )
+    def step(bound, h, x, key=None):
+        a = cast(linear_each(x, bound.kernel, bound.bias, "min_lstm"), h.dtype)
+        # f / (f + i) is the sigmoid of log(f / i), which is right even if both round to zero.
+        ratio = jax.nn.log_sigmoid(a.forget) - jax.nn.log_sigmoid(a.input)
+        f, i = sigmoid(ratio, "forget"), sigmoid(-ratio, "input")
+        g = name(phi(a.candidate), "candidate")
+        h = f * h + i * g
+        return h, h.astype(bound.kernel.forget.dtype)
 
-    def start(bound, x):
-        del x
-        return start_from(bound.start, bound.kernel.forget, features)
-
-    def coefficients(bound, x, key=None):
-        del key
-        u = linear_each(x, bound.kernel, bound.bias, "min_lstm")
-        # f / (f + i) is the sigmoid of log(f / i), which is right where both are zero in floats.
-        ratio = jax.nn.log_sigmoid(u.forget) - jax.nn.log_sigmoid(u.input)
-        return jax.nn.sigmoid(ratio), jax.nn.sigmoid(-ratio) * phi(u.candidate)
-
-    return AffineCell(init, casting(dtype), start, coefficients, same)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("min_lstm", features, MinimalParams, [kernel, bias], carry, step, dtypes)

@@ -1,96 +1,202 @@
-"""What all cells are made of: a checked width, weights in one dtype, a product."""
+"""What cells share: how they are made of weights and a step; checks, products and gates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from recur.checks import describe
-from recur.products import product
-from recur.types import Dropped
+from recur.cells.initial import Initializer, Shape, Weight, fill_in
+from recur.checks import check_whole, describe
+from recur.dtypes import at_least_float32
+from recur.keys import check_key, split_like
+from recur.structure import name
+from recur.types import Cell, CellStep
 
 
-def input_width(x: Any, name: str) -> int:
+def check_floating(cell: str, **dtypes: Any) -> None:
+    """Raises a TypeError unless dtypes are real floating-point; only param_dtype is required."""
+    for argument, dtype in dtypes.items():
+        if dtype is None and argument != "param_dtype":
+            continue
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            came = dtype if dtype is None else jnp.dtype(dtype).name
+            raise TypeError(
+                f"{cell}: expected {argument} as a real floating-point dtype, such as "
+                f"jnp.float32 or jnp.bfloat16, got {came}."
+            )
+
+
+def check_real(x: Any, cell: str) -> None:
+    """Raises a TypeError if x is complex."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{cell}: expected a real input, got {x.dtype}. Pass its parts side by side, "
+            "jnp.concatenate([x.real, x.imag], axis=-1)."
+        )
+
+
+def input_width(x: Any, cell: str) -> int:
     """The width I of an input `[I]` of one step."""
     if not hasattr(x, "shape"):
         raise ValueError(
-            f"{name} reads one array, x of shape [I]; got {describe(x)}. Make one of the output "
+            f"{cell} reads one array, x of shape [I]; got {describe(x)}. Make one of the output "
             "of the cell below by recur.readout, or of an input by recur.readin."
         )
     if len(x.shape) != 1:
-        raise ValueError(
-            f"{name} reads one step of one sequence, x of shape [I]; got {list(x.shape)}. Lift the "
-            "cell over time with recur.scan, and the layer over rows with recur.batch; turn tokens "
-            "into vectors with flax.linen.Embed first."
+        remedy = (
+            "Lift the cell over time with recur.scan, and the layer over rows with recur.batch; "
+            "turn tokens into vectors with flax.linen.Embed first."
+            if x.shape
+            else "An axis is missing: xs are [T, I]; if the layer is batched, xs are [B, T, I]: a "
+            "row axis seems to be missing."
         )
+        raise ValueError(
+            f"{cell} reads one step of one sequence, x of shape [I]; got {list(x.shape)}. {remedy}"
+        )
+    check_real(x, cell)
     return x.shape[0]
 
 
-def casting(dtype: Any) -> Callable[..., Any]:
-    """The `bind` that gives all weights `dtype`; where None, what the weights and x promote to."""
+Activation = str | Callable[..., jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class CarryPart:
+    """An array that is the carry of a cell, or a part of it.
+
+    Attributes:
+      shape: its shape, as in a `Weight`.
+      init: initialiser of a learned initial value; None for zeros.
+      is_sum: whether it sums over time: then it is in `carry_dtype`, by default at least float32,
+        because a sum in 16 bits stops growing when its terms round to zero.
+      is_complex: whether it is complex; its dtype is that of the real and of the imaginary part.
+    """
+
+    shape: Shape
+    init: Initializer | None = None
+    is_sum: bool = True
+    is_complex: bool = False
+
+    def zeros(self, x: Any, dtype: Any, carry_dtype: Any) -> jax.Array:
+        """The array of zeros, for inputs of the shape of x."""
+        zeros = jnp.zeros(fill_in(self.shape, x), dtype)
+        if self.is_sum:
+            zeros = at_least_float32(zeros) if carry_dtype is None else zeros.astype(carry_dtype)
+        if self.is_complex:
+            zeros = at_least_float32(zeros)  # there are no complex numbers of half precision
+            zeros = jax.lax.complex(zeros, zeros)
+        return zeros
+
+
+def make_cell(
+    label: str,
+    features: int | str,
+    record: Callable[..., Any],
+    weights: Sequence[Weight],
+    carry: Any,
+    step: CellStep,
+    dtypes: tuple[Any, Any, Any],
+    check: Callable[[Any, str], Any] = input_width,
+) -> Cell:
+    """Makes a cell of its weights, its carry and its step.
+
+    Args:
+      label: the name of the cell, for errors.
+      features: H, which is checked; "I" if it is the width of the input.
+      record: makes params of the drawn weights: a NamedTuple, whose last field is `initial_carry`
+        if that can be learned, or a function.
+      weights: how to draw the weights.
+      carry: a `CarryPart`, or a tree of them; all have an initialiser, or none has.
+      step: the step.
+      dtypes: dtype, param_dtype and carry_dtype.
+      check: `check(x, label)` raises an error unless the cell can read x.
+    """
+    if features != "I":
+        check_whole(f"{label}: features", features, 1)
+    dtype, param_dtype, carry_dtype = dtypes
+    check_floating(label, dtype=dtype, param_dtype=param_dtype, carry_dtype=carry_dtype)
+
+    def init(key, x, context=None):
+        check(x, label)
+        *keys, of_carry = jax.random.split(check_key(key), len(weights) + 1)
+        drawn = [w.draw(k, x, param_dtype) for w, k in zip(weights, keys, strict=True)]
+        if "initial_carry" in getattr(record, "_fields", ()):
+            drawn.append(draw_initial_carry(of_carry, x))
+        return record(*drawn)
+
+    def draw_initial_carry(key, x):
+        def draw_part(part, key):
+            return Weight(part.init, part.shape).draw(key, x, param_dtype)
+
+        drawn = jax.tree.map(draw_part, carry, split_like(key, carry))
+        return drawn if jax.tree.leaves(drawn) else None
+
+    def init_carry(bound, x):
+        of_products = jax.tree.leaves(bound)[0].dtype
+        zeros = jax.tree.map(lambda part: part.zeros(x, of_products, carry_dtype), carry)
+        learned = getattr(bound, "initial_carry", None)
+        if learned is None:
+            return zeros
+        return jax.tree.map(lambda leaf, zero: leaf.astype(zero.dtype), learned, zeros)
+
+    return Cell(init, bind_in_dtype(dtype), init_carry, step)
+
+
+def bind_in_dtype(dtype: Any) -> Callable[..., Any]:
+    """The `bind` that casts all weights to `dtype`; if None, to what they and x promote to."""
 
     def bind(params, x, *, key=None, context=None):
-        del key, context
-        inexact = [leaf.dtype for leaf in (*jax.tree.leaves(params), x) if is_inexact(leaf)]
-        common = jnp.result_type(*inexact) if dtype is None else dtype
-        return jax.tree.map(lambda leaf: leaf.astype(common), params)
+        floats = [leaf.dtype for leaf in jax.tree.leaves(params)]
+        if jnp.issubdtype(getattr(x, "dtype", None), jnp.floating):
+            floats.append(x.dtype)
+        return cast(params, jnp.result_type(*floats) if dtype is None else dtype)
 
     return bind
 
 
-def is_inexact(x: Any) -> bool:
-    """Whether x holds floating-point numbers, so that it has a say in the dtype."""
-    return jnp.issubdtype(x.dtype, jnp.inexact)
+def cast(tree: Any, dtype: Any) -> Any:
+    """Casts all arrays of a tree."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
 
-def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None, name: str) -> jax.Array:
-    """`x @ kernel + bias` for one input `[I]`, in the dtype of the kernel."""
-    if input_width(x, name) != kernel.shape[0]:
+def check_input(x: jax.Array, kernel: jax.Array, cell: str) -> jax.Array:
+    """An input `[I]` in the dtype of the kernel `[I, ...]`, if it has its width."""
+    if input_width(x, cell) != kernel.shape[0]:
         raise ValueError(
-            f"{name} was initialised for inputs of width {kernel.shape[0]}, got {x.shape[0]}."
+            f"{cell} was initialised for inputs of width {kernel.shape[0]}, got {x.shape[0]}."
         )
-    return plus(product(x.astype(kernel.dtype), kernel), bias)
+    return x.astype(kernel.dtype)
 
 
-def linear_each(x: jax.Array, kernels: Any, biases: Any, name: str) -> Any:
-    """`linear` for each gate of a NamedTuple of kernels; `biases` alike, or None."""
-    biases = type(kernels)(*[None] * len(kernels)) if biases is None else biases
-    return type(kernels)(*(linear(x, w, b, name) for w, b in zip(kernels, biases, strict=True)))
+def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None, cell: str) -> jax.Array:
+    """`x @ kernel + bias` for an input `[I]`, in the dtype of the kernel."""
+    return plus(check_input(x, kernel, cell) @ kernel, bias)
 
 
-def candidate(phi: Callable, u: jax.Array | Dropped, m: jax.Array) -> jax.Array:
-    """`φ(u + m)`, the new content of a cell, masked where noise asks for it."""
-    if isinstance(u, Dropped):
-        return u.mask * phi(u.value + m)
-    return phi(u + m)
+def linear_each(x: jax.Array, kernels: Any, biases: Any, cell: str) -> Any:
+    """`linear` for each gate of a NamedTuple of kernels; `biases` likewise, or None."""
+    x = check_input(x, kernels[0], cell)
+    if biases is None:
+        return jax.tree.map(lambda kernel: x @ kernel, kernels)
+    return jax.tree.map(lambda kernel, bias: x @ kernel + bias, kernels, biases)
+
+
+def pre_activations(bound: Any, x: jax.Array, h: jax.Array, dtype: Any, cell: str) -> Any:
+    """`x W + b + h U` for each gate, computed in the dtype of the kernels and cast to `dtype`."""
+    u = linear_each(x, bound.kernel, bound.bias, cell)
+    a = jax.tree.map(lambda u, kernel: u + h @ kernel, u, bound.recurrent_kernel)
+    return cast(a, dtype)
 
 
 def plus(x: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """`x + bias`, where there is one."""
+    """`x + bias`, if there is a bias."""
     return x if bias is None else x + bias
 
 
-def start_from(start: jax.Array | None, kernel: jax.Array, features: int) -> jax.Array:
-    """A learned start, or zeros `[features]` in the dtype of the kernel."""
-    return jnp.zeros(features, kernel.dtype) if start is None else start
-
-
-def itself(bound: Any, carry: Any) -> Any:
-    """The `hidden` of a gated cell whose carry is its hidden state."""
-    del bound
-    return carry
-
-
-def hidden_field(bound: Any, carry: Any) -> jax.Array:
-    """The `hidden` of a gated cell whose carry calls it so."""
-    del bound
-    return carry.hidden
-
-
-def same(bound: Any, value: Any, x: Any, key: jax.Array | None = None) -> Any:
-    """The `read` of a gated cell whose output is as its gates give it."""
-    del bound, x, key
-    return value
+def sigmoid(a: jax.Array, gate: str) -> jax.Array:
+    """The logistic function of a pre-activation, named as a gate by `recur.name`."""
+    return name(jax.nn.sigmoid(a), gate)

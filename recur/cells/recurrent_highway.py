@@ -1,19 +1,19 @@
-"""The recurrent highway network: several layers from one step to the next."""
+"""The recurrent highway network: several highway layers in each step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
-from recur.cells.initial import Initializer, draw_bias, draw_each, draw_start
-from recur.cells.parts import casting, input_width, linear_each, start_from
+from recur.call_repr import call_repr
+from recur.cells.initial import Initializer, gate_weights
+from recur.cells.parts import Activation, CarryPart, cast, linear_each, make_cell, sigmoid
 from recur.checks import check_whole
-from recur.keys import check_key
 from recur.modules import activation as activation_of
+from recur.structure import name
 from recur.types import Cell
 
 
@@ -30,24 +30,26 @@ class RHNParams(NamedTuple):
     kernel: RHNGates  # W: [I, H] each
     recurrent_kernel: tuple[RHNGates, ...]  # U^1 ... U^L: [H, H] each
     bias: tuple[RHNGates, ...] | None  # b^1 ... b^L: [H] each
-    start: jax.Array | None  # h_0: [H], when learned
+    initial_carry: jax.Array | None  # h_0: [H], if learned
 
 
+@call_repr
 def recurrent_highway(
     features: int,
     depth: int,
     *,
-    activation: str | Callable = "tanh",
+    activation: Activation = "tanh",
     use_bias: bool = True,
     transform_bias: float = -2.0,
     kernel_init: Initializer = lecun_normal(),
     recurrent_kernel_init: Initializer = orthogonal(),
     bias_init: Initializer = zeros,
-    start_init: Initializer | None = None,
+    initial_carry_init: Initializer | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
+    carry_dtype: Any = None,
 ) -> Cell:
-    """The recurrent highway network, whose step is a highway network of L layers.
+    """The recurrent highway network (RHN): each step is a highway network of L layers.
 
         s^0 = h_{t-1}
         p^l = φ(x_t W_p + s^{l-1} U_p^l + b_p^l)              for l = 1 ... L,
@@ -58,24 +60,26 @@ def recurrent_highway(
 
     Args:
       features: H, the width of the state.
-      depth: L, how many layers lie between one step and the next.
-      activation: φ, a name of `recur.modules.ACTIVATIONS` or any elementwise function.
-      use_bias: whether there are biases.
-      transform_bias: what is added to each initial b_t, so that the state is carried on at first;
-        it is stored in the weights. Nothing where there are no biases.
-      kernel_init: of W_p and W_t `[I, H]`, each drawn apart.
-      recurrent_kernel_init: of U_p and U_t `[H, H]` of each layer, each drawn apart.
-      bias_init: of b_p and b_t `[H]` of each layer.
-      start_init: of h_0 `[H]`, which is then learned; without it h_0 is zero.
-      dtype: what is computed in; by default what the weights and the input promote to.
-      param_dtype: what the weights are stored in.
+      depth: L, the number of layers in a step.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add biases.
+      transform_bias: added to each initial b_t, so that the state is kept at first; it is stored in
+        the weights. Without biases it has no effect.
+      kernel_init: initialiser of W_p and W_t `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_p and U_t `[H, H]` of each layer, likewise.
+      bias_init: initialiser of b_p and b_t `[H]` of each layer.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the products and of y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of s, p and t; by default that of the products, at least float32.
 
     Returns:
-      A `Cell` with `RHNParams`; the carry is h `[H]`, x is `[I]`, y is `[H]`.
+      A `Cell` with `RHNParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: when depth is not a whole number of at least 1, the activation is unknown or x is
-        not `[I]`.
+      ValueError: if features or depth is not a whole number, the activation is unknown, or x is not
+        `[I]`.
+      TypeError: if a dtype or x is not real.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -88,42 +92,26 @@ def recurrent_highway(
     References:
       Zilly et al. 2017, Recurrent Highway Networks, https://arxiv.org/abs/1607.03474
     """
-    name = "recurrent_highway"
-    depth = check_whole(f"{name}: depth", depth, 1)
+    label = "recurrent_highway"
+    depth = check_whole(f"{label}: depth", depth, 1)
     phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(RHNGates, features, inits, transform=transform_bias)
+    weights[1:] = [weight._replace(layers=depth) for weight in weights[1:]]
+    carry = CarryPart((features,), initial_carry_init)
 
-    def init(key, x, context=None):
-        del context
-        shape, square = (input_width(x, name), features), (features, features)
-        w, u, b, h = jax.random.split(check_key(key), 4)
-        return RHNParams(
-            kernel=draw_each(RHNGates, kernel_init, w, shape, param_dtype),
-            recurrent_kernel=tuple(
-                draw_each(RHNGates, recurrent_kernel_init, k, square, param_dtype)
-                for k in jax.random.split(u, depth)
-            ),
-            bias=tuple(init_bias(k) for k in jax.random.split(b, depth)) if use_bias else None,
-            start=draw_start(start_init, h, (features,), param_dtype),
-        )
-
-    def init_bias(key):
-        shape = (features,)
-        return draw_bias(RHNGates, bias_init, key, shape, param_dtype, transform=transform_bias)
-
-    def start(bound, x):
-        del x
-        return start_from(bound.start, bound.kernel.candidate, features)
-
-    def step(bound, h, x, key=None):
-        del key
+    def step(bound, s, x, key=None):
+        u = linear_each(x, bound.kernel, None, label)
         biases = (None,) * depth if bound.bias is None else bound.bias
-        s, u = h, linear_each(x, bound.kernel, None, name)
-        for level, (kernel, bias) in enumerate(zip(bound.recurrent_kernel, biases, strict=True)):
-            a = linear_each(s, kernel, bias, name)
-            if level == 0:
+        for layer, (kernel, bias) in enumerate(zip(bound.recurrent_kernel, biases, strict=True)):
+            a = linear_each(s, kernel, bias, label)
+            if layer == 0:
                 a = jax.tree.map(jnp.add, a, u)
-            t = jax.nn.sigmoid(a.transform)
-            s = t * phi(a.candidate) + (1 - t) * s
-        return s, s
+            a = cast(a, s.dtype)
+            p = name(phi(a.candidate), "candidate")
+            t = sigmoid(a.transform, "transform")
+            s = t * p + (1 - t) * s
+        return s, s.astype(bound.kernel.candidate.dtype)
 
-    return Cell(init, casting(dtype), start, step)
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell(label, features, RHNParams, weights, carry, step, dtypes)

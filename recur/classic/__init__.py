@@ -1,4 +1,4 @@
-"""What recurrent networks are measured against: n-grams, Markov models, word vectors."""
+"""Baselines of recurrent networks: n-grams, Markov models, hidden Markov models, word2vec."""
 
 from recur.classic import baum_welch, hidden_markov, markov
 from recur.classic.contexts import Contexts, keep_probability
@@ -7,27 +7,27 @@ from recur.classic.hidden_markov import HiddenMarkov
 from recur.classic.markov import MarkovChain
 from recur.classic.ngram_model import NGrams
 from recur.classic.ngrams import additive, katz, kneser_ney
-from recur.classic.noise import Noise, draw_noise, unigram_noise
-from recur.classic.vectors import Vectors, as_embedding, project
+from recur.classic.noise_distribution import NoiseDistribution, draw_noise, unigram_noise
 from recur.classic.viterbi import viterbi
 from recur.classic.word2vec import (
-    Windows,
+    ContextWindows,
     Word2Vec,
     cbow,
     init_word2vec,
     skip_gram,
     word2vec_loss,
 )
+from recur.classic.word_vectors import WordVectors, as_embedding, pca
 
 __all__ = [
+    "ContextWindows",
     "Contexts",
     "HiddenMarkov",
     "MarkovChain",
     "NGrams",
-    "Noise",
-    "Vectors",
-    "Windows",
+    "NoiseDistribution",
     "Word2Vec",
+    "WordVectors",
     "additive",
     "as_embedding",
     "backward",
@@ -42,7 +42,7 @@ __all__ = [
     "keep_probability",
     "kneser_ney",
     "markov",
-    "project",
+    "pca",
     "skip_gram",
     "smooth",
     "unigram_noise",

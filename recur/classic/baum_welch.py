@@ -12,7 +12,7 @@ from recur.classic.forward_backward import smooth
 from recur.classic.hidden_markov import HiddenMarkov, check_model, observe
 from recur.classic.log_space import check_symbols, log_shares
 from recur.classic.markov import MarkovChain
-from recur.sequences.lengths import check_known_length
+from recur.masks import check_known_length
 
 
 def update(
@@ -35,8 +35,8 @@ def update(
     Args:
       model: a `HiddenMarkov`, not all of whose states are alike: they would stay so. What
         `hidden_markov.init` draws, `hidden_markov.normalise` makes one of.
-      xs: integer `[B, T]`, each from 0 to V - 1; what stands in the padding never matters.
-      length: integer `[B]`, how many steps of each row count; all of them when not given.
+      xs: integer `[B, T]`, each from 0 to V - 1; those in the padding never matter.
+      length: integer `[B]`, how many steps of each row count; all by default.
       pseudo_count: what is added to each expected count of what is possible, so that nothing
         becomes impossible. Then what never falls is the likelihood times the Dirichlet prior that
         such counts stand for.
@@ -47,8 +47,8 @@ def update(
       sequence before it, in nats, the mean over rows.
 
     Raises:
-      TypeError: when `model` is not one, or xs are not integers.
-      ValueError: when the shapes do not fit, or, where it is known, the model's probabilities do
+      TypeError: if `model` is not one, or xs are not integers.
+      ValueError: if the shapes do not fit, or, where it is known, the model's probabilities do
         not sum to one, a symbol is outside 0 ... V - 1, a length outside 0 ... T, or pseudo_count
         negative.
 

@@ -1,4 +1,4 @@
-"""Windows around the words of sentences, batch after batch: what word2vec learns from."""
+"""Batches of windows around the words of sentences, the training data of word2vec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recur.checks import check_whole
-from recur.classic.word2vec import Windows
+from recur.classic.word2vec import ContextWindows
 
 _MOST_EMPTY = 1000  # epochs in which all words were dropped
 
@@ -24,44 +24,44 @@ class _Epoch(NamedTuple):
 
 
 class Contexts:
-    """Batches of `Windows` over sentences, without end, drawn anew in every epoch.
+    """An endless iterator over batches of `ContextWindows`, newly drawn in every epoch.
 
     As word2vec.c does, an epoch first drops frequent words, keeping one of relative frequency f
     with the probability
 
         sqrt(sample / f) + sample / f,
 
-    and then draws for each word how far its window reaches, uniformly from 1 to `window`: words
-    that are near come into more windows. No window reaches into another sentence. Each word that
-    has a neighbour left is a center once an epoch; their order is random, and the last batch of an
-    epoch is filled up from the next. Everything follows from the seed.
+    and then draws for each word how far its window reaches, uniformly from 1 to `window`, so that
+    nearer words are in more windows. No window reaches into another sentence. Each word that has a
+    neighbour left is a center once an epoch; their order is random, and the last batch of an epoch
+    is completed from the next. The seed determines everything.
 
     Args:
-      sentences: integer arrays, each the words of one sentence, their ids from 0 on. Words outside
-        the vocabulary are best left out before.
-      rows: B, how many windows a batch has.
+      sentences: integer arrays, each the words of one sentence as ids of at least 0. Leave out
+        words outside the vocabulary.
+      batch_size: B, how many windows a batch has.
       window: how many words on each side count at most; the contexts are `[B, 2 window]`.
       sample: the threshold of frequent words, 1e-3 to 1e-5; None keeps them all.
-      seed: of all draws.
+      seed: the seed of all random numbers.
 
     Attributes:
-      counts: int64 `[V]`, how often each id comes, for `unigram_noise`.
-      windows_per_epoch: how many windows an epoch has, on the average, about.
+      counts: int64 `[V]`, the count of each id, for `unigram_noise`.
+      windows_per_epoch: about how many windows an epoch has on average.
 
     Raises:
-      TypeError: when a sentence does not hold integers.
-      ValueError: when a sentence is not a vector of ids from 0 on, none has two words, or rows,
-        window or sample are out of their range.
+      TypeError: if a sentence does not hold integers.
+      ValueError: if a sentence is not a vector of ids of at least 0, none has two words, or
+        batch_size, window or sample are out of their range.
 
     Example:
       >>> import numpy as np
       >>> from recur.classic import Contexts
       >>> sentences = [np.array([5, 6, 7]), np.array([8, 9])]
-      >>> contexts = Contexts(sentences, rows=5, window=2, sample=None)
+      >>> contexts = Contexts(sentences, batch_size=5, window=2, sample=None)
       >>> windows = next(contexts)
       >>> around = {
-      ...     int(c): words[v].tolist()
-      ...     for c, words, v in zip(windows.centers, windows.contexts, windows.valid)
+      ...     int(c): words[m].tolist()
+      ...     for c, words, m in zip(windows.centers, windows.contexts, windows.mask)
       ... }
       >>> around[6], around[9]
       ([5, 7], [8])
@@ -70,13 +70,13 @@ class Contexts:
     def __init__(
         self,
         sentences: Sequence[np.ndarray],
-        rows: int,
+        batch_size: int,
         *,
         window: int = 5,
         sample: float | None = 1e-3,
         seed: int = 0,
     ):
-        self._rows = check_whole("Contexts: rows", rows, 1)
+        self._batch_size = check_whole("Contexts: batch_size", batch_size, 1)
         self._window = check_whole("Contexts: window", window, 1)
         if sample is not None and not sample > 0:
             raise ValueError(f"Contexts: expected sample above 0, or None, got {sample}.")
@@ -96,28 +96,28 @@ class Contexts:
         return {"epoch": epoch, "done": done}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from the position that `get_state` gave."""
+        """Continues from the position that `get_state` returned."""
         self._at = (state["epoch"], state["done"])
 
-    def __iter__(self) -> Iterator[Windows]:
+    def __iter__(self) -> Iterator[ContextWindows]:
         return self
 
-    def __next__(self) -> Windows:
-        parts, missing, empty = [], self._rows, 0
+    def __next__(self) -> ContextWindows:
+        parts, missing, empty = [], self._batch_size, 0
         while missing:
             epoch, done = self._at
             drawn = self._epoch(epoch)
             empty = 0 if len(drawn.order) else empty + 1
             if empty == _MOST_EMPTY:
                 raise ValueError(
-                    f"Contexts: {empty} epochs after the other kept no two words of a sentence. "
-                    "Raise sample, or give more text."
+                    f"Contexts: {empty} epochs in a row kept no two words of a sentence. Raise "
+                    "sample, or pass more text."
                 )
             centers = drawn.order[done : done + missing]
             parts.append(self._around(drawn, centers))
             missing -= len(centers)
             self._at = (epoch, done + len(centers)) if not missing else (epoch + 1, 0)
-        return Windows(*map(np.concatenate, zip(*parts, strict=True)))
+        return ContextWindows(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _draw_epoch(self, epoch: int) -> _Epoch:
         draws = np.random.default_rng((self._seed, epoch))
@@ -129,19 +129,20 @@ class Contexts:
         order = draws.permutation(np.flatnonzero(has_neighbour))
         return _Epoch(words, sentence, reach, order)
 
-    def _around(self, drawn: _Epoch, centers: np.ndarray) -> Windows:
-        """The windows of the words at some places."""
+    def _around(self, drawn: _Epoch, centers: np.ndarray) -> ContextWindows:
+        """The windows around the words at some positions."""
         away = np.arange(1, self._window + 1)
         away = np.concatenate([-away[::-1], away])
         places = centers[:, None] + away
         there = np.clip(places, 0, max(0, len(drawn.words) - 1))
-        valid = (there == places) & (np.abs(away) <= drawn.reach[centers, None])
-        valid &= drawn.sentence[there] == drawn.sentence[centers, None]
-        return Windows(drawn.words[centers], np.where(valid, drawn.words[there], 0), valid)
+        mask = (there == places) & (np.abs(away) <= drawn.reach[centers, None])
+        mask &= drawn.sentence[there] == drawn.sentence[centers, None]
+        contexts = np.where(mask, drawn.words[there], 0)
+        return ContextWindows(drawn.words[centers], contexts, mask)
 
 
 def keep_probability(counts: np.ndarray, sample: float | None) -> np.ndarray:
-    """How likely a word is kept by its count, `[V]`: frequent ones less, as word2vec.c has it.
+    """Computes the probability that a word is kept: lower for frequent words, as in word2vec.c.
 
         min(1, sqrt(sample / f_w) + sample / f_w),    f_w = count_w / Σ_w' count_w'
 

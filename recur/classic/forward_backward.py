@@ -1,45 +1,48 @@
-"""What observations tell of a Markov chain that is hidden behind them.
+"""Inference of the hidden states of a Markov chain: filtering, smoothing and the likelihood.
 
-Each takes a chain and `log_scores` of `[T, S]`, the log p(x_t | s_t) of each observation under each
-state: those of symbols are `hidden_markov.observe`'s; a density or a neural net may give others. A
-row of zeros says nothing, as where an observation is missing. Chain and scores need not be
-normalised: then paths are distributed in proportion to their weights, as in a linear-chain
+Each function takes a chain and `log_scores` of `[T, S]`, the log p(x_t | s_t) of each observation
+under each state: `hidden_markov.observe` computes those of symbols; a density or a neural network
+may compute others. A row of zeros is a missing observation. Chain and scores need not be
+normalized: then paths are distributed in proportion to their weights, as in a linear-chain
 conditional random field, and the log likelihood is the logarithm of the sum of all weights.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from recur.classic.log_space import alike, log_sum, normalised
+from recur.call_repr import call_repr
+from recur.cells.custom import cell
+from recur.classic.log_space import common_dtype, log_sum, normalised
 from recur.classic.markov import MarkovChain, check_chain
-from recur.classic.recursion import Filtered, recursion, run, then
+from recur.classic.recursion import Filtered, product, recursion, run
 from recur.lift.scan import scan
-from recur.sequences.lengths import validity, zero_invalid
-from recur.types import Cell, cell
+from recur.masks import make_mask, zero_invalid
+from recur.types import Cell, Mask
 
 
 class Smoothed(NamedTuple):
-    """What is known of the states from all observations: the E-step of Baum and Welch."""
+    """The posterior of the states given all observations: the E-step of Baum and Welch."""
 
     states: jax.Array  # [T, S], p(s_t = i | x_{1..T}), zero in the padding
     transitions: jax.Array  # [S, S], Σ_{t>1} p(s_{t-1} = i, s_t = j | x_{1..T})
     log_likelihood: jax.Array  # []
 
 
+@call_repr
 def filtering() -> Cell:
-    """The forward recursion of a hidden Markov model, as a cell.
+    """Makes a cell of the forward recursion of a hidden Markov model.
 
         α_t(j) = p(x_t | s_t = j) Σ_i α_{t-1}(i) p(s_t = j | s_{t-1} = i)
 
-    Its params are the logits of a `MarkovChain`, so that an optimizer can change them, and `bind`
-    makes the chain of them; x is a step's log scores `[S]`, and the carry log p(s_t | x_{1..t-1}),
-    what is expected before x_t comes. So the filter of a stream that comes in pieces, its gradient
-    in little memory and the model that runs on what a neural net says are `recur.scan`,
-    `recur.checkpoint` and `recur.chain` of it.
+    Its params are the logits of a `MarkovChain`, which an optimizer can change, and `bind`
+    normalizes them. x is a step's log scores `[S]`, and the carry is the prediction
+    log p(s_t | x_{1..t-1}). Use `recur.scan` of it to filter a stream in pieces, `recur.checkpoint`
+    for its gradient in little memory, and `recur.chain` to filter the outputs of a neural network.
 
     Returns:
       A `Cell`, whose outputs are `Filtered`.
@@ -63,7 +66,7 @@ def filtering() -> Cell:
 def forward(
     chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
 ) -> tuple[Filtered, jax.Array]:
-    """What each state's probability is, as far as one has read; and the log likelihood.
+    """Computes the filtered state probabilities and the log likelihood (forward algorithm).
 
         α_t(j) = p(x_t | s_t = j) Σ_i α_{t-1}(i) p(s_t = j | s_{t-1} = i)
         p(s_t | x_{1..t}) = α_t / Σ_i α_t(i),    p(x_{1..T}) = Σ_i α_T(i)
@@ -73,18 +76,18 @@ def forward(
 
     Args:
       chain: a `MarkovChain` of S states.
-      log_scores: float `[T, S]`, log p(x_t | s_t); what stands in the padding never matters.
-      length: integer, how many steps count; all of them when not given.
+      log_scores: float `[T, S]`, log p(x_t | s_t); those in the padding never matter.
+      length: integer, how many steps count; all by default.
       parallel: whether to multiply matrices in O(log T) rounds, with S times the work, which pays
-        on an accelerator; or to go step by step. The values and gradients are the same.
+        on an accelerator, instead of going step by step. Values and gradients are the same.
 
     Returns:
       `(filtered, log_likelihood)`: a `Filtered` over time, zero in the padding; and the sum of its
       `log_evidence`, log p(x_{1..T}), in nats.
 
     Raises:
-      TypeError: when `chain` is not a chain, or the scores are not floats.
-      ValueError: when the shapes do not fit.
+      TypeError: if `chain` is not a chain, or the scores are not floats.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -102,35 +105,39 @@ def forward(
       Hassan, Särkkä & García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov
       Models, https://arxiv.org/abs/2102.05743
     """
-    chain, log_scores = prepare("forward", chain, log_scores, length)
-    filtered, log_likelihood = run(log_sum, chain, log_scores, length, parallel)
+    return _forward(*prepare("forward", chain, log_scores, length), parallel=parallel)
+
+
+@partial(jax.jit, static_argnames="parallel")  # compiled once, also for calls outside of jit
+def _forward(chain, log_scores, valid, *, parallel):
+    filtered, log_likelihood = run(log_sum, chain, log_scores, valid, parallel)
     if parallel:
-        log_likelihood = _derived_by_posterior(chain, log_scores, length, log_likelihood)
+        log_likelihood = _derived_by_posterior(chain, log_scores, valid, log_likelihood)
     return filtered, log_likelihood
 
 
 def backward(
     chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
 ) -> jax.Array:
-    """What the observations to come say of each state.
+    """Computes the likelihood of the later observations under each state (backward algorithm).
 
         β_t(i) = Σ_j p(s_{t+1} = j | s_t = i) p(x_{t+1} | s_{t+1} = j) β_{t+1}(j),    β_T = 1
 
-    Each β_t is given in proportion, its states adding up to one, so that nothing is lost over long
-    sequences: it is the posterior of s_t, had all states been equally likely.
+    Each β_t is normalized over the states, so that no precision is lost over long sequences: it is
+    the posterior of s_t under a uniform prior.
 
     Args:
       chain: a `MarkovChain` of S states.
-      log_scores: float `[T, S]`, log p(x_t | s_t); what stands in the padding never matters.
-      length: integer, how many steps count; all of them when not given.
+      log_scores: float `[T, S]`, log p(x_t | s_t); those in the padding never matter.
+      length: integer, how many steps count; all by default.
       parallel: as of `forward`.
 
     Returns:
       `[T, S]`, log β_t less its `logsumexp`; zero in the padding, -inf where no state can go on.
 
     Raises:
-      TypeError: when `chain` is not a chain, or the scores are not floats.
-      ValueError: when the shapes do not fit.
+      TypeError: if `chain` is not a chain, or the scores are not floats.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -140,37 +147,41 @@ def backward(
       >>> jnp.exp(backward(stay, jnp.log(jnp.array([[0.5, 0.5], [0.6, 0.2]])))).round(2).tolist()
       [[0.75, 0.25], [0.5, 0.5]]
     """
-    chain, log_scores = prepare("backward", chain, log_scores, length)
+    return _backward(*prepare("backward", chain, log_scores, length), parallel=parallel)
+
+
+@partial(jax.jit, static_argnames="parallel")
+def _backward(chain, log_scores, valid, *, parallel):
     if parallel:
-        return _backward_in_parallel(chain, log_scores, length)
-    start = _BACKWARDS.start(chain, log_scores)
-    _, log_beta = _BACKWARDS.apply(chain, start, log_scores, length=length)
+        return _backward_in_parallel(chain, log_scores, valid)
+    carry = _BACKWARD.begin(chain, log_scores)
+    _, log_beta = _BACKWARD.apply(chain, carry, log_scores, Mask(valid), None)
     return log_beta
 
 
 def smooth(
     chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
 ) -> Smoothed:
-    """The probability of each state, and of each behind each, given all observations.
+    """Computes the posterior of each state, and of each transition, given all observations.
 
         p(s_t = i | x) ∝ α_t(i) β_t(i)
         p(s_{t-1} = i, s_t = j | x) ∝ α_{t-1}(i) p(s_t = j | s_{t-1} = i) p(x_t | s_t = j) β_t(j)
 
-    They are the gradients of the log likelihood in the log scores and in the log transitions. Of
-    observations that are impossible, all of them are zero.
+    They are the gradients of the log likelihood with respect to the log scores and the log
+    transitions. If the observations are impossible, all of them are zero.
 
     Args:
       chain: a `MarkovChain` of S states.
-      log_scores: float `[T, S]`, log p(x_t | s_t); what stands in the padding never matters.
-      length: integer, how many steps count; all of them when not given.
+      log_scores: float `[T, S]`, log p(x_t | s_t); those in the padding never matter.
+      length: integer, how many steps count; all by default.
       parallel: as of `forward`.
 
     Returns:
       A `Smoothed`.
 
     Raises:
-      TypeError: when `chain` is not a chain, or the scores are not floats.
-      ValueError: when the shapes do not fit.
+      TypeError: if `chain` is not a chain, or the scores are not floats.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax, numpy as np
@@ -187,23 +198,26 @@ def smooth(
       Eisner 2016, Inside-Outside and Forward-Backward Algorithms Are Just Backprop,
       https://aclanthology.org/W16-5901/
     """
-    chain, log_scores = prepare("smooth", chain, log_scores, length)
-    (alpha, _), log_likelihood = run(log_sum, chain, log_scores, length, parallel)
-    beta = backward(chain, log_scores, length, parallel=parallel)
+    return _smooth(*prepare("smooth", chain, log_scores, length), parallel=parallel)
+
+
+@partial(jax.jit, static_argnames="parallel")
+def _smooth(chain, log_scores, valid, *, parallel):
+    (alpha, _), log_likelihood = run(log_sum, chain, log_scores, valid, parallel)
+    beta = _backward(chain, log_scores, valid, parallel=parallel)
     states = jnp.exp(normalised(alpha + beta, axis=1))
     onward = (log_scores + beta)[1:, None, :]
     pairs = jnp.exp(normalised(alpha[:-1, :, None] + chain.log_transition[None] + onward, (1, 2)))
-    valid = validity(len(log_scores), length, None)
     pairs = zero_invalid(None if valid is None else valid[1:], pairs)
     return Smoothed(zero_invalid(valid, states), pairs.sum(0), log_likelihood)
 
 
 @jax.custom_jvp
-def _derived_by_posterior(chain, log_scores, length, log_likelihood):
-    """The log likelihood, whose gradient is not that of the rounds in which it was found.
+def _derived_by_posterior(chain, log_scores, valid, log_likelihood):
+    """The log likelihood, differentiated by the posterior and not through the parallel rounds.
 
-    These would store each sum of each product of matrices, S numbers for each number, and add up
-    over the rounds what cancels: with float32 and 10,000 steps two digits are lost.
+    Those would store each sum of each product of matrices, S numbers for each number, and add terms
+    that cancel: with float32 and 10,000 steps two digits are lost.
     """
     return log_likelihood
 
@@ -211,17 +225,24 @@ def _derived_by_posterior(chain, log_scores, length, log_likelihood):
 @_derived_by_posterior.defjvp
 def _along(primals, tangents):
     """`Σ_t p(s_t | x) · d log b_t + p(s_1 | x) · d log π + Σ_t p(s_{t-1}, s_t | x) · d log A`."""
-    chain, log_scores, length, log_likelihood = primals
+    chain, log_scores, valid, log_likelihood = primals
     change, change_of_scores, *_ = tangents
-    states, transitions, _ = smooth(chain, log_scores, length, parallel=True)
+    states, transitions, _ = _smooth(chain, log_scores, valid, parallel=True)
     of_scores = (states * change_of_scores).sum()
     of_initial = (states[:1] * change.log_initial[None]).sum()
     of_transition = (transitions * change.log_transition).sum()
     return log_likelihood, of_scores + of_initial + of_transition
 
 
-def prepare(asker: str, chain: Any, log_scores: Any, length: Any) -> tuple[MarkovChain, jax.Array]:
-    """The chain and the scores in one dtype of 32 bits at least, when they fit; zero in padding."""
+def prepare(
+    asker: str, chain: Any, log_scores: Any, length: Any
+) -> tuple[MarkovChain, jax.Array, jax.Array | None]:
+    """Checks the arguments of `asker`.
+
+    Returns:
+      The chain and the scores in one dtype of at least 32 bits, the scores zero in the padding, and
+      bool `[T]`, the steps that count, or None if all do.
+    """
     chain, log_scores = check_chain(asker, chain), jnp.asarray(log_scores)
     count = len(chain.log_initial)
     if not jnp.issubdtype(log_scores.dtype, jnp.floating):
@@ -232,34 +253,34 @@ def prepare(asker: str, chain: Any, log_scores: Any, length: Any) -> tuple[Marko
     if log_scores.ndim != 2 or log_scores.shape[1] != count:
         raise ValueError(
             f"{asker}: expected log scores of [T, {count}], one for each state of the chain, got "
-            f"{list(log_scores.shape)}. jax.vmap does rows."
+            f"{list(log_scores.shape)}. Use jax.vmap for rows."
         )
-    chain, log_scores = alike((chain, log_scores))
-    return chain, zero_invalid(validity(len(log_scores), length, None), log_scores)
+    chain, log_scores = common_dtype((chain, log_scores))
+    valid = make_mask(log_scores, length=length).valid
+    return chain, zero_invalid(valid, log_scores), valid
 
 
-def _reading_backwards() -> Cell:
-    def start(chain, x):
+def _backward_cell() -> Cell:
+    def init_carry(chain, x):
         return _uniform(chain)
 
     def step(chain, log_beta, log_scores):
         onward = chain.log_transition + (log_scores + log_beta)[None]
         return normalised(log_sum(onward, axis=1), axis=0), log_beta
 
-    return cell(recursion(log_sum).init, start, step)
+    return cell(recursion(log_sum).init, init_carry, step)
 
 
-_BACKWARDS = scan(_reading_backwards(), reverse=True)
+_BACKWARD = scan(_backward_cell(), reverse=True)
 
 
-def _backward_in_parallel(chain: MarkovChain, log_scores: jax.Array, length: Any) -> jax.Array:
-    valid = validity(len(log_scores), length, None)
+def _backward_in_parallel(chain: MarkovChain, log_scores: jax.Array, valid: Any) -> jax.Array:
     maps = chain.log_transition[None] + log_scores[:, None, :]
     if valid is not None:
-        nothing = jnp.where(jnp.eye(maps.shape[1], dtype=bool), 0, -jnp.inf).astype(maps.dtype)
-        maps = jnp.where(valid[:, None, None], maps, nothing)
+        identity = jnp.where(jnp.eye(maps.shape[1], dtype=bool), 0, -jnp.inf).astype(maps.dtype)
+        maps = jnp.where(valid[:, None, None], maps, identity)
     products = jax.lax.associative_scan(
-        lambda later, earlier: then(log_sum, earlier, later), maps, reverse=True
+        lambda later, earlier: product(log_sum, earlier, later), maps, reverse=True
     )
     after = normalised(log_sum(products, axis=2), axis=1)
     return zero_invalid(valid, jnp.concatenate([after, _uniform(chain)[None]])[1:])

@@ -1,7 +1,7 @@
-"""Hidden Markov models of symbols: a Markov chain that is not seen, and the symbols it emits.
+"""Hidden Markov models of symbols: a hidden Markov chain and the symbols that it emits.
 
-`observe` says how well each symbol goes with each state. From there on all is about the chain:
-`forward`, `backward`, `smooth` and `viterbi`, which serve any other emission as well.
+`observe` computes the log likelihood of each symbol under each state. The algorithms `forward`,
+`backward`, `smooth` and `viterbi` take the chain and those scores, from any model of emissions.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from recur.checks import check_whole
 from recur.classic import markov
 from recur.classic.forward_backward import backward, filtering, forward, smooth
-from recur.classic.log_space import alike, as_ids, check_sequence, log_probabilities
+from recur.classic.log_space import as_ids, check_sequence, common_dtype, log_probabilities
 from recur.classic.markov import MarkovChain, check_chain
 from recur.classic.viterbi import viterbi
 from recur.keys import check_key
-from recur.sequences.lengths import validity, zero_invalid
+from recur.masks import make_mask, zero_invalid
 
 __all__ = [
     "HiddenMarkov",
@@ -67,8 +67,8 @@ def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
       A `HiddenMarkov` of standard normal logits.
 
     Raises:
-      TypeError: when `key` is not a typed key.
-      ValueError: when states or symbols is no whole number of at least 1.
+      TypeError: if `key` is not a typed key.
+      ValueError: if states or symbols is no whole number of at least 1.
 
     Example:
       >>> import jax
@@ -117,7 +117,7 @@ def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMa
       A `HiddenMarkov`.
 
     Raises:
-      ValueError: when the shapes do not fit, a number is negative or not finite, or a distribution
+      ValueError: if the shapes do not fit, a number is negative or not finite, or a distribution
         does not sum to one.
 
     Example:
@@ -134,21 +134,21 @@ def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMa
 
 
 def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
-    """What each symbol says of each state: the log scores that the algorithms take.
+    """Computes the log likelihood of each symbol under each state, for the algorithms.
 
         b_t(i) = log p(x_t | s_t = i)
 
     Args:
       model: a `HiddenMarkov`.
-      xs: integer `[T]`, each from 0 to V - 1; what stands in the padding never matters.
-      length: integer, how many steps count; all of them when not given.
+      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter.
+      length: integer, how many steps count; all by default.
 
     Returns:
       `[T, S]`, zero in the padding.
 
     Raises:
-      TypeError: when `model` is not one, or xs are not integers.
-      ValueError: when the shapes do not fit, or, where it is known, a symbol is outside
+      TypeError: if `model` is not one, or xs are not integers.
+      ValueError: if the shapes do not fit, or, where it is known, a symbol is outside
         0 ... V - 1.
 
     Example:
@@ -161,7 +161,7 @@ def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
     model = check_model("observe", model)
     xs = as_ids(xs)
     check_sequence("observe", "symbols", xs, model.log_emission.shape[1], length)
-    return zero_invalid(validity(len(xs), length, None), model.log_emission.T[xs])
+    return zero_invalid(make_mask(xs, length=length).valid, model.log_emission.T[xs])
 
 
 def log_likelihood(
@@ -173,16 +173,16 @@ def log_likelihood(
 
     Args:
       model: a `HiddenMarkov`.
-      xs: integer `[T]`, each from 0 to V - 1; what stands in the padding never matters.
-      length: integer, how many steps count; all of them when not given.
+      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter.
+      length: integer, how many steps count; all by default.
       parallel: as of `forward`.
 
     Returns:
       A scalar, nats; -inf, with a gradient of zero, where the symbols are impossible.
 
     Raises:
-      TypeError: when `model` is not one, or xs are not integers.
-      ValueError: when the shapes do not fit, or, where it is known, a symbol is outside
+      TypeError: if `model` is not one, or xs are not integers.
+      ValueError: if the shapes do not fit, or, where it is known, a symbol is outside
         0 ... V - 1.
 
     Example:
@@ -218,8 +218,8 @@ def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, 
       `(states, xs)`, int32 `[T]` each.
 
     Raises:
-      TypeError: when `model` is not one, or `key` not a typed key.
-      ValueError: when the model's shapes do not fit, or steps is no whole number.
+      TypeError: if `model` is not one, or `key` not a typed key.
+      ValueError: if the model's shapes do not fit, or steps is no whole number.
 
     Example:
       >>> import jax
@@ -236,7 +236,7 @@ def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, 
 
 
 def check_model(asker: str, model: Any) -> HiddenMarkov:
-    """The model as arrays of one dtype, of 32 bits at least, when they fit."""
+    """Checks a model and returns it as arrays of one dtype, of at least 32 bits."""
     if not isinstance(model, HiddenMarkov):
         raise TypeError(f"{asker}: expected a HiddenMarkov, got {type(model).__name__}.")
     chain = check_chain(asker, model.chain)
@@ -246,4 +246,4 @@ def check_model(asker: str, model: Any) -> HiddenMarkov:
             f"{asker}: expected log_emission of [{states}, V], a row for each state, got "
             f"{list(shape)}."
         )
-    return alike(HiddenMarkov(chain, model.log_emission))
+    return common_dtype(HiddenMarkov(chain, model.log_emission))

@@ -1,7 +1,7 @@
-"""Probabilities in log space: what is impossible is -inf, and gives no NaN, nor do its gradients.
+"""Probabilities in log space, where impossible is -inf: no NaN in values nor in gradients.
 
-The derivative of a logarithm is taken where it is not selected too, and 0 · inf is NaN: so what is
-impossible is replaced before, and again after.
+JAX differentiates also the branch that `where` does not select, and 0 · inf is NaN. So impossible
+values are replaced before each operation, and its result again after it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.dtypes import precise
-from recur.sequences.lengths import check_length
+from recur.dtypes import at_least_float32
+from recur.masks import make_mask
 
 Axes = int | tuple[int, ...]
 
 
 def log_sum(values: jax.Array, axis: Axes) -> jax.Array:
-    """`log Σ exp(values)`; -inf, with a gradient of zero, where all are impossible."""
+    """`log Σ exp(values)`; -inf, with a gradient of zero, where all are -inf."""
     greatest = jax.lax.stop_gradient(values.max(axis, keepdims=True))
     possible = greatest > -jnp.inf
     greatest = jnp.where(possible, greatest, 0)
@@ -29,18 +29,19 @@ def log_sum(values: jax.Array, axis: Axes) -> jax.Array:
     return jnp.where(possible, log_total, -jnp.inf).squeeze(axis)
 
 
-def less(values: jax.Array, total: jax.Array) -> jax.Array:
-    """`values - total`, broadcast; -inf where the total is impossible, and so are they."""
-    return jnp.where(total > -jnp.inf, values - total, -jnp.inf)
+def safe_subtract(values: jax.Array, total: jax.Array) -> jax.Array:
+    """`values - total`, broadcast; -inf where the total is -inf, and never NaN on the way."""
+    possible = total > -jnp.inf
+    return jnp.where(possible, values - jnp.where(possible, total, 0), -jnp.inf)
 
 
 def normalised(values: jax.Array, axis: Axes) -> jax.Array:
-    """Log probabilities in proportion to values; all -inf where there is nothing to share."""
-    return less(values, jnp.expand_dims(log_sum(values, axis), axis))
+    """Log probabilities in proportion to exp(values); all -inf where all values are."""
+    return safe_subtract(values, jnp.expand_dims(log_sum(values, axis), axis))
 
 
 def sum_of_logs(values: jax.Array) -> jax.Array:
-    """The sum of all of them; -inf, with a gradient of zero, where one is impossible."""
+    """The sum of all of them; -inf, with a gradient of zero, if one is -inf."""
     return jnp.where((values > -jnp.inf).all(), values.sum(), -jnp.inf)
 
 
@@ -53,10 +54,10 @@ def log_shares(counts: jax.Array, otherwise: jax.Array) -> jax.Array:
 
 
 def log_probabilities(name: str, probabilities: Any, rank: int) -> jax.Array:
-    """Logarithms of probabilities given by hand; the last axis is what they are distributed over.
+    """Logarithms of probabilities given by hand, which sum to one along the last axis.
 
     Raises:
-      ValueError: when they have another rank, are negative or not finite, or do not sum to one.
+      ValueError: if they have another rank, are negative or not finite, or do not sum to one.
     """
     values = np.asarray(probabilities, np.float64)
     if values.ndim != rank or not values.size:
@@ -79,22 +80,22 @@ def log_probabilities(name: str, probabilities: Any, rank: int) -> jax.Array:
         return jnp.asarray(np.log(values))
 
 
-def alike(tree: Any) -> Any:
-    """A tree of log probabilities as arrays of one dtype, of 32 bits at least."""
-    leaves = precise(jax.tree.map(jnp.asarray, jax.tree.leaves(tree)))
+def common_dtype(tree: Any) -> Any:
+    """A tree of log probabilities as arrays of one dtype, of at least 32 bits."""
+    leaves = at_least_float32(jax.tree.map(jnp.asarray, jax.tree.leaves(tree)))
     dtype = functools.reduce(jnp.promote_types, (leaf.dtype for leaf in leaves))
     return jax.tree.unflatten(jax.tree.structure(tree), [leaf.astype(dtype) for leaf in leaves])
 
 
 def as_ids(ids: Any) -> Any:
-    """An array of them; one of integers, where an empty list does not say of what it is."""
+    """`ids` as an array; of integers for an empty list, which has no dtype."""
     return np.zeros(0, np.int32) if isinstance(ids, (list, tuple)) and not ids else jnp.asarray(ids)
 
 
 def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
     """Raises an error unless an array `[T]`, or `[B, T]`, holds integers from 0 to size - 1.
 
-    In the padding they may be anything, and inside a transformation they have no values yet.
+    Those in the padding and those of tracers are not checked.
     """
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{asker}: expected integer {what}, got {ids.dtype}.")
@@ -116,5 +117,6 @@ def check_sequence(asker: str, what: str, ids: Any, size: int, length: Any = Non
     """As `check_symbols`, of one sequence `[T]`."""
     if ids.ndim != 1:
         shape = list(ids.shape)
-        raise ValueError(f"{asker}: expected {what} of [T], got {shape}. jax.vmap does rows.")
-    check_symbols(asker, what, ids, size, None if length is None else check_length(length))
+        raise ValueError(f"{asker}: expected {what} of [T], got {shape}. Use jax.vmap for rows.")
+    make_mask(ids, length=length)  # for its checks
+    check_symbols(asker, what, ids, size, length)

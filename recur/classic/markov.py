@@ -1,4 +1,4 @@
-"""First-order Markov chains: what comes next depends on the state that is there, and no other."""
+"""First-order Markov chains: the next state depends only on the current state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur.checks import check_whole
-from recur.classic.log_space import alike, as_ids, check_sequence, log_probabilities
+from recur.classic.log_space import as_ids, check_sequence, common_dtype, log_probabilities
 from recur.keys import split_along
-from recur.sequences.lengths import validity, zero_invalid
+from recur.masks import make_mask, zero_invalid
 
 __all__ = [
     "MarkovChain",
@@ -51,7 +51,7 @@ def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
       A `MarkovChain`.
 
     Raises:
-      ValueError: when the shapes do not fit, a number is negative or not finite, or a distribution
+      ValueError: if the shapes do not fit, a number is negative or not finite, or a distribution
         does not sum to one.
 
     Example:
@@ -83,8 +83,8 @@ def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> 
       A `MarkovChain`.
 
     Raises:
-      TypeError: when a sequence does not hold integers.
-      ValueError: when a state is outside 0 ... S - 1, there is nothing to count, a sequence has
+      TypeError: if a sequence does not hold integers.
+      ValueError: if a state is outside 0 ... S - 1, there is nothing to count, a sequence has
         more than one axis, or smoothing is negative.
 
     Example:
@@ -124,15 +124,15 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
 
     Args:
       chain: a `MarkovChain`.
-      states: integer `[T]`, each from 0 to S - 1; what stands in the padding never matters.
-      length: integer, how many steps count; all of them when not given.
+      states: integer `[T]`, each from 0 to S - 1; those in the padding never matter.
+      length: integer, how many steps count; all by default.
 
     Returns:
       A scalar, nats; 0 of an empty sequence.
 
     Raises:
-      TypeError: when states are not integers.
-      ValueError: when the shapes do not fit, or, where it is known, a state is outside 0 ... S - 1.
+      TypeError: if states are not integers.
+      ValueError: if the shapes do not fit, or, where it is known, a state is outside 0 ... S - 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -146,7 +146,7 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
     check_sequence("log_likelihood", "states", states, len(chain.log_initial), length)
     first, then = states[:1], (states[:-1], states[1:])
     steps = jnp.concatenate([chain.log_initial[first], chain.log_transition[then]])
-    return zero_invalid(validity(len(states), length, None), steps).sum()
+    return zero_invalid(make_mask(states, length=length).valid, steps).sum()
 
 
 def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
@@ -163,8 +163,8 @@ def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
       int32 `[T]`.
 
     Raises:
-      TypeError: when `key` is not a typed key.
-      ValueError: when the chain's shapes do not fit, or steps is no whole number.
+      TypeError: if `key` is not a typed key.
+      ValueError: if the chain's shapes do not fit, or steps is no whole number.
 
     Example:
       >>> import jax
@@ -196,7 +196,7 @@ def stationary(chain: MarkovChain) -> jax.Array:
       `[S]`, probabilities.
 
     Raises:
-      ValueError: when the shapes do not fit, or, where it is known, there is more than one.
+      ValueError: if the shapes do not fit, or, where it is known, there is more than one.
 
     Example:
       >>> from recur.classic import markov
@@ -212,7 +212,7 @@ def stationary(chain: MarkovChain) -> jax.Array:
 
 
 def check_chain(asker: str, chain: Any) -> MarkovChain:
-    """The chain as arrays of one dtype, of 32 bits at least, when they fit."""
+    """Checks a chain and returns it as arrays of one dtype, of at least 32 bits."""
     if not isinstance(chain, MarkovChain):
         hint = " Give model.chain." if hasattr(chain, "chain") else ""
         raise TypeError(f"{asker}: expected a MarkovChain, got {type(chain).__name__}.{hint}")
@@ -222,7 +222,7 @@ def check_chain(asker: str, chain: Any) -> MarkovChain:
             f"{asker}: expected a chain with log_initial of [S] and log_transition of [S, S], got "
             f"{list(initial)} and {list(transition)}."
         )
-    return alike(chain)
+    return common_dtype(chain)
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:

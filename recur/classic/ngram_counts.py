@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recur.sequences.windows import check_documents
+from recur.sequences.streams import check_documents
 
 NONE = -1  # the number of an n-gram that was never seen
 
@@ -59,7 +59,7 @@ def count_grams(documents: Sequence[np.ndarray], order: int, size: int) -> list[
       >>> [divmod(key, 3) for key in bigrams.keys.tolist()], bigrams.counts.tolist()
       ([(0, 1), (1, 2), (2, 1)], [1, 2, 1])
     """
-    line = lay_in_line(documents, size)
+    line = join_tokens(documents, size)
     predicted = ~line.starts
     numbers, none = line.tokens, np.zeros(size, np.int64)
     counts = np.bincount(line.tokens[predicted], minlength=size)
@@ -101,8 +101,8 @@ def find(
     return np.where(np.searchsorted(keys, wanted, side="right") > at, at, NONE)
 
 
-def lay_in_line(documents: Sequence[np.ndarray], size: int) -> Line:
-    """Checks documents and lays them one after the other."""
+def join_tokens(documents: Sequence[np.ndarray], size: int) -> Line:
+    """Checks documents and joins them to one line."""
     check_documents(documents)
     arrays = [np.asarray(document, np.int64) for document in documents]
     for number, document in enumerate(arrays):

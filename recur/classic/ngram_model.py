@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recur.checks import check_ids, check_whole
-from recur.classic.ngram_counts import NONE, contexts_of, find, lay_in_line
+from recur.classic.ngram_counts import NONE, contexts_of, find, join_tokens
 
 
 class Level(NamedTuple):
@@ -52,15 +52,15 @@ class NGrams:
         return len(self.levels)
 
     def probabilities(self, context: Sequence[int]) -> np.ndarray:
-        """The distribution of the token behind a context, float64 `[V]`.
+        """The distribution of the token after a context, float64 `[V]`.
 
         Args:
-          context: ids from 0 to V - 1, the last one last; those in front of the last order - 1 do
-            not matter, and there may be none.
+          context: ids from 0 to V - 1, in order; those before the last order - 1 do not matter, and
+            there may be none.
 
         Raises:
-          TypeError: when an id is no integer.
-          ValueError: when an id is outside the vocabulary.
+          TypeError: if an id is no integer.
+          ValueError: if an id is outside the vocabulary.
         """
         contexts = [0] + [NONE] * (self.order - 1)  # the numbers of the last 0, 1, 2, ... tokens
         tokens = check_ids("context", context, self.size)
@@ -84,10 +84,10 @@ class NGrams:
           float64 `[n]` for each document d_0 ... d_n.
 
         Raises:
-          TypeError: when a document does not hold integers.
-          ValueError: when a document is shorter than 2, or an id outside the vocabulary.
+          TypeError: if a document does not hold integers.
+          ValueError: if a document is shorter than 2, or an id outside the vocabulary.
         """
-        line = lay_in_line(documents, self.size)
+        line = join_tokens(documents, self.size)
         p = np.full(len(line.tokens), 1 / self.size)
         contexts = np.zeros(len(line.tokens), np.int64)
         for level in self.levels:
@@ -113,43 +113,43 @@ class NGrams:
     def sample(
         self,
         context: Sequence[int],
-        steps: int,
         *,
-        seed: int = 0,
-        stop: int | None = None,
+        max_tokens: int,
+        eos: int | None = None,
         forbidden: Sequence[int] = (),
+        seed: int = 0,
     ) -> np.ndarray:
-        """Draws tokens one after the other, each behind those before it.
+        """Samples tokens one after the other, each given those before it.
 
         Args:
-          context: what stands in front, as of `probabilities`.
-          steps: how many tokens to draw at most.
-          seed: of the draws.
-          stop: the token that ends it; it is not part of what is returned.
-          forbidden: tokens that are never drawn.
+          context: the tokens before the first one, as of `probabilities`.
+          max_tokens: how many tokens to sample at most.
+          eos: the end-of-sequence token; it is not part of the result.
+          forbidden: tokens that are never sampled.
+          seed: the seed of the samples.
 
         Returns:
-          int64 `[steps]`, or fewer where `stop` was drawn.
+          int64 `[max_tokens]`, or fewer if `eos` was sampled.
 
         Raises:
-          TypeError: when an id is no integer.
-          ValueError: when an id is outside the vocabulary, all tokens are forbidden, or steps is no
-            whole number.
+          TypeError: if an id is no integer.
+          ValueError: if an id is outside the vocabulary, all tokens are forbidden, or max_tokens is
+            no whole number.
         """
         ruled_out = check_ids("forbidden", forbidden, self.size)
-        steps = check_whole("steps", steps, 0)
-        if stop is not None:
-            [stop] = check_ids("stop", [stop], self.size)
+        max_tokens = check_whole("max_tokens", max_tokens, 0)
+        if eos is not None:
+            [eos] = check_ids("eos", [eos], self.size)
         if len(set(ruled_out)) == self.size:
             raise ValueError(f"forbidden: all {self.size} tokens, so none can be drawn.")
         draws = np.random.default_rng(seed)
         tokens = check_ids("context", context, self.size)
         begin = len(tokens)
-        for _ in range(steps):
+        for _ in range(max_tokens):
             p = self.probabilities(tokens[-self.order :])
             p[ruled_out] = 0
             token = int(draws.choice(self.size, p=p / p.sum()))
-            if token == stop:
+            if token == eos:
                 break
             tokens.append(token)
         return np.array(tokens[begin:], np.int64)

@@ -1,7 +1,8 @@
-"""The best path through the states that are hidden."""
+"""The most likely path through the hidden states."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,34 +10,34 @@ import jax.numpy as jnp
 
 from recur.classic.forward_backward import prepare
 from recur.classic.markov import MarkovChain
-from recur.classic.recursion import greatest, run
-from recur.sequences.lengths import validity, zero_invalid
+from recur.classic.recursion import max_of, run
+from recur.masks import zero_invalid
 
 
 def viterbi(
     chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """The likeliest sequence of states, given all observations.
+    """Finds the most likely sequence of states, given all observations (Viterbi algorithm).
 
         δ_t(j) = p(x_t | s_t = j) max_i δ_{t-1}(i) p(s_t = j | s_{t-1} = i)
         s_T = argmax_i δ_T(i),    s_t = argmax_i δ_t(i) p(s_{t+1} | s_t = i)
 
-    Of equals the first is taken. Where the observations are impossible, no path is better than
-    another, and its log probability is -inf.
+    Of equals the first is taken. If the observations are impossible, so is every path, and the log
+    probability is -inf.
 
     Args:
       chain: a `MarkovChain` of S states.
-      log_scores: float `[T, S]`, log p(x_t | s_t), as `hidden_markov.observe` gives them; what
-        stands in the padding never matters.
-      length: integer, how many steps count; all of them when not given.
+      log_scores: float `[T, S]`, log p(x_t | s_t), as `hidden_markov.observe` computes them; those
+        in the padding never matter.
+      length: integer, how many steps count; all by default.
       parallel: as of `forward`.
 
     Returns:
       `(states, log_probability)`: int32 `[T]`, 0 in the padding; and log p(x, s), in nats.
 
     Raises:
-      TypeError: when `chain` is not a chain, or the scores are not floats.
-      ValueError: when the shapes do not fit.
+      TypeError: if `chain` is not a chain, or the scores are not floats.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -53,19 +54,29 @@ def viterbi(
       Hassan, Särkkä & García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov
       Models, https://arxiv.org/abs/2102.05743
     """
-    chain, log_scores = prepare("viterbi", chain, log_scores, length)
-    best, log_probability = run(greatest, chain, log_scores, length, parallel)
+    return _viterbi(*prepare("viterbi", chain, log_scores, length), parallel=parallel)
+
+
+@partial(jax.jit, static_argnames="parallel")  # compiled once, also for calls outside of jit
+def _viterbi(chain, log_scores, valid, *, parallel):
+    best, log_probability = run(max_of, chain, log_scores, valid, parallel)
     count = len(log_scores)
-    steps = jnp.arange(count)
-    is_last = steps == (count if length is None else jnp.asarray(length, steps.dtype)) - 1
-    # Where the best path came from is a map of states; at the last step of all to the best one, so
-    # that it does not matter what comes behind.
+    is_last = jnp.arange(count) == (count if valid is None else valid.sum()) - 1
+    # From each state of step t + 1 the best state of step t; from all states after the last step
+    # the best last state, so that the path may begin in any.
     onward = jnp.where(is_last[:, None, None], 0, chain.log_transition[None])
     back = jnp.argmax(best.log_filtered[:, :, None] + onward, axis=1).astype(jnp.int32)
-    paths = jax.lax.associative_scan(_before, back, reverse=True)
-    return zero_invalid(validity(count, length, None), paths[:, 0]), log_probability
+    if parallel:
+        path = jax.lax.associative_scan(_compose, back, reverse=True)[:, 0]
+    else:
+        path = jax.lax.scan(_follow, jnp.zeros((), jnp.int32), back, reverse=True)[1]
+    return zero_invalid(valid, path), log_probability
 
 
-def _before(later: jax.Array, earlier: jax.Array) -> jax.Array:
-    """One map of states after the other, `earlier[later]`."""
+def _compose(later: jax.Array, earlier: jax.Array) -> jax.Array:
+    """The composition of two maps of states, `earlier[later]`."""
     return jnp.take_along_axis(earlier, later, axis=-1)
+
+
+def _follow(state: jax.Array, back: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return back[state], back[state]

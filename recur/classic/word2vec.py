@@ -1,4 +1,4 @@
-"""Word vectors by word2vec: CBOW and skip-gram, trained by telling words from noise."""
+"""Word vectors by word2vec: CBOW and skip-gram with negative sampling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from recur.checks import check_whole
-from recur.classic.noise import Noise, draw_noise
-from recur.dtypes import precise
+from recur.classic.noise_distribution import NoiseDistribution, draw_noise
+from recur.dtypes import at_least_float32
 from recur.keys import check_key
 
 
@@ -27,23 +27,23 @@ class Word2Vec(NamedTuple):
     output: jax.Array  # u: [V, D], of a word that is predicted
 
 
-class Windows(NamedTuple):
+class ContextWindows(NamedTuple):
     """B words, each with the words around it; `Contexts` makes them.
 
     Example:
       >>> import numpy as np
       >>> from recur.classic import Contexts
-      >>> next(Contexts([np.array([1, 2])], rows=2, window=1, sample=None)).contexts.shape
+      >>> next(Contexts([np.array([1, 2])], batch_size=2, window=1, sample=None)).contexts.shape
       (2, 2)
     """
 
     centers: Any  # integer [B]
     contexts: Any  # integer [B, C]
-    valid: Any  # bool [B, C], false where there is no word
+    mask: Any  # bool [B, C], False where there is no word
 
 
 def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.float32) -> Word2Vec:
-    """Params as word2vec.c starts them.
+    """Draws the initial vectors, as word2vec.c does.
 
         v ~ uniform(-1/(2D), 1/(2D)),    u = 0
 
@@ -57,8 +57,8 @@ def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.fl
       A `Word2Vec`.
 
     Raises:
-      TypeError: when `key` is not a typed key.
-      ValueError: when words or features is below 1.
+      TypeError: if `key` is not a typed key.
+      ValueError: if words or features is below 1.
 
     Example:
       >>> import jax
@@ -74,31 +74,31 @@ def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.fl
     return Word2Vec(v, jnp.zeros_like(v))
 
 
-def skip_gram(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.Array:
-    """The loss of each pair of words near each other: skip-gram with negative sampling.
+def skip_gram(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -> jax.Array:
+    """Computes the skip-gram loss of each pair of nearby words, with negative sampling.
 
         l_bc = -log σ(u_o · v_c) - Σ_k log σ(-u_k · v_c),    o the center of row b, c its context
 
-    A context word by itself predicts the center, as in word2vec.c; over a text these are the pairs
-    of the paper, where the center predicts its context. The words of one window are told from the
-    same negatives, so that a window is one small product of matrices. A negative that is the center
-    itself does not count.
+    Each context word predicts the center, as in word2vec.c; over a text these are the pairs of the
+    paper, where the center predicts its context. The words of one window share their negatives, so
+    that a window is one small product of matrices. A negative that equals the center does not
+    count.
 
     Args:
       params: a `Word2Vec`.
-      windows: `Windows` of B words.
-      negatives: integer `[B, K]`, words drawn from the noise.
+      windows: `ContextWindows` of B words.
+      negatives: integer `[B, K]`, words drawn from the noise distribution.
 
     Returns:
-      `[B, C]`, nats, 0 where not valid.
+      `[B, C]`, nats, 0 where masked.
 
     Raises:
-      ValueError: when there are not as many rows of negatives as windows.
+      ValueError: if there are not as many rows of negatives as windows.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from recur.classic import Windows, init_word2vec, skip_gram
-      >>> windows = Windows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, False]]))
+      >>> from recur.classic import ContextWindows, init_word2vec, skip_gram
+      >>> windows = ContextWindows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, False]]))
       >>> params = init_word2vec(jax.random.key(0), words=9, features=4)
       >>> (skip_gram(params, windows, jnp.array([[0, 7]])) / jnp.log(2)).round(2).tolist()
       [[3.0, 0.0]]
@@ -107,35 +107,36 @@ def skip_gram(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.A
       Mikolov, Sutskever, Chen, Corrado & Dean, Distributed Representations of Words and Phrases and
       their Compositionality, 2013, https://arxiv.org/abs/1310.4546
       Ji, Satish, Li & Dubey, Parallelizing Word2Vec in Shared and Distributed Memory, 2016,
-      https://arxiv.org/abs/1604.04661: negatives that a window shares.
+      https://arxiv.org/abs/1604.04661 (negatives shared by a window)
     """
-    nats = _tell_from_noise(params, params.input[windows.contexts], windows.centers, negatives)
-    return jnp.where(windows.valid, nats, jnp.zeros_like(nats))
+    nats = _negative_sampling(params, params.input[windows.contexts], windows.centers, negatives)
+    return jnp.where(windows.mask, nats, jnp.zeros_like(nats))
 
 
-def cbow(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.Array:
-    """The loss of each word given those around it: a continuous bag of words.
+def cbow(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -> jax.Array:
+    """Computes the loss of each word given those around it (continuous bag of words).
 
         h_b = mean_c v_c,    l_b = -log σ(u_o · h_b) - Σ_k log σ(-u_k · h_b)
 
-    with c over the valid contexts of row b, and o its center. A negative that is the center itself
-    does not count. The gradient is that of this loss; word2vec.c leaves out the mean's 1 / C.
+    with c over the contexts of row b that count, and o its center. A negative that equals the
+    center does not count. The gradient is that of this loss; word2vec.c leaves out the 1 / C of the
+    mean.
 
     Args:
       params: a `Word2Vec`.
-      windows: `Windows` of B words.
-      negatives: integer `[B, K]`, words drawn from the noise.
+      windows: `ContextWindows` of B words.
+      negatives: integer `[B, K]`, words drawn from the noise distribution.
 
     Returns:
-      `[B]`, nats, 0 for a window without a valid context.
+      `[B]`, nats, 0 for a window without a context that counts.
 
     Raises:
-      ValueError: when there are not as many rows of negatives as windows.
+      ValueError: if there are not as many rows of negatives as windows.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from recur.classic import Windows, cbow, init_word2vec
-      >>> windows = Windows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, True]]))
+      >>> from recur.classic import ContextWindows, cbow, init_word2vec
+      >>> windows = ContextWindows(jnp.array([3]), jnp.array([[1, 4]]), jnp.array([[True, True]]))
       >>> params = init_word2vec(jax.random.key(0), words=9, features=4)
       >>> cbow(params, windows, jnp.array([[0, 7]])).shape
       (1,)
@@ -144,29 +145,29 @@ def cbow(params: Word2Vec, windows: Windows, negatives: jax.Array) -> jax.Array:
       Mikolov, Chen, Corrado & Dean, Efficient Estimation of Word Representations in Vector Space,
       2013, https://arxiv.org/abs/1301.3781
       İrsoy, Benton & Stratos, Corrected CBOW Performs as well as Skip-gram, 2021,
-      https://arxiv.org/abs/2012.15332: on the mean's 1 / C.
+      https://arxiv.org/abs/2012.15332 (on the 1 / C of the mean)
     """
-    valid = jnp.asarray(windows.valid)
-    weights = valid.astype(params.input.dtype)
+    mask = jnp.asarray(windows.mask)
+    weights = mask.astype(params.input.dtype)
     weights = weights / jnp.maximum(weights.sum(1, keepdims=True), jnp.ones_like(weights[:, :1]))
     h = jnp.einsum("bc,bcd->bd", weights, params.input[windows.contexts])
-    nats = _tell_from_noise(params, h[:, None], windows.centers, negatives)[:, 0]
-    return jnp.where(valid.any(1), nats, jnp.zeros_like(nats))
+    nats = _negative_sampling(params, h[:, None], windows.centers, negatives)[:, 0]
+    return jnp.where(mask.any(1), nats, jnp.zeros_like(nats))
 
 
 def word2vec_loss(
-    objective: Callable[[Word2Vec, Windows, jax.Array], jax.Array],
-    noise: Noise,
+    objective: Callable[[Word2Vec, ContextWindows, jax.Array], jax.Array],
+    noise: NoiseDistribution,
     negatives: int = 5,
 ) -> Callable:
-    """The loss of `make_step`: fresh negatives in every update, and the sum over the batch.
+    """Makes a loss for `make_step`, with new negatives in every update, summed over the batch.
 
-    The sum, because a word's vector should move by what its own pairs say, however many other
-    words the batch has; the mean would move it as many times less.
+    It is a sum and not a mean, so that the update of a word's vector depends on its own pairs and
+    not on how many other words the batch has.
 
     Args:
       objective: `skip_gram` or `cbow`.
-      noise: as `unigram_noise` makes it, over the words of the params.
+      noise: from `unigram_noise`, over the words of the params.
       negatives: K, how many negatives a window has.
 
     Returns:
@@ -174,15 +175,15 @@ def word2vec_loss(
       mean over the pairs of skip-gram, or over the words of CBOW.
 
     Raises:
-      ValueError: when negatives is below 1, or, in the first update, the params have not as many
-        words as the noise.
+      ValueError: if negatives is below 1, or, in the first update, params and noise differ in their
+        number of words.
 
     Example:
       >>> import jax, numpy as np, optax
       >>> from recur.classic import Contexts, init_word2vec, skip_gram, unigram_noise, word2vec_loss
       >>> from recur.train import fit, init_state, make_step
       >>> sentences = [np.array([0, 1, 2]), np.array([3, 4, 5])]
-      >>> contexts = Contexts(sentences, rows=6, sample=None)
+      >>> contexts = Contexts(sentences, batch_size=6, sample=None)
       >>> optimizer = optax.adagrad(0.5)
       >>> loss = word2vec_loss(skip_gram, unigram_noise(contexts.counts))
       >>> step = jax.jit(make_step(loss, optimizer))
@@ -199,19 +200,19 @@ def word2vec_loss(
             raise ValueError(
                 f"word2vec: expected params of the {len(noise.kept)} words of the noise, got "
                 f"{len(params.input)}. Both have the size of the vocabulary: "
-                "np.bincount(ids, minlength=V) counts words that never come, too."
+                "np.bincount(ids, minlength=V) counts words that do not occur, too."
             )
         drawn = draw_noise(key, noise, (len(windows.centers), negatives))
         nats = objective(params, windows, drawn)
-        count = windows.valid.sum() if nats.ndim == 2 else windows.valid.any(1).sum()
-        total = precise(nats).sum()
+        count = windows.mask.sum() if nats.ndim == 2 else windows.mask.any(1).sum()
+        total = at_least_float32(nats).sum()
         return total, (carry, {"nats": total / jnp.maximum(count, 1).astype(total.dtype)})
 
     return loss
 
 
-def _tell_from_noise(params, hidden, centers, negatives):
-    """Nats `[B, C]` to tell each row's center from its negatives by each hidden `[B, C, D]`."""
+def _negative_sampling(params, hidden, centers, negatives):
+    """The loss `[B, C]` of each row's center against its negatives, given hidden `[B, C, D]`."""
     centers = jnp.asarray(centers)
     negatives = jnp.asarray(negatives, centers.dtype)
     if negatives.ndim != 2 or len(negatives) != len(centers):

@@ -1,15 +1,14 @@
-"""Combinators: a cell in, a cell out."""
+"""Combinators: functions from a cell to a cell."""
 
 from recur.combine.adapt import ReadinParams, ReadoutParams, readin, readout
-from recur.combine.attend import Attended, AttendParams, Attention, attend
+from recur.combine.attend import Attended, AttendParams, attend
 from recur.combine.condition import Conditioned, ConditionParams, condition
+from recur.combine.contexts import Memory
+from recur.combine.dropout import recurrent_dropout, variational_dropout
 from recur.combine.feedback import Feedback, feedback
 from recur.combine.film import FilmParams, film
-from recur.combine.highway import HighwayParams, highway
-from recur.combine.memory import Memory
-from recur.combine.noise import recurrent_dropout, variational_dropout
 from recur.combine.normalize import NormalizeParams, normalize
-from recur.combine.residual import residual
+from recur.combine.shortcuts import HighwayParams, highway, residual
 from recur.combine.stack import Stack, stack
 from recur.combine.transition import TransitionParams, deep_transition
 from recur.combine.zoneout import zoneout
@@ -17,7 +16,6 @@ from recur.combine.zoneout import zoneout
 __all__ = [
     "AttendParams",
     "Attended",
-    "Attention",
     "ConditionParams",
     "Conditioned",
     "Feedback",

@@ -1,4 +1,4 @@
-"""Maps around a cell: what is made of its inputs, and of its outputs."""
+"""Modules around a cell: one before its input, or one after its output."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell
-from recur.combine.structure import map_inputs, map_outputs, output_shape, within
+from recur.combine.wrap import output_shape, wrap_bound
 from recur.keys import check_key, split
 from recur.modules import as_module
-from recur.types import AnyCell, Params
+from recur.types import Cell, Params
 
 
 class ReadinParams(NamedTuple):
@@ -27,23 +28,20 @@ class ReadoutParams(NamedTuple):
     output: Params
 
 
-def readin(cell: AnyCell, input: Any) -> AnyCell:
-    """Reads an input into every step.
+@call_repr
+def readin(cell: Cell, input: Any) -> Cell:
+    """Transforms the input of every step by a module, such as an embedding or an MLP.
 
-        carry_t, y_t = step(carry_{t-1}, x'_t),    where x'_t = ψ(x_t)
+        carry_t, y_t = step(carry_{t-1}, ψ(x_t))
 
-    The structure of a `GatedCell` or an `AffineCell` survives: ψ is done before the loop, where it
-    is one product for all steps. With an MLP it is a deep transition from input to hidden state.
-    What reads its input once more after the loop, as `residual` does inside of `readin`, sees ψ
-    without noise there.
+    With an MLP it is the deep input-to-hidden function of Pascanu et al.
 
     Args:
-      cell: the cell that reads what ψ gives.
-      input: ψ, a Linen module, a function of one step, or a name of `recur.modules.ACTIVATIONS`.
+      cell: the cell that reads ψ(x_t).
+      input: ψ, a module, a function of one step, or a name of `recur.modules.ACTIVATIONS`.
 
     Returns:
-      A cell of the same kind (a plain `Cell` for a stack) with `ReadinParams`; its carry is the
-      cell's own.
+      A `Cell` with `ReadinParams` and the carry of `cell`; x is what ψ takes.
 
     Raises:
       TypeError: when `cell` is not a cell, or `input` none of these.
@@ -75,25 +73,29 @@ def readin(cell: AnyCell, input: Any) -> AnyCell:
         seen = jax.eval_shape(psi.apply, params.input, x)
         return params._replace(cell=cell.bind(params.cell, seen, key=key, context=context))
 
-    nested = within(cell, init, bind)
-    return map_inputs(nested, lambda bound, x, key: psi.apply(bound.input, x, key=key))
+    def init_carry(bound, x):
+        return cell.init_carry(bound.cell, jax.eval_shape(psi.apply, bound.input, x))
+
+    def step(bound, carry, x, key=None):
+        input_key, cell_key = split(key, 2)
+        x = psi.apply(bound.input, x, key=input_key)
+        return cell.step(bound.cell, carry, x, cell_key)
+
+    return Cell(init, bind, init_carry, step)
 
 
-def readout(cell: AnyCell, output: Any) -> AnyCell:
-    """Reads an output off every step.
+@call_repr
+def readout(cell: Cell, output: Any) -> Cell:
+    """Transforms the output of every step by a module, such as a dense layer.
 
         y_t = ψ(v_t),    where carry_t, v_t = step(carry_{t-1}, x_t)
 
-    The structure of a `GatedCell` or an `AffineCell` survives: ψ waits until after the loop, where
-    it is one product for all steps.
-
     Args:
-      cell: the cell whose outputs are read.
-      output: ψ, a Linen module, a function of one step, or a name of `recur.modules.ACTIVATIONS`.
+      cell: the cell that gives v_t.
+      output: ψ, a module, a function of one step, or a name of `recur.modules.ACTIVATIONS`.
 
     Returns:
-      A cell of the same kind (a plain `Cell` for a stack) with `ReadoutParams`; its carry is the
-      cell's own.
+      A `Cell` with `ReadoutParams` and the carry of `cell`; y is what ψ gives.
 
     Raises:
       TypeError: when `cell` is not a cell, or `output` none of these.
@@ -117,8 +119,9 @@ def readout(cell: AnyCell, output: Any) -> AnyCell:
         v = output_shape(cell, params, x, context)
         return ReadoutParams(cell=params, output=psi.init(output_key, v))
 
-    def bind(params, x, *, key=None, context=None):
-        return params._replace(cell=cell.bind(params.cell, x, key=key, context=context))
+    def step(bound, carry, x, key=None):
+        cell_key, output_key = split(key, 2)
+        carry, v = cell.step(bound.cell, carry, x, cell_key)
+        return carry, psi.apply(bound.output, v, key=output_key)
 
-    nested = within(cell, init, bind)
-    return map_outputs(nested, lambda bound, v, x, key: psi.apply(bound.output, v, key=key))
+    return wrap_bound(cell, init, step)

@@ -1,8 +1,7 @@
-"""Attention: a cell that looks, at each step, at those rows of a memory that it asks for."""
+"""Attention: at each step a cell looks at the rows of a memory that fit a query."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -10,21 +9,14 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell, describe
-from recur.combine.memory import Memory, memory_from, only_valid
+from recur.combine.contexts import Memory, check_width, memory_from, zero_masked
+from recur.combine.feedback import feed_back
 from recur.combine.scores import SCORES, check_score
-from recur.combine.structure import (
-    hidden_of,
-    map_outputs,
-    output_shape,
-    side_by_side,
-    with_structure,
-    within,
-)
-from recur.combine.vectors import check_width
+from recur.combine.wrap import first_shapes, hidden_of, side_by_side
 from recur.keys import check_key, split
-from recur.products import product
-from recur.types import AnyCell, Cell, Context, Params, Shaped
+from recur.types import Cell, Context, Params, Shaped
 
 
 class AttendParams(NamedTuple):
@@ -38,32 +30,23 @@ class AttendParams(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """What `attend` gives at a step."""
+    """The output of `attend` at a step."""
 
     output: jax.Array
-    weights: jax.Array  # α: [S], zero where the memory is not valid
+    weights: jax.Array  # α: [S], zero where the memory is masked
     context: jax.Array  # c: [D]
-
-
-class Attention(NamedTuple):
-    """The carry of `attend` with input feeding."""
-
-    cell: Any
-    output: jax.Array  # [V]
 
 
 class _Bound(NamedTuple):
     cell: Any
-    weights: Any  # `AttendParams` without those of the cell
+    weights: AttendParams  # without those of the cell
     memory: Memory
     keys: jax.Array  # m_j W_m: [S, A]
 
 
-Look = Callable[[_Bound, jax.Array], tuple[jax.Array, jax.Array]]  # of a query: α and c
-
-
+@call_repr
 def attend(
-    cell: AnyCell,
+    cell: Cell,
     name: str,
     *,
     score: Literal["additive", "multiplicative", "dot"] = "additive",
@@ -73,50 +56,49 @@ def attend(
     kernel_init: Initializer = lecun_normal(),
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
-) -> AnyCell:
-    """Attends to a memory m of S rows, which the context calls `name`.
+) -> Cell:
+    """Attends to a memory m of S rows, such as the outputs of an encoder.
 
         e_tj = w · tanh(q_t W_q + m_j W_m)          score="additive"
         e_tj = q_t · (m_j W_m)                      score="multiplicative"
         e_tj = (q_t W_q) · (m_j W_m) / √A           score="dot"
-        α_t = softmax(e_t) over the valid rows,    c_t = Σ_j α_tj m_j
+        α_t = softmax(e_t) over the rows that count,    c_t = Σ_j α_tj m_j
 
-    With query="output" the cell asks with what it gives, and the answer goes into the output:
+    With query="output" the query is the output of the cell, and c_t goes into the output:
 
         carry_t, v_t = step(carry_{t-1}, x_t),    q_t = v_t,    output_t = tanh([c_t, v_t] W_c)
 
-    Then the structure of a `GatedCell` or an `AffineCell` survives, and all steps look at once,
-    after the loop; not so with `feed_input`, where the step reads `[x_t, output_{t-1}]` for x_t,
-    output_0 = 0. With query="state" it asks with what it remembers, before it reads:
+    It does not act on the carry, so `scan` attends for all steps at once, after the loop; unless
+    with `feed_input`, where the step reads `[x_t, output_{t-1}]` in place of x_t, output_0 = 0.
+    With query="state" the query is the hidden state before the step, and c_t goes into the input:
 
         q_t = h_{t-1},    carry_t, output_t = step(carry_{t-1}, [x_t, c_t])
 
-    Rows of the memory that are not valid never matter, and where none is, α_t and c_t are zero.
-    m_j W_m is computed once a sequence.
+    Masked rows of the memory never matter; where all are masked, α_t and c_t are zero. m_j W_m is
+    computed once a sequence.
 
     Args:
-      cell: the cell that attends, one with outputs `[V]`; with query="state" one that tells its
-        hidden state, as a `GatedCell` does, or a carry that is h or has a field `hidden`.
-      name: of m in the context, an array `[S, D]` or a `Memory` of one with bool `[S]` flags.
+      cell: the cell that attends, with outputs `[V]`; with query="state" its carry is the hidden
+        state or has a field `hidden`.
+      name: the name of m in the context, real `[S, D]` or a `recur.combine.Memory(values, mask)`.
       score: how a query and a row are compared.
-      query: whether to ask with the "output" or the hidden "state".
-      features: A, where they are compared; by default Q, the width of the query.
+      query: whether the query is the "output" or the hidden "state".
+      features: A, the width in which they are compared; by default Q, the width of the query.
       feed_input: whether the output is fed back beside the input; for query="output".
       kernel_init: of W_q `[Q, A]`, W_m `[D, A]`, w, drawn as `[A, 1]`, and W_c `[D + V, V]`.
-      dtype: what attention is computed in; by default what its weights and m promote to.
-      param_dtype: what the weights are stored in.
+      dtype: the dtype in which attention is computed; by default what its weights and m promote to.
+      param_dtype: the dtype of the weights.
 
     Returns:
-      A cell with `AttendParams` and outputs `Attended`: of the same kind with query="output" (a
-      plain `Cell` for a stack) and without input feeding, else a `Cell`. Its carry is the cell's
-      own, with input feeding `Attention`.
+      A `Cell` with `AttendParams` and outputs `Attended`; its carry is that of `cell`, with input
+      feeding `recur.combine.Feedback`.
 
     Raises:
-      TypeError: when `cell` is not a cell; while tracing, when it does not tell its hidden state,
-        the query or m does not hold real numbers or flags are not bool.
-      ValueError: when score or query is an unknown name, features is given for a score that has no
-        A of its own, or feed_input for query="state"; while tracing, when there is no such context,
-        m is not `[S, D]` with the D of init, flags are not `[S]`, or the query is not one vector.
+      TypeError: when `cell` is not a cell; while tracing, when its carry has no hidden state, the
+        query or m does not hold real numbers, or a mask is not bool.
+      ValueError: when score or query is an unknown name, features is given for a score without W_q,
+        or feed_input for query="state"; while tracing, when there is no such context, m is not
+        `[S, D]` with the D of init, a mask is not `[S]`, or the query is not one vector.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -129,28 +111,26 @@ def attend(
 
     References:
       Bahdanau, Cho & Bengio 2015, Neural Machine Translation by Jointly Learning to Align and
-      Translate (additive, by the state), https://arxiv.org/abs/1409.0473
+      Translate (additive, query="state"), https://arxiv.org/abs/1409.0473
       Luong, Pham & Manning 2015, Effective Approaches to Attention-based Neural Machine Translation
-      (multiplicative, by the output, input feeding), https://arxiv.org/abs/1508.04025
+      (multiplicative, query="output", input feeding), https://arxiv.org/abs/1508.04025
       Vaswani et al. 2017, Attention Is All You Need (the scaled dot product),
       https://arxiv.org/abs/1706.03762
     """
     check_cell(cell, "attend")
     _check_query(query, feed_input)
     check_score(score, features)
-    cell, compared = with_structure(cell), SCORES[score]
+    compared = SCORES[score]
 
     def draw(key, shape):
         return kernel_init(key, shape, param_dtype)
 
     def init(key, x, context=None):
         cell_key, score_key, output_key = split(check_key(key), 3)
-        values = memory_from(context, name, "attend").values
-        depth = values.shape[1]
-        width = _width_fed_back(cell, x, context) if feed_input else None
-        x = _fed(x, depth if query == "state" else width, values.dtype)
+        memory = memory_from(context, name, "attend")
+        x = seen(x, memory)
         params = cell.init(cell_key, x, context=context)
-        width = _query_width(cell, params, x, context, query)
+        depth, width = memory.values.shape[1], _query_width(cell, params, x, context, query)
         return AttendParams(
             cell=params,
             **compared.init(draw, score_key, width, depth, features or width),
@@ -159,91 +139,57 @@ def attend(
 
     def bind(params, x, *, key=None, context=None):
         memory = memory_from(context, name, "attend")
-        depth = memory.values.shape[1]
-        check_width(depth, params.memory_kernel.shape[0], f"attend: the memory {name!r}")
-        weights, memory = _in_one_dtype(dtype, params._replace(cell=None), memory)
-        width = weights.output_kernel.shape[1] if feed_input else None
-        x = _fed(x, depth if query == "state" else width, memory.values.dtype)
+        width = params.memory_kernel.shape[0]
+        check_width(memory.values.shape[1], width, f"attend: the memory {name!r}")
+        weights = params._replace(cell=None)
+        every = (*jax.tree.leaves(weights), memory.values)
+        common = jnp.result_type(*every) if dtype is None else dtype
+        weights = jax.tree.map(lambda w: w.astype(common), weights)
+        memory = zero_masked(memory, common)
         return _Bound(
-            cell=cell.bind(params.cell, x, key=key, context=context),
+            cell=cell.bind(params.cell, seen(x, memory), key=key, context=context),
             weights=weights,
             memory=memory,
-            keys=product(memory.values, weights.memory_kernel),
+            keys=memory.values @ weights.memory_kernel,
         )
+
+    def init_carry(bound, x):
+        return cell.init_carry(bound.cell, seen(x, bound.memory))
+
+    def seen(x, memory):
+        """The shape of what the cell reads."""
+        if query == "output":
+            return x
+        c = jax.ShapeDtypeStruct(memory.values.shape[1:], memory.values.dtype)
+        return jax.eval_shape(join, x, c)
 
     def look(bound, q):
         e = compared.compare(bound.weights, q.astype(bound.keys.dtype), bound.keys)
-        alpha = jax.nn.softmax(e, where=bound.memory.valid)
+        alpha = jax.nn.softmax(e, where=bound.memory.mask)
         return alpha, alpha @ bound.memory.values
 
-    nested = within(cell, init, bind)
-    if query == "state":
-        return _asked_by_state(cell, nested, look)
-    return _fed_back(nested, look) if feed_input else map_outputs(nested, partial(_answer, look))
-
-
-def _asked_by_state(cell: AnyCell, nested: AnyCell, look: Look) -> Cell:
-    """Looks before each step, which reads what was found beside its input."""
-
-    def start(bound, x):
-        return nested.start(bound, _fed(x, bound.memory.values.shape[1], bound.keys.dtype))
-
-    def step(bound, carry, x, key=None):
-        alpha, c = look(bound, hidden_of(cell, bound.cell, carry, "attend"))
-        carry, y = nested.step(bound, carry, side_by_side("attend", x, c), key)
+    def query_state(bound, carry, x, key=None):
+        alpha, c = look(bound, hidden_of(carry, "attend"))
+        carry, y = cell.step(bound.cell, carry, join(x, c), key)
         return carry, Attended(y, alpha, c)
 
-    return Cell(nested.init, nested.bind, start, step)
+    def query_output(bound, carry, x, key=None):
+        carry, v = cell.step(bound.cell, carry, x, key)
+        alpha, c = look(bound, v)
+        both = jnp.concatenate([c, v.astype(c.dtype)])
+        return carry, Attended(jnp.tanh(both @ bound.weights.output_kernel), alpha, c)
 
-
-def _fed_back(nested: AnyCell, look: Look) -> Cell:
-    """Looks after each step, which reads what was made of it at the one before."""
-
-    def start(bound, x):
-        output = jnp.zeros(bound.weights.output_kernel.shape[1], bound.keys.dtype)
-        return Attention(nested.start(bound, _fed(x, *output.shape, output.dtype)), output)
-
-    def step(bound, carry, x, key=None):
-        inner, v = nested.step(bound, carry.cell, side_by_side("attend", x, carry.output), key)
-        attended = _answer(look, bound, v)
-        return Attention(inner, attended.output), attended
-
-    return Cell(nested.init, nested.bind, start, step)
-
-
-def _answer(look: Look, bound: _Bound, v: jax.Array, x: Any = None, key: Any = None) -> Attended:
-    """`tanh([c, v] W_c)`, with the c that v asks for."""
-    del x, key
-    alpha, c = look(bound, v)
-    both = jnp.concatenate([c, v.astype(c.dtype)])
-    return Attended(jnp.tanh(product(both, bound.weights.output_kernel)), alpha, c)
-
-
-def _in_one_dtype(dtype: Any, weights: AttendParams, memory: Memory) -> tuple[AttendParams, Memory]:
-    if dtype is None:
-        dtype = jnp.result_type(*jax.tree.leaves(weights), memory.values)
-    return jax.tree.map(lambda w: w.astype(dtype), weights), only_valid(memory, dtype)
-
-
-def _fed(x: Shaped, width: int | None, dtype: Any) -> Shaped:
-    """The shape of x with `width` numbers beside it, or x where there are none."""
-    if width is None:
-        return x
-    beside = jax.ShapeDtypeStruct((width,), dtype)
-    return jax.eval_shape(partial(side_by_side, "attend"), x, beside)
-
-
-def _query_width(cell: AnyCell, params: Params, x: Shaped, context: Context, query: str) -> int:
-    """The width of the output or of the hidden state."""
-
-    def state(params, context):
-        bound = cell.bind(params, x, context=context)
-        return hidden_of(cell, bound, cell.start(bound, x), "attend")
-
+    join = partial(side_by_side, "attend")
     if query == "state":
-        q = jax.eval_shape(state, params, context)
-    else:
-        q = output_shape(cell, params, x, context)
+        return Cell(init, bind, init_carry, query_state)
+    attending = Cell(init, bind, init_carry, query_output)
+    return feed_back(attending, "attend", join, lambda y: y.output) if feed_input else attending
+
+
+def _query_width(cell: Cell, params: Params, x: Shaped, context: Context, query: str) -> int:
+    """The width of the output or of the hidden state."""
+    _, carry, y = first_shapes(cell, params, x, context)
+    q: Any = hidden_of(carry, "attend") if query == "state" else y
     if len(getattr(q, "shape", ())) != 1:
         raise ValueError(f"attend: expected the {query} to be one vector, got {describe(q)}.")
     if jnp.issubdtype(q.dtype, jnp.complexfloating):
@@ -251,28 +197,11 @@ def _query_width(cell: AnyCell, params: Params, x: Shaped, context: Context, que
     return q.shape[0]
 
 
-def _width_fed_back(cell: AnyCell, x: Shaped, context: Context) -> int:
-    """The width of the output, which must be the same with itself beside the input."""
-
-    def width(x):
-        params = jax.eval_shape(lambda: cell.init(jax.random.key(0), x, context=context))
-        return _query_width(cell, params, x, context, "output")
-
-    alone = width(x)
-    fed = width(_fed(x, alone, x.dtype))
-    if alone != fed:
-        raise ValueError(
-            "attend: an output can be fed back when its width does not depend on that of the "
-            f"input; here it is {alone} without it and {fed} with it."
-        )
-    return alone
-
-
 def _check_query(query: str, feed_input: bool) -> None:
     if query not in ("output", "state"):
         raise ValueError(f'attend: the query is the "output" or the "state", got {query!r}.')
     if feed_input and query == "state":
         raise ValueError(
-            'attend: feed_input is for query="output"; by its "state" the cell is fed what it '
-            "finds already."
+            'attend: feed_input is for query="output"; with query="state" the cell reads c_t '
+            "already."
         )

@@ -1,84 +1,99 @@
-"""Conditioning: a cell that is told what the whole sequence is about."""
+"""Conditioning: a vector of the context enters the input, or the initial carry, of a cell."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal
 
-from recur.checks import check_cell, describe
-from recur.combine.structure import map_inputs, side_by_side, with_structure, within
-from recur.combine.vectors import check_width, vector_from
-from recur.keys import check_key, split
-from recur.types import AnyCell, Cell, Dropped, GatedCell, Params, Shaped
-
-Draw = Callable[[jax.Array, tuple[int, ...]], jax.Array]
+from recur.call_repr import call_repr
+from recur.checks import check_cell
+from recur.combine.contexts import check_width, vector_from
+from recur.combine.wrap import first_shapes, side_by_side
+from recur.keys import check_key, split, split_like
+from recur.structure import input_products, on_inputs
+from recur.types import Bound, Carry, Cell, Params, Shaped
 
 
 class ConditionParams(NamedTuple):
-    """Weights of `condition`."""
+    """Weights of `condition`.
+
+    Attributes:
+      cell: those of the cell.
+      kernel: K `[D, ...]`: a tuple with one for each product of the input, in the order of the
+        step, or None where v is concatenated to x; for the initial carry a pytree like it.
+    """
 
     cell: Params
-    kernel: Any  # K: [D, ...], one for each array that v is added to; None where v is beside x
+    kernel: Any
 
 
 class Conditioned(NamedTuple):
-    """The carry of `condition` at the first step."""
+    """The carry of `condition` at the "first step".
 
-    cell: Any
-    entering: Any  # what enters with the next step: v or v K at first, then zeros
+    Attributes:
+      cell: the carry of the cell.
+      entering: what enters the next step, v K or v; zeros after the first step.
+    """
+
+    cell: Carry
+    entering: Any
 
 
 class _Bound(NamedTuple):
-    cell: Any
-    given: Any  # v, or v K for each array that it is added to
+    cell: Bound
+    given: Any  # v K for each K, or v
 
 
+MOMENTS = ("every step", "first step", "initial carry")
+
+
+@call_repr
 def condition(
-    cell: AnyCell,
+    cell: Cell,
     name: str,
-    at: Literal["every step", "first step", "start"] = "every step",
+    at: Literal["every step", "first step", "initial carry"] = "every step",
     *,
     kernel_init: Initializer = lecun_normal(),
     param_dtype: Any = jnp.float32,
-) -> AnyCell:
-    """Tells a cell a vector v, such as that of an image, which the context calls `name`.
+) -> Cell:
+    """Conditions a cell on a vector v of the context, such as the features of an image.
 
-        u_t = project(x_t) + v K        at "every step", of a `GatedCell`
-        x'_t = [x_t, v]                 at "every step", of another cell
-        carry_0 = start + v K           at the "start"
+        x_t W + v K             in place of x_t W, at "every step" or at the "first step" alone
+        carry_0 + v K           in place of carry_0, at the "initial carry"
 
-    Each array of u or of the carry has a K of its own, and v K is computed once a sequence. So an
-    Elman network becomes `h_t = tanh(x_t W + h_{t-1} U + v K + b)`. At the "first step" it is as at
-    every step, but with zeros for v, or v K, at all steps but the first that is read of a segment.
-    There zoneout keeps no part of what enters if its rate is `Conditioned(rate, 0.0)`. Of a carry
-    with the field `hidden`, the "start" is told to h, and to the field `cell` where there is one.
+    Each product of the input and each array of the carry has its own K, and v K is computed once a
+    sequence. So an Elman network becomes `h_t = tanh(x_t W + h_{t-1} U + v K + b)`. Products of the
+    input are those through which it reaches the carry. A cell without them reads `[x_t, v]`.
+
+    At the "first step", v K is replaced by zeros at all other steps; a segment that starts from a
+    reset has its own first step. Around it, zoneout needs the rate `Conditioned(rate, 0.0)`. Of an
+    initial carry with the field `hidden`, v K is added to h, and to the field `cell` if there is
+    one.
 
     Args:
-      cell: the cell that is told.
-      name: of v `[D]` in the context, real numbers.
-      at: when v enters: at "every step", the "first step" or the "start".
-      kernel_init: of each K, drawn as `[D, N]` for an array of N numbers; it is `[D, ...]`, and
-        `[D, 2, ...]` for the real and imaginary parts of a complex one.
-      param_dtype: what K is stored in.
+      cell: the cell that is conditioned.
+      name: the name of v in the context, real `[D]`.
+      at: when v enters, at "every step", the "first step" or the "initial carry".
+      kernel_init: of each K, drawn as `[D, N]` for an array of N numbers; it is stored as
+        `[D, ...]`, and as `[D, 2, ...]` for the real and imaginary parts of a complex array.
+      param_dtype: the dtype of K.
 
     Returns:
-      A cell of the same kind (a plain `Cell` for a stack, and at the "first step" for all but a
-      `GatedCell`) with `ConditionParams`; its carry is the cell's own, at the "first step"
+      A `Cell` with `ConditionParams`; its carry is that of `cell`, at the "first step"
       `Conditioned`.
 
     Raises:
       TypeError: when `cell` is not a cell, or v does not hold real numbers.
       ValueError: when `at` is an unknown name; while tracing, when there is no such context, v is
-        not `[D]` with the D of init, or does not fit beside x.
+        not `[D]` with the D of init, or cannot be concatenated to x.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
-      >>> captioner = recur.scan(recur.condition(recur.lstm(8), "image", at="start"))
+      >>> captioner = recur.scan(recur.condition(recur.lstm(8), "image", at="initial carry"))
       >>> xs, context = jnp.ones((5, 3)), {"image": jnp.ones(6)}
       >>> params = captioner.init(jax.random.key(0), xs, context=context)
       >>> captioner(params, xs, context=context).shape
@@ -91,171 +106,93 @@ def condition(
       https://arxiv.org/abs/1411.4555
     """
     check_cell(cell, "condition")
-    cell = with_structure(cell)
-
-    def draw(key, shape):
-        flat = kernel_init(key, (shape[0], math.prod(shape[1:])), param_dtype)
-        return flat.reshape(shape)
-
-    if at == "start":
-        return _added_to_start(cell, name, draw)
-    if at not in ("every step", "first step"):
-        raise ValueError(
-            f'condition: v enters at "every step", the "first step" or the "start", got {at!r}.'
-        )
-    if isinstance(cell, GatedCell):
-        added = _added_to_steps if at == "every step" else _added_to_first_step
-        return added(cell, name, draw)
-    return _beside_steps(cell, name) if at == "every step" else _beside_first_step(cell, name)
-
-
-def _added_to_start(cell: AnyCell, name: str, draw: Draw) -> AnyCell:
-    nested = _projecting(cell, name, draw, lambda bound, x: _tellable(cell.start(bound, x)))
-
-    def start(bound, x):
-        return _plus(nested.start(bound, x), bound.given)
-
-    return nested._replace(start=start)
-
-
-def _added_to_steps(cell: GatedCell, name: str, draw: Draw) -> GatedCell:
-    nested = _projecting(cell, name, draw, cell.project)
-
-    def project(bound, x, key=None):
-        return _plus(nested.project(bound, x, key), bound.given)
-
-    return nested._replace(project=project)
-
-
-def _added_to_first_step(cell: GatedCell, name: str, draw: Draw) -> GatedCell:
-    nested = _projecting(cell, name, draw, cell.project)
-
-    def start(bound, x):
-        return Conditioned(nested.start(bound, x), bound.given)
-
-    def hidden(bound, carry):
-        return nested.hidden(bound, carry.cell)
-
-    def gates(bound, carry, u, m):
-        u = _plus(u, carry.entering)
-        inner, v = nested.gates(bound, carry.cell, u, m)
-        return Conditioned(inner, _nothing_like(carry.entering)), v
-
-    return nested._replace(start=start, hidden=hidden, gates=gates)
-
-
-def _beside_steps(cell: AnyCell, name: str) -> AnyCell:
-    return map_inputs(_told(cell, name), lambda bound, x, key: _join(x, bound.given))
-
-
-def _beside_first_step(cell: AnyCell, name: str) -> Cell:
-    told = _told(cell, name)
-
-    def start(bound, x):
-        return Conditioned(told.start(bound, _with_vector(x, bound.given)), bound.given)
-
-    def step(bound, carry, x, key=None):
-        x = _join(x, carry.entering)
-        inner, y = told.step(bound, carry.cell, x, key)
-        return Conditioned(inner, _nothing_like(carry.entering)), y
-
-    return Cell(told.init, told.bind, start, step)
-
-
-def _projecting(cell: Any, name: str, draw: Draw, target: Callable[..., Any]) -> Any:
-    """The cell with a kernel for each array of `target(bound, x)`, and v K of each when bound."""
-
-    def first(params, x, context):
-        return target(cell.bind(params, x, context=context), x)
+    if at not in MOMENTS:
+        raise ValueError(f"condition: expected at as one of {', '.join(MOMENTS)}, got {at!r}.")
 
     def init(key, x, context=None):
         cell_key, kernel_key = split(check_key(key), 2)
-        width = vector_from(context, name, "condition").shape[0]
-        params = cell.init(cell_key, x, context=context)
-        arrays, structure = jax.tree.flatten(jax.eval_shape(first, params, x, context))
-        keys = split(kernel_key, len(arrays))
-        kernels = [
-            draw(k, (width, *_parts(a))) if jnp.issubdtype(a.dtype, jnp.inexact) else None
-            for k, a in zip(keys, arrays, strict=True)
-        ]
-        return ConditionParams(cell=params, kernel=jax.tree.unflatten(structure, kernels))
+        v = vector_from(context, name, "condition")
+        params = jax.eval_shape(cell.init, cell_key, x, context)
+        bound, carry, _ = first_shapes(cell, params, x, context)
+        if at == "initial carry":
+            targets = _conditioned_parts(carry)
+        else:
+            products, _ = input_products(cell.step, bound, carry, x)
+            if not products:
+                x = _joined_shape(x, v)
+                return ConditionParams(cell.init(cell_key, x, context=context), None)
+            targets = tuple(product.result.aval for product in products)
+
+        def draw(array, key):
+            if not jnp.issubdtype(array.dtype, jnp.inexact):
+                return None
+            parts = (2, *array.shape) if jnp.iscomplexobj(array) else array.shape
+            kernel = kernel_init(key, (v.shape[0], math.prod(parts)), param_dtype)
+            return kernel.reshape(v.shape[0], *parts)
+
+        kernel = jax.tree.map(draw, targets, split_like(kernel_key, targets))
+        return ConditionParams(cell.init(cell_key, x, context=context), kernel)
 
     def bind(params, x, *, key=None, context=None):
         v = jnp.asarray(vector_from(context, name, "condition"))
-        arrays = jax.eval_shape(first, params.cell, x, context)
-        given = jax.tree.map(lambda a, kernel: _project(v, kernel, a), arrays, params.kernel)
-        return _Bound(cell=cell.bind(params.cell, x, key=key, context=context), given=given)
+        is_joined = params.kernel is None
+        given = v if is_joined else jax.tree.map(lambda kernel: _project(v, kernel), params.kernel)
+        x = _joined_shape(x, v) if is_joined else x
+        return _Bound(cell.bind(params.cell, x, key=key, context=context), given)
 
-    return within(cell, init, bind)
+    def init_carry(bound, x):
+        if at == "initial carry":
+            carry = cell.init_carry(bound.cell, x)
+            return jax.tree.map(_plus, bound.given, carry, is_leaf=lambda part: part is None)
+        x = x if isinstance(bound.given, tuple) else _joined_shape(x, bound.given)
+        carry = cell.init_carry(bound.cell, x)
+        return Conditioned(carry, bound.given) if at == "first step" else carry
+
+    def step_with(given, bound, carry, x, key):
+        if not isinstance(given, tuple):
+            return cell.step(bound, carry, _joined(x, given), key)
+        conditioned = on_inputs(cell.step, lambda _, n, product: _plus(given[n], product))
+        return conditioned(bound, carry, x, key)
+
+    def at_every_step(bound, carry, x, key=None):
+        return step_with(bound.given, bound.cell, carry, x, key)
+
+    def at_first_step(bound, carry, x, key=None):
+        inner, y = step_with(carry.entering, bound.cell, carry.cell, x, key)
+        return Conditioned(inner, jax.tree.map(jnp.zeros_like, carry.entering)), y
+
+    def at_initial_carry(bound, carry, x, key=None):
+        return cell.step(bound.cell, carry, x, key)
+
+    steps = dict(zip(MOMENTS, (at_every_step, at_first_step, at_initial_carry), strict=True))
+    return Cell(init, bind, init_carry, steps[at])
 
 
-def _tellable(carry: Any) -> Any:
-    """The carry without what only keeps count, as the normaliser of `slstm`."""
+def _conditioned_parts(carry: Carry) -> Carry:
+    """The carry without what only keeps count, as the normalizer of `slstm`."""
     if not hasattr(carry, "hidden") or not hasattr(carry, "_replace"):
         return carry
     return carry._replace(**{f: None for f in carry._fields if f not in ("hidden", "cell")})
 
 
-def _told(cell: AnyCell, name: str) -> Any:
-    """The cell with weights for inputs beside v, and v when bound."""
-
-    def init(key, x, context=None):
-        v = vector_from(context, name, "condition")
-        params = cell.init(check_key(key), _with_vector(x, v), context=context)
-        return ConditionParams(cell=params, kernel=None)
-
-    def bind(params, x, *, key=None, context=None):
-        v = jnp.asarray(vector_from(context, name, "condition"))
-        bound = cell.bind(params.cell, _with_vector(x, v), key=key, context=context)
-        return _Bound(cell=bound, given=v)
-
-    return within(cell, init, bind)
+def _project(v: jax.Array, kernel: jax.Array) -> jax.Array:
+    check_width(v.shape[0], kernel.shape[0], "condition: v")
+    return jnp.tensordot(v.astype(kernel.dtype), kernel, 1)
 
 
-def _join(x: Any, v: jax.Array) -> jax.Array:
+def _plus(added: jax.Array | None, array: jax.Array) -> jax.Array:
+    """The array plus v K, which has the real and imaginary parts of a complex one apart."""
+    if added is None:
+        return array
+    added = jax.lax.complex(*added) if jnp.iscomplexobj(array) else added
+    return array + added.astype(array.dtype)
+
+
+def _joined(x: Any, v: jax.Array) -> jax.Array:
     """`[x, v]` for x `[I]`; for x `[..., I]` with v beside each of its vectors."""
     places = getattr(x, "shape", ())[:-1]
     return side_by_side("condition", x, jnp.broadcast_to(v, (*places, *v.shape)))
 
 
-def _with_vector(x: Shaped, v: Any) -> Shaped:
-    return jax.eval_shape(_join, x, v)
-
-
-def _parts(array: Any) -> tuple[int, ...]:
-    """The shape of a complex array as two real ones, and of a real one as it is."""
-    return (2, *array.shape) if jnp.iscomplexobj(array) else array.shape
-
-
-def _project(v: jax.Array, kernel: jax.Array | None, array: Any) -> jax.Array | None:
-    """`v K`, in the shape and the dtype of the array that it is added to; None for counts."""
-    if kernel is None:
-        return None
-    check_width(v.shape[0], kernel.shape[0], "condition: v")
-    added = jnp.tensordot(v.astype(kernel.dtype), kernel, 1)
-    return (jax.lax.complex(*added) if jnp.iscomplexobj(array) else added).astype(array.dtype)
-
-
-def _plus(tree: Any, added: Any) -> Any:
-    """The tree with what is added to its arrays, by their names: noise may bring more of them."""
-    parts = dict(jax.tree.leaves_with_path(added))
-
-    def add(name, array):
-        part = parts.pop(name, None)
-        if part is None:
-            return array
-        if isinstance(array, Dropped):
-            return array._replace(value=array.value + part)
-        return array + part
-
-    whole = jax.tree.map_with_path(add, tree, is_leaf=lambda array: isinstance(array, Dropped))
-    if parts:
-        raise ValueError(
-            f"condition: expected what v is added to as it was at init, {describe(added)}, got "
-            f"{describe(tree)}."
-        )
-    return whole
-
-
-def _nothing_like(entering: Any) -> Any:
-    return jax.tree.map(jnp.zeros_like, entering)
+def _joined_shape(x: Shaped, v: Any) -> Shaped:
+    return jax.eval_shape(_joined, x, v)

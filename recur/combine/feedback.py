@@ -1,4 +1,4 @@
-"""Feedback: the output of one step is read by the next."""
+"""Feedback: the output of one step is part of the input of the next."""
 
 from __future__ import annotations
 
@@ -9,49 +9,48 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell, describe
-from recur.combine.structure import output_shape, side_by_side
+from recur.combine.wrap import output_shape, side_by_side
 from recur.keys import check_key
-from recur.types import AnyCell, Bound, Carry, Cell
+from recur.types import Bound, Carry, Cell
 
 
 class Feedback(NamedTuple):
-    """The carry of `feedback`."""
+    """The carry of `feedback`, and of `attend` with input feeding."""
 
-    cell: Carry  # the cell's own
+    cell: Carry
     output: Any  # y_t
 
 
-class FeedbackBound(NamedTuple):
-    """Bound params of `feedback`, whose output has no shape before there are weights."""
-
+class _Bound(NamedTuple):
     cell: Bound
-    output: Any  # y_0
+    output: Any  # y_0, whose shape depends on params
 
 
-def feedback(cell: AnyCell, join: Callable[[Any, Any], Any] | None = None) -> Cell:
-    """Feeds the output back: the cell reads it beside the next input.
+@call_repr
+def feedback(cell: Cell, join: Callable[[Any, Any], Any] | None = None) -> Cell:
+    """Feeds the output of each step back into the input of the next.
 
         carry_t, y_t = step(carry_{t-1}, join(x_t, y_{t-1})),    y_0 = 0
 
-    Around a `readout` it makes any cell one that hears what it said, as decoders do; around a
-    feed-forward net it is the network of Jordan. On inputs of width 0 the net runs on its own.
+    Around a `readout` it is a decoder that reads its last prediction, around a feed-forward net the
+    network of Jordan. On inputs of width 0 the cell runs without external input.
 
-    The shape of y is found by initialising the cell, in shapes only, for x alone; it must be the
-    same for the joined input, which is what the cell has its weights for.
+    The shape of y is found from `init` for x alone, evaluated in shapes only; it must be the same
+    for the joined input, for which the weights are drawn.
 
     Args:
       cell: the cell.
-      join: a function of x_t and y_{t-1}; by default both side by side, `[x_t, y_{t-1}]`.
+      join: a function of x_t and y_{t-1}; by default it concatenates them, `[x_t, y_{t-1}]`.
 
     Returns:
-      A `Cell` with the cell's own params; its carry is `Feedback`, x as `join` takes it, y as the
-      cell gives it.
+      A `Cell` with the params of `cell`; its carry is `Feedback`, x is what `join` takes.
 
     Raises:
       TypeError: when `cell` is not a cell, or `join` not a function.
-      ValueError: while tracing, when y is another for x alone than for x joined with y, or does not
-        fit beside x.
+      ValueError: at init, when the shape of y depends on that of the input, or y cannot be
+        concatenated with x.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -71,36 +70,47 @@ def feedback(cell: AnyCell, join: Callable[[Any, Any], Any] | None = None) -> Ce
         join = partial(side_by_side, "feedback")
     if not callable(join):
         raise TypeError(f"feedback: expected join as a function (x, y) -> x', got {join!r}.")
+    return feed_back(cell, "feedback", join)
+
+
+def feed_back(
+    cell: Cell,
+    asker: str,
+    join: Callable[[Any, Any], Any],
+    part: Callable[[Any], Any] = lambda y: y,
+) -> Cell:
+    """The cell with inputs `join(x_t, part(y_{t-1}))`, and with `Feedback` as its carry."""
+
+    def part_shape(params, x, context):
+        return part(output_shape(cell, params, x, context))
 
     def init(key, x, context=None):
-        alone = jax.eval_shape(cell.init, check_key(key), x, context)
-        y = output_shape(cell, alone, x, context)
-        return cell.init(key, jax.eval_shape(join, x, y), context=context)
+        y = part_shape(jax.eval_shape(cell.init, check_key(key), x, context), x, context)
+        seen = jax.eval_shape(join, x, y)
+        params = cell.init(key, seen, context=context)
+        joined = part_shape(params, seen, context)
+        if describe(y) != describe(joined):
+            raise ValueError(
+                f"{asker}: expected an output whose shape does not depend on the input; it is "
+                f"{describe(y)} for x alone, and {describe(joined)} for x joined with it. Fix it "
+                "with recur.readout."
+            )
+        return params
 
     def bind(params, x, *, key=None, context=None):
         alone = jax.eval_shape(cell.init, jax.random.key(0), x, context)
         alone = jax.tree.map(lambda a, p: jax.ShapeDtypeStruct(a.shape, p.dtype), alone, params)
-        y = output_shape(cell, alone, x, context)
+        y = part_shape(alone, x, context)
         seen = jax.eval_shape(join, x, y)
-        _check_same(y, output_shape(cell, params, seen, context))
         y = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), y)
-        return FeedbackBound(cell.bind(params, seen, key=key, context=context), y)
+        return _Bound(cell.bind(params, seen, key=key, context=context), y)
 
-    def start(bound, x):
+    def init_carry(bound, x):
         seen = jax.eval_shape(join, x, bound.output)
-        return Feedback(cell.start(bound.cell, seen), bound.output)
+        return Feedback(cell.init_carry(bound.cell, seen), bound.output)
 
     def step(bound, carry, x, key=None):
-        state, y = cell.step(bound.cell, carry.cell, join(x, carry.output), key)
-        return Feedback(state, y), y
+        inner, y = cell.step(bound.cell, carry.cell, join(x, carry.output), key)
+        return Feedback(inner, part(y)), y
 
-    return Cell(init, bind, start, step)
-
-
-def _check_same(alone: Any, joined: Any) -> None:
-    """Raises a ValueError unless the output is the same for x alone and for x joined with y."""
-    if describe(alone) != describe(joined):
-        raise ValueError(
-            f"feedback: the output has no shape of its own: it is {describe(alone)} for x alone, "
-            f"and {describe(joined)} for x joined with it. Give it one with recur.readout."
-        )
+    return Cell(init, bind, init_carry, step)

@@ -1,4 +1,4 @@
-"""Feature-wise linear modulation: a context scales and shifts what a cell gives."""
+"""Feature-wise linear modulation: a context scales and shifts the outputs of a cell."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell, describe
-from recur.combine.structure import map_outputs, output_shape, within
-from recur.combine.vectors import check_width, vector_from
+from recur.combine.contexts import check_width, vector_from
+from recur.combine.wrap import output_shape, wrap_bound
 from recur.keys import check_key, split
-from recur.products import product
-from recur.types import AnyCell, Params
+from recur.types import Cell, Params
 
 
 class FilmParams(NamedTuple):
@@ -30,29 +30,28 @@ class _Bound(NamedTuple):
     shift: jax.Array  # z B: [F]
 
 
+@call_repr
 def film(
-    cell: AnyCell,
+    cell: Cell,
     name: str,
     *,
     kernel_init: Initializer = lecun_normal(),
     param_dtype: Any = jnp.float32,
-) -> AnyCell:
-    """Scales and shifts the features of the output by a vector z of the context.
+) -> Cell:
+    """Scales and shifts the features of the output by a vector of the context (FiLM).
 
         y_t = (1 + z G) ⊙ v_t + z B,    where carry_t, v_t = step(carry_{t-1}, x_t)
 
-    The structure of a `GatedCell` or an `AffineCell` survives. z G and z B are computed once a
-    sequence.
+    z G and z B are computed once a sequence.
 
     Args:
-      cell: the cell whose outputs are modulated.
-      name: of z `[D]` in the context, real numbers.
-      kernel_init: of G and B `[D, F]`, each drawn apart.
-      param_dtype: what G and B are stored in.
+      cell: the cell whose outputs `[F]`, or `[..., F]`, are modulated.
+      name: the name of z in the context, real `[D]`.
+      kernel_init: of G and B `[D, F]`, drawn independently.
+      param_dtype: the dtype of G and B; y is computed in the dtype of v.
 
     Returns:
-      A cell of the same kind (a plain `Cell` for a stack) with `FilmParams`; its carry is the
-      cell's own, y is `[F]`, or `[..., F]`, as that of the cell.
+      A `Cell` with `FilmParams` and the carry of `cell`.
 
     Raises:
       TypeError: when `cell` is not a cell, or z does not hold real numbers.
@@ -77,7 +76,10 @@ def film(
         cell_key, scale_key, shift_key = split(check_key(key), 3)
         width = vector_from(context, name, "film").shape[0]
         params = cell.init(cell_key, x, context=context)
-        shape = (width, _features(output_shape(cell, params, x, context)))
+        v = output_shape(cell, params, x, context)
+        if not getattr(v, "shape", ()):
+            raise ValueError(f"film: expected outputs [F] of the cell, got {describe(v)}.")
+        shape = (width, v.shape[-1])
         return FilmParams(
             cell=params,
             scale_kernel=kernel_init(scale_key, shape, param_dtype),
@@ -90,19 +92,13 @@ def film(
         z = z.astype(params.scale_kernel.dtype)
         return _Bound(
             cell=cell.bind(params.cell, x, key=key, context=context),
-            scale=1 + product(z, params.scale_kernel),
-            shift=product(z, params.shift_kernel),
+            scale=1 + z @ params.scale_kernel,
+            shift=z @ params.shift_kernel,
         )
 
-    def modulate(bound, v, x, key):
-        del x, key
+    def step(bound, carry, x, key=None):
+        carry, v = cell.step(bound.cell, carry, x, key)
         scale, shift = (jnp.broadcast_to(each, v.shape).astype(v.dtype) for each in bound[1:])
-        return scale * v + shift
+        return carry, scale * v + shift
 
-    return map_outputs(within(cell, init, bind), modulate)
-
-
-def _features(v: Any) -> int:
-    if not getattr(v, "shape", ()):
-        raise ValueError(f"film: expected outputs [F] of the cell, got {describe(v)}.")
-    return v.shape[-1]
+    return wrap_bound(cell, init, step, bind)

@@ -1,4 +1,4 @@
-"""Scores: how well each row of a memory answers a query."""
+"""Scores of attention: how well a query fits each row of a memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import jax
 import jax.numpy as jnp
 
 from recur.checks import check_whole
-from recur.products import product
 
 
 class Score(NamedTuple):
-    """`compare(weights, q, keys) -> e [S]`, with the rows m_j W_m of `keys` `[S, A]`."""
+    """A way to compare a query with the rows of a memory.
+
+    Attributes:
+      compare: `compare(weights, q, keys) -> e [S]`, where `keys` `[S, A]` are the rows m_j W_m.
+      has_query_kernel: whether there is W_q.
+      has_vector: whether there is w.
+    """
 
     compare: Callable[[Any, jax.Array, jax.Array], jax.Array]
     has_query_kernel: bool
@@ -23,7 +28,7 @@ class Score(NamedTuple):
     def init(
         self, draw: Callable[..., jax.Array], key: jax.Array, query: int, memory: int, features: int
     ) -> dict[str, jax.Array | None]:
-        """Weights for the widths Q, D and A; `draw(key, shape)` makes each."""
+        """Draws weights for the widths Q, D and A; `draw(key, shape)` makes each."""
         q, m, w = jax.random.split(key, 3)
         return {
             "query_kernel": draw(q, (query, features)) if self.has_query_kernel else None,
@@ -34,7 +39,7 @@ class Score(NamedTuple):
 
 def additive(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
     """`e_j = w · tanh(q W_q + m_j W_m)`."""
-    return jnp.tanh(product(q, weights.query_kernel)[None] + keys) @ weights.vector
+    return jnp.tanh((q @ weights.query_kernel)[None] + keys) @ weights.vector
 
 
 def multiplicative(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
@@ -45,7 +50,7 @@ def multiplicative(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
 
 def dot(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
     """`e_j = (q W_q) · (m_j W_m) / √A`."""
-    return keys @ product(q, weights.query_kernel) / math.sqrt(keys.shape[1])
+    return keys @ (q @ weights.query_kernel) / math.sqrt(keys.shape[1])
 
 
 SCORES = {

@@ -1,8 +1,4 @@
-"""One part after another: what `stack` does with cells and `chain` does with layers.
-
-Cells and layers have the same `init`, `bind` and `start`, and in both cases a part needs to know
-the shape of what the parts before it give.
-"""
+"""One part after another: what `stack` does with cells and `chain` does with layers."""
 
 from __future__ import annotations
 
@@ -14,62 +10,60 @@ import jax
 
 from recur.checks import check_entries
 from recur.keys import check_key, split
-from recur.types import Bound, Carry, Params
-
-FirstOutput = Callable[[Any, Bound, Any], Any]
+from recur.types import CellBind, CellInit, CellInitCarry, Shaped
 
 
 class Series(NamedTuple):
-    """The functions of a series that are one for cells and layers; their values are tuples."""
+    """The functions of a series that are the same for cells and layers; their values are tuples."""
 
-    init: Callable[..., Params]
-    bind: Callable[..., Bound]
-    start: Callable[..., Carry]
+    init: CellInit
+    bind: CellBind
+    init_carry: CellInitCarry
 
 
-def in_series(parts: Sequence[Any], first_output: FirstOutput) -> Series:
-    """Joins the `init`, `bind` and `start` of parts.
+def in_series(
+    parts: Sequence[Any],
+    init_carry_of: Callable[[Any], CellInitCarry],
+    output_shape_of: Callable[[Any, Any, Any], Shaped],
+) -> Series:
+    """Joins the `init`, `bind` and initial carry of parts, each of which reads the one before.
 
     Args:
       parts: cells, or layers.
-      first_output: `first_output(part, bound, x) -> y`, what a part gives from its start, noise
-        off; only the shape counts.
+      init_carry_of: `init_carry_of(part)`, its function `(bound, x) -> carry`.
+      output_shape_of: `output_shape_of(part, bound, x)`, the shapes of what a part gives.
     """
-    # Made once, for jax.eval_shape remembers what it has traced by the identity of the function.
-    outputs = [partial(first_output, part) for part in parts]
-    outputs_unbound = [
-        partial(_bind_and, output, part) for output, part in zip(outputs, parts, strict=True)
-    ]
+    # Made once, since jax.eval_shape caches traces by the identity of the function.
+    bind_shapes = [partial(jax.eval_shape, partial(_bind, part)) for part in parts]
 
     def init(key, x, context=None):
-        params = []
-        for part, output, part_key in zip(
-            parts, outputs_unbound, keys_for(check_key(key)), strict=True
-        ):
-            params.append(part.init(part_key, x, context=context))
-            x = jax.eval_shape(output, params[-1], x, context)
+        params: list[Any] = []
+        for n, part_key in enumerate(split(check_key(key), len(parts))):
+            if n > 0:
+                bound = bind_shapes[n - 1](params[-1], x, context)
+                x = output_shape_of(parts[n - 1], bound, x)
+            params.append(parts[n].init(part_key, x, context=context))
         return tuple(params)
 
     def bind(params, x, *, key=None, context=None):
         check_entries("params", params, len(parts))
-        bound = []
-        for part, output, p, part_key in zip(parts, outputs, params, keys_for(key), strict=True):
-            bound.append(part.bind(p, x, key=part_key, context=context))
-            x = jax.eval_shape(output, bound[-1], x)
+        bound: list[Any] = []
+        for n, part_key in enumerate(split(key, len(parts))):
+            if n > 0:
+                x = output_shape_of(parts[n - 1], bound[-1], x)
+            bound.append(parts[n].bind(params[n], x, key=part_key, context=context))
         return tuple(bound)
 
-    def start(bound, x):
+    def init_carry(bound, x):
         carries = []
-        for part, output, b in zip(parts, outputs, bound, strict=True):
-            carries.append(part.start(b, x))
-            x = jax.eval_shape(output, b, x)
+        for n, part in enumerate(parts):
+            if n > 0:
+                x = output_shape_of(parts[n - 1], bound[n - 1], x)
+            carries.append(init_carry_of(part)(bound[n], x))
         return tuple(carries)
 
-    def keys_for(key):
-        return split(key, len(parts))
-
-    return Series(init, bind, start)
+    return Series(init, bind, init_carry)
 
 
-def _bind_and(output: Callable, part: Any, params: Params, x: Any, context: Any) -> Any:
-    return output(part.bind(params, x, context=context), x)
+def _bind(part: Any, params: Any, x: Any, context: Any) -> Any:
+    return part.bind(params, x, context=context)

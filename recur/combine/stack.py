@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import dataclasses
+from functools import partial
+from typing import NamedTuple
 
 import jax
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell, check_entries
 from recur.combine.series import in_series
-from recur.combine.structure import first_output, map_inputs, map_outputs, side_by_side
+from recur.combine.wrap import first_output, side_by_side
 from recur.keys import split
-from recur.types import AnyCell, Bound, Carry, Params
+from recur.types import Cell
 
 
-class Stack(NamedTuple):
-    """A cell made of cells, which it keeps, so that a lift may run it layer by layer."""
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Stack(Cell):
+    """A cell made of cells, which it keeps so that a lift can run it layer by layer.
 
-    init: Callable[..., Params]
-    bind: Callable[..., Bound]
-    start: Callable[..., Carry]
-    step: Callable[..., tuple[Carry, Any]]
-    cells: tuple[AnyCell, ...]
+    Attributes:
+      cells: from the lowest to the highest.
+    """
+
+    cells: tuple[Cell, ...]
 
 
-class Below(NamedTuple):
-    """What the cells of a stack with skips hand up."""
+class _Below(NamedTuple):
+    """What a cell of a stack with skips is given by those below it."""
 
     x: jax.Array  # x_t: the input of the stack
     outputs: tuple[jax.Array, ...]  # y_t^1 ... y_t^{l-1}
 
 
-def stack(*cells: AnyCell, skips: bool = False) -> Stack:
+@call_repr
+def stack(*cells: Cell, skips: bool = False) -> Stack:
     """Stacks cells: the outputs of one are the inputs of the next.
 
         carry_t^l, y_t^l = step^l(carry_{t-1}^l, x_t^l)    for l = 1 ... L
         x_t^1 = x_t,    x_t^{l+1} = y_t^l,           y_t = y_t^L
         x_t^1 = x_t,    x_t^{l+1} = [x_t, y_t^l],    y_t = [y_t^1, ..., y_t^L]    with skips
 
-    Skips lead the input to every cell and every cell's output out, so that each weight is as near
-    to both as in one cell alone. What users of `torch.nn.LSTM(num_layers=L)` expect is what `run`
-    gives on a lifted stack: the last layer at every step, and every layer at the last.
+    With skips every cell reads the input, and the output holds that of every cell, which shortens
+    the paths of gradients. `run` of a lifted stack returns what `torch.nn.LSTM(num_layers=L)` does:
+    the outputs of the last cell, and the last carry of every cell.
 
     Args:
       *cells: from the lowest to the highest; at least one.
-      skips: whether all cells see the input and are seen in the output; x and all y^l are then
+      skips: whether all cells read the input and are part of the output; x and all y^l are then
         arrays that differ in their last axis alone.
 
     Returns:
-      A `Stack`; its params and its carry are tuples, one entry a cell.
+      A `Stack`, which is a `Cell`; its params and its carry are tuples, one entry a cell.
 
     Raises:
-      ValueError: when there are no cells; while tracing, when what skips put side by side does not
-        fit.
+      ValueError: when there are no cells; while tracing, when what skips concatenate does not fit.
       TypeError: when one of them is not a cell.
 
     Example:
@@ -76,37 +79,45 @@ def stack(*cells: AnyCell, skips: bool = False) -> Stack:
     if skips:
         top = len(cells) - 1
         cells = tuple(_skipping(cell, n == 0, n == top) for n, cell in enumerate(cells))
-    init, bind, start = in_series(cells, first_output)
+    # Made once, since jax.eval_shape caches traces by the identity of the function.
+    shapes = {cell: partial(jax.eval_shape, partial(first_output, cell)) for cell in cells}
+    init, bind, init_carry = in_series(
+        cells, lambda cell: cell.init_carry, lambda cell, bound, x: shapes[cell](bound, x)
+    )
 
     def step(bound, carry, x, key=None):
         check_entries("carry", carry, len(cells))
         carries = []
-        keys = split(key, len(cells))
-        for cell, b, c, cell_key in zip(cells, bound, carry, keys, strict=True):
-            c, x = cell.step(b, c, x, cell_key)
+        for cell, b, c, k in zip(cells, bound, carry, split(key, len(cells)), strict=True):
+            c, x = cell.step(b, c, x, k)
             carries.append(c)
         return tuple(carries), x
 
-    return Stack(init, bind, start, step, cells)
+    return Stack(init, bind, init_carry, step, cells)
 
 
-def _skipping(cell: AnyCell, lowest: bool, highest: bool) -> AnyCell:
-    """The cell, with its own params, from `Below` to `Below`; x goes in, all outputs come out."""
+def _skipping(cell: Cell, is_lowest: bool, is_highest: bool) -> Cell:
+    """The cell, with the same params and carry, from `_Below` to `_Below` or all outputs."""
 
     def seen(below):
-        return below if lowest else side_by_side("stack", below.x, below.outputs[-1])
+        return below if is_lowest else side_by_side("stack", below.x, below.outputs[-1])
 
-    def hand_up(bound, y, below, key):
-        del bound, key
-        x, outputs = (below, ()) if lowest else below
-        outputs = (*outputs, y)
-        return side_by_side("stack", *outputs) if highest else Below(x, outputs)
+    def seen_shape(below):
+        return jax.eval_shape(seen, below)
 
     def init(key, below, context=None):
-        return cell.init(key, jax.eval_shape(seen, below), context=context)
+        return cell.init(key, seen_shape(below), context=context)
 
     def bind(params, below, *, key=None, context=None):
-        return cell.bind(params, jax.eval_shape(seen, below), key=key, context=context)
+        return cell.bind(params, seen_shape(below), key=key, context=context)
 
-    fed = map_inputs(cell, lambda bound, below, key: seen(below))
-    return map_outputs(fed._replace(init=init, bind=bind), hand_up)
+    def init_carry(bound, below):
+        return cell.init_carry(bound, seen_shape(below))
+
+    def step(bound, carry, below, key=None):
+        carry, y = cell.step(bound, carry, seen(below), key)
+        x, outputs = (below, ()) if is_lowest else below
+        outputs = (*outputs, y)
+        return carry, side_by_side("stack", *outputs) if is_highest else _Below(x, outputs)
+
+    return Cell(init, bind, init_carry, step)

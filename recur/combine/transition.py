@@ -1,13 +1,13 @@
 """Depth from one step to the next.
 
-An RNN can be deep in three places (Pascanu et al. 2014), and by three combinators:
+An RNN can be deep in three places (Pascanu et al. 2014), each with a combinator:
 
     from input to hidden     readin(cell, MLP)
-    from hidden to hidden    deep_transition(cell, MLP), the file at hand
+    from hidden to hidden    deep_transition(cell, MLP), in this file
     from hidden to output    readout(cell, MLP)
 
-A transition of gated layers, through which gradients pass more easily, is the cell
-`recurrent_highway`.
+`recurrent_highway` is a cell whose transition has several gated layers, through which gradients
+pass more easily.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell
-from recur.combine.structure import named_hidden, with_hidden
+from recur.combine.wrap import first_shapes, hidden_of, with_hidden, wrap_bound
 from recur.keys import check_key, split
 from recur.modules import as_module
-from recur.types import AnyCell, Cell, Params
+from recur.types import Cell, Params
 
 
 class TransitionParams(NamedTuple):
@@ -31,29 +32,30 @@ class TransitionParams(NamedTuple):
     transition: Params
 
 
-def deep_transition(cell: AnyCell, transition: Any, shortcut: bool = False) -> Cell:
-    """Puts a net between the state that a cell gives and the state that it reads next.
+@call_repr
+def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell:
+    """Applies a network to the hidden state after every step (deep transition RNN).
 
         carry'_t, _ = step(carry_{t-1}, x_t),    h'_t the hidden state of carry'_t
         h_t = ψ(h'_t)                            with a shortcut: h_t = ψ([h'_t, h_{t-1}])
         carry_t = carry'_t with the hidden state h_t
         y_t = h_t
 
-    The shortcut gives gradients a way around the cell. The output is h_t whatever the cell's own
-    was, so `readout`, `residual` and the like stand around `deep_transition`, not inside of it.
+    With the shortcut, gradients reach h_{t-1} without passing through the cell. The output is h_t,
+    so `readout`, `residual` and the like are applied to `deep_transition`, not inside of it.
 
     Args:
-      cell: a cell whose carry is its hidden state, or a NamedTuple with the field `hidden`.
-      transition: ψ, a Linen module, a function or a name of `recur.modules.ACTIVATIONS`; it gives
-        as many numbers as h has.
-      shortcut: whether ψ sees h_{t-1} too.
+      cell: a cell whose carry is its hidden state `[H]`, or a NamedTuple with the field `hidden`.
+      transition: ψ, a module, a function or a name of `recur.modules.ACTIVATIONS`; it gives `[H]`.
+      shortcut: whether ψ reads h_{t-1} too.
 
     Returns:
-      A `Cell` with `TransitionParams`; its carry is the cell's own, y is h_t `[H]`.
+      A `Cell` with `TransitionParams` and the carry of `cell`; y is h_t `[H]`, in the dtype of the
+      output of `cell`.
 
     Raises:
       TypeError: when `cell` is not a cell, or `transition` none of these; while tracing, when the
-        carry does not tell its hidden state.
+        carry has no hidden state.
       ValueError: when it is an unknown name, or a module with mutable collections; while tracing,
         when ψ does not keep the shape of h.
 
@@ -71,11 +73,9 @@ def deep_transition(cell: AnyCell, transition: Any, shortcut: bool = False) -> C
       Pascanu et al. 2014, How to Construct Deep Recurrent Neural Networks,
       https://arxiv.org/abs/1312.6026
     """
-    check_cell(cell, "deep_transition")
+    asker = "deep_transition"
+    check_cell(cell, asker)
     psi = as_module(transition)
-
-    def hidden(carry):
-        return named_hidden(carry, "deep_transition")
 
     def seen(new, old):
         return jnp.concatenate([new, old], axis=-1) if shortcut else new
@@ -83,30 +83,22 @@ def deep_transition(cell: AnyCell, transition: Any, shortcut: bool = False) -> C
     def init(key, x, context=None):
         cell_key, transition_key = split(check_key(key), 2)
         params = cell.init(cell_key, x, context=context)
-        h = jax.eval_shape(first_hidden, params, x, context)
+        h = hidden_of(first_shapes(cell, params, x, context)[1], asker)
         v = jax.eval_shape(seen, h, h)
         return TransitionParams(cell=params, transition=psi.init(transition_key, v))
 
-    def first_hidden(params, x, context):
-        return hidden(cell.start(cell.bind(params, x, context=context), x))
-
-    def bind(params, x, *, key=None, context=None):
-        return params._replace(cell=cell.bind(params.cell, x, key=key, context=context))
-
-    def start(bound, x):
-        return cell.start(bound.cell, x)
-
     def step(bound, carry, x, key=None):
         cell_key, transition_key = split(key, 2)
-        advanced, _ = cell.step(bound.cell, carry, x, cell_key)
-        new = hidden(advanced)
-        h = psi.apply(bound.transition, seen(new, hidden(carry)), key=transition_key)
+        advanced, v = cell.step(bound.cell, carry, x, cell_key)
+        new = hidden_of(advanced, asker)
+        h = psi.apply(bound.transition, seen(new, hidden_of(carry, asker)), key=transition_key)
         if h.shape != new.shape:
             raise ValueError(
-                f"deep_transition: the net must give h as it is, {list(new.shape)}, for the cell "
-                f"reads it next; it gave {list(h.shape)}."
+                f"{asker}: expected the network to keep the shape of the hidden state, "
+                f"{list(new.shape)}, got {list(h.shape)}."
             )
-        h = h.astype(new.dtype)
-        return with_hidden(advanced, h, "deep_transition"), h
+        is_float = jnp.issubdtype(getattr(v, "dtype", bool), jnp.floating)
+        y = h.astype(v.dtype if is_float else new.dtype)
+        return with_hidden(advanced, h.astype(new.dtype)), y
 
-    return Cell(init, bind, start, step)
+    return wrap_bound(cell, init, step)

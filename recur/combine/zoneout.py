@@ -1,52 +1,45 @@
-"""Zoneout: units that keep what they were, for a step."""
+"""Zoneout: units that randomly keep their previous value."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell, check_rate, describe
-from recur.combine.structure import with_structure
 from recur.keys import split, split_like
-from recur.types import AffineCell, AnyCell, Carry, Cell, GatedCell
-
-Kept = Any  # a pytree like the carry, of bool arrays: which units keep what they were; or of None
-
-
-class Zoned(NamedTuple):
-    """What the input contributes to a step, and which units keep what they were before it."""
-
-    u: Any
-    kept: Kept
+from recur.structure import on_next_carry
+from recur.types import Carry, Cell
 
 
-def zoneout(cell: AnyCell, rate: Any) -> AnyCell:
-    """Lets units keep what they were, each for a step at a time.
+@call_repr
+def zoneout(cell: Cell, rate: Any) -> Cell:
+    """Randomly preserves units from the previous step (zoneout).
 
-        new_t, v_t = step(carry_{t-1}, x_t)
-        carry_t = z_t ⊙ carry_{t-1} + (1 - z_t) ⊙ new_t    z_t ~ bernoulli(p), afresh at each step
-        y_t = v_t, but carry_t's part where v_t is a part of new_t, as h_t is of an LSTM
+        new_t = step(carry_{t-1}, x_t)
+        carry_t = z_t ⊙ carry_{t-1} + (1 - z_t) ⊙ new_t    z_t ~ bernoulli(p), at each step
+        y_t = read(carry_t, x_t)
 
-    (A part is known by being the same array, which `jax.jit` around the step of a cell would hide.)
-    Without a key z_t is its mean p: the state then is what is expected of it, and not that of the
-    cell alone. Parts of a carry that have a meaning only together, as those of `slstm`, want a rate
-    of 0 each: give rates by part. Parts that are no floating-point numbers, as counts, are always
-    new. The structure of a `GatedCell` or an `AffineCell` survives.
+    What the step computes from its next carry for the output alone, here `read`, it computes from
+    carry_t: the output of an LSTM is the h_t that the next step reads, and so is that of a
+    `readout` within. Without a key z_t is replaced by its mean p, so the state is the expected one,
+    and not that of the cell alone.
+
+    Parts of a carry that have a meaning only together, as those of `slstm`, need a rate of 0 each:
+    give rates by part. Parts that are not floating-point, such as counts, are never preserved.
 
     Args:
-      cell: the cell; of a stack, wrap each of its cells. Maps of a plain cell's outputs go around
-        it: `residual(zoneout(cell, rate))`.
+      cell: the cell; of a stack, wrap each of its cells.
       rate: p, a number or a pytree of them like the carry: `LSTMState(hidden=0.05, cell=0.5)`.
 
     Returns:
-      A cell of the same kind (a plain `Cell` for a stack), with the cell's own params and carry;
-      the cell itself when all rates are 0.
+      A `Cell` with the params and the carry of `cell`; the cell itself when all rates are 0.
 
     Raises:
       TypeError: when `cell` is not a cell.
-      ValueError: when a rate is not in [0, 1), or while tracing, when rates are not like the carry.
+      ValueError: when a rate is not in [0, 1); while tracing, when rates are not like the carry.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -54,7 +47,7 @@ def zoneout(cell: AnyCell, rate: Any) -> AnyCell:
       >>> layer = recur.scan(recur.zoneout(recur.lstm(8), rate))
       >>> xs = jnp.ones((5, 3))
       >>> params = layer.init(jax.random.key(0), xs)
-      >>> carries, ys = layer.trajectory(params, xs, key=jax.random.key(1))
+      >>> carries, ys = layer.run(params, xs, key=jax.random.key(1), all_carries=True)
       >>> bool((carries.cell[1:] == carries.cell[:-1]).any()), bool((ys == carries.hidden).all())
       (True, True)
 
@@ -70,79 +63,29 @@ def zoneout(cell: AnyCell, rate: Any) -> AnyCell:
     )
     if not any(jax.tree.leaves(rate)):
         return cell
-    cell = with_structure(cell)
-    if isinstance(cell, GatedCell):
-        return _zone_gated(cell, rate)
-    if isinstance(cell, AffineCell):
-        return _zone_affine(cell, rate)
-    return _zone_plain(cell, rate)
 
-
-def _zone_gated(cell: GatedCell, rate: Any) -> GatedCell:
-    """What is kept is drawn for all steps before the loop, and rides in u."""
-
-    def project(bound, x, key=None):
-        kept_key, cell_key = split(key, 2)
-        kept = _draw(rate, kept_key, jax.eval_shape(cell.start, bound, x))
-        return Zoned(cell.project(bound, x, cell_key), kept)
-
-    def gates(bound, carry, u, m):
-        new, v = cell.gates(bound, carry, u.u, m)
-        return _zoned(rate, u.kept, carry, new, v)
-
-    return cell._replace(project=project, gates=gates)
-
-
-def _zone_affine(cell: AffineCell, rate: Any) -> AffineCell:
-    """What is linear in the carry stays so, and the output is read off the carry as it is."""
-
-    def coefficients(bound, x, key=None):
-        kept_key, cell_key = split(key, 2)
-        a, b = cell.coefficients(bound, x, cell_key)
-        kept = _draw(rate, kept_key, b)
-        ones, zeros = jax.tree.map(jnp.ones_like, a), jax.tree.map(jnp.zeros_like, b)
-        return _mix(rate, kept, ones, a), _mix(rate, kept, zeros, b)
-
-    return cell._replace(coefficients=coefficients)
-
-
-def _zone_plain(cell: Cell, rate: Any) -> Cell:
     def step(bound, carry, x, key=None):
-        kept_key, cell_key = split(key, 2)
-        new, v = cell.step(bound, carry, x, cell_key)
-        return _zoned(rate, _draw(rate, kept_key, carry), carry, new, v)
+        zone_key, cell_key = split(key, 2)
 
-    return cell._replace(step=step)
+        def zone(old, new):
+            return jax.tree.map(_zoned, _rates_of(rate, old), split_like(zone_key, old), old, new)
 
+        return on_next_carry(cell.step, zone)(bound, carry, x, cell_key)
 
-def _zoned(rate: Any, kept: Kept, old: Carry, new: Carry, v: Any) -> tuple[Carry, Any]:
-    """The carry, with some of its units kept, and the output, where it is a part of it that one."""
-    carry = _mix(rate, kept, old, new)
-    parts = list(zip(jax.tree.leaves(new), jax.tree.leaves(carry), strict=True))
-    v = jax.tree.map(lambda leaf: next((zoned for part, zoned in parts if part is leaf), leaf), v)
-    return carry, v
+    return Cell(cell.init, cell.bind, cell.init_carry, step)
 
 
-def _draw(rate: Any, key: jax.Array | None, carry: Carry) -> Kept:
-    def draw(leaf, rate, key):
-        return None if key is None or not rate else jax.random.bernoulli(key, rate, leaf.shape)
-
-    return jax.tree.map(draw, carry, _rates_of(rate, carry), split_like(key, carry))
-
-
-def _mix(rate: Any, kept: Kept, old: Carry, new: Carry) -> Carry:
-    """`z ⊙ old + (1 - z) ⊙ new`, with z what is kept, or its mean where that was not drawn."""
-
-    def mix(rate, kept, old, new):
-        if not rate:
-            return new
-        return rate * old + (1 - rate) * new if kept is None else jnp.where(kept, old, new)
-
-    return jax.tree.map(mix, _rates_of(rate, new), kept, old, new)
+def _zoned(rate: float, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
+    """`z ⊙ old + (1 - z) ⊙ new`, with z drawn, or its mean without a key."""
+    if not rate:
+        return new
+    if key is None:
+        return rate * old + (1 - rate) * new
+    return jnp.where(jax.random.bernoulli(key, rate, old.shape), old, new)
 
 
 def _rates_of(rate: Any, carry: Carry) -> Any:
-    """The rate of each part of a carry, 0 of those that are no floating-point numbers."""
+    """The rate of each part of a carry, 0 of those that are not floating-point."""
     try:
         rates = jax.tree.broadcast(rate, carry)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A layer in, sequences out: choosing tokens, generating, beam search, and feeding a decoder."""
+"""Decoding: choosing tokens, generation, beam search, and ways to feed a decoder in training."""
 
 from recur.decode.beam import beam_search, search
 from recur.decode.force import (
@@ -9,22 +9,22 @@ from recur.decode.force import (
 )
 from recur.decode.generate import Generated, generate
 from recur.decode.hypotheses import Beams
-from recur.decode.sample import argmax, forbid, multinomial, nucleus, temperature, top_k
+from recur.decode.sample import argmax, categorical, forbid, temperature, top_k, top_p
 
 __all__ = [
     "Beams",
     "Generated",
     "argmax",
     "beam_search",
+    "categorical",
     "forbid",
     "free_running",
     "generate",
     "inverse_sigmoid_decay",
-    "multinomial",
-    "nucleus",
     "scheduled_sampling",
     "search",
     "teacher_forcing",
     "temperature",
     "top_k",
+    "top_p",
 ]

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest sequences, found by going on with the best few at once."""
+"""Beam search: finds likely sequences by extending the best few at once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from recur.checks import describe, signature
-from recur.decode.generate import Read, read_prompt
-from recur.decode.hypotheses import Beams, Row, Rules, begin, close, extend, make_rules
-from recur.types import Carry, Context, Layer, Params
+from recur.decode.compiled import call_compiled
+from recur.decode.generate import Read, check_prompt, read_prompt, token_rules
+from recur.decode.hypotheses import Beams, Row, Rules, begin, check_beams, close, extend, make_rules
+from recur.layer import Layer
+from recur.types import Carry, Context, Params
 
 
 def beam_search(
@@ -20,57 +22,61 @@ def beam_search(
     params: Params,
     prompt: jax.Array,
     *,
-    width: int,
-    steps: int,
-    stop: int | None = None,
-    best: int = 1,
-    length_penalty: float | jax.Array = 0.0,
+    num_beams: int,
+    num_return: int = 1,
+    max_tokens: int,
+    min_tokens: int = 0,
+    eos: int | None = None,
     forbidden: Sequence[int] = (),
-    least: int = 0,
-    length: Any = None,
+    length_penalty: float | jax.Array = 0.0,
     carry: Carry = None,
     context: Context = None,
+    length: Any = None,
 ) -> Beams:
-    """Reads a prompt, then looks for the best sequences to follow it, `width` of them at once.
+    """Finds likely continuations of a prompt by beam search.
 
         score(y) = log p(y | prompt) / lp(n),    lp(n) = ((5 + n) / 6)^length_penalty
 
-    It is `search` with the layer as its step; a batch is searched together, each row as if alone.
-    With a width of 1 and no penalty it finds what `generate` does with `argmax`.
+    It is `search` with the layer as its step. The rows of a batch are searched together, each with
+    its own result. With one beam and no penalty it finds what `generate` does with `argmax`.
+    Outside of `jax.jit` it is compiled once for each layer and shape. The layer is bound once,
+    before the loop.
 
     Args:
-      layer: a layer from int tokens to logits `[T, V]` that reads forwards, batched or not.
+      layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      prompt: integer `[T]`, or `[B, T]` of a batched layer, padded behind; T ≥ 1.
-      width: how many hypotheses live at once, from 1 to V.
-      steps: how many tokens a hypothesis has at most, the stop token included.
-      stop: the token that ends a sequence; it is not part of it.
-      best: how many hypotheses to return, from 1 to width.
-      length_penalty: 0 for none; above it long ones are favoured, below it short ones.
+      prompt: integer `[T]`, or `[B, T]` of a batched layer, padded at the end; T ≥ 1.
+      num_beams: how many hypotheses are extended at once, from 1 to V.
+      num_return: how many hypotheses to return, from 1 to num_beams.
+      max_tokens: how many tokens a hypothesis has at most, `eos` included.
+      min_tokens: how many tokens come before `eos` may.
+      eos: the end-of-sequence token; it is not part of the result.
       forbidden: tokens that are never chosen.
-      least: how many tokens come before `stop` may.
-      length: integer `[]` or `[B]`, each from 1 to T: how much of the prompts counts.
-      carry: the carry to start from; the layer's own start when not given.
+      length_penalty: 0 for none; above 0 favours long hypotheses, below 0 short ones.
+      carry: the carry to start from; the initial carry by default.
       context: as of the layer.
+      length: integer `[]` or `[B]`, each from 1 to T: how many steps of the prompts count.
 
     Returns:
-      `Beams`, the prompt not included, of a batch `[B, best, ...]`.
+      `Beams`, the prompt not included, of a batch `[B, num_return, ...]`.
 
     Raises:
-      TypeError: when `layer` is not a layer, or the prompt not of integers.
-      ValueError: when the layer reads backwards, the prompt is empty or of another rank, the beam
-        is wider than the vocabulary, best is larger than width, or ids are outside the vocabulary.
+      TypeError: if `layer` is not a layer, or the prompt is not of integers.
+      ValueError: if the layer is not causal, the prompt is empty or of another rank, there are more
+        beams than tokens, num_return is larger than num_beams, or ids are outside the vocabulary.
 
     Example:
-      The likeliest first token leads nowhere, and a beam of 2 sees it:
+      The most likely first token has no likely continuation, which two beams find out:
 
       >>> import jax, jax.numpy as jnp, recur
       >>> from recur.decode import beam_search
       >>> table = jnp.log(jnp.array([[0.0, 0.6, 0.4], [0.4, 0.3, 0.3], [0.9, 0.05, 0.05]]))
       >>> bigrams = recur.chain(lambda token: table[token])
       >>> params = bigrams.init(jax.random.key(0), jnp.array([0]))
-      >>> for width in (1, 2):
-      ...     found = beam_search(bigrams, params, jnp.array([0]), width=width, steps=3, stop=0)
+      >>> for n in (1, 2):
+      ...     found = beam_search(
+      ...         bigrams, params, jnp.array([0]), num_beams=n, max_tokens=3, eos=0
+      ...     )
       ...     print(found.tokens[0, :1], f"{jnp.exp(found.score[0]):.2f}")
       [1] 0.24
       [2] 0.36
@@ -79,13 +85,21 @@ def beam_search(
       Wu et al. 2016, Google's Neural Machine Translation System, section 7,
       https://arxiv.org/abs/1609.08144
     """
-    prompt = jnp.asarray(prompt)
-    read, carry, logits = read_prompt(
-        layer, params, prompt, length=length, carry=carry, context=context, asker="beam_search"
-    )
-    behind_rows = prompt.ndim - 1
-    read_all = jax.vmap(read, in_axes=behind_rows, out_axes=behind_rows)
-    given = (width, steps, stop, best, length_penalty, forbidden, least)
+    rules = token_rules("beam_search", max_tokens, min_tokens, eos, forbidden)
+    check_beams("beam_search", num_beams, num_return, length_penalty)
+    prompt, length = check_prompt(layer, prompt, length, "beam_search")
+    given = (layer, params, prompt, carry, context, length, length_penalty)
+    options = {"num_beams": num_beams, "num_return": num_return, "rules": rules}
+    return call_compiled(_beam_search, *given, **options)
+
+
+def _beam_search(
+    layer, params, prompt, carry, context, length, length_penalty, *, num_beams, num_return, rules
+):
+    read, carry, logits = read_prompt(layer, params, prompt, carry, context, length)
+    beam_axis = prompt.ndim - 1  # after the rows
+    read_all = jax.vmap(read, in_axes=beam_axis, out_axes=beam_axis)
+    given = (num_beams, num_return, rules, length_penalty)
     return _search(read_all, carry, logits, make_rules("beam_search", logits, *given))
 
 
@@ -94,62 +108,66 @@ def search(
     carry: Carry,
     logits: jax.Array,
     *,
-    width: int,
-    steps: int,
-    stop: int | None = None,
-    best: int = 1,
-    length_penalty: float | jax.Array = 0.0,
+    num_beams: int,
+    num_return: int = 1,
+    max_tokens: int,
+    min_tokens: int = 0,
+    eos: int | None = None,
     forbidden: Sequence[int] = (),
-    least: int = 0,
+    length_penalty: float | jax.Array = 0.0,
 ) -> Beams:
-    """Looks for the best sequences of any step function, `width` of them at once.
+    """Finds likely sequences of any step function by beam search.
 
         carry_n, logits_n = step(carry_{n-1}, y_n),    p(y_{n+1} | y_{1..n}) = softmax(logits_n)
         score(y) = sum_n log p(y_n | y_{1..n-1}) / lp(n),    lp(n) = ((5 + n) / 6)^length_penalty
 
-    At each step every live hypothesis goes on with every token. Of the `width` likeliest that come
-    of it, those that end in `stop` are finished, and the best `width` of them by score are kept, so
-    that live ones never push them out; the `width` likeliest that do not end live on. Scores count
-    the stop token, in log p and in n. What has not stopped after `steps` tokens counts as it
-    stands. Forbidden tokens are left out, and the others keep the probability that `step` gives.
+    At each step every live hypothesis is extended by every token. Of the `num_beams` most likely
+    extensions, those that end in `eos` are finished, and the best `num_beams` finished ones by
+    score are kept, so that live ones never displace them; the `num_beams` most likely that do not
+    end stay live. Scores count `eos`, in log p and in n. What has not ended after `max_tokens`
+    tokens counts as it is. Forbidden tokens are left out, and the others keep the probability that
+    `step` gives.
 
-    It is one compiled loop, which ends as soon as no live hypothesis can be among the `best` any
-    more: log p never rises, so what is live after n tokens never scores above
-    log p / max(lp(n + 1), lp(steps)). A narrow beam may miss the best sequence. It misses none when
-    for each n below `steps` there are at most `width` possible sequences of n tokens, those whose
-    last one is `stop` included.
+    It is one compiled loop, which ends as soon as no live hypothesis can be among the `num_return`
+    best any more: log p never rises, so what is live after n tokens never scores above
+    log p / max(lp(n + 1), lp(max_tokens)). A narrow beam may miss the best sequence. It misses none
+    when for each n below `max_tokens` there are at most `num_beams` possible sequences of n tokens,
+    those whose last one is `eos` included. Outside of `jax.jit` it is compiled once for each step
+    function, by identity, and shape.
 
     Args:
       step: `step(carry, token) -> (carry, logits)` for one hypothesis, with an int32 token and
         logits `[V]`.
       carry: any pytree of arrays, before the first token.
       logits: `[V]`, of the first token.
-      width: how many hypotheses live at once, from 1 to V.
-      steps: how many tokens a hypothesis has at most, the stop token included.
-      stop: the token that ends a sequence; it is not part of it.
-      best: how many hypotheses to return, from 1 to width.
-      length_penalty: 0 for none; above it long ones are favoured, below it short ones.
+      num_beams: how many hypotheses are extended at once, from 1 to V.
+      num_return: how many hypotheses to return, from 1 to num_beams.
+      max_tokens: how many tokens a hypothesis has at most, `eos` included.
+      min_tokens: how many tokens come before `eos` may.
+      eos: the end-of-sequence token; it is not part of the result.
       forbidden: tokens that are never chosen.
-      least: how many tokens come before `stop` may.
+      length_penalty: 0 for none; above 0 favours long hypotheses, below 0 short ones.
 
     Returns:
-      `Beams`, `[best, ...]`.
+      `Beams`, `[num_return, ...]`.
 
     Raises:
-      TypeError: when `step` does not keep the types of carry and logits, or those are not floats.
-      ValueError: when the beam is wider than the vocabulary, best is larger than width, or ids are
-        outside the vocabulary.
+      TypeError: if `step` does not keep the types of carry and logits, or the logits are no floats.
+      ValueError: if there are more beams than tokens, num_return is larger than num_beams, or ids
+        are outside the vocabulary.
 
     Example:
-      A clock that runs on by 1 or, one time of four, by 2, until it strikes 3:
+      A walk from 0 by steps of 1 or, with probability 1/4, of 2, that ends once it is at 3:
 
       >>> import jax, jax.numpy as jnp
       >>> from recur.decode import search
-      >>> odds = jnp.log(jnp.array([0.0, 3.0, 1.0, 0.0]))
-      >>> def step(time, token):
-      ...     strikes = jnp.where(jnp.arange(4) == 3, 0.0, -jnp.inf)
-      ...     return time + token, jnp.where(time + token >= 3, strikes, odds)
-      >>> found = search(step, jnp.asarray(0), odds, width=4, steps=4, stop=3, best=3)
+      >>> walks = jnp.log(jnp.array([0.0, 3.0, 1.0, 0.0]))
+      >>> ends = jnp.where(jnp.arange(4) == 3, 0.0, -jnp.inf)
+      >>> def step(position, token):
+      ...     position = position + token
+      ...     return position, jnp.where(position >= 3, ends, walks)
+      >>> options = {"num_beams": 4, "num_return": 3, "max_tokens": 4, "eos": 3}
+      >>> found = search(step, jnp.asarray(0), walks, **options)
       >>> for tokens, score in zip(found.tokens, found.score):
       ...     print(tokens, f"{jnp.exp(score):.3f}")
       [1 1 1 0] 0.422
@@ -160,9 +178,16 @@ def search(
       Wu et al. 2016, Google's Neural Machine Translation System, section 7,
       https://arxiv.org/abs/1609.08144
     """
+    rules = token_rules("search", max_tokens, min_tokens, eos, forbidden)
+    check_beams("search", num_beams, num_return, length_penalty)
     carry, logits = jax.tree.map(jnp.asarray, (carry, logits))
+    options = {"num_beams": num_beams, "num_return": num_return, "rules": rules}
+    return call_compiled(_search_row, step, carry, logits, length_penalty, **options)
+
+
+def _search_row(step, carry, logits, length_penalty, *, num_beams, num_return, rules):
     _check_step(step, carry, logits)
-    given = (width, steps, stop, best, length_penalty, forbidden, least)
+    given = (num_beams, num_return, rules, length_penalty)
     return _search(jax.vmap(step), carry, logits, make_rules("search", logits, *given))
 
 
@@ -174,20 +199,21 @@ def _search(step: Read, carry: Carry, logits: jax.Array, rules: Rules) -> Beams:
         function = partial(function, rules)
         return jax.vmap(function, in_axes=axes) if is_batch else function
 
-    def goes_on(loop):
+    def continues(loop):
         position, row = loop
         largest = jnp.maximum(rules.penalties[position + 1], rules.penalties[-1])
-        ahead = row.live.log_likelihood[..., 0] / largest
-        return (position < rules.steps) & ~(ahead <= row.finished.score[..., rules.best - 1]).all()
+        bound = row.live.log_likelihood[..., 0] / largest
+        worst = row.finished.score[..., rules.num_return - 1]
+        return (position < rules.max_tokens) & ~(bound <= worst).all()
 
-    def turn(loop):
+    def advance(loop):
         position, row = loop
         carry, tokens, live, finished = each_row(extend, 0, None)(row, position)
         carry, logits = step(carry, tokens)
         return position + 1, Row(carry, logits, live, finished)
 
     row = each_row(begin, 0, 0)(carry, logits)
-    position, row = jax.lax.while_loop(goes_on, turn, (jnp.zeros((), jnp.int32), row))
+    position, row = jax.lax.while_loop(continues, advance, (jnp.zeros((), jnp.int32), row))
     return each_row(close, 0, None)(row, position)
 
 

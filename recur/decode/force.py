@@ -1,8 +1,8 @@
-"""Ways to feed a decoder in training: with the teacher's tokens, with its own, or with both.
+"""Ways to feed a decoder in training: the teacher's tokens, its own, or both.
 
-All are functions `(layer, params, tokens) -> logits` with the options of a layer, so that one can
-stand where another did. `tokens` are the decoder's inputs as the teacher has them: the token that
-stands in front of texts, then the targets but for the last.
+All are functions `(layer, params, tokens) -> logits` with the options of a layer. They are
+interchangeable, except that `scheduled_sampling` needs `rate` and `key`. `tokens` are the inputs of
+the decoder under teacher forcing: the beginning-of-sequence token, then all targets but the last.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.checks import known_value
+from recur.decode.compiled import call_compiled
 from recur.decode.feed import feed
-from recur.decode.generate import check_decoder
-from recur.decode.sample import Chooser, argmax, multinomial
+from recur.decode.generate import check_tokens
+from recur.decode.sample import Chooser, argmax, categorical
 from recur.keys import check_key
-from recur.types import Carry, Context, Layer, Params
+from recur.layer import Layer
+from recur.masks import make_mask
+from recur.types import Carry, Context, Params
 
 
 def teacher_forcing(
@@ -26,34 +30,34 @@ def teacher_forcing(
     params: Params,
     tokens: jax.Array,
     *,
-    length: Any = None,
-    valid: Any = None,
-    reset: Any = None,
     carry: Carry = None,
     context: Context = None,
+    length: Any = None,
+    mask: Any = None,
+    reset: Any = None,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Feeds a decoder the teacher's tokens, whatever it would have said: one call of the layer.
+    """Feeds a decoder the teacher's tokens, whatever it would choose: one call of the layer.
 
         logits_t = layer(tokens_t | tokens_{1..t-1})
 
     Args:
-      layer: a layer from int tokens to logits `[T, V]` that reads forwards, batched or not.
+      layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer; those at invalid steps never matter.
-      length: as of the layer.
-      valid: as of the layer.
-      reset: as of the layer.
-      carry: the carry to start from; the layer's own start when not given.
+      tokens: integer `[T]`, or `[B, T]` of a batched layer; those at masked steps never matter.
+      carry: the carry to start from; the initial carry by default.
       context: as of the layer.
+      length: as of the layer.
+      mask: as of the layer.
+      reset: as of the layer.
       key: a typed key; the layer's noise is on when it is given.
 
     Returns:
-      Logits `[T, V]` or `[B, T, V]`, zero at invalid steps.
+      Logits `[T, V]` or `[B, T, V]`, zero at masked steps.
 
     Raises:
-      TypeError: when `layer` is not a layer, or the tokens are not integers.
-      ValueError: when the layer reads backwards, or tokens or marks are of another shape.
+      TypeError: if `layer` is not a layer, or the tokens are not integers.
+      ValueError: if the layer is not causal, or shapes do not fit.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -68,10 +72,9 @@ def teacher_forcing(
       Williams & Zipser 1989, A Learning Algorithm for Continually Running Fully Recurrent Neural
       Networks, https://doi.org/10.1162/neco.1989.1.2.270
     """
-    tokens = jnp.asarray(tokens)
-    check_decoder(layer, tokens, "integer tokens", "teacher_forcing")
-    marks = {"length": length, "valid": valid, "reset": reset}
-    return layer(params, tokens, carry=carry, context=context, key=key, **marks)
+    tokens = check_tokens(layer, tokens, "integer tokens", "teacher_forcing")
+    flags = {"length": length, "mask": mask, "reset": reset}
+    return layer(params, tokens, carry=carry, context=context, **flags, key=key)
 
 
 def free_running(
@@ -80,40 +83,40 @@ def free_running(
     tokens: jax.Array,
     *,
     choose: Chooser = argmax,
-    length: Any = None,
-    valid: Any = None,
-    reset: Any = None,
     carry: Carry = None,
     context: Context = None,
+    length: Any = None,
+    mask: Any = None,
+    reset: Any = None,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Feeds a decoder the tokens chosen of its own logits, as it will be when it is used.
+    """Feeds a decoder the tokens chosen from its own logits, as in generation.
 
         x_1 = tokens_1,    x_{t+1} = choose(logits_t),    logits_t = layer(x_t | x_{1..t-1})
 
-    It is `scheduled_sampling` with a rate of 0, and differs from it only in that `choose` may do
-    without a key.
+    It is `scheduled_sampling` with a rate of 0, except that it needs no key if `choose` needs none.
+    Outside of `jax.jit` it is compiled once for each layer, shape and chooser. The layer is bound
+    once, before the loop.
 
     Args:
-      layer: a layer from int tokens to logits `[T, V]` that reads forwards, batched or not.
+      layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer; only the first ones that are read, of
-        the sequence and behind each reset, matter.
-      choose: a chooser, as of `recur.decode.sample`.
-      length: as of the layer.
-      valid: as of the layer; what was chosen last is read at the next step that counts.
-      reset: as of the layer.
-      carry: the carry to start from; the layer's own start when not given.
+      tokens: integer `[T]`, or `[B, T]` of a batched layer; only the first one that is read, and
+        the first one after each reset, matters.
+      choose: a chooser, see `recur.decode.sample`.
+      carry: the carry to start from; the initial carry by default.
       context: as of the layer.
-      key: a typed key; `choose` draws with it, and the layer's noise is on when it is given.
+      length: as of the layer.
+      mask: as of the layer; the last chosen token is read at the next step that counts.
+      reset: as of the layer.
+      key: a typed key; `choose` samples with it, and the layer's noise is on when it is given.
 
     Returns:
-      Logits `[T, V]` or `[B, T, V]`, zero at invalid steps.
+      Logits `[T, V]` or `[B, T, V]`, zero at masked steps.
 
     Raises:
-      TypeError: when `layer` is not a layer, the tokens are not integers, or a needed key is not
-        there.
-      ValueError: when the layer reads backwards, or tokens or marks are of another shape.
+      TypeError: if `layer` is not a layer, the tokens are not integers, or a needed key is missing.
+      ValueError: if the layer is not causal, or shapes do not fit.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -124,11 +127,15 @@ def free_running(
       >>> free_running(counter, params, tokens).argmax(-1).tolist()
       [1, 2, 3]
     """
-    tokens = jnp.asarray(tokens)
-    check_decoder(layer, tokens, "integer tokens", "free_running")
-    given = {"carry": carry, "context": context, "key": key}
-    marks = {"length": length, "valid": valid, "reset": reset}
-    return feed(layer, params, tokens, lambda coin: False, choose, **given, **marks)
+    tokens = check_tokens(layer, tokens, "integer tokens", "free_running")
+    key = None if key is None else check_key(key)
+    steps = _make_mask(layer, tokens, length, mask, reset)
+    given = (layer, params, tokens, choose, carry, context, steps, key)
+    return call_compiled(_free_running, *given)
+
+
+def _free_running(layer, params, tokens, choose, carry, context, mask, key):
+    return feed(layer, params, tokens, lambda coin: False, choose, carry, context, mask, key)
 
 
 def scheduled_sampling(
@@ -137,52 +144,50 @@ def scheduled_sampling(
     tokens: jax.Array,
     *,
     rate: float | jax.Array,
-    key: jax.Array,
-    choose: Chooser = multinomial,
-    length: Any = None,
-    valid: Any = None,
-    reset: Any = None,
+    choose: Chooser = categorical,
     carry: Carry = None,
     context: Context = None,
+    length: Any = None,
+    mask: Any = None,
+    reset: Any = None,
+    key: jax.Array,
 ) -> jax.Array:
-    """Feeds a decoder the teacher's tokens at some steps, and its own at others.
+    """Feeds a decoder the teacher's tokens at some steps and its own at others, at random.
 
         x_1 = tokens_1,    x_{t+1} = tokens_{t+1} with probability rate, else choose(logits_t)
         logits_t = layer(x_t | x_{1..t-1})
 
-    With a rate of 1 it is teacher forcing, with 0 free running. From update to update the rate
-    falls by a schedule: `inverse_sigmoid_decay`, `optax.linear_schedule` or
-    `optax.exponential_decay`, the three of the paper. Errors flow back through the layer, and not
-    through what was chosen, as in the paper.
+    A rate of 1 is teacher forcing, a rate of 0 is free running. Over training the rate falls by a
+    schedule: `inverse_sigmoid_decay`, `optax.linear_schedule` or `optax.exponential_decay`, the
+    three of the paper. Gradients flow through the layer and not through what was chosen, as in the
+    paper. In a loss of `recur.train.make_step`, which does not receive the number of the update,
+    pass the rate as part of the batch.
 
-    In a loss of `recur.train.make_step`, which is not told the number of the update, the rate comes
-    with the batch.
-
-    The key is split as the layer's own call does, so that noise drawn once a sequence is that of
-    teacher forcing with the same key. What is left is split for noise of steps and for choices;
-    each row, and of it each step, has a coin and a draw of its own.
+    The key is split as the layer's own call does it, so that noise drawn once a sequence equals
+    that of teacher forcing with the same key. The rest is split for the noise of steps and for the
+    choices; each step of each row has its own coin and its own sample.
 
     Args:
-      layer: a layer from int tokens to logits `[T, V]` that reads forwards, batched or not.
+      layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer; those at invalid steps never matter.
+      tokens: integer `[T]`, or `[B, T]` of a batched layer; those at masked steps never matter.
       rate: the probability of a teacher's token, from 0 to 1; it may be traced. The first token of
-        the sequence, and that behind each reset, is always the teacher's.
-      key: a typed key, for coins and choices; the layer's noise is on.
-      choose: a chooser, as of `recur.decode.sample`.
-      length: as of the layer.
-      valid: as of the layer; what was chosen last is read at the next step that counts.
-      reset: as of the layer.
-      carry: the carry to start from; the layer's own start when not given.
+        the sequence, and the first one after each reset, is always the teacher's.
+      choose: a chooser, see `recur.decode.sample`.
+      carry: the carry to start from; the initial carry by default.
       context: as of the layer.
+      length: as of the layer.
+      mask: as of the layer; the last chosen token is read at the next step that counts.
+      reset: as of the layer.
+      key: a typed key, for coins and choices; the layer's noise is on.
 
     Returns:
-      Logits `[T, V]` or `[B, T, V]`, zero at invalid steps.
+      Logits `[T, V]` or `[B, T, V]`, zero at masked steps.
 
     Raises:
-      TypeError: when `layer` is not a layer, the tokens are not integers, or there is no typed key.
-      ValueError: when the layer reads backwards, tokens or marks are of another shape, or the rate
-        is not one number from 0 to 1.
+      TypeError: if `layer` is not a layer, the tokens are not integers, or there is no typed key.
+      ValueError: if the layer is not causal, shapes do not fit, or the rate is not one number from
+        0 to 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -200,20 +205,27 @@ def scheduled_sampling(
       Bengio, Vinyals, Jaitly & Shazeer 2015, Scheduled Sampling for Sequence Prediction with
       Recurrent Neural Networks, https://arxiv.org/abs/1506.03099
     """
-    tokens = jnp.asarray(tokens)
-    check_decoder(layer, tokens, "integer tokens", "scheduled_sampling")
+    tokens = check_tokens(layer, tokens, "integer tokens", "scheduled_sampling")
     _check_rate(rate)
-    given = {"carry": carry, "context": context, "key": check_key(key)}
-    marks = {"length": length, "valid": valid, "reset": reset}
+    steps = _make_mask(layer, tokens, length, mask, reset)
+    given = (layer, params, tokens, rate, choose, carry, context, steps, check_key(key))
+    return call_compiled(_scheduled_sampling, *given)
 
-    def is_taught(coin):
+
+def _scheduled_sampling(layer, params, tokens, rate, choose, carry, context, mask, key):
+    def uses_teacher(coin):
         return jax.random.bernoulli(coin, jnp.asarray(rate, jnp.float32))
 
-    return feed(layer, params, tokens, is_taught, choose, **given, **marks)
+    return feed(layer, params, tokens, uses_teacher, choose, carry, context, mask, key)
+
+
+def _make_mask(layer, tokens, length, mask, reset):
+    flags = {"length": length, "mask": mask, "reset": reset}
+    return make_mask(tokens, **flags, batch_axes=layer.batch_axes)
 
 
 def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
-    """A schedule for `scheduled_sampling`: from near 1 down to 0, steepest around k log k.
+    """A schedule for `scheduled_sampling` that falls from near 1 to 0, steepest around k log k.
 
         rate_i = k / (k + exp(i / k))
 
@@ -224,7 +236,7 @@ def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
       `schedule(count) -> rate`, as Optax's are.
 
     Raises:
-      ValueError: when k is below 1.
+      ValueError: if k is below 1.
 
     Example:
       >>> from recur.decode import inverse_sigmoid_decay
@@ -251,8 +263,9 @@ def _check_rate(rate: Any) -> None:
         raise ValueError(
             f"scheduled_sampling: expected one rate, got the shape {list(jnp.shape(rate))}."
         )
-    if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
+    known = known_value(rate)
+    if known is not None and not 0 <= known <= 1:
         raise ValueError(
-            "scheduled_sampling: expected a rate from 0, always the model's own token, to 1, "
-            f"always the teacher's, got {rate}."
+            "scheduled_sampling: expected a rate from 0 (the model's own tokens) to 1 (the "
+            f"teacher's), got {rate}."
         )

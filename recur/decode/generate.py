@@ -1,4 +1,4 @@
-"""Generation: a layer is fed what was chosen of its own outputs."""
+"""Generation: a layer reads a prompt, then the tokens chosen from its own outputs."""
 
 from __future__ import annotations
 
@@ -8,30 +8,42 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_is_layer, check_whole
-from recur.decode.sample import Chooser, allowed, constraint, multinomial
+from recur.checks import check_ids, check_whole, known_value
+from recur.decode.compiled import call_compiled
+from recur.decode.sample import Chooser, allowed, categorical, constraint
 from recur.keys import check_key, split_along
-from recur.types import Carry, Context, Layer, Params
+from recur.layer import Layer, check_is_layer
+from recur.masks import make_mask
+from recur.types import Carry, Context, Mask, Params
 
 Read = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
 
 
 class Generated(NamedTuple):
-    """What was generated, the prompt not included."""
+    """The generated tokens, without the prompt."""
 
-    tokens: jax.Array  # int32 [steps] or [B, steps], 0 behind the end
-    length: jax.Array  # int32 [] or [B], the stop token not included
+    tokens: jax.Array  # int32 [max_tokens] or [B, max_tokens], 0 after the end
+    length: jax.Array  # int32 [] or [B], the end-of-sequence token not counted
+
+
+class TokenRules(NamedTuple):
+    """Which tokens may be chosen, and when a sequence ends."""
+
+    max_tokens: int
+    min_tokens: int
+    eos: int | None
+    forbidden: tuple[int, ...]
 
 
 class _Loop(NamedTuple):
-    """What one turn hands to the next; values by row have the axes of the prompt but for time."""
+    """What one iteration hands to the next; values by row have the axes of the prompt but time."""
 
     position: jax.Array
     carry: Carry
-    logits: jax.Array  # [..., V], of the token to come
-    tokens: jax.Array  # [..., steps]
+    logits: jax.Array  # [..., V], of the next token
+    tokens: jax.Array  # [..., max_tokens]
     length: jax.Array  # [...]
-    stopped: jax.Array  # [...]
+    has_ended: jax.Array  # [...]
 
 
 def generate(
@@ -39,65 +51,74 @@ def generate(
     params: Params,
     prompt: jax.Array,
     *,
-    steps: int,
-    key: jax.Array | None = None,
-    choose: Chooser = multinomial,
-    length: Any = None,
-    stop: int | None = None,
+    max_tokens: int,
+    min_tokens: int = 0,
+    eos: int | None = None,
     forbidden: Sequence[int] = (),
-    least: int = 0,
+    choose: Chooser = categorical,
     carry: Carry = None,
     context: Context = None,
+    length: Any = None,
+    key: jax.Array | None = None,
 ) -> Generated:
-    """Reads a prompt, then feeds the layer the tokens chosen of its own logits.
+    """Generates tokens: reads a prompt, then feeds the layer the tokens chosen from its logits.
 
         token_{n+1} = choose(logits_n, key_n),    logits_{n+1} = layer(token_{n+1} | token_{1..n})
 
-    All of it is one compiled loop when called within `jit`, and ends when every row has stopped.
-    With `recur.batch(layer)` the prompts are `[B, T]`, padded behind to the longest, with their
-    lengths; a row draws with a key of its own, so that the others do not matter to it.
+    It is one compiled loop, which ends when every row has ended. Outside of `jax.jit` it is
+    compiled once for each layer, shape and chooser. The layer is bound once: what does not change
+    over time, such as the keys of an attended memory, is computed before the loop.
+
+    With `recur.batch(layer)` the prompts are `[B, T]`, padded at the end to the longest, with their
+    lengths. Each row samples with its own key, so its tokens do not depend on the other rows.
 
     Args:
-      layer: a layer from int tokens to logits `[T, V]` that reads forwards.
+      layer: a causal layer from int tokens to logits `[T, V]`.
       params: its params.
       prompt: integer `[T]`, or `[B, T]` of a batched layer; T ≥ 1.
-      steps: how many tokens to generate at most.
-      key: a typed key, where `choose` draws.
-      choose: a chooser, as of `recur.decode.sample`.
-      length: integer `[]` or `[B]`, each from 1 to T: how much of the prompts counts.
-      stop: the token that ends a sequence; it is not part of it.
-      forbidden: tokens that are never chosen, such as the unknown one; where the model thinks all
-        others impossible, they are equally likely.
-      least: how many tokens come before `stop` may.
-      carry: the carry to start from; the layer's own start when not given.
+      max_tokens: how many tokens to generate at most.
+      min_tokens: how many tokens come before `eos` may.
+      eos: the end-of-sequence token; it is not part of the result.
+      forbidden: tokens that are never chosen, such as the unknown one; where all others are
+        impossible, they are equally likely.
+      choose: a chooser, see `recur.decode.sample`.
+      carry: the carry to start from; the initial carry by default.
       context: as of the layer.
+      length: integer `[]` or `[B]`, each from 1 to T: how many steps of the prompts count.
+      key: a typed key, needed if `choose` samples.
 
     Returns:
       A `Generated`.
 
     Raises:
-      TypeError: when `layer` is not a layer, the prompt not of integers, or a needed key not there.
-      ValueError: when the layer reads backwards, the prompt is empty or of another rank, or ids are
+      TypeError: if `layer` is not a layer, the prompt is not of integers, or a needed key is
+        missing.
+      ValueError: if the layer is not causal, the prompt is empty or of another rank, or ids are
         outside the vocabulary.
 
     Example:
-      A layer that has been taught nothing, and counts all the same:
+      A layer without weights, whose most likely next token is the last one plus 1:
 
       >>> import jax, jax.numpy as jnp, recur
       >>> from recur.decode import argmax, generate
       >>> counter = recur.chain(lambda token: jax.nn.one_hot((token + 1) % 5, 5))
       >>> generate(counter, counter.init(jax.random.key(0), jnp.array([0])), jnp.array([0]),
-      ...          steps=6, choose=argmax, stop=4).tokens.tolist()
+      ...          max_tokens=6, choose=argmax, eos=4).tokens.tolist()
       [1, 2, 3, 0, 0, 0]
     """
-    check_steps(steps, least, "generate")
-    read, carry, logits = read_prompt(
-        layer, params, prompt, length=length, carry=carry, context=context, asker="generate"
-    )
-    rows = logits.shape[:-1]
+    rules = token_rules("generate", max_tokens, min_tokens, eos, forbidden)
+    prompt, length = check_prompt(layer, prompt, length, "generate")
     key = None if key is None else check_key(key)
+    given = (layer, params, prompt, choose, carry, context, length, key)
+    return call_compiled(_generate, *given, rules=rules)
+
+
+def _generate(layer, params, prompt, choose, carry, context, length, key, *, rules):
+    max_tokens, min_tokens, eos, forbidden = rules
+    read, carry, logits = read_prompt(layer, params, prompt, carry, context, length)
+    rows = logits.shape[:-1]
     keys = split_along(key, rows[0]) if rows else key
-    constrained = constraint(forbidden, stop, least, logits.shape[-1], "generate")
+    constrained = constraint(forbidden, eos, min_tokens, logits.shape[-1], "generate")
 
     def choose_row(logits, key, position):
         key = None if key is None else jax.random.fold_in(key, position)
@@ -105,106 +126,125 @@ def generate(
 
     choose_rows = jax.vmap(choose_row, in_axes=(0, 0, None)) if rows else choose_row
 
-    def goes_on(loop):
-        return (loop.position < steps) & ~loop.stopped.all()
+    def continues(loop):
+        return (loop.position < max_tokens) & ~loop.has_ended.all()
 
-    def turn(loop):
+    def advance(loop):
         token = choose_rows(loop.logits, keys, loop.position)
-        stopped = loop.stopped if stop is None else loop.stopped | (token == stop)
-        kept = jnp.where(stopped, jnp.zeros_like(token), token)
+        has_ended = loop.has_ended if eos is None else loop.has_ended | (token == eos)
+        kept = jnp.where(has_ended, jnp.zeros_like(token), token)
         carry, logits = read(loop.carry, kept)
         return _Loop(
             position=loop.position + 1,
             carry=carry,
             logits=logits,
             tokens=loop.tokens.at[..., loop.position].set(kept),
-            length=loop.length + (~stopped).astype(jnp.int32),
-            stopped=stopped,
+            length=loop.length + (~has_ended).astype(jnp.int32),
+            has_ended=has_ended,
         )
 
     loop = _Loop(
         position=jnp.zeros((), jnp.int32),
         carry=carry,
         logits=logits,
-        tokens=jnp.zeros((*rows, steps), jnp.int32),
+        tokens=jnp.zeros((*rows, max_tokens), jnp.int32),
         length=jnp.zeros(rows, jnp.int32),
-        stopped=jnp.zeros(rows, bool),
+        has_ended=jnp.zeros(rows, bool),
     )
-    loop = jax.lax.while_loop(goes_on, turn, loop)
+    loop = jax.lax.while_loop(continues, advance, loop)
     return Generated(loop.tokens, loop.length)
 
 
 def read_prompt(
     layer: Layer,
     params: Params,
-    prompt: Any,
-    *,
-    length: Any,
+    prompt: jax.Array,
     carry: Carry,
     context: Context,
-    asker: str,
+    length: jax.Array | None,
 ) -> tuple[Read, Carry, jax.Array]:
-    """Reads prompts, `[...]` of which are rows, to go on from.
+    """Binds the layer and reads prompts `[*B, T]`, to continue from.
 
     Returns:
-      `read(carry, token [...]) -> (carry, logits [..., V])`; the carry behind the prompt, and the
-      logits of the token to come.
+      `read(carry, token [*B]) -> (carry, logits [*B, V])`, the carry after the prompt, and the
+      logits of the next token.
     """
-    prompt = jnp.asarray(prompt)
-    check_decoder(layer, prompt, "a prompt of integer tokens", asker)
-    rows = prompt.shape[:-1]
-    length = jnp.full(rows, prompt.shape[-1]) if length is None else jnp.asarray(length)
-    _check_length(length, prompt, asker)
     bound = layer.bind(params, prompt, context=context)
-    carry = layer.start(bound, prompt) if carry is None else carry
-    carry, logits = layer.apply(bound, carry, prompt, length=length)
+    carry = layer.begin(bound, prompt) if carry is None else carry
+    mask = make_mask(prompt, length=length, batch_axes=layer.batch_axes)
+    carry, logits = layer.apply(bound, carry, prompt, mask, None)
 
     def read(carry, token):
-        carry, logits = layer.apply(bound, carry, token[..., None].astype(prompt.dtype))
+        xs = token[..., None].astype(prompt.dtype)
+        carry, logits = layer.apply(bound, carry, xs, Mask(), None)
         return carry, logits[..., 0, :]
 
+    if length is None:
+        return read, carry, logits[..., -1, :]
     last = jnp.take_along_axis(logits, length[..., None, None] - 1, axis=-2)
     return read, carry, last[..., 0, :]
 
 
-def check_decoder(layer: Any, tokens: jax.Array, what: str, asker: str) -> None:
-    """Raises an error unless the layer reads forwards, and `tokens` are such as it reads."""
-    check_is_layer(layer, asker)
-    if not layer.streams:
+def check_prompt(
+    layer: Any, prompt: Any, length: Any, asker: str
+) -> tuple[jax.Array, jax.Array | None]:
+    """Returns the prompt and its length as arrays if the layer can continue it."""
+    prompt = check_tokens(layer, prompt, "a prompt of integer tokens", asker)
+    if length is None:
+        return prompt, None
+    if jnp.shape(length) != prompt.shape[:-1]:
         raise ValueError(
-            f"{asker}: the layer reads backwards, so it would need the tokens that are still to "
-            "come. Only layers that read forwards decode."
+            f"{asker}: expected one length for each prompt, the shape {list(prompt.shape[:-1])}, "
+            f"got {list(jnp.shape(length))}."
+        )
+    known = known_value(length)
+    if known is not None and not ((known >= 1) & (known <= prompt.shape[-1])).all():
+        raise ValueError(
+            f"{asker}: expected lengths from 1 to {prompt.shape[-1]}, got {known.tolist()}. "
+            "To generate without a prompt, begin with the beginning-of-sequence token."
+        )
+    return prompt, jnp.asarray(length)
+
+
+def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
+    """Returns tokens as an array if the layer is causal and reads tokens of their shape.
+
+    They are widened to 32 bits, so that every token of a vocabulary can be fed back.
+    """
+    check_is_layer(layer, asker)
+    tokens = jnp.asarray(tokens)
+    if not layer.is_causal:
+        raise ValueError(
+            f"{asker}: the layer reads backward, so it would need tokens that are not generated "
+            "yet. Expected a causal layer."
+        )
+    if layer.batch_axes > 1:
+        raise ValueError(
+            f"{asker}: expected a layer with at most one row axis, got {layer.batch_axes}. Call "
+            "recur.batch once."
         )
     if not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise TypeError(f"{asker}: expected {what}, got {tokens.dtype}.")
-    shape = "[B, T]" if layer.batched else "[T]"
-    if tokens.ndim != 1 + layer.batched or tokens.shape[-1] == 0:
+    shape = "[B, T]" if layer.is_batched else "[T]"
+    if tokens.ndim != 1 + layer.batch_axes or tokens.shape[-1] == 0:
         raise ValueError(
             f"{asker}: expected {what} of shape {shape} with at least one token, got "
-            f"{list(tokens.shape)}. recur.batch(layer) takes a batch; without anything to begin "
-            "with, begin with the token that stands in front of texts."
+            f"{list(tokens.shape)}. recur.batch(layer) takes a batch. To generate without a "
+            "prompt, begin with the beginning-of-sequence token."
         )
+    return tokens if tokens.dtype.itemsize >= 4 else tokens.astype(jnp.int32)
 
 
-def check_steps(steps: int, least: int, asker: str) -> None:
-    """Raises a ValueError unless there are steps, and at least as many as `least`."""
-    check_whole(f"{asker}: steps", steps, 1)
-    if check_whole(f"{asker}: least", least, 0) > steps:
+def token_rules(
+    asker: str, max_tokens: int, min_tokens: int, eos: int | None, forbidden: Sequence[int]
+) -> TokenRules:
+    """Checks the rules and makes them hashable; ids are checked where the vocabulary is known."""
+    max_tokens = check_whole(f"{asker}: max_tokens", max_tokens, 1)
+    min_tokens = check_whole(f"{asker}: min_tokens", min_tokens, 0)
+    if min_tokens > max_tokens:
         raise ValueError(
-            f"{asker}: expected least from 0 to the number of steps, got steps={steps} and "
-            f"least={least}."
+            f"{asker}: expected min_tokens from 0 to max_tokens, got max_tokens={max_tokens} and "
+            f"min_tokens={min_tokens}."
         )
-
-
-def _check_length(length: jax.Array, prompt: jax.Array, asker: str) -> None:
-    if length.shape != prompt.shape[:-1]:
-        raise ValueError(
-            f"{asker}: expected one length for each prompt, the shape {list(prompt.shape[:-1])}, "
-            f"got {list(length.shape)}."
-        )
-    known = not isinstance(length, jax.core.Tracer)
-    if known and not ((length >= 1) & (length <= prompt.shape[-1])).all():
-        raise ValueError(
-            f"{asker}: expected lengths from 1 to {prompt.shape[-1]}, got {length.tolist()}. "
-            "Without anything to begin with, begin with the token that stands in front of texts."
-        )
+    eos = None if eos is None else check_ids(asker, [eos])[0]
+    return TokenRules(max_tokens, min_tokens, eos, tuple(check_ids(asker, forbidden)))

@@ -1,18 +1,18 @@
-"""The hypotheses of a beam: what lives, what has finished, and one step of both for one row."""
+"""The hypotheses of a beam: live and finished ones, and one step of both for one row."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.checks import check_whole
-from recur.decode.generate import check_steps
+from recur.checks import check_whole, known_value
+from recur.decode.generate import TokenRules
 from recur.decode.sample import constraint
-from recur.dtypes import precise
+from recur.dtypes import at_least_float32
 from recur.types import Carry
 
 
@@ -23,29 +23,31 @@ class Beams(NamedTuple):
       >>> import jax.numpy as jnp
       >>> from recur.decode import search
       >>> coin = jnp.log(jnp.array([0.25, 0.75]))
-      >>> found = search(lambda carry, token: (carry, coin), (), coin, width=2, steps=1, best=2)
+      >>> found = search(
+      ...     lambda carry, token: (carry, coin), (), coin, num_beams=2, max_tokens=1, num_return=2
+      ... )
       >>> found.tokens.tolist(), found.length.tolist(), jnp.exp(found.score).tolist()
       ([[1], [0]], [1, 1], [0.75, 0.25])
     """
 
-    tokens: jax.Array  # int32 [..., n, steps], 0 behind the end
-    length: jax.Array  # int32 [..., n], the stop token not included
+    tokens: jax.Array  # int32 [..., n, max_tokens], 0 after the end
+    length: jax.Array  # int32 [..., n], the end-of-sequence token not counted
     score: jax.Array  # [..., n], nats, with the length penalty
-    log_likelihood: jax.Array  # [..., n], nats, those of the stop token included
+    log_likelihood: jax.Array  # [..., n], nats, the end-of-sequence token included
 
 
 class Live(NamedTuple):
-    """Hypotheses that go on, all of the same length."""
+    """Hypotheses that are being extended, all of the same length."""
 
-    tokens: jax.Array  # int32 [..., W, steps]
+    tokens: jax.Array  # int32 [..., W, max_tokens]
     log_likelihood: jax.Array  # [..., W], the highest first; -inf where there are fewer
 
 
 class Row(NamedTuple):
-    """What one turn hands to the next, of W hypotheses; of a batch, with an axis of rows before."""
+    """What one iteration hands to the next, for W hypotheses; with a row axis first in a batch."""
 
     carry: Carry
-    logits: jax.Array  # [..., W, V], of the token to come
+    logits: jax.Array  # [..., W, V], of the next token
     live: Live
     finished: Beams
 
@@ -53,67 +55,85 @@ class Row(NamedTuple):
 class Rules(NamedTuple):
     """What does not change in a search."""
 
-    width: int
-    steps: int
-    stop: int  # -1, which is no token, where nothing stops
-    best: int
+    num_beams: int
+    num_return: int
+    max_tokens: int
+    eos: int  # -1, which is no token, where there is none
     constrained: Callable[[jax.Array, jax.Array], jax.Array]
-    penalties: jax.Array  # [steps + 1], lp(n)
+    penalties: jax.Array  # [max_tokens + 1], lp(n)
 
 
-def make_rules(asker, logits, width, steps, stop, best, length_penalty, forbidden, least) -> Rules:
-    """Checks the options of a search over tokens of `logits [..., V]`, told for `asker`."""
-    check_steps(steps, least, asker)
+def make_rules(
+    asker: str,
+    logits: jax.Array,
+    num_beams: int,
+    num_return: int,
+    rules: TokenRules,
+    length_penalty: float | jax.Array,
+) -> Rules:
+    """Checks the options of a search over tokens of `logits [..., V]`, in the name of `asker`."""
     size = logits.shape[-1]
-    if check_whole(f"{asker}: width", width, 1) > size:
+    if num_beams > size:
         raise ValueError(
-            f"{asker}: a beam of width {width} is wider than the vocabulary of {size} tokens. "
-            f"Expected a width from 1 to {size}."
+            f"{asker}: expected num_beams from 1 to the {size} tokens of the vocabulary, got "
+            f"{num_beams}."
         )
-    if check_whole(f"{asker}: best", best, 1) > width:
-        raise ValueError(
-            f"{asker}: expected best from 1 to the width of the beam, {width}, got {best}. A wider "
-            "beam has more to return."
-        )
-    if not isinstance(length_penalty, jax.core.Tracer) and not np.isfinite(length_penalty):
-        raise ValueError(f"{asker}: expected a finite length_penalty, got {length_penalty}.")
-    lengths = jnp.arange(steps + 1).astype(precise(logits).dtype)
+    max_tokens, min_tokens, eos, forbidden = rules
+    lengths = jnp.arange(max_tokens + 1).astype(at_least_float32(logits).dtype)
     penalties = ((5 + lengths) / 6) ** jnp.asarray(length_penalty, lengths.dtype)
-    constrained = constraint(forbidden, stop, least, size, asker)
-    return Rules(width, steps, -1 if stop is None else stop, best, constrained, penalties)
+    constrained = constraint(forbidden, eos, min_tokens, size, asker)
+    end = -1 if eos is None else eos
+    return Rules(num_beams, num_return, max_tokens, end, constrained, penalties)
+
+
+def check_beams(asker: str, num_beams: Any, num_return: Any, length_penalty: Any) -> None:
+    """Raises a ValueError unless 1 ≤ num_return ≤ num_beams and the penalty is finite."""
+    check_whole(f"{asker}: num_beams", num_beams, 1)
+    if check_whole(f"{asker}: num_return", num_return, 1) > num_beams:
+        raise ValueError(
+            f"{asker}: expected num_return from 1 to num_beams, {num_beams}, got {num_return}. "
+            "More beams have more to return."
+        )
+    known = known_value(length_penalty)
+    if known is not None and not np.isfinite(known):
+        raise ValueError(f"{asker}: expected a finite length_penalty, got {length_penalty}.")
 
 
 def begin(rules: Rules, carry: Carry, logits: jax.Array) -> Row:
-    """Nothing has been said yet, by one of the hypotheses: the others are not there."""
+    """The row before the first token: one empty hypothesis, the others not there yet."""
 
     def repeat(leaf):
-        return jnp.broadcast_to(leaf, (rules.width, *leaf.shape))
+        return jnp.broadcast_to(leaf, (rules.num_beams, *leaf.shape))
 
-    none = jnp.full(rules.width, -jnp.inf, rules.penalties.dtype)
-    tokens = jnp.zeros((rules.width, rules.steps), jnp.int32)
-    finished = Beams(tokens, jnp.zeros(rules.width, jnp.int32), none, none)
+    none = jnp.full(rules.num_beams, -jnp.inf, rules.penalties.dtype)
+    tokens = jnp.zeros((rules.num_beams, rules.max_tokens), jnp.int32)
+    finished = Beams(tokens, jnp.zeros(rules.num_beams, jnp.int32), none, none)
     live = Live(tokens, none.at[0].set(0.0))
     return Row(jax.tree.map(repeat, carry), repeat(logits), live, finished)
 
 
 def extend(rules: Rules, row: Row, position: jax.Array) -> tuple[Carry, jax.Array, Live, Beams]:
-    """Goes on by one token: the carries to read the tokens with, what lives and what finished."""
+    """Extends by one token.
+
+    Returns:
+      The carries and the tokens to read with them, the live hypotheses and the finished ones.
+    """
     size, live = row.logits.shape[-1], row.live
     gains = rules.constrained(log_softmax(row.logits), position)
     before = live.log_likelihood[:, None]
     totals = jnp.where(before == -jnp.inf, -jnp.inf, before + gains)
     # Of each live one at most one extension ends: twice as many hold enough of those that do not.
-    count = rules.width * min(2, size)
+    count = rules.num_beams * min(2, size)
     totals, places = jax.lax.top_k(totals.ravel(), count)
     parents, tokens = places // size, places % size
 
-    ends = tokens == rules.stop
-    ended = jnp.where(ends & (jnp.arange(count) < rules.width), totals, -jnp.inf)
+    ends = tokens == rules.eos
+    ended = jnp.where(ends & (jnp.arange(count) < rules.num_beams), totals, -jnp.inf)
     lengths = jnp.full(count, position)
     found = Beams(live.tokens[parents], lengths, ended / rules.penalties[position + 1], ended)
-    finished = _best_of(row.finished, found, rules.width)
+    finished = _best_of(row.finished, found, rules.num_beams)
 
-    totals, kept = jax.lax.top_k(jnp.where(ends, -jnp.inf, totals), rules.width)
+    totals, kept = jax.lax.top_k(jnp.where(ends, -jnp.inf, totals), rules.num_beams)
     parents, tokens = parents[kept], tokens[kept]
     written = live.tokens[parents].at[:, position].set(tokens)
     carry = jax.tree.map(lambda leaf: leaf[parents], row.carry)
@@ -121,19 +141,19 @@ def extend(rules: Rules, row: Row, position: jax.Array) -> tuple[Carry, jax.Arra
 
 
 def close(rules: Rules, row: Row, position: jax.Array) -> Beams:
-    """The best of all; what lives when a loop ends early scores too low to be among them."""
-    totals, lengths = row.live.log_likelihood, jnp.full(rules.width, position)
-    standing = Beams(row.live.tokens, lengths, totals / rules.penalties[-1], totals)
-    return _best_of(row.finished, standing, rules.best)
+    """The best of all; what is live when a loop ends early scores too low to be among them."""
+    totals, lengths = row.live.log_likelihood, jnp.full(rules.num_beams, position)
+    unfinished = Beams(row.live.tokens, lengths, totals / rules.penalties[-1], totals)
+    return _best_of(row.finished, unfinished, rules.num_return)
 
 
-def _best_of(one: Beams, other: Beams, count: int) -> Beams:
-    """The best of two pools; of equals those of the first, so that what is not there is empty."""
-    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), one, other)
+def _best_of(first: Beams, second: Beams, count: int) -> Beams:
+    """The best of two pools; of equals those of the first, so that what is missing is empty."""
+    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), first, second)
     _, best = jax.lax.top_k(joined.score, count)
     return jax.tree.map(lambda leaf: leaf[best], joined)
 
 
 def log_softmax(logits: jax.Array) -> jax.Array:
     """Where no token is possible, -inf for each and not NaN, which may sort before all numbers."""
-    return jnp.where(logits == -jnp.inf, -jnp.inf, jax.nn.log_softmax(precise(logits)))
+    return jnp.where(logits == -jnp.inf, -jnp.inf, jax.nn.log_softmax(at_least_float32(logits)))

@@ -1,32 +1,36 @@
-"""Drawing tokens from logits, and whole sequences from a layer.
+"""Choosing a token from the logits of one step: greedy, by sampling, or among the best.
 
-A chooser is a function `(logits, key) -> token` for the logits `[V]` of one step. `argmax` and
-`multinomial` are choosers; `temperature`, `top_k`, `nucleus` and `forbid` take a chooser and return
-one that sees other logits. So `top_k(40, temperature(0.7))` keeps 40 tokens, sharpens what is left,
-and draws.
+A chooser is a function `(logits, key) -> token` of the logits `[V]` of one step. `argmax` and
+`categorical` are choosers. `temperature`, `top_k`, `top_p` and `forbid` take a chooser and return
+one that reads changed logits, so `top_k(40, temperature(0.7))` keeps the 40 most likely tokens,
+divides their logits by 0.7, and samples. Choosers made by equal calls are equal and hashable, and
+their numbers are leaves of a pytree: a program compiled for `temperature(0.7)` serves
+`temperature(0.8)` too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.checks import check_ids
-from recur.dtypes import precise
+from recur.checks import check_ids, known_value
+from recur.dtypes import at_least_float32
 from recur.keys import check_key
 
 Chooser = Callable[[jax.Array, jax.Array | None], jax.Array]
 
 
 def argmax(logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """Chooses the likeliest token; the first of several.
+    """Chooses the most likely token; the first one of equals.
 
     Args:
       logits: `[V]`.
-      key: not needed.
+      key: not used.
 
     Returns:
       An int32 token.
@@ -41,8 +45,8 @@ def argmax(logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
     return jnp.argmax(logits).astype(jnp.int32)
 
 
-def multinomial(logits: jax.Array, key: jax.Array | None) -> jax.Array:
-    """Draws a token, p(v) = softmax(logits)_v.
+def categorical(logits: jax.Array, key: jax.Array | None) -> jax.Array:
+    """Samples a token from the distribution of the logits, p(v) = softmax(logits)_v.
 
     Args:
       logits: `[V]`.
@@ -52,34 +56,34 @@ def multinomial(logits: jax.Array, key: jax.Array | None) -> jax.Array:
       An int32 token.
 
     Raises:
-      TypeError: when there is no key.
+      TypeError: if there is no key.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from recur.decode import multinomial
-      >>> multinomial(jnp.array([-jnp.inf, 0.0]), jax.random.key(0)).item()
+      >>> from recur.decode import categorical
+      >>> categorical(jnp.array([-jnp.inf, 0.0]), jax.random.key(0)).item()
       1
     """
     if key is None:
         raise TypeError(
-            "multinomial: expected a typed key to draw with, got None. Give one, "
+            "categorical: expected a typed key to sample with, got None. Pass one, "
             "jax.random.key(0), or choose by recur.decode.argmax."
         )
-    return jax.random.categorical(check_key(key), precise(logits)).astype(jnp.int32)
+    return jax.random.categorical(check_key(key), at_least_float32(logits)).astype(jnp.int32)
 
 
-def temperature(value: float, choose: Chooser = multinomial) -> Chooser:
-    """Sharpens (below 1) or flattens (above 1) the distribution: logits / value.
+def temperature(value: float | jax.Array, choose: Chooser = categorical) -> Chooser:
+    """Divides the logits by a temperature: below 1 sharpens the distribution, above 1 flattens it.
 
     Args:
       value: above 0; it may be traced.
-      choose: what chooses then.
+      choose: the chooser that reads the divided logits.
 
     Returns:
       A chooser.
 
     Raises:
-      ValueError: when value is not above 0.
+      ValueError: if value is not above 0.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -87,26 +91,27 @@ def temperature(value: float, choose: Chooser = multinomial) -> Chooser:
       >>> temperature(0.01)(jnp.array([0.0, 1.0]), jax.random.key(0)).item()
       1
     """
-    if not isinstance(value, jax.core.Tracer) and not value > 0:
+    known = known_value(value)
+    if known is not None and not known > 0:
         raise ValueError(
             f"temperature: expected a value above 0, got {value}. The limit at 0 is "
             "recur.decode.argmax."
         )
-    return lambda logits, key: choose(precise(logits) / value, key)
+    return _Temperature(value, choose)
 
 
-def top_k(k: int, choose: Chooser = multinomial) -> Chooser:
-    """Keeps the k likeliest tokens; of equals, those that come first.
+def top_k(k: int, choose: Chooser = categorical) -> Chooser:
+    """Keeps the k most likely tokens; of equals, those that come first.
 
     Args:
       k: at least 1; a k above V keeps all.
-      choose: what chooses then.
+      choose: the chooser that reads the logits that are left.
 
     Returns:
       A chooser.
 
     Raises:
-      ValueError: when k is below 1.
+      ValueError: if k is below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -120,61 +125,53 @@ def top_k(k: int, choose: Chooser = multinomial) -> Chooser:
     """
     if k < 1:
         raise ValueError(f"top_k: expected k of at least 1, got {k}.")
-
-    def choose_among(logits, key):
-        return choose(_keep_first(logits, jnp.arange(logits.shape[-1]) < k), key)
-
-    return choose_among
+    return _TopK(k, choose)
 
 
-def nucleus(p: float, choose: Chooser = multinomial) -> Chooser:
-    """Keeps the likeliest tokens until together they have a probability of p: top-p.
+def top_p(p: float | jax.Array, choose: Chooser = categorical) -> Chooser:
+    """Keeps the most likely tokens until their probabilities add up to p (nucleus sampling).
 
     Args:
-      p: above 0, at most 1; the likeliest token is always kept.
-      choose: what chooses then.
+      p: above 0, at most 1; it may be traced. The most likely token is always kept.
+      choose: the chooser that reads the logits that are left.
 
     Returns:
       A chooser.
 
     Raises:
-      ValueError: when p is not above 0 and at most 1.
+      ValueError: if p is not above 0 and at most 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from recur.decode import nucleus
-      >>> nucleus(0.5)(jnp.log(jnp.array([0.3, 0.6, 0.1])), jax.random.key(0)).item()
+      >>> from recur.decode import top_p
+      >>> top_p(0.5)(jnp.log(jnp.array([0.3, 0.6, 0.1])), jax.random.key(0)).item()
       1
 
     References:
       Holtzman et al. 2020, The Curious Case of Neural Text Degeneration,
       https://arxiv.org/abs/1904.09751
     """
-    if not 0 < p <= 1:
-        raise ValueError(f"nucleus: expected p above 0 and at most 1, got {p}.")
-
-    def choose_among(logits, key):
-        probabilities = -jnp.sort(-jax.nn.softmax(precise(logits)))
-        before = jnp.cumsum(probabilities) - probabilities
-        return choose(_keep_first(logits, before < p), key)
-
-    return choose_among
+    known = known_value(p)
+    if known is not None and not 0 < known <= 1:
+        raise ValueError(f"top_p: expected p above 0 and at most 1, got {p}.")
+    return _TopP(p, choose)
 
 
-def forbid(tokens: Sequence[int], choose: Chooser = multinomial) -> Chooser:
-    """Never chooses some tokens; where all others are impossible, they are equally likely.
+def forbid(tokens: Sequence[int], choose: Chooser = categorical) -> Chooser:
+    """Never chooses some tokens; where all others are impossible, these are equally likely.
 
-    Put it around choosers that keep few tokens, as `top_k`: `forbid(tokens, top_k(5))`.
+    Use it around choosers that keep few tokens, such as `top_k`: `forbid(tokens, top_k(5))`.
 
     Args:
-      tokens: their ids.
-      choose: what chooses then.
+      tokens: ids.
+      choose: the chooser that reads the logits of the other tokens.
 
     Returns:
       A chooser.
 
     Raises:
-      ValueError: while tracing, when an id is outside the vocabulary, or none is left to choose.
+      TypeError: if the ids are not whole numbers.
+      ValueError: when tracing, if an id is outside the vocabulary, or no token is left to choose.
 
     Example:
       >>> import jax.numpy as jnp
@@ -182,16 +179,55 @@ def forbid(tokens: Sequence[int], choose: Chooser = multinomial) -> Chooser:
       >>> forbid([1], argmax)(jnp.array([0.0, 2.0, 1.0]), None).item()
       2
     """
+    return _Forbid(tuple(check_ids("forbid", tokens)), choose)
 
-    def choose_among(logits, key):
-        ruled_out = check_ids("forbid", tokens, logits.shape[-1])
-        return choose(allowed(lambda logits: rule_out(ruled_out, logits, "forbid"), logits), key)
 
-    return choose_among
+@partial(jax.tree_util.register_dataclass, data_fields=["value", "choose"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class _Temperature:
+    value: float | jax.Array
+    choose: Chooser
+
+    def __call__(self, logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return self.choose(at_least_float32(logits) / self.value, key)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["choose"], meta_fields=["k"])
+@dataclasses.dataclass(frozen=True)
+class _TopK:
+    k: int
+    choose: Chooser
+
+    def __call__(self, logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return self.choose(_keep_ranks(logits, jnp.arange(logits.shape[-1]) < self.k), key)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["p", "choose"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class _TopP:
+    p: float | jax.Array
+    choose: Chooser
+
+    def __call__(self, logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        probabilities = -jnp.sort(-jax.nn.softmax(at_least_float32(logits)))
+        before = jnp.cumsum(probabilities) - probabilities
+        return self.choose(_keep_ranks(logits, before < self.p), key)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["choose"], meta_fields=["tokens"])
+@dataclasses.dataclass(frozen=True)
+class _Forbid:
+    tokens: tuple[int, ...]
+    choose: Chooser
+
+    def __call__(self, logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        check_ids("forbid", self.tokens, logits.shape[-1])
+        constrain = partial(rule_out, self.tokens, asker="forbid")
+        return self.choose(allowed(constrain, logits), key)
 
 
 def rule_out(ids: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
-    """Logits `[..., V]` of -inf for ids of the vocabulary; a ValueError when these are all."""
+    """Sets logits `[..., V]` of some ids to -inf; a ValueError if these are all there are."""
     size, ruled_out = logits.shape[-1], sorted({*ids})
     if len(ruled_out) == size:
         raise ValueError(f"{asker}: all {size} tokens are forbidden, so none can be chosen.")
@@ -199,26 +235,27 @@ def rule_out(ids: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
 
 
 def constraint(
-    forbidden: Sequence[int], stop: int | None, least: int, size: int, asker: str
+    forbidden: Sequence[int], eos: int | None, min_tokens: int, size: int, asker: str
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """`(logits [..., V], position) -> logits`: rules out `stop` before the position `least` too.
+    """Makes `(logits [..., V], position) -> logits`, which rules tokens out.
 
-    An error says which of them are no ids of a vocabulary of `size`.
+    Forbidden tokens are ruled out everywhere, `eos` at positions before `min_tokens`. An error
+    names those that are no ids of a vocabulary of `size`.
     """
     never = check_ids(asker, forbidden, size)
-    stops = [] if stop is None else check_ids(asker, [stop], size)
+    ends = [] if eos is None else check_ids(asker, [eos], size)
 
     def constrained(logits, position):
         later = rule_out(never, logits, asker)
-        if stop is None or least == 0:
+        if eos is None or min_tokens == 0:
             return later
-        return jnp.where(position < least, rule_out([*never, *stops], logits, asker), later)
+        return jnp.where(position < min_tokens, rule_out([*never, *ends], logits, asker), later)
 
     return constrained
 
 
 def allowed(constrain: Callable[[jax.Array], jax.Array], logits: jax.Array) -> jax.Array:
-    """`constrain(logits)`; where none of what it allows is possible, all of that is as likely."""
+    """`constrain(logits)`; where all tokens it allows are impossible, they are equally likely."""
     left = constrain(logits)
     if left is logits:
         return logits
@@ -226,8 +263,8 @@ def allowed(constrain: Callable[[jax.Array], jax.Array], logits: jax.Array) -> j
     return jnp.where(nothing, constrain(jnp.zeros_like(logits)), left)
 
 
-def _keep_first(logits: jax.Array, kept: jax.Array) -> jax.Array:
-    """Rules out the tokens whose rank, the likeliest first, is not kept."""
+def _keep_ranks(logits: jax.Array, kept: jax.Array) -> jax.Array:
+    """Rules out tokens by rank: `kept[r]` is for the token that is the r-th most likely."""
     order = jnp.argsort(-logits, stable=True)
     kept = jnp.zeros_like(kept).at[order].set(kept)
     return jnp.where(kept, logits, -jnp.inf)

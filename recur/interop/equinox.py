@@ -8,24 +8,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.call_repr import call_repr
 from recur.interop.foreign import foreign_cell, named
 from recur.types import Cell
 
 
+@call_repr
 def from_equinox(
     make: Callable[[jax.Array], Any],
     *,
-    start: Callable[[Any, Any], Any] | None = None,
+    init_carry: Callable[[Any, Any], Any] | None = None,
     output: Callable[[Any], Any] | None = None,
 ) -> Cell:
-    """Makes a cell of a recurrent cell of Equinox.
+    """Wraps a recurrent cell of Equinox as a cell.
 
         state_t = cell(x_t, state_{t-1}),    y_t = output(state_t)
 
     Args:
       make: `make(key) -> cell`, a module called as `cell(x, state)`; it is called once at first, to
         see how the cell is made.
-      start: `start(cell, x) -> state_0`; by default zeros of `cell.hidden_size`: one array, or the
+      init_carry: `init_carry(cell, x) -> state_0`; by default zeros of `cell.hidden_size`: one array, or the
         two of `eqx.nn.LSTMCell`.
       output: `output(state) -> y`; by default the state, or the first of several.
 
@@ -35,7 +37,7 @@ def from_equinox(
 
     Raises:
       TypeError: when `make` gives no module.
-      ValueError: when the module has no `hidden_size` and there is no `start`; while tracing, when
+      ValueError: when the module has no `hidden_size` and `init_carry` is not given; while tracing, when
         its state changes structure.
 
     Example:
@@ -60,17 +62,17 @@ def from_equinox(
             f"lambda key: eqx.nn.LSTMCell(3, 64, key=key), got {named(make, made)}."
         )
     name = f"from_equinox({type(made).__name__})"
-    if start is None and not hasattr(made, "hidden_size"):
-        raise ValueError(f"{name} has no hidden_size: pass start, a function (cell, x) -> state.")
+    if init_carry is None and not hasattr(made, "hidden_size"):
+        raise ValueError(f"{name} has no hidden_size: pass init_carry, a function (cell, x) -> state.")
     _, rest = eqx.partition(made, eqx.is_inexact_array)
 
     def init(key, x):
         del x
         return eqx.filter(make(key), eqx.is_inexact_array)
 
-    def start_cell(params, x):
-        if start is not None:
-            return start(eqx.combine(params, rest), x)
+    def initial_state(params, x):
+        if init_carry is not None:
+            return init_carry(eqx.combine(params, rest), x)
         zeros = jnp.zeros(made.hidden_size, jax.tree.leaves(params)[0].dtype)
         return (zeros, zeros) if isinstance(made, eqx.nn.LSTMCell) else zeros
 
@@ -81,4 +83,4 @@ def from_equinox(
             return state, output(state)
         return state, state[0] if isinstance(state, tuple) else state
 
-    return foreign_cell(init, start_cell, step, name)
+    return foreign_cell(init, initial_state, step)

@@ -1,4 +1,4 @@
-"""What all cells of other libraries need: a carry that stays what it is, and their noise off."""
+"""What all cells of other libraries share."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.checks import describe, signature
 from recur.types import Cell, Shaped
 
 
-def foreign_cell(init: Callable, start: Callable, step: Callable, name: str) -> Cell:
-    """A cell of plain functions whose step is checked; `bind` is the identity."""
+def foreign_cell(init: Callable, init_carry: Callable, step: Callable) -> Cell:
+    """A cell of plain functions; `bind` is the identity."""
 
     def bind(params, x, *, key=None, context=None):
         del x, key, context
@@ -23,17 +22,10 @@ def foreign_cell(init: Callable, start: Callable, step: Callable, name: str) -> 
         del context
         return init(key, x)
 
-    def checked_step(params, carry, x, key=None):
-        after, y = step(params, carry, x, key)
-        came, expected = jax.eval_shape(lambda *trees: trees, after, carry)
-        if signature(came) != signature(expected):
-            raise ValueError(
-                f"{name}: a carry must keep its structure, shapes and dtypes over a step; before "
-                f"it, it is {describe(expected)}, after it {describe(came)}."
-            )
-        return after, y
+    def step_cell(params, carry, x, key=None):
+        return step(params, carry, x, key)
 
-    return Cell(init_cell, bind, start, checked_step)
+    return Cell(init_cell, bind, init_carry, step_cell)
 
 
 def zeros_like(x: Shaped) -> Any:
@@ -42,6 +34,6 @@ def zeros_like(x: Shaped) -> Any:
 
 
 def named(came: Any, made: Any = None) -> str:
-    """What came instead, in a few words, for a module writes itself over many lines."""
+    """The type of what was given instead; the repr of a module is many lines long."""
     name = f"the class {came.__name__}" if isinstance(came, type) else type(came).__name__
     return name if made is None else f"{name} which gives {type(made).__name__}"

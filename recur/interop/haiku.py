@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from recur.call_repr import call_repr
 from recur.interop.foreign import foreign_cell, named, zeros_like
 from recur.types import Cell
 
 
+@call_repr
 def from_haiku(make: Callable[[], Any]) -> Cell:
-    """Makes a cell of a recurrent core of Haiku.
+    """Wraps a recurrent core of Haiku as a cell.
 
         y_t, state_t = core(x_t, state_{t-1})
 
@@ -19,7 +21,7 @@ def from_haiku(make: Callable[[], Any]) -> Cell:
 
     Returns:
       A `Cell` with the params of Haiku; the carry is the core's state, x and y are as it has them.
-      What asks for `hk.next_rng_key` needs a key.
+      A core that calls `hk.next_rng_key` needs a key.
 
     Raises:
       TypeError: when `make` is not a function; while tracing, when it makes no core.
@@ -52,26 +54,26 @@ def from_haiku(make: Callable[[], Any]) -> Cell:
         if not hasattr(core, "initial_state"):
             raise no_maker(core)
 
-        def start():
+        def initial_state():
             return core.initial_state(None)
 
         def step(state, x):
             y, state = core(x, state)
             return state, y
 
-        return lambda x: step(start(), x), (start, step)
+        return lambda x: step(initial_state(), x), (initial_state, step)
 
     transformed = hk.multi_transform(functions)
-    begin, advance = transformed.apply
+    initial_state, advance = transformed.apply
 
     def init(key, x):
         return transformed.init(key, zeros_like(x))
 
-    def start(params, x):
+    def init_carry(params, x):
         del x
-        return begin(params, None)
+        return initial_state(params, None)
 
     def step(params, carry, x, key):
         return advance(params, key, carry, x)
 
-    return foreign_cell(init, start, step, "from_haiku")
+    return foreign_cell(init, init_carry, step)

@@ -6,19 +6,21 @@ from typing import Any
 
 import jax
 
+from recur.call_repr import call_repr
 from recur.interop.foreign import foreign_cell, named
-from recur.modules import as_module
+from recur.modules import of_linen
 from recur.types import Cell
 
 
+@call_repr
 def from_linen(cell: Any) -> Cell:
-    """Makes a cell of a recurrent cell of Flax Linen.
+    """Wraps a recurrent cell of Flax Linen as a cell.
 
         carry_t, y_t = cell.apply(params, carry_{t-1}, x_t)
 
     Args:
       cell: a `flax.linen.RNNCellBase`, such as `nn.OptimizedLSTMCell(64)` or one of your own. If it
-        draws its start, it draws it from one fixed key.
+        draws its initial carry, it draws it from one fixed key.
 
     Returns:
       A `Cell` with the variables "params" of the module; the carry, x and y are as the module has
@@ -50,16 +52,16 @@ def from_linen(cell: Any) -> Cell:
             f"{named(cell)}. A module that keeps no state stands in recur.chain or recur.readout "
             "as it is; a cell of Flax NNX is for recur.interop.from_nnx."
         )
-    module = as_module(cell)
+    module = of_linen(cell)
 
     def init(key, x):
-        return module.init(key, start(None, x), x)
+        return module.init(key, init_carry(None, x), x)
 
-    def start(params, x):
+    def init_carry(params, x):
         del params
         return cell.initialize_carry(jax.random.key(0), x.shape)
 
     def step(params, carry, x, key):
         return module.apply(params, carry, x, key=key)
 
-    return foreign_cell(init, start, step, f"from_linen({type(cell).__name__})")
+    return foreign_cell(init, init_carry, step)

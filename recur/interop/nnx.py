@@ -6,22 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from recur.call_repr import call_repr
 from recur.interop.foreign import foreign_cell, named
-from recur.keys import is_key
+from recur.modules import merge_nnx, split_nnx
 from recur.types import Cell
 
 
+@call_repr
 def from_nnx(make: Callable[[Any], Any]) -> Cell:
-    """Makes a cell of a recurrent cell of Flax NNX.
+    """Wraps a recurrent cell of Flax NNX as a cell.
 
         carry_t, y_t = cell(carry_{t-1}, x_t)
 
     Args:
       make: `make(rngs) -> cell`, called with `nnx.Rngs` of the key of each `init`; it is called
-        once at first, to see how the cell is made. If the cell draws its start, it draws it from
-        one fixed key.
+        once at first, to see how the cell is made. If the cell draws its initial carry, it draws
+        it from one fixed key.
 
     Returns:
       A `Cell`, whose params are the `nnx.Param`s by name, as nested dicts; the carry, x and y are
@@ -48,9 +49,6 @@ def from_nnx(make: Callable[[Any], Any]) -> Cell:
     from flax import linen as nn
     from flax import nnx
 
-    def split(module):
-        return nnx.split(module, nnx.Param, (nnx.RngKey, nnx.RngCount), ...)
-
     is_maker = callable(make) and not isinstance(make, (nnx.Module, nn.Module))
     made = make(nnx.Rngs(0)) if is_maker else None
     if not hasattr(made, "initialize_carry"):
@@ -59,7 +57,7 @@ def from_nnx(make: Callable[[Any], Any]) -> Cell:
             f"lambda rngs: nnx.LSTMCell(3, 64, rngs=rngs), got {named(make, made)}."
         )
     name = f"from_nnx({type(made).__name__})"
-    graph, like, streams, others = split(made)
+    graph, like, streams, others = split_nnx(made)
     if jax.tree.leaves(others):
         raise ValueError(
             f"{name} keeps variables that are neither parameters nor random streams: "
@@ -69,29 +67,13 @@ def from_nnx(make: Callable[[Any], Any]) -> Cell:
 
     def init(key, x):
         del x
-        return nnx.to_pure_dict(split(make(nnx.Rngs(key)))[1])
+        return nnx.to_pure_dict(split_nnx(make(nnx.Rngs(key)))[1])
 
-    def start(params, x):
+    def init_carry(params, x):
         del params
         return made.initialize_carry(x.shape, rngs=nnx.Rngs(0))
 
     def step(params, carry, x, key):
-        state = jax.tree.map(lambda leaf: leaf, like)  # a copy
-        nnx.replace_by_pure_dict(state, params)
-        module = nnx.merge(graph, state, _reseeded(streams, key), others)
-        (module.eval if key is None else module.train)()
-        return module(carry, x)
+        return merge_nnx(graph, like, params, streams, others, key)(carry, x)
 
-    return foreign_cell(init, start, step, name)
-
-
-def _reseeded(streams: Any, key: jax.Array | None) -> Any:
-    """All random streams anew from one key, or as they are without one."""
-    if key is None:
-        return streams
-    leaves, structure = jax.tree.flatten(streams)
-    fresh = [
-        jax.random.fold_in(key, number) if is_key(leaf) else jnp.zeros_like(leaf)
-        for number, leaf in enumerate(leaves)
-    ]
-    return jax.tree.unflatten(structure, fresh)
+    return foreign_cell(init, init_carry, step)

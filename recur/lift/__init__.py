@@ -1,12 +1,12 @@
 """Lifts: a cell becomes a layer. The room that knows about time."""
 
 from recur.lift.associative import associative
-from recur.lift.batch import Rows, batch
+from recur.lift.batch import batch
 from recur.lift.bidirectional import Directions, bidirectional
 from recur.lift.chain import chain
 from recur.lift.checkpoint import checkpoint
 from recur.lift.loop import loop
-from recur.lift.newton import NewtonLayer, Report, newton
+from recur.lift.newton import NewtonLayer, NewtonReport, newton
 from recur.lift.online import Online, OnlineOutput, OnlineState, online
 from recur.lift.scan import scan
 from recur.lift.tree import Children, tree
@@ -17,11 +17,10 @@ __all__ = [
     "Children",
     "Directions",
     "NewtonLayer",
+    "NewtonReport",
     "Online",
     "OnlineOutput",
     "OnlineState",
-    "Report",
-    "Rows",
     "associative",
     "batch",
     "bidirectional",

@@ -4,13 +4,13 @@ One step is a map of carries, c -> a c + b. One such map after another is again 
 
     a_2 (a_1 c + b_1) + b_2 = (a_2 a_1) c + (a_2 b_1 + b_2)
 
-so (a_1, b_1) then (a_2, b_2) is (a_2 a_1, a_2 b_1 + b_2), and this "then" is associative: all T
-prefixes are found in O(log T) rounds. The first step has a carry before it, and so has one that
-starts afresh, which goes into its b. What was before a reset is selected away: a product with zero
-would not do, for it may be no number.
+so the composition of (a_1, b_1) and (a_2, b_2) is (a_2 a_1, a_2 b_1 + b_2), and it is associative:
+all T prefixes are found in O(log T) rounds. The carry before the first step goes into its b, and so
+does the initial carry at a reset. Steps before a reset are selected away: a product with zero would
+not do, since they may hold NaN.
 
-Of positive numbers the logarithms can be composed as well, with + for the product and logaddexp
-for the sum. Zero is -inf there, where no derivative is to be taken, so the derivative is that of
+Logarithms of positive numbers can be composed as well, with + for the product and logaddexp for
+the sum. Zero is -inf there, which has no derivative, so the derivative is that of
 the recurrence itself,
 
     dh_t = a_t dh_{t-1} + (da_t h_{t-1} + db_t),
@@ -27,23 +27,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell
 from recur.combine.stack import Stack
-from recur.keys import split_each
+from recur.layer import Layer
 from recur.lift.chain import chain
-from recur.lift.mask import Steps, select
-from recur.lift.over_time import Run, over_time
-from recur.sequences.lengths import step_count
-from recur.types import AffineCell, AnyCell, Carry, Layer
+from recur.lift.mask import Steps, masked_step, select
+from recur.lift.over_time import Run, over_time, read_all, step_of
+from recur.masks import step_count
+from recur.structure import Parts, find_structure, linear_coefficients
+from recur.types import Carry, Cell
 
 
-def associative(cell: AnyCell, *, reverse: bool = False, log_space: bool = False) -> Layer:
-    """Runs a cell that is linear in its carry over all steps in parallel.
+@call_repr
+def associative(cell: Cell, *, reverse: bool = False, log_space: bool = False) -> Layer:
+    """Runs a cell that is linear in its carry over all steps in parallel (parallel scan).
 
         carry_t = a_t ⊙ carry_{t-1} + b_t    for t = 1 ... T, in O(log T) rounds
 
-    It does about twice the work of `scan`, so it pays where many units work at once, as on a GPU,
-    and for long sequences. Real and complex carries. A stack runs layer by layer.
+    a and b are found in the step itself. It does about twice the work of `scan`, so it pays on
+    hardware with many parallel units, as a GPU, and for long sequences. The carry may be real or
+    complex. A stack runs layer by layer.
 
     In log space it is `log h_t = logaddexp(log a_t + log h_{t-1}, log b_t)`, the form in which
     minGRU and minLSTM were published. Products of many a cannot overflow there. Where a ≤ 1 the
@@ -54,7 +58,8 @@ def associative(cell: AnyCell, *, reverse: bool = False, log_space: bool = False
     of magnitude.
 
     Args:
-      cell: an `AffineCell`, or a stack of them.
+      cell: a cell whose carry passes only through sums, products with values that do not depend on
+        it, selects, casts and reshapes; or a stack of such cells.
       reverse: whether to read from the last step to the first; outputs stay aligned with inputs.
       log_space: whether to compose logarithms. All a, b and carries must then be real and
         nonnegative: a negative number gives NaN.
@@ -63,12 +68,12 @@ def associative(cell: AnyCell, *, reverse: bool = False, log_space: bool = False
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: when `cell` is not linear in its carry, as it tells itself; or is not a cell; or,
-        while tracing, when it is complex in log space.
+      TypeError: if `cell` is not a cell; when tracing, if its step is not linear in its carry, with
+        the name of the primitive that is not, or if it is complex in log space.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
-      >>> layer = recur.associative(recur.leaky())
+      >>> layer = recur.associative(recur.leaky_integrator())
       >>> xs = jnp.ones((10, 3))
       >>> layer(layer.init(jax.random.key(0), xs), xs, length=2)[2:].any()
       Array(False, dtype=bool)
@@ -86,25 +91,19 @@ def associative(cell: AnyCell, *, reverse: bool = False, log_space: bool = False
     if isinstance(cell, Stack):
         options = {"reverse": reverse, "log_space": log_space}
         return chain(*(associative(each, **options) for each in cell.cells))
-    if not isinstance(cell, AffineCell):
-        raise TypeError(
-            "associative: expected a cell that is linear in its carry, an AffineCell, got a "
-            f"{type(cell).__name__}. recur.scan, recur.loop and, in parallel, recur.newton run "
-            "any cell."
-        )
     return over_time(cell, _run(cell, reverse, log_space), reverse=reverse)
 
 
 class _Maps(NamedTuple):
-    """A map c -> a c + b for each step, and whether it is blind to the steps before it."""
+    """A map c -> a c + b for each step, and whether a segment starts there."""
 
     a: Carry
     b: Carry
-    blind: jax.Array | None
+    resets: jax.Array | None
 
 
 class _Arithmetic(NamedTuple):
-    """What maps are composed with."""
+    """The operations with which maps are composed."""
 
     zero: float
     times: Callable[[jax.Array, jax.Array], jax.Array]
@@ -115,20 +114,40 @@ _PLAIN = _Arithmetic(0.0, jnp.multiply, jnp.add)
 _LOGARITHMS = _Arithmetic(-jnp.inf, jnp.add, jnp.logaddexp)
 
 
-def _run(cell: AffineCell, reverse: bool, log_space: bool) -> Run:
-    def run(bound, carry, fresh, steps, see):
-        coefficient_keys, read_keys = split_each(steps.key)
-        a, b = jax.vmap(lambda x, key: cell.coefficients(bound, x, key))(steps.x, coefficient_keys)
+def _run(cell: Cell, reverse: bool, log_space: bool) -> Run:
+    def run(bound, carry, initial_carry, steps, all_carries):
+        one = step_of((steps.x, steps.key))
+        parts = Parts(find_structure(cell.step, bound, carry, *one), bound)
+
+        def prepare(x, key):
+            prepared = parts.prepare(x, key)
+            return prepared, linear_coefficients(parts, prepared.inside, "associative")
+
+        prepared, coefficients = jax.vmap(prepare)(steps.x, steps.key)
+        structure = jax.tree.structure(carry)
+        a, b = (jax.tree.unflatten(structure, leaves) for leaves in coefficients)
+        xs, steps = steps.x, steps._replace(x=prepared.inside, key=None)
         if log_space:
             _check_real((a, b, carry))
-        maps = _guarded(a, b, carry, fresh, steps, -1 if reverse else 0)
+        count = step_count(xs)
+        maps = _masked(a, b, carry, initial_carry, steps, count, reverse)
         carries = _by_logarithms(maps, reverse) if log_space else _composed(_PLAIN, maps, reverse)
-        ys = jax.vmap(lambda c, x, key: cell.read(bound, c, x, key))(carries, steps.x, read_keys)
-        if step_count(steps.x):
+        before = jax.tree.map(lambda c, cs: _before(c, cs, reverse), carry, carries)
+        step = masked_step(lambda c, u, key: parts.advance(c, u), initial_carry)
+        _, (_, crossing) = jax.vmap(step)(before, steps)
+        ys = read_all(parts, xs, crossing, prepared.after)
+        if count:
             carry = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], carries)
-        return carry, (jax.vmap(see)(carries), ys)
+        return carry, (carries if all_carries else (), ys)
 
     return run
+
+
+def _before(first: jax.Array, carries: jax.Array, reverse: bool) -> jax.Array:
+    """The carry before each step, in reading order."""
+    first = jnp.asarray(first)[None]
+    joined = [carries[1:], first] if reverse else [first, carries[:-1]]
+    return jnp.concatenate(joined)[: len(carries)]
 
 
 def _check_real(numbers: Any) -> None:
@@ -140,46 +159,47 @@ def _check_real(numbers: Any) -> None:
             )
 
 
-def _guarded(a: Carry, b: Carry, carry: Carry, fresh: Carry, steps: Steps, first: int) -> _Maps:
-    """The maps with the carry to start from, resets and validity in them."""
+def _masked(
+    a: Carry, b: Carry, carry: Carry, initial_carry: Carry, steps: Steps, count: int, reverse: bool
+) -> _Maps:
+    """The maps, with the first carry, resets and validity applied."""
     if steps.valid is not None:
         stay = jax.tree.map(jnp.ones_like, a), jax.tree.map(jnp.zeros_like, b)
         a, b = _select_each(steps.valid, (a, b), stay)
-    is_first = jnp.zeros(step_count(steps.x), bool)
-    is_first = is_first.at[first].set(True) if len(is_first) else is_first
+    is_first = jnp.arange(count) == (count - 1 if reverse else 0)
     nothing = jax.tree.map(jnp.zeros_like, carry)
     before = jax.vmap(lambda flag: select(flag, carry, nothing))(is_first)
     if steps.reset is not None:
-        before = jax.vmap(lambda flag, c: select(flag, fresh, c))(steps.reset, before)
+        before = jax.vmap(lambda flag, c: select(flag, initial_carry, c))(steps.reset, before)
     b = jax.tree.map(lambda a, c, b: a * c + b, a, before, b)
     return _Maps(a, b, steps.reset)
 
 
 def _composed(arithmetic: _Arithmetic, maps: _Maps, reverse: bool) -> Carry:
-    """The carry after each step: b of all maps up to it, one after the other."""
-    then = functools.partial(_then, arithmetic)
-    return jax.lax.associative_scan(then, maps, reverse=reverse).b
+    """The carry after each step: the b of the composition of all maps up to it."""
+    compose = functools.partial(_compose, arithmetic)
+    return jax.lax.associative_scan(compose, maps, reverse=reverse).b
 
 
-def _then(arithmetic: _Arithmetic, first: _Maps, second: _Maps) -> _Maps:
-    """The map that is one after the other."""
+def _compose(arithmetic: _Arithmetic, first: _Maps, second: _Maps) -> _Maps:
+    """The map that is `first`, then `second`."""
     zero, times, plus = arithmetic
-    blind = None
-    if first.blind is not None and second.blind is not None:
+    resets = None
+    if first.resets is not None and second.resets is not None:
         nothing = jax.tree.map(lambda leaf: jnp.full_like(leaf, zero), (first.a, first.b))
-        a, b = _select_each(second.blind, nothing, (first.a, first.b))
-        blind = jnp.logical_or(first.blind, second.blind)
+        a, b = _select_each(second.resets, nothing, (first.a, first.b))
+        resets = jnp.logical_or(first.resets, second.resets)
         first = first._replace(a=a, b=b)
     a = jax.tree.map(times, second.a, first.a)
     b = jax.tree.map(lambda a, c, b: plus(times(a, c), b), second.a, first.b, second.b)
-    return _Maps(a, b, blind)
+    return _Maps(a, b, resets)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _by_logarithms(maps: _Maps, reverse: bool) -> Carry:
-    """What `_composed` gives, by way of the logarithms."""
+    """As `_composed`, through logarithms."""
     a, b = jax.tree.map(jnp.log, (maps.a, maps.b))
-    return jax.tree.map(jnp.exp, _composed(_LOGARITHMS, _Maps(a, b, maps.blind), reverse))
+    return jax.tree.map(jnp.exp, _composed(_LOGARITHMS, _Maps(a, b, maps.resets), reverse))
 
 
 @_by_logarithms.defjvp
@@ -188,18 +208,18 @@ def _along(reverse: bool, primals: Any, tangents: Any) -> tuple[Carry, Carry]:
     (maps,), (change,) = primals, tangents
     hs = _by_logarithms(maps, reverse)
     before = jax.tree.map(functools.partial(_one_before, reverse=reverse), hs)
-    if maps.blind is not None:
-        before = _select_each(maps.blind, jax.tree.map(jnp.zeros_like, before), before)
+    if maps.resets is not None:
+        before = _select_each(maps.resets, jax.tree.map(jnp.zeros_like, before), before)
     b = jax.tree.map(lambda da, h, db: da * h + db, change.a, before, change.b)
     return hs, _composed(_PLAIN, maps._replace(b=b), reverse)
 
 
 def _one_before(hs: jax.Array, reverse: bool) -> jax.Array:
-    """What each step starts from; the first one has it in its b."""
+    """The carry before each step; that of the first is in its b."""
     nothing = jnp.zeros_like(hs[:1])
     return jnp.concatenate([hs[1:], nothing] if reverse else [nothing, hs[:-1]])
 
 
 def _select_each(flags: jax.Array, on_true: Any, on_false: Any) -> Any:
-    """One pytree or the other for each step, by its flag."""
+    """Selects between two pytrees at each step by a boolean."""
     return jax.vmap(select)(flags, on_true, on_false)

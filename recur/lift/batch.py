@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_is_layer
+from recur.call_repr import call_repr
 from recur.keys import split_along
-from recur.sequences.lengths import check_known_length, one_of, step_count
-from recur.types import Layer, Params
+from recur.layer import Layer, check_is_layer
+from recur.manual_axes import shard_like
+from recur.masks import drop_leading_axis, leading_shape
+from recur.structure import ByRow, bind_rows
+
+_BY_ROW = ByRow(None, 0)  # the axes of bound params under vmap
 
 
-class Rows(NamedTuple):
-    """Bound params of `batch`: weights that rows share, and what each row has of its own.
-
-    A row is bound within the `vmap`, so that only what depends on its key or its context is held
-    once a row; bound apart from it, every weight would be.
-    """
-
-    params: Params
-    key: jax.Array | None  # [B]
-    context: Any  # [B, ...] each
-
-
+@call_repr
 def batch(layer: Layer) -> Layer:
     """Runs a layer over a batch of sequences.
 
         carry_b, ys_b = layer(params, xs_b)    for each row b
 
-    All values have a row axis in front: xs `[B, T, ...]`, length `[B]`, valid and reset `[B, T]`,
+    All values have a row axis in front: xs `[B, T, ...]`, length `[B]`, mask and reset `[B, T]`,
     each entry of the context, the carry, ys `[B, T, ...]`. One key is split over rows; params are
     shared.
 
@@ -42,8 +34,8 @@ def batch(layer: Layer) -> Layer:
       A `Layer` with the layer's own params.
 
     Raises:
-      TypeError: when `layer` is not a layer.
-      ValueError: while tracing, when a value does not have one entry a row.
+      TypeError: if `layer` is not a layer.
+      ValueError: when tracing, if a value does not have one entry a row.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -55,53 +47,63 @@ def batch(layer: Layer) -> Layer:
       ((2, 5, 4), Array(False, dtype=bool))
     """
     check_is_layer(layer, "batch")
+    axes = layer.batch_axes + 1
+
+    def row_count(xs):
+        return leading_shape(xs, axes)[0]
 
     def init(key, xs, context=None):
         check_rows("context", context, row_count(xs))
-        return layer.init(key, one_of(xs), context=one_of(context))
+        return layer.init(key, drop_leading_axis(xs), context=drop_leading_axis(context))
 
     def bind(params, xs, *, key=None, context=None):
-        check_rows("context", context, row_count(xs))
-        return Rows(params, split_along(key, row_count(xs)), context)
+        count, x = row_count(xs), drop_leading_axis(xs)
+        check_rows("context", context, count)
 
-    def bind_row(bound, x):
-        return layer.bind(bound.params, x, key=bound.key, context=bound.context)
+        def bind_row(params, of_row):
+            key, context = of_row
+            return layer.bind(params, x, key=key, context=context)
 
-    def start(bound, xs):
-        x = one_of(xs)
+        return bind_rows(bind_row, params, shard_like(xs, (split_along(key, count), context)))
 
-        def start_row(bound, row):
-            del row  # mapped over, for there may be nothing else to map over
-            return layer.start(bind_row(bound, x), x)
+    def begin(bound, xs):
+        x = drop_leading_axis(xs)
 
-        return jax.vmap(start_row, in_axes=(Rows(None, 0, 0), 0))(bound, jnp.arange(row_count(xs)))
+        def begin_row(bound, row):
+            del row  # mapped over, since there may be nothing else to map over
+            return layer.begin(bound.join(), x)
 
-    def each_row(go, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+        rows = shard_like(bound.of_row, jnp.arange(row_count(xs)))
+        return jax.vmap(begin_row, (_BY_ROW, 0))(bound, rows)
+
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
         count = row_count(xs)
-        by_row = {"length": length, "valid": valid, "reset": reset}
-        by_row = {n: None if value is None else jnp.asarray(value) for n, value in by_row.items()}
-        for name, value in {**by_row, "carry": carry}.items():
-            check_rows(name, value, count)
-        if not layer.batched:
-            check_steps(by_row, [count, step_count(one_of(xs))])
+        check_rows("carry", carry, count)
+        carry, mask, keys = shard_like(xs, (carry, mask, split_along(key, count)))
 
-        def go_row(bound, carry, x, key, by_row):
-            return go(bind_row(bound, x), carry, x, key=key, **by_row)
+        def apply_row(bound, carry, x, mask, key):
+            return layer.apply(bound.join(), carry, x, mask, key, all_carries=all_carries)
 
-        mapped = jax.vmap(go_row, in_axes=(Rows(None, 0, 0), 0, 0, 0, 0))
-        return mapped(bound, carry, xs, split_along(key, count), by_row)
+        # Rows last among the leading axes, as a loop over time reads and writes its arrays.
+        xs, mask = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axes), (xs, mask))
+        return jax.vmap(apply_row, (_BY_ROW, 0, axes, axes, 0))(bound, carry, xs, mask, keys)
 
-    apply, follow = partial(each_row, layer.apply), partial(each_row, layer.follow)
-    return Layer(init, bind, start, apply, follow, reads=layer.reads, batched=True)
+    def find_output_shape(bound, xs):
+        count, x = row_count(xs), drop_leading_axis(xs)
+        row = jax.eval_shape(ByRow.first, bound)
+        y = layer.output_shape(row, x)
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
 
-
-def row_count(xs: Any) -> int:
-    """B, the one length of the row axes in front of all arrays of xs."""
-    shapes = [list(jnp.shape(leaf)) for leaf in jax.tree.leaves(xs)]
-    counts = {tuple(shape[:1]) for shape in shapes}
-    if len(counts) != 1 or () in counts:
-        raise ValueError(f"batch: expected xs of shape [B, T, ...], got the shapes {shapes}.")
-    return counts.pop()[0]
+    return Layer(
+        init,
+        bind,
+        begin,
+        apply,
+        find_output_shape,
+        direction=layer.direction,
+        batch_axes=axes,
+        is_truncated=layer.is_truncated,
+    )
 
 
 def check_rows(name: str, value: Any, count: int) -> None:
@@ -112,16 +114,4 @@ def check_rows(name: str, value: Any, count: int) -> None:
             raise ValueError(
                 f"batch: {name} needs one entry for each of {count} rows, got the shape "
                 f"{list(shape)}."
-            )
-
-
-def check_steps(by_row: dict[str, jax.Array | None], shape: list[int]) -> None:
-    """Raises a ValueError unless lengths and flags fit B rows of T steps."""
-    check_known_length(by_row["length"], shape[1])
-    for name in ("valid", "reset"):
-        flags = by_row[name]
-        if flags is not None and list(flags.shape) != shape:
-            raise ValueError(
-                f"batch: {name}: expected one flag a step of each row, the shape {shape}, got "
-                f"{list(flags.shape)}."
             )

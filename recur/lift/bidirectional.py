@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_entries, check_layer
+from recur.call_repr import call_repr
+from recur.checks import check_entries
 from recur.keys import check_key, split
-from recur.sequences.lengths import step_count, validity, zero_invalid
-from recur.types import Layer
+from recur.layer import Layer, check_layer
+from recur.masks import zero_invalid
 
 
 class Directions(NamedTuple):
@@ -29,21 +29,23 @@ MERGES = {
 }
 
 
+@call_repr
 def bidirectional(
     forward: Layer,
     backward: Layer,
     *,
     merge: str | Callable[[Any, Any], Any] = "concatenate",
 ) -> Layer:
-    """Reads a sequence from both ends.
+    """Runs one layer forward and one backward over a sequence and merges their outputs.
 
         ys→ = forward(xs),    ys← = backward(xs),    y_t = merge(y→_t, y←_t)
 
-    Both are aligned with the inputs. It needs the whole sequence, so it cannot be fed in pieces.
+    Both are aligned with the inputs. The layer reads the whole sequence, so it is not causal and
+    cannot be fed in pieces.
 
     Args:
-      forward: a layer that reads forwards.
-      backward: a layer that reads backwards, as `scan(cell, reverse=True)` does.
+      forward: a layer that reads forward.
+      backward: a layer that reads backward, as `scan(cell, reverse=True)` does.
       merge: "concatenate" along the last axis, "sum", "mean", or a function of the outputs
         `[T, ...]` of both.
 
@@ -52,8 +54,8 @@ def bidirectional(
       which for the backward layer is the first step of the sequence.
 
     Raises:
-      TypeError: when one of them is not a layer.
-      ValueError: when merge is an unknown name, `backward` reads forwards, or one is batched.
+      TypeError: if one of them is not a layer.
+      ValueError: if merge is an unknown name, `backward` reads forward, or one is batched.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -83,29 +85,37 @@ def bidirectional(
         parts = zip(layers, params, split(key, 2), strict=True)
         return Directions(*(f.bind(p, xs, key=k, context=context) for f, p, k in parts))
 
-    def start(bound, xs):
-        return Directions(*(f.start(b, xs) for f, b in zip(layers, bound, strict=True)))
+    def begin(bound, xs):
+        return Directions(*(f.begin(b, xs) for f, b in zip(layers, bound, strict=True)))
 
-    def read(directions, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
         check_entries("carry", carry, 2)
-        marks = {"length": length, "valid": valid, "reset": reset}
-        parts = zip(directions, bound, carry, split(key, 2), strict=True)
-        ends = [direction(b, c, xs, key=k, **marks) for direction, b, c, k in parts]
+        parts = zip(layers, bound, carry, split(key, 2), strict=True)
+        ends = [f.apply(b, c, xs, mask, k, all_carries=all_carries) for f, b, c, k in parts]
         carries, outputs = zip(*ends, strict=True)
-        ys = merge_outputs(*outputs)
-        return Directions(*carries), zero_invalid(validity(step_count(xs), length, valid), ys)
+        return Directions(*carries), zero_invalid(mask.valid, merge_outputs(*outputs))
 
-    apply = partial(read, [layer.apply for layer in layers])
-    follow = partial(read, [layer.follow for layer in layers])
-    return Layer(init, bind, start, apply, follow, reads="both ways")
+    def find_output_shape(bound, xs):
+        outputs = [f.output_shape(b, xs) for f, b in zip(layers, bound, strict=True)]
+        return jax.eval_shape(merge_outputs, *outputs)
+
+    return Layer(
+        init,
+        bind,
+        begin,
+        apply,
+        find_output_shape,
+        direction="bidirectional",
+        is_truncated=any(layer.is_truncated for layer in layers),
+    )
 
 
 def _check(layers: Directions) -> None:
     for layer in layers:
         check_layer(layer, "bidirectional")
-    if layers.backward.streams:
+    if layers.backward.is_causal:
         raise ValueError(
-            "bidirectional: the second layer reads forwards too. Give it the other direction: "
+            "bidirectional: the second layer reads forward too. Give it the other direction: "
             "recur.scan(cell, reverse=True)."
         )
 

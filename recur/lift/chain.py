@@ -1,35 +1,37 @@
-"""Layers one after the other: the usual way to write a model."""
+"""Layers in series: the usual way to write a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from recur.checks import check_entries, check_layer
+from recur.call_repr import call_repr
+from recur.checks import check_entries
 from recur.combine.series import in_series
 from recur.keys import split
+from recur.layer import Layer, check_layer
 from recur.lift.stepwise import stepwise
-from recur.types import AnyCell, Bound, Layer, Reads
+from recur.types import Cell, Direction
 
 
+@call_repr
 def chain(*parts: Any) -> Layer:
-    """Feeds each layer the outputs of the one before.
+    """Applies layers in series: each reads the outputs of the one before.
 
         ys^0 = xs,    carry^l, ys^l = layer^l(ys^{l-1}),    ys = ys^L
 
-    Linen modules, functions and names of activations are applied to each step by itself; Dropout
-    and everything else that asks for `deterministic` is told whether a key was given.
+    Modules, functions and names of activations are applied to each step independently. Dropout,
+    and every module with an argument `deterministic`, is on when a key is given.
 
     Args:
-      *parts: layers, Linen modules, functions of one step, or names of `recur.modules.ACTIVATIONS`.
+      *parts: layers, modules of Flax Linen, Flax NNX or Equinox, functions of one step, or names of `recur.modules.ACTIVATIONS`.
 
     Returns:
       A `Layer`; its params and its carry are tuples, one entry a part.
 
     Raises:
-      ValueError: when there are no parts, a layer is batched, or a module has mutable collections.
-      TypeError: when a part is a cell that has not been lifted, or nothing that can be applied.
+      ValueError: if there are no parts, a layer is batched, or a module has mutable collections.
+      TypeError: if a part is a cell that has not been lifted, or cannot be applied.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -46,38 +48,49 @@ def chain(*parts: Any) -> Layer:
         raise ValueError("chain: expected at least one part, got none.")
     layers = tuple(_as_layer(part) for part in parts)
 
-    init, bind, start = in_series(layers, _first_outputs)
+    init, bind, begin = in_series(
+        layers,
+        lambda layer: layer.begin,
+        lambda layer, bound, xs: layer.output_shape(bound, xs),
+    )
 
-    def feed(parts, bound, carry, xs, *, key=None, **marks):
-        check_entries("carry", carry, len(parts))
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
+        check_entries("carry", carry, len(layers))
         carries = []
-        keys = split(key, len(parts))
-        for part, b, c, part_key in zip(parts, bound, carry, keys, strict=True):
-            c, xs = part(b, c, xs, key=part_key, **marks)
+        keys = split(key, len(layers))
+        for layer, b, c, layer_key in zip(layers, bound, carry, keys, strict=True):
+            c, xs = layer.apply(b, c, xs, mask, layer_key, all_carries=all_carries)
             carries.append(c)
         return tuple(carries), xs
 
-    apply = partial(feed, [layer.apply for layer in layers])
-    follow = partial(feed, [layer.follow for layer in layers])
-    return Layer(init, bind, start, apply, follow, reads=_reads(layers))
+    def find_output_shape(bound, xs):
+        for layer, b in zip(layers, bound, strict=True):
+            xs = layer.output_shape(b, xs)
+        return xs
+
+    return Layer(
+        init,
+        bind,
+        begin,
+        apply,
+        find_output_shape,
+        direction=_direction(layers),
+        is_truncated=any(layer.is_truncated for layer in layers),
+    )
 
 
-def _reads(layers: Sequence[Layer]) -> Reads:
-    """The one direction of all parts that have one."""
-    directions = {layer.reads for layer in layers} - {"step by step"} or {"step by step"}
-    return directions.pop() if len(directions) == 1 else "both ways"
+def _direction(layers: Sequence[Layer]) -> Direction:
+    """The one direction of all layers that have one."""
+    directions = {layer.direction for layer in layers} - {"stepwise"} or {"stepwise"}
+    return directions.pop() if len(directions) == 1 else "bidirectional"
 
 
 def _as_layer(part: Any) -> Layer:
     if isinstance(part, Layer):
         check_layer(part, "chain")
         return part
-    if isinstance(part, AnyCell):
+    if isinstance(part, Cell):
         raise TypeError(
             "chain: expected layers, got a cell. Say how it runs over time: recur.scan(cell)."
         )
     return stepwise(part)
-
-
-def _first_outputs(layer: Layer, bound: Bound, xs: Any) -> Any:
-    return layer.apply(bound, layer.start(bound, xs), xs)[1]

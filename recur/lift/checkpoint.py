@@ -1,4 +1,4 @@
-"""Long sequences in little memory: steps are computed again on the way back."""
+"""Gradient checkpointing: steps are recomputed in the backward pass, to save memory."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_layer, check_whole
+from recur.call_repr import call_repr
+from recur.checks import check_whole
 from recur.keys import split_along
+from recur.layer import Layer, check_layer
 from recur.lift.mask import select
-from recur.sequences.lengths import check_flags, step_count, validity
-from recur.types import Layer
-from recur.varying import vary_over
+from recur.manual_axes import vary_over
+from recur.masks import step_count
+from recur.types import Mask
 
 
+@call_repr
 def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Layer:
-    """Keeps the carry between segments only, and computes a segment again on the way back.
+    """Stores the carry between segments only and recomputes each segment in the backward pass.
 
         carry_{e_s}, ys_s = layer(carry_{e_{s-1}}, xs_s)    for the segments s = 1 ... S
 
     Values and gradients are those of the layer. A gradient keeps S carries and what one segment of
     T / S steps needs, so √T segments need O(√T) memory, for each step computed twice. Segments of
     segments keep less still: with n levels the n-th root of T, for each step computed n + 1 times.
-    What the layer reads and what is kept of its outputs counts apart; so put a whole chain, its
-    last Dense included, under one checkpoint.
+    Inputs and outputs of the layer are stored in any case, so put a whole chain, its last Dense
+    included, under one checkpoint.
 
     Args:
       layer: a layer that reads in one direction.
-      segments: S; √T when not given. Of several numbers, the first is that of the segments, the
-        next that of the segments of each of them, and so on.
+      segments: S, by default a number near √T. Of several numbers, the first is the number of
+        segments, the next the number of segments within each, and so on.
 
     Returns:
       A `Layer` with the layer's params and carry. With a key, each segment draws its own noise.
 
     Raises:
-      TypeError: when `layer` is not a layer.
-      ValueError: when segments is below 1 or empty, or the layer reads both ways or is batched.
+      TypeError: if `layer` is not a layer.
+      ValueError: if segments is below 1 or empty, or the layer is bidirectional, batched or
+        truncated.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -57,43 +61,48 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
     number, rest = _levels(segments)
     inner = checkpoint(layer, rest) if rest else layer
 
-    def apply(bound, carry, xs, **options):
-        return in_segments(inner.apply, bound, carry, xs, **options)
+    is_backward = layer.direction == "backward"
 
-    def follow(bound, carry, xs, **options):
-        if step_count(xs) == 0:
-            return layer.follow(bound, carry, xs, **options)
-        last = 0 if layer.reads == "backwards" else -1
+    def run_segment(bound, carry, xs, mask, key, all_carries):
+        """The last carry, and the carries or (), and the outputs."""
+        found, ys = inner.apply(bound, carry, xs, mask, key, all_carries=all_carries)
+        if not all_carries:
+            return found, ((), ys)
+        last = 0 if is_backward else -1
+        return jax.tree.map(lambda leaf: leaf[last], found), (found, ys)
 
-        def go(bound, carry, xs, **options):
-            carries, ys = inner.follow(bound, carry, xs, **options)
-            return jax.tree.map(lambda leaf: leaf[last], carries), (carries, ys)
-
-        return in_segments(go, bound, carry, xs, **options)[1]
-
-    def in_segments(go, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
         count = step_count(xs)
-        pieces = _Pieces(
-            xs=jax.tree.map(jnp.asarray, xs),
-            valid=validity(count, length, valid),
-            reset=None if reset is None else check_flags("reset", reset, count),
-        ).cut(min(number or _near_root(count), count) or 1)
+        if count == 0:
+            return layer.apply(bound, carry, xs, mask, key, all_carries=all_carries)
+        pieces = _Pieces(jax.tree.map(jnp.asarray, xs), mask.valid, mask.reset)
+        pieces = pieces.cut(min(number or _near_root(count), count))
         carry = vary_over((bound, carry, pieces), carry)
 
         @partial(jax.checkpoint, prevent_cse=False)  # within a loop nothing is merged
         def segment(carry, given):
-            piece, begins, key = given
-            if begins is not None:
-                carry = select(begins, layer.start(bound, piece.xs), carry)
-            return go(bound, carry, piece.xs, valid=piece.valid, reset=piece.reset, key=key)
+            piece, resets, key = given
+            if resets is not None:
+                carry = select(resets, layer.begin(bound, piece.xs), carry)
+            mask = Mask(piece.valid, piece.reset)
+            return run_segment(bound, carry, piece.xs, mask, key, all_carries)
 
-        backwards = layer.reads == "backwards"
-        begins = pieces.begin_behind() if backwards else None
-        given = (pieces, begins, split_along(key, step_count(pieces.xs)))
-        carry, found = jax.lax.scan(segment, carry, given, reverse=backwards)
-        return carry, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], found)
+        resets = pieces.reset_after() if is_backward else None
+        given = (pieces, resets, split_along(key, step_count(pieces.xs)))
+        carry, found = jax.lax.scan(segment, carry, given, reverse=is_backward)
+        carries, ys = jax.tree.map(
+            lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], found
+        )
+        return carries if all_carries else carry, ys
 
-    return Layer(layer.init, layer.bind, layer.start, apply, follow, reads=layer.reads)
+    return Layer(
+        layer.init,
+        layer.bind,
+        layer.begin,
+        apply,
+        layer.find_output_shape,
+        direction=layer.direction,
+    )
 
 
 class _Pieces(NamedTuple):
@@ -102,7 +111,7 @@ class _Pieces(NamedTuple):
     reset: jax.Array | None
 
     def cut(self, number: int) -> _Pieces:
-        """`number` pieces of one size, `[S, T / S, ...]`; what is over at the end is invalid."""
+        """`number` pieces of one size, `[S, T / S, ...]`; padding at the end is invalid."""
         count = step_count(self.xs)
         size = -(-count // number)
         if number * size > count:
@@ -114,8 +123,8 @@ class _Pieces(NamedTuple):
             self = _Pieces(xs, valid, None if reset is None else inside & reset)
         return jax.tree.map(lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), self)
 
-    def begin_behind(self) -> jax.Array | None:
-        """Read backwards, a piece starts afresh where the piece behind it begins with a reset."""
+    def reset_after(self) -> jax.Array | None:
+        """Whether each piece, read backward, starts a segment: the piece after it has a reset."""
         if self.reset is None:
             return None
         firsts = self.reset[:, :1].any(axis=1)
@@ -123,7 +132,7 @@ class _Pieces(NamedTuple):
 
 
 def _near_root(count: int) -> int:
-    """A number of segments near √T, one that divides T if it can be: then nothing is copied."""
+    """A number of segments near √T that divides T, if there is one: then nothing is copied."""
     root = round(math.sqrt(count))
     near = range(root, root // 2, -1)
     return next((number for number in near if count % number == 0), root)
@@ -142,9 +151,15 @@ def _levels(segments: int | Sequence[int] | None) -> tuple[int | None, tuple[int
 
 def _check(layer: Any) -> None:
     check_layer(layer, "checkpoint")
-    if layer.reads == "both ways":
+    if layer.is_truncated:
         raise ValueError(
-            "checkpoint: the layer reads both ways, so it cannot be fed in segments. Put each "
+            "checkpoint: the layer truncates its gradient, and within segments it would truncate "
+            "at other steps. Put the checkpoint inside: recur.truncate(recur.checkpoint(layer), "
+            "k1, k2)."
+        )
+    if layer.direction == "bidirectional":
+        raise ValueError(
+            "checkpoint: the layer is bidirectional, so it cannot be fed in segments. Put each "
             "direction under a checkpoint: recur.bidirectional(recur.checkpoint(forward), "
             "recur.checkpoint(backward))."
         )

@@ -14,7 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from recur.keys import is_key
-from recur.types import AnyCell, Carry, Context, Params, Shaped
+from recur.types import Carry, Cell, Context, Params, Shaped
 
 _DRAWS = 4  # of each trial; the first half is positive
 
@@ -40,7 +40,7 @@ def flatten(carry: Carry) -> tuple[jax.Array, Callable[[jax.Array], Carry]]:
         return ravel_pytree(carry)
 
 
-def exact(cell: AnyCell) -> Callable[..., Influence]:
+def exact(cell: Cell) -> Callable[..., Influence]:
     """All of M, `[n, ...]` for each leaf of params: M_t = D_t M_{t-1} + I_t."""
     del cell
 
@@ -60,7 +60,7 @@ def exact(cell: AnyCell) -> Callable[..., Influence]:
     return lambda params, x, context: Influence(start, advance, gradient)
 
 
-def one_step(cell: AnyCell) -> Callable[..., Influence]:
+def one_step(cell: Cell) -> Callable[..., Influence]:
     """M at the entries that each weight reaches in one step, `[K, ...]` for each leaf of params.
 
     The pattern is that of a cell and of shapes, so it is found once, and never part of a state.
@@ -123,7 +123,7 @@ def _basis(carry: jax.Array) -> jax.Array:
     return jnp.eye(carry.size, dtype=carry.dtype)
 
 
-def _find_pattern(cell: AnyCell, params: Shaped, x: Shaped, context: Context) -> _Pattern:
+def _find_pattern(cell: Cell, params: Shaped, x: Shaped, context: Context) -> _Pattern:
     found = _try_out(cell, params, x, context)
     leaves, structure = jax.tree.flatten(params)
     ends = np.cumsum([0, *(leaf.size for leaf in leaves)])
@@ -136,7 +136,7 @@ def _find_pattern(cell: AnyCell, params: Shaped, x: Shaped, context: Context) ->
     return _Pattern(len(found), jax.tree.unflatten(structure, entries), _colour(found, ends[-1]))
 
 
-def _try_out(cell: AnyCell, params: Shaped, x: Shaped, context: Context) -> list[np.ndarray]:
+def _try_out(cell: Cell, params: Shaped, x: Shaped, context: Context) -> list[np.ndarray]:
     """For each entry of the carry, the weights that reach it: by the step or by the start.
 
     What does not vanish at random values is there. Positive ones wake all rectifiers, small ones
@@ -145,13 +145,13 @@ def _try_out(cell: AnyCell, params: Shaped, x: Shaped, context: Context) -> list
 
     def begin(params, key, context):
         bound = cell.bind(params, x, key=key, context=context)
-        return bound, cell.start(bound, x)
+        return bound, cell.init_carry(bound, x)
 
     def reached(entry, params, carry, x, context, key):
         def value(params):
-            bound, fresh = begin(params, key, context)
+            bound, initial = begin(params, key, context)
             after, _ = cell.step(bound, carry, x, key)
-            return flatten(fresh)[0][entry] + flatten(after)[0][entry]
+            return flatten(initial)[0][entry] + flatten(after)[0][entry]
 
         flags = [leaf.ravel() != 0 for leaf in jax.tree.leaves(jax.grad(value)(params))]
         return jnp.concatenate([jnp.zeros(0, bool), *flags])

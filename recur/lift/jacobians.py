@@ -1,25 +1,24 @@
-"""A recurrence as a system of equations in arrays: its Jacobians, and recurrences made of them.
+"""A recurrence as a system of equations in arrays, its Jacobians, and linear recurrences of them.
 
-Here a carry is an array `z` of the shape [units, p], and the Jacobian of a step is [units, p, p]:
-one block a unit, blind to the other units. A whole Jacobian is that of a single unit with all n
-entries. Where all leaves of a carry have one shape, as the h and c of an LSTM, unit i is the i-th
-entry of each: one acts on the other within the unit, which a plain diagonal would not see.
+Here a carry is an array `z` of shape [units, p], and the Jacobian of a step is [units, p, p]: one
+block a unit, without the derivatives between units. A full Jacobian is that of a single unit with
+all n entries. Where all leaves of a carry have one shape, as the h and c of an LSTM, unit i is the
+i-th entry of each: derivatives within the unit are kept, which a plain diagonal would drop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from recur.keys import split_each
 from recur.lift.influence import flatten
-from recur.lift.mask import Steps, guard
-from recur.lift.over_time import check_carry
-from recur.types import AffineCell, AnyCell, Bound, Carry, GatedCell
-from recur.varying import vary_over
+from recur.lift.mask import Steps, masked_step
+from recur.manual_axes import vary_over
+from recur.structure import Group, Parts, is_elementwise_around_products
+from recur.types import Carry
 
 Kind = Literal["full", "diagonal"]
 Step = Callable[..., jax.Array]  # (z_{t-1}, one of Steps) -> z_t
@@ -36,7 +35,7 @@ class System(NamedTuple):
     near: Step  # the same values; a Jacobian that is right for `find`
     find: Callable[..., jax.Array]  # find(map of z, z) -> [units, p, p]
     first: jax.Array
-    fresh: jax.Array
+    initial: jax.Array
     steps: Steps
 
     def after(self, zs: jax.Array) -> jax.Array:
@@ -80,58 +79,40 @@ class System(NamedTuple):
 
 
 def before(first: jax.Array, of_steps: jax.Array) -> jax.Array:
-    """What stands before each step, given what stands after each."""
+    """The value before each step, given the value after each."""
     return jnp.concatenate([first[None], of_steps])[:-1]
 
 
 def system(
-    cell: AnyCell,
+    parts: Parts,
     kind: Kind,
-    advance: Callable,
-    bound: Bound,
+    kernels: Sequence[jax.Array],
+    constants: Sequence[Any],
     carry: Carry,
-    fresh: Carry,
+    initial_carry: Carry,
     steps: Steps,
 ) -> System:
-    """The system of a guarded loop whose step is `advance(bound, carry, x, key) -> (carry, v)`."""
-    pack, unpack = packing(fresh, kind)
+    """The system of the masked loop of a step, given all that it depends on."""
+    pack, unpack = packing(initial_carry, kind)
 
-    def packed(advance):
-        guarded = guard(lambda c, x, key: advance(bound, c, x, key), fresh, see=lambda c: ())
+    def packed(**options):
+        def advance(carry, inside, key):
+            del key
+            carry, *_ = parts.advance_with(kernels, constants, carry, inside, **options)
+            return carry, ()
 
-        def step(z, one):
-            after, _ = guarded(unpack(z), one)
-            check_carry(after, fresh)
-            return pack(after)
+        step = masked_step(advance, initial_carry)
+        return lambda z, one: pack(step(unpack(z), one)[0])
 
-        return step
-
-    near, find = advance, probe
-    if kind == "diagonal" and not _tells_units(cell, fresh):
-        find = exact_blocks
-    elif kind == "diagonal" and isinstance(cell, GatedCell):
-        near = _unit_by_unit(cell)
-    return System(kind, packed(advance), packed(near), find, pack(carry), pack(fresh), steps)
-
-
-def take_apart(cell: AnyCell, bound: Bound, steps: Steps) -> tuple[Steps, Callable, Callable]:
-    """The steps, `advance(bound, carry, x, key) -> (carry, v)` and `vs -> ys`.
-
-    Of a `GatedCell`, only what depends on the carry is left to `advance`.
-    """
-    if not isinstance(cell, GatedCell):
-        return steps, cell.step, lambda ys: ys
-    project_keys, read_keys = split_each(steps.key)
-    us = jax.vmap(lambda x, key: cell.project(bound, x, key))(steps.x, project_keys)
-
-    def advance(bound, carry, u, key):
-        del key
-        return cell.advance(bound, carry, u)
-
-    def read(vs):
-        return jax.vmap(lambda v, x, key: cell.read(bound, v, x, key))(vs, steps.x, read_keys)
-
-    return steps._replace(x=us, key=None), advance, read
+    step = near = packed()
+    find = probe
+    if kind == "diagonal":
+        of_one_shape = _of_one_shape(jax.tree.leaves(initial_carry))
+        if of_one_shape and is_elementwise_around_products(parts.found):
+            near = packed(multiply=_multiply_alone)
+        else:
+            find = exact_blocks
+    return System(kind, step, near, find, pack(carry), pack(initial_carry), steps)
 
 
 def check_numbers(carry: Carry) -> None:
@@ -145,14 +126,14 @@ def check_numbers(carry: Carry) -> None:
 
 
 def kind_for(carry: Carry, jacobian: Kind | None) -> Kind:
-    """The kind asked for, or else the one that suits the size of the carry."""
+    """The kind given, or else the one that suits the size of the carry."""
     if jacobian is not None:
         return jacobian
     return "full" if flatten(carry)[0].size <= FULL_UP_TO else "diagonal"
 
 
 def packing(carry: Carry, kind: Kind) -> tuple[Callable[[Carry], jax.Array], Callable[..., Carry]]:
-    """`(pack, unpack)`, between carries like `carry` and z."""
+    """`(pack, unpack)`, functions between carries like `carry` and z."""
     vector, unflatten = flatten(carry)
     leaves = jax.tree.leaves(carry)
     p = vector.size if kind == "full" else len(leaves) if _of_one_shape(leaves) else 1
@@ -162,7 +143,7 @@ def packing(carry: Carry, kind: Kind) -> tuple[Callable[[Carry], jax.Array], Cal
 
 
 def probe(step: Callable[[jax.Array], jax.Array], z: jax.Array) -> jax.Array:
-    """The Jacobian of a map whose units do not see each other, by p tangents for all units."""
+    """The Jacobian of a map whose units are independent, by p tangents for all units."""
     units, p = z.shape
     directions = jnp.broadcast_to(jnp.eye(p, dtype=z.dtype)[:, None, :], (p, units, p))
     directions = vary_over(z, directions)
@@ -209,38 +190,20 @@ def _times(a: jax.Array, b: jax.Array) -> jax.Array:
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
 
 
-def _tells_units(cell: AnyCell, carry: Carry) -> bool:
-    """Whether the structure of the cell tells how each unit acts on itself."""
-    return isinstance(cell, (GatedCell, AffineCell)) and _of_one_shape(jax.tree.leaves(carry))
-
-
 def _of_one_shape(leaves: list[jax.Array]) -> bool:
     return len({leaf.shape for leaf in leaves}) == 1
 
 
-def _unit_by_unit(cell: GatedCell) -> Callable[..., tuple[Carry, Any]]:
-    """`advance`, of the same values, as a function in which no unit sees another.
+def _multiply_alone(group: Group, factor: jax.Array, kernel: jax.Array) -> list[jax.Array]:
+    """Products of the same value, with the derivative of each unit along itself alone.
 
-    Units see each other through the products m = h W and nothing else. Taken as
+        m = (h W at this carry) + diagonal(W) ⊙ (h - h at this carry)
 
-        m = (h W at this carry) + diagonal(W) * (h - h at this carry)
-
-    they keep their value, and the derivative along the unit itself alone.
+    where units depend on each other through the products h W and nothing else.
     """
-
-    def advance(bound, carry, u, key):
-        del key
-        h = cell.hidden(bound, carry)
-        change = h - jax.lax.stop_gradient(h)
-
-        def alone(m, kernel):
-            m = jax.lax.stop_gradient(m)
-            # A kernel of another width reads units, and does not lead back to them.
-            if kernel.shape[-1] != kernel.shape[-2]:
-                return m
-            return m + jnp.diagonal(kernel, axis1=-2, axis2=-1).ravel() * change
-
-        m = jax.tree.map(alone, cell.products(bound, carry), cell.kernels(bound))
-        return cell.gates(bound, carry, u, m)
-
-    return advance
+    change = factor - jax.lax.stop_gradient(factor)
+    results = jax.lax.stop_gradient(group.multiply(factor, kernel))
+    return [
+        result + jnp.diagonal(each) * change
+        for result, each in zip(results, group.split(kernel), strict=True)
+    ]

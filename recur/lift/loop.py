@@ -5,20 +5,24 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from recur.call_repr import call_repr
 from recur.checks import check_cell
-from recur.lift.mask import Steps, guard
+from recur.layer import Layer
+from recur.lift.mask import Steps, masked_step
 from recur.lift.over_time import over_time, step_of
-from recur.sequences.lengths import step_count
-from recur.types import AnyCell, Layer
+from recur.masks import step_count
+from recur.types import Cell
 
 
-def loop(cell: AnyCell, *, reverse: bool = False) -> Layer:
+@call_repr
+def loop(cell: Cell, *, reverse: bool = False) -> Layer:
     """Runs a cell over time in a Python loop, one step after the other.
 
         carry_t, y_t = step(bound, carry_{t-1}, x_t)    for t = 1 ... T
 
-    It is the meaning of a lift, and the oracle the faster ones are tested against. All steps are
-    traced, so compilation grows with T; but one may print and set breakpoints between them.
+    It defines what a lift computes, and the faster ones are tested against it. All steps are
+    traced, so compilation grows with T. Under `jax.disable_jit()` one may print and set breakpoints
+    between steps.
 
     Args:
       cell: any cell.
@@ -28,7 +32,7 @@ def loop(cell: AnyCell, *, reverse: bool = False) -> Layer:
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: when `cell` is not a cell.
+      TypeError: if `cell` is not a cell.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -39,15 +43,17 @@ def loop(cell: AnyCell, *, reverse: bool = False) -> Layer:
     """
     check_cell(cell, "loop")
 
-    def run(bound, carry, fresh, steps, see):
-        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key), fresh, see)
+    def run(bound, carry, initial_carry, steps, all_carries):
+        step = masked_step(
+            lambda carry, x, key: cell.step(bound, carry, x, key), initial_carry, all_carries
+        )
         order = range(step_count(steps.x))
         if not order:
-            y = jax.eval_shape(guarded, carry, step_of(steps))[1]
+            y = jax.eval_shape(step, carry, step_of(steps))[1]
             return carry, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), y)
         ys = {}
         for t in reversed(order) if reverse else order:
-            carry, ys[t] = guarded(carry, _at(steps, t))
+            carry, ys[t] = step(carry, _at(steps, t))
         return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *(ys[t] for t in order))
 
     return over_time(cell, run, reverse=reverse)

@@ -4,7 +4,7 @@ The trajectory c = (c_1, ..., c_T) is the one zero of the residuals
 
     r_t(c) = f_t(c_{t-1}) - c_t,    c_0 given,
 
-where f_t is the step t, with its input, resets and validity in it. The Jacobian of r is -1 on the
+where f_t is step t, with its input, resets and mask. The Jacobian of r is -1 on the
 diagonal and J_t = f_t'(c_{t-1}) next to it, so that a Newton step c + d solves
 
     d_t = J_t d_{t-1} + r_t,    d_0 = 0,
@@ -12,10 +12,10 @@ diagonal and J_t = f_t'(c_{t-1}) next to it, so that a Newton step c + d solves
 a linear recurrence, for which there is an associative scan. Near the trajectory each step squares
 the error. With other matrices for J_t the trajectory is still the only fixed point, and each step
 makes at least one more c_t right, for c_t + d_t = f_t(c_{t-1}) where d_{t-1} = 0; so blocks on the
-diagonal of J_t will do where whole ones are too large. Written with residuals the recurrence never
-multiplies c_0, which may be no number where a reset follows.
+diagonal of J_t suffice where full ones are too large. Written with residuals the recurrence never
+multiplies c_0, which may hold NaN where a reset follows.
 
-The derivative is that of the trajectory, not of the way to it: from c_t = f_t(c_{t-1}; w),
+The derivative is that of the trajectory, not of the iterations: from c_t = f_t(c_{t-1}; w),
 
     dc_t = J_t dc_{t-1} + (df_t/dw) dw,    with the whole J_t,
 
@@ -32,7 +32,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_cell, check_whole
+from recur.call_repr import call_repr
+from recur.checks import check_cell, check_whole, suggests_keywords
+from recur.keys import split
+from recur.layer import Layer
 from recur.lift.jacobians import (
     Kind,
     System,
@@ -42,39 +45,64 @@ from recur.lift.jacobians import (
     packing,
     solve_linear,
     system,
-    take_apart,
 )
-from recur.lift.mask import guard
-from recur.lift.numbers import split_numbers
-from recur.lift.over_time import Run, over_time
-from recur.sequences.lengths import step_count
-from recur.types import AnyCell, Carry, Layer
-from recur.varying import vary_over
+from recur.lift.mask import Steps, masked_step
+from recur.lift.over_time import Run, over_time, read_all, step_of
+from recur.manual_axes import vary_over
+from recur.masks import make_mask, step_count
+from recur.partition_inexact import partition_inexact
+from recur.structure import Parts, find_structure
+from recur.types import Carry, Cell, Context, Params
 
 _ROUNDINGS = 8  # of the carry's dtype, that a residual may have
 
 
-class Report(NamedTuple):
-    """How Newton's method went, for one sequence."""
+class NewtonReport(NamedTuple):
+    """How Newton's method converged, for one sequence.
 
-    steps: jax.Array  # int32, how many it took
-    residual: jax.Array  # max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|), of largest entries
-    converged: jax.Array  # bool; where not, the scan ran
+    Attributes:
+      steps: int32, the number of rounds.
+      residual: max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|), with |·| the largest entry.
+      converged: bool; where False, the scan ran instead.
+    """
+
+    steps: jax.Array
+    residual: jax.Array
+    converged: jax.Array
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class NewtonLayer(Layer):
-    """A `Layer` that can tell how its solution went.
+    """A `Layer` that can report how its solution converged.
 
     Attributes:
       attempt: as `apply`, without a warning and with a report: `(carry, ys, report)`.
     """
 
-    attempt: Callable[..., tuple[Carry, Any, Report]] = dataclasses.field(kw_only=True)
+    attempt: Callable[..., tuple[Carry, Any, NewtonReport]] = dataclasses.field(kw_only=True)
 
-    def solve(self, params, xs, *, carry=None, context=None, key=None, **marks):
-        """As `run`, with its options: `(params, xs) -> (carry_T, y_{1..T}, report)`."""
-        return self._begin(self.attempt, params, xs, carry, context, key, marks)
+    @suggests_keywords
+    def solve(
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        carry: Carry = None,
+        context: Context = None,
+        length: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Carry, Any, NewtonReport]:
+        """Runs the layer and reports: `(params, xs) -> (carry_T, ys, report)`.
+
+        The arguments are those of `run`. Nothing warns where it did not converge.
+        """
+        marks = make_mask(xs, length=length, mask=mask, reset=reset)
+        bind_key, apply_key = split(key, 2)
+        bound = self.bind(params, xs, key=bind_key, context=context)
+        carry = self.begin(bound, xs) if carry is None else carry
+        return self.attempt(bound, carry, xs, marks, apply_key)
 
 
 class _Settings(NamedTuple):
@@ -84,8 +112,9 @@ class _Settings(NamedTuple):
     damping: float
 
 
+@call_repr
 def newton(
-    cell: AnyCell,
+    cell: Cell,
     *,
     jacobian: Kind | None = None,
     tolerance: float | None = None,
@@ -93,23 +122,24 @@ def newton(
     damping: float = 0.0,
     reverse: bool = False,
 ) -> NewtonLayer:
-    """Runs any cell over all steps in parallel, by Newton's method on the whole trajectory.
+    """Runs any cell over all steps in parallel, by Newton's method on the trajectory (DEER).
 
         c_t <- c_t + d_t,    d_t = (1 - λ) J_t d_{t-1} + f_t(c_{t-1}) - c_t,    d_0 = 0
 
-    with f_t the step t and J_t its Jacobian, from the start of a segment at all t, until
+    with f_t the step t and J_t its Jacobian, from the initial carry at all t, until
 
         max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|) ≤ tolerance    with |·| the largest entry.
 
     Values and gradients are those of `scan`, to rounding. A round takes O(log T) time: it is for
     long sequences of small states that forget, where few rounds do. Where `max_steps` do not
-    suffice, the scan runs instead, and a warning tells; `solve` tells by its report alone.
+    suffice, the scan runs instead, with a warning; `solve` reports it without one.
 
     With `"full"` Jacobians of n entries a round costs n³ a step, and the gradient is found in
     parallel too. With `"diagonal"` ones it costs p + 1 steps of the cell, p the leaves of the carry
-    (those of one shape are coupled, unit by unit), but only takes off a part of the error, and the
-    gradient goes step by step. So it is for cells that tell their structure, as `recur.lstm`; of
-    others, a stack included, the diagonal is found by n tangents a step, and n² numbers.
+    (those of one shape are coupled, unit by unit), but each round reduces the error less, and the
+    gradient goes step by step. That holds for cells that are elementwise around square products of
+    the carry, as `recur.lstm`; for others, a stack included, the diagonal is found by n tangents a
+    step, and n² numbers.
 
     Args:
       cell: any cell; its carry holds real floating-point numbers.
@@ -123,8 +153,8 @@ def newton(
       A `NewtonLayer` with the cell's params and carry.
 
     Raises:
-      TypeError: when `cell` is not a cell; or while tracing, when its carry is not real floats.
-      ValueError: when an option is none of those above.
+      TypeError: if `cell` is not a cell; when tracing, if its carry is not real floats.
+      ValueError: if an option is none of those above.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -145,59 +175,73 @@ def newton(
     settings = _check(cell, jacobian, tolerance, max_steps, damping)
     layer = over_time(cell, _run(cell, settings, reverse), reverse=reverse)
 
-    def attempt(bound, carry, xs, **options):
-        (_, carry, report), ys = layer.follow(bound, carry, xs, **options)
+    def attempt(bound, carry, xs, mask, key):
+        (_, carry, report), ys = layer.apply(bound, carry, xs, mask, key, all_carries=True)
         return carry, ys, report
 
-    def apply(bound, carry, xs, **options):
-        (_, carry, report), ys = layer.follow(bound, carry, xs, **options)
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
+        (carries, last, report), ys = layer.apply(bound, carry, xs, mask, key, all_carries=True)
         _warn_unless_converged(report)
-        return carry, ys
-
-    def follow(bound, carry, xs, **options):
-        (carries, _, report), ys = layer.follow(bound, carry, xs, **options)
-        _warn_unless_converged(report)
-        return carries, ys
+        return carries if all_carries else last, ys
 
     return NewtonLayer(
-        layer.init, layer.bind, layer.start, apply, follow, layer.reads, attempt=attempt
+        layer.init,
+        layer.bind,
+        layer.begin,
+        apply,
+        layer.find_output_shape,
+        direction=layer.direction,
+        attempt=attempt,
     )
 
 
-def _run(cell: AnyCell, settings: _Settings, reverse: bool) -> Run:
-    """The loop; what it lets `follow` see is the carries, the last of them, and the report."""
+def _run(cell: Cell, settings: _Settings, reverse: bool) -> Run:
+    """The loop; in place of the carries it gives them, the last of them and the report."""
 
     def turned(tree):
         return jax.tree.map(lambda leaf: leaf[::-1], tree) if reverse else tree
 
-    def run(bound, carry, fresh, steps, see):
+    def run(bound, carry, initial_carry, steps, all_carries):
+        del all_carries
         check_numbers(carry)
-        steps, advance, read = take_apart(cell, bound, turned(steps))
-        carries, report = _solve(cell, settings, advance, bound, carry, fresh, steps)
+        steps = turned(steps)
+        one = step_of((steps.x, steps.key))
+        parts = Parts(find_structure(cell.step, bound, carry, *one), bound)
+        prepared = jax.vmap(parts.prepare)(steps.x, steps.key)
+        xs, steps = steps.x, steps._replace(x=prepared.inside, key=None)
+        carries, report = _solve(parts, settings, carry, initial_carry, steps, step_count(xs))
         # Outputs are those of one step from the carries found: their derivative is JAX's own.
-        guarded = guard(lambda c, x, key: advance(bound, c, x, key), fresh, see)
-        after, (seen, vs) = jax.vmap(guarded)(jax.tree.map(before, carry, carries), steps)
+        step = masked_step(lambda c, u, key: parts.advance(c, u), initial_carry)
+        after, (_, crossing) = jax.vmap(step)(jax.tree.map(before, carry, carries), steps)
         last = jax.tree.map(lambda c, cs: jnp.concatenate([c[None], cs])[-1], carry, after)
-        seen, ys = turned((seen, read(vs)))
-        return last, ((seen, last, report), ys)
+        after, ys = turned((after, read_all(parts, xs, crossing, prepared.after)))
+        return last, ((after, last, report), ys)
 
     return run
 
 
-def _solve(cell, settings, advance, bound, carry, fresh, steps) -> tuple[Carry, Report]:
+def _solve(
+    parts: Parts,
+    settings: _Settings,
+    carry: Carry,
+    initial_carry: Carry,
+    steps: Steps,
+    count: int,
+) -> tuple[Carry, NewtonReport]:
     """The carry after each step `[T, ...]`, and how it was found."""
     kind = kind_for(carry, settings.jacobian)
-    real, rest, join = split_numbers((bound, carry, fresh, steps))
+    given = (parts.kernels, parts.constants, carry, initial_carry, steps)
+    real, rest, join = partition_inexact(given)
 
     def system_of(real, rest):
-        return system(cell, kind, advance, *join(real, rest))
+        return system(parts, kind, *join(real, rest))
 
     # Compiled as a whole, for op by op an associative scan is hundreds of small programs.
     @jax.custom_jvp
     @jax.jit
     def solve(real, rest):
         equations = system_of(real, rest)
-        zs, report = _iterate(equations, settings)
+        zs, report = _iterate(equations, settings, count)
         return equations.scan_unless(report.converged, zs), report
 
     @jax.jit
@@ -217,17 +261,19 @@ def _solve(cell, settings, advance, bound, carry, fresh, steps) -> tuple[Carry, 
     return jax.vmap(unpack)(zs), jax.lax.stop_gradient(report)
 
 
-def _iterate(equations: System, settings: _Settings) -> tuple[jax.Array, Report]:
+def _iterate(
+    equations: System, settings: _Settings, count: int
+) -> tuple[jax.Array, NewtonReport]:
     """Newton's method until the tolerance is met, steps run out, or numbers overflow."""
     tolerance = settings.tolerance
     if tolerance is None:
-        tolerance = _ROUNDINGS * float(jnp.finfo(equations.fresh.dtype).eps)
+        tolerance = _ROUNDINGS * float(jnp.finfo(equations.initial.dtype).eps)
 
     def arrive(zs, steps):
         residuals = equations.after(zs) - zs
         size, scale = (jnp.abs(a).max((1, 2), initial=0) for a in (residuals, zs))
         largest = (size / (1 + scale)).max(initial=0)
-        return zs, residuals, Report(steps, largest, largest <= tolerance)
+        return zs, residuals, NewtonReport(steps, largest, largest <= tolerance)
 
     def goes_on(state):
         _, _, report = state
@@ -239,15 +285,15 @@ def _iterate(equations: System, settings: _Settings) -> tuple[jax.Array, Report]
         jacobians = (1 - settings.damping) * equations.jacobians(zs)
         return arrive(zs + solve_linear(jacobians, residuals), report.steps + 1)
 
-    # Not from the carry that came in, which may be no number where a reset follows.
-    guess = jnp.broadcast_to(equations.fresh, (step_count(equations.steps), *equations.fresh.shape))
+    # Not from the given carry, which may hold NaN where a reset follows.
+    guess = jnp.broadcast_to(equations.initial, (count, *equations.initial.shape))
     none = vary_over(guess, jnp.zeros((), jnp.int32))
     zs, _, report = jax.lax.while_loop(goes_on, improve, arrive(guess, none))
     return zs, report
 
 
-def _warn_unless_converged(report: Report) -> None:
-    """Tells the host in a loop of at most one turn, so that who converges never calls it."""
+def _warn_unless_converged(report: NewtonReport) -> None:
+    """Warns, by a loop of at most one iteration: a layer that converges never calls the host."""
 
     def tell(steps, residual, converged):
         message = (

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_cell
+from recur.checks import check_cell, check_step_carry
 from recur.keys import check_key
 from recur.lift.influence import exact, flatten, one_step
-from recur.lift.mask import Steps, guard
-from recur.lift.over_time import check_carry
-from recur.sequences.lengths import zero_invalid
-from recur.types import AnyCell, Carry, Context, Params
+from recur.lift.mask import Steps, masked_step
+from recur.masks import zero_invalid
+from recur.types import Carry, Cell, Context, Params
 
 _METHODS = {"rtrl": exact, "snap-1": one_step}
 
@@ -23,35 +22,35 @@ class Online(NamedTuple):
     """A cell that learns online, as two pure functions.
 
     Attributes:
-      start: `start(params, x, *, key=None, context=None) -> state`, before the first step of a
-        sequence; only the shape of x counts. Key and context are those of `cell.bind`.
-      update: `update(params, state, x, target, *, valid=None, reset=None, key=None)
-        -> (state, output)`, one step; `valid` and `reset` are single flags, and the key is that of
-        the step's noise.
+      init: `init(params, x, *, context=None, key=None) -> state`, before the first step of a
+        sequence; only the shape of x counts. Context and key are those of `cell.bind`.
+      update: `update(params, state, x, target, *, mask=None, reset=None, key=None)
+        -> (state, output)`, one step; `mask` and `reset` are single flags, and the key is for the
+        noise of the step.
     """
 
-    start: Callable[..., OnlineState]
+    init: Callable[..., OnlineState]
     update: Callable[..., tuple[OnlineState, OnlineOutput]]
 
 
 class OnlineState(NamedTuple):
-    """All that one update hands to the next."""
+    """The state between two updates."""
 
     carry: Carry
     influence: Any  # d carry / d params, with a leaf for each leaf of params
-    key: jax.Array | None  # of the sequence
     context: Context  # of the sequence
+    key: jax.Array | None  # of the sequence
 
 
 class OnlineOutput(NamedTuple):
-    """What one update gives; zero where the step is not valid."""
+    """The result of one update; zero where the step is masked."""
 
     grads: Params  # of the loss of this step
     loss: jax.Array  # scalar
     y: Any
 
 
-def online(cell: AnyCell, loss: Callable[[Any, Any], jax.Array], *, method: str = "rtrl") -> Online:
+def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "rtrl") -> Online:
     """Real-time recurrent learning: the gradient of each step's loss, forwards in time.
 
         M_0 = ∂carry_0/∂θ
@@ -82,8 +81,8 @@ def online(cell: AnyCell, loss: Callable[[Any, Any], jax.Array], *, method: str 
       method: `"rtrl"` or `"snap-1"`.
 
     Returns:
-      An `Online`: `start` and `update`, of one sequence, for you to `jit`, `scan` over time and
-      `vmap` over sequences.
+      An `Online`: `init` and `update`, for one sequence; use `jit`, `scan` over time and `vmap` over
+      sequences on them.
 
     Raises:
       TypeError: when `cell` is not a cell; or while tracing, when params, carry or loss are not
@@ -96,7 +95,7 @@ def online(cell: AnyCell, loss: Callable[[Any, Any], jax.Array], *, method: str 
       >>> learner = recur.online(cell, lambda y, target: jnp.square(y - target).sum())
       >>> x, target = jnp.ones(3), jnp.array([0.0, 1.0, 0.0, 0.0])
       >>> params = cell.init(jax.random.key(0), x)
-      >>> state, update = learner.start(params, x), jax.jit(learner.update)
+      >>> state, update = learner.init(params, x), jax.jit(learner.update)
       >>> losses = []
       >>> for _ in range(20):
       ...     state, output = update(params, state, x, target)
@@ -116,46 +115,46 @@ def online(cell: AnyCell, loss: Callable[[Any, Any], jax.Array], *, method: str 
         raise ValueError(f"online: expected {expected} as the method, got {method!r}.")
     influence_of = _METHODS[method](cell)
 
-    def begin(params, x, key, context):
+    def begin(params, x, context, key):
         """The carry before the first step, and its influence."""
 
         def first(params):
-            carry = cell.start(cell.bind(params, x, key=key, context=context), x)
+            carry = cell.init_carry(cell.bind(params, x, key=key, context=context), x)
             _check_carry(carry)
             return flatten(carry)[0], carry
 
         vector, pull, carry = jax.vjp(first, params, has_aux=True)
         return carry, influence_of(params, x, context).start(pull, vector)
 
-    def start(params, x, *, key=None, context=None):
+    def init(params, x, *, context=None, key=None):
         _check_params(params)
         key = None if key is None else check_key(key)
-        return OnlineState(*begin(params, _shape_of(x), key, context), key, context)
+        return OnlineState(*begin(params, _shape_of(x), context, key), context, key)
 
-    def update(params, state, x, target, *, valid=None, reset=None, key=None):
+    def update(params, state, x, target, *, mask=None, reset=None, key=None):
         _check_params(params)
-        valid, reset = _check_flag("valid", valid), _check_flag("reset", reset)
+        mask, reset = _check_flag("mask", mask), _check_flag("reset", reset)
         key = None if key is None else check_key(key)
-        x, target = zero_invalid(valid, jax.tree.map(jnp.asarray, (x, target)))
-        of_sequence = (_shape_of(x), state.key, state.context)
+        x, target = zero_invalid(mask, jax.tree.map(jnp.asarray, (x, target)))
+        of_sequence = (_shape_of(x), state.context, state.key)
 
         def advance(held, x, key):
             return learn(params, *held, x, target, key, of_sequence)
 
-        fresh = None if reset is None else begin(params, *of_sequence)
-        guarded = guard(advance, fresh, see=lambda held: ())
+        initial = None if reset is None else begin(params, *of_sequence)
+        step = masked_step(advance, initial)
         held = (state.carry, state.influence)
-        held, (_, output) = guarded(held, Steps(x, key, valid, reset))
-        return OnlineState(*held, state.key, state.context), zero_invalid(valid, output)
+        held, (_, output) = step(held, Steps(x, key, mask, reset))
+        return OnlineState(*held, state.context, state.key), zero_invalid(mask, output)
 
     def learn(params, carry, influence, x, target, key, of_sequence):
-        shape, bind_key, context = of_sequence
+        shape, context, bind_key = of_sequence
         vector, unflatten = flatten(carry)
 
         def step(params, vector):
             bound = cell.bind(params, shape, key=bind_key, context=context)
             after, y = cell.step(bound, unflatten(vector), x, key)
-            check_carry(after, carry)
+            check_step_carry(carry, after)
             return (flatten(after)[0], _check_loss(loss(y, target))), (after, y)
 
         (vector, value), pull, (after, y) = jax.vjp(step, params, vector, has_aux=True)
@@ -167,7 +166,7 @@ def online(cell: AnyCell, loss: Callable[[Any, Any], jax.Array], *, method: str 
         )
         return (after, influence), OnlineOutput(grads, value, y)
 
-    return Online(start, update)
+    return Online(init, update)
 
 
 def _shape_of(x: Any) -> Any:

@@ -9,24 +9,25 @@ import jax
 
 from recur.checks import describe, signature
 from recur.keys import check_key
-from recur.lift.mask import Steps, lay_out
-from recur.sequences.lengths import one_of, step_count, zero_invalid
-from recur.types import AnyCell, Bound, Carry, Layer, Shaped
-from recur.varying import vary_over
+from recur.layer import Layer
+from recur.lift.mask import Steps, prepare_steps
+from recur.manual_axes import vary_over
+from recur.masks import drop_leading_axis, step_count, zero_invalid
+from recur.structure import Parts
+from recur.types import Bound, Carry, Cell, Shaped
 
-See = Callable[[Carry], Any]
-Run = Callable[[Bound, Carry, Carry, Steps, See], tuple[Carry, tuple[Any, Any]]]
+Run = Callable[[Bound, Carry, Carry, Steps, bool], tuple[Carry, tuple[Any, Any]]]
 
 
-def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
+def over_time(cell: Cell, run: Run, *, reverse: bool = False) -> Layer:
     """Makes a layer of a cell and a way to run it.
 
     Args:
       cell: any cell.
-      run: `run(bound, carry, fresh, steps, see) -> (carry, (seen, ys))`, the loop; `fresh` is the
-        carry with which a segment starts, `steps` is laid out and guarded by `recur.lift.mask`, and
-        `seen` is `see(carry)` of the carry after each step.
-      reverse: whether the loop reads backwards.
+      run: `run(bound, carry, initial_carry, steps, all_carries) -> (carry, (carries, ys))`, the
+        loop. Segments start from `initial_carry`; `steps` comes from `recur.lift.mask`; `carries`
+        is the carry after each step, or () without `all_carries`.
+      reverse: whether the loop reads backward.
     """
 
     def init(key, xs, context=None):
@@ -36,38 +37,43 @@ def over_time(cell: AnyCell, run: Run, *, reverse: bool = False) -> Layer:
         key = None if key is None else check_key(key)
         return cell.bind(params, step_of(xs), key=key, context=context)
 
-    def start(bound, xs):
-        return cell.start(bound, step_of(xs))
+    def begin(bound, xs):
+        return cell.init_carry(bound, step_of(xs))
 
-    def walk(see, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
-        steps = lay_out(xs, length=length, valid=valid, reset=reset, key=key, reverse=reverse)
-        fresh = start(bound, xs)
-        check_carry(carry, fresh)
-        carry, fresh = vary_over((bound, steps, carry), (carry, fresh))
-        carry, (seen, ys) = run(bound, carry, fresh, steps, see)
-        return carry, seen, zero_invalid(steps.valid, ys)
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
+        steps = prepare_steps(xs, mask, key, reverse=reverse)
+        initial_carry = begin(bound, xs)
+        check_carry(carry, initial_carry)
+        carry, initial_carry = vary_over((bound, steps, carry), (carry, initial_carry))
+        carry, (carries, ys) = run(bound, carry, initial_carry, steps, all_carries)
+        return carries if all_carries else carry, zero_invalid(mask.valid, ys)
 
-    def apply(bound, carry, xs, **options):
-        carry, _, ys = walk(lambda carry: (), bound, carry, xs, **options)
-        return carry, ys
+    def first_output(bound, x):
+        return cell.step(bound, cell.init_carry(bound, x), x)[1]
 
-    def follow(bound, carry, xs, **options):
-        _, carries, ys = walk(lambda carry: carry, bound, carry, xs, **options)
-        return carries, ys
+    def find_output_shape(bound, xs):
+        y, count = jax.eval_shape(first_output, bound, step_of(xs)), step_count(xs)
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
 
-    return Layer(init, bind, start, apply, follow, reads="backwards" if reverse else "forwards")
+    direction = "backward" if reverse else "forward"
+    return Layer(init, bind, begin, apply, find_output_shape, direction=direction)
 
 
-def check_carry(carry: Carry, fresh: Carry) -> None:
-    """Raises a ValueError unless `carry` has the structure, shapes and dtypes of `fresh`."""
-    came, expected = jax.eval_shape(lambda *trees: trees, carry, fresh)
+def read_all(parts: Parts, xs: Any, crossing: Any, after: Any) -> Any:
+    """The outputs of all steps; xs gives their number where an output is a constant."""
+    return jax.vmap(lambda x, v, u: parts.read(v, u))(xs, crossing, after)
+
+
+def check_carry(carry: Carry, initial_carry: Carry) -> None:
+    """Raises a ValueError unless `carry` has the structure, shapes and dtypes of the initial one."""
+    came, expected = jax.eval_shape(lambda *trees: trees, carry, initial_carry)
     if signature(came) != signature(expected):
         raise ValueError(
-            f"carry: expected {describe(expected)}, as start gives it, got {describe(came)}."
+            f"carry: expected {describe(expected)}, as init_carry gives it, got {describe(came)}."
         )
 
 
 def step_of(xs: Any) -> Shaped:
     """The shape of one step of xs."""
     step_count(xs)
-    return one_of(xs)
+    return drop_leading_axis(xs)

@@ -1,40 +1,44 @@
-"""The default way to run a cell: `jax.lax.scan`, with all products it can spare taken out."""
+"""The default way to run a cell: `jax.lax.scan`, with what need not be in the loop taken out."""
 
 from __future__ import annotations
 
 import jax
 
-from recur.checks import check_cell
+from recur.call_repr import call_repr
+from recur.checks import check_cell, check_whole
 from recur.combine.stack import Stack
-from recur.keys import split_each
+from recur.layer import Layer
 from recur.lift.chain import chain
-from recur.lift.gated import run_gated
-from recur.lift.mask import guard
-from recur.lift.over_time import Run, over_time
-from recur.types import AnyCell, GatedCell, Layer
+from recur.lift.over_time import over_time, read_all, step_of
+from recur.lift.shifts import run_parts
+from recur.masks import step_count
+from recur.structure import Parts, find_structure
+from recur.types import Cell
 
 
-def scan(cell: AnyCell, *, reverse: bool = False, unroll: int = 1) -> Layer:
+@call_repr
+def scan(cell: Cell, *, reverse: bool = False, unroll: int = 1) -> Layer:
     """Runs a cell over time in one compiled loop.
 
         carry_t, y_t = step(bound, carry_{t-1}, x_t)    for t = 1 ... T
 
-    Of a `GatedCell` only what depends on the carry stays in the loop: `project` is mapped over all
-    steps before it, as one product, and `read` after it; so is the gradient of the kernels. A stack
-    runs layer by layer, so that this holds for each of its cells.
+    The step is traced once, and only what depends on the carry, and on which the next carry
+    depends, stays in the loop. Products of the input run before it and products for the output
+    after it, for all steps at once; so does the gradient of all kernels. See
+    `recur.structure_of` for what was found in a cell. A stack runs layer by layer.
 
     Args:
       cell: any cell.
       reverse: whether to read from the last step to the first; outputs stay aligned with inputs.
-      unroll: how many steps one turn of the compiled loop takes.
+      unroll: how many steps one iteration of the compiled loop takes.
 
     Returns:
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: when `cell` is not a cell, or while tracing, when a `GatedCell`'s gates are not
-        elementwise.
-      ValueError: when unroll is below 1.
+      TypeError: if `cell` is not a cell.
+      ValueError: if unroll is not a whole number of at least 1; when tracing, if a step does not
+        return a carry like the one it was given.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -45,32 +49,19 @@ def scan(cell: AnyCell, *, reverse: bool = False, unroll: int = 1) -> Layer:
       Array(False, dtype=bool)
     """
     check_cell(cell, "scan")
-    if unroll < 1:
-        raise ValueError(f"scan: expected unroll of at least 1, got {unroll}.")
+    unroll = check_whole("scan: unroll", unroll, 1)
     if isinstance(cell, Stack):
         return chain(*(scan(each, reverse=reverse, unroll=unroll) for each in cell.cells))
-    if isinstance(cell, GatedCell):
-        return over_time(cell, _run_gated(cell, reverse, unroll), reverse=reverse)
-    return over_time(cell, _run_plain(cell, reverse, unroll), reverse=reverse)
 
+    def run(bound, carry, initial_carry, steps, all_carries):
+        one = step_of((steps.x, steps.key))
+        parts = Parts(find_structure(cell.step, bound, carry, *one), bound)
+        prepared = jax.vmap(parts.prepare)(steps.x, steps.key)
+        loop_steps = steps._replace(x=prepared.inside, key=None)
+        options = {"length": step_count(steps.x), "reverse": reverse, "unroll": unroll}
+        carry, carries, crossing = run_parts(
+            parts, carry, initial_carry, loop_steps, all_carries, **options
+        )
+        return carry, (carries, read_all(parts, steps.x, crossing, prepared.after))
 
-def _run_plain(cell: AnyCell, reverse: bool, unroll: int) -> Run:
-    def run(bound, carry, fresh, steps, see):
-        guarded = guard(lambda carry, x, key: cell.step(bound, carry, x, key), fresh, see)
-        return jax.lax.scan(guarded, carry, steps, reverse=reverse, unroll=unroll)
-
-    return run
-
-
-def _run_gated(cell: GatedCell, reverse: bool, unroll: int) -> Run:
-    def run(bound, carry, fresh, steps, see):
-        xs = steps.x
-        project_keys, read_keys = split_each(steps.key)
-        us = jax.vmap(lambda x, key: cell.project(bound, x, key))(xs, project_keys)
-        steps = steps._replace(x=us, key=None)
-        options = {"reverse": reverse, "unroll": unroll}
-        carry, seen, vs = run_gated(cell, bound, carry, fresh, steps, see, **options)
-        ys = jax.vmap(lambda v, x, key: cell.read(bound, v, x, key))(vs, xs, read_keys)
-        return carry, (seen, ys)
-
-    return run
+    return over_time(cell, run, reverse=reverse)

@@ -1,4 +1,4 @@
-"""A Linen module or a function, applied to each step by itself."""
+"""A module or a function, applied to each step independently."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import jax
 
 from recur.keys import check_key
-from recur.lift.mask import lay_out
+from recur.layer import Layer
+from recur.lift.mask import prepare_steps
 from recur.lift.over_time import step_of
+from recur.masks import step_count, zero_invalid
 from recur.modules import as_module
-from recur.sequences.lengths import zero_invalid
-from recur.types import Layer
 
 
 def stepwise(thing: Any) -> Layer:
-    """Makes a layer without a carry of a Linen module, a function or an activation's name."""
+    """Makes a layer without a carry of a module, a function or an activation's name."""
     module = as_module(thing)
 
     def init(key, xs, context=None):
@@ -26,14 +26,18 @@ def stepwise(thing: Any) -> Layer:
         del xs, key, context
         return params
 
-    def start(bound, xs):
+    def begin(bound, xs):
         del bound, xs
         return ()
 
-    def apply(bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
-        steps = lay_out(xs, length=length, valid=valid, reset=reset, key=key)
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
+        del all_carries  # a carry of nothing is all carries
+        steps = prepare_steps(xs, mask, key)
         ys = jax.vmap(lambda x, key: module.apply(bound, x, key=key))(steps.x, steps.key)
-        return carry, zero_invalid(steps.valid, ys)
+        return carry, zero_invalid(mask.valid, ys)
 
-    # a carry of nothing is all carries
-    return Layer(init, bind, start, apply, follow=apply, reads="step by step")
+    def find_output_shape(bound, xs):
+        y, count = jax.eval_shape(module.apply, bound, step_of(xs)), step_count(xs)
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
+
+    return Layer(init, bind, begin, apply, find_output_shape, direction="stepwise")

@@ -10,38 +10,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.checks import check_cell, describe
+from recur.call_repr import call_repr
+from recur.checks import check_cell, check_step_carry, describe
+from recur.layer import Layer
 from recur.lift.mask import Steps
-from recur.lift.over_time import check_carry, over_time
-from recur.sequences.lengths import step_count
+from recur.lift.over_time import over_time
+from recur.masks import step_count
 from recur.sequences.trees import Nodes
-from recur.types import Carry, Cell, Layer
+from recur.types import Carry, Cell
 
 
 class Children(NamedTuple):
-    """What a node's step gets in the place of a carry.
+    """The children of a node, given to its step in place of a carry.
 
     Attributes:
-      carry: the children's carries in their order, `[C, ...]` each; where one is absent, the carry
-        with which its tree begins.
-      valid: bool `[C]`, which children are there.
+      carry: the children's carries in their order, `[C, ...]` each; of an absent one, the carry
+        from which its tree starts.
+      mask: bool `[C]`, which children are there.
     """
 
     carry: Carry
-    valid: jax.Array
+    mask: jax.Array
 
 
+@call_repr
 def tree(cell: Cell) -> Layer:
-    """Runs a cell over the nodes of a tree, each after its children.
+    """Runs a cell over the nodes of a tree, each after its children (recursive networks).
 
         carry_n, y_n = step(bound, Children(carry_{c_1}, ..., carry_{c_C}), x_n)
 
     where c_1 ... c_C are the children of node n. The xs of the layer are `Nodes(x, back)` as
-    `post_order` makes them: x is what the cell sees, and back, integer `[N, C]`, tells how many
-    nodes back each child stands, 0 where there is none. An absent child stands as the carry with
-    which its tree begins: the one given, or start(bound, x). So a line is a tree with one child a
-    node. What stands in front of a reset or is no valid node is nobody's child, so several trees
-    fit in a row. The last carry is that of the last valid node: of the root, in post-order.
+    `post_order` makes them: x is the input of the cell, and back, integer `[N, C]`, is the distance
+    from a node back to each child, 0 where there is none. An absent child has the carry from which
+    its tree starts: the one given, or init_carry(bound, x). So a line is a tree with one child a
+    node. Nodes before a reset and invalid nodes are no node's children, so several trees fit in a
+    row. The last carry is that of the last valid node: of the root, in post-order.
 
     Args:
       cell: a cell whose step takes `Children` as its carry, and returns one carry.
@@ -50,17 +53,17 @@ def tree(cell: Cell) -> Layer:
       A `Layer` with the cell's params and carry, over the whole of a tree.
 
     Raises:
-      TypeError: when `cell` is not a cell, or tells its structure, which is that of a line; while
-        tracing, when xs are not `Nodes`.
-      ValueError: while tracing, when back is not integer `[N, C]`, is known and points in front of
-        the first node, or step does not return a carry like that of start.
+      TypeError: if `cell` is not a cell; when tracing, if xs are not `Nodes`, or the step does not
+        take `Children`.
+      ValueError: when tracing, if back is not integer `[N, C]`, is known and points before the
+        first node, or the step does not return a carry like that of init_carry.
 
     Example:
       A recursive net over two sentences of word ids, with two scores at the root of each:
 
       >>> import jax, jax.numpy as jnp, recur
       >>> from flax import linen as nn
-      >>> from recur.sequences import Node, lay_out, pad, pool, post_order
+      >>> from recur.sequences import Node, make_batches, pad, pool, post_order
       >>> def init(key, word):
       ...     of_words, of_children = jax.random.split(key)
       ...     return {
@@ -74,10 +77,10 @@ def tree(cell: Cell) -> Layer:
       >>> cell = recur.cell(init, lambda params, word: jnp.zeros(4), step)
       >>> model = recur.batch(recur.chain(recur.tree(cell), nn.Dense(2)))
       >>> phrase = Node(0, (Node(3), Node(5)))
-      >>> [batch] = lay_out([post_order(phrase), post_order(Node(0, (phrase, Node(7))))], pad())
+      >>> [batch] = make_batches([post_order(phrase), post_order(Node(0, (phrase, Node(7))))], pad())
       >>> params = model.init(jax.random.key(0), batch.steps)
-      >>> ys = jax.jit(model)(params, batch.steps, **batch.marks)
-      >>> ys.shape, pool.last(ys, batch.valid).shape
+      >>> ys = jax.jit(model)(params, batch.steps, **batch.layer_kwargs)
+      >>> ys.shape, pool.last(ys, batch.mask).shape
       ((2, 5, 2), (2, 2))
 
     References:
@@ -89,36 +92,30 @@ def tree(cell: Cell) -> Layer:
       Short-Term Memory Networks, https://arxiv.org/abs/1503.00075
     """
     check_cell(cell, "tree")
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            "tree: expected a cell whose step takes Children, as recur.cell(init, start, step) "
-            f"makes it of your own step, got {type(cell).__name__}, whose step takes one carry."
-        )
-
-    def run(bound, carry, fresh, steps, see):
+    def run(bound, carry, initial_carry, steps, all_carries):
         places = _find(steps)
-        # Behind the carries of all nodes stand the two with which a tree may begin.
-        rows = jax.tree.map(partial(_rows, len(places.own)), fresh, carry)
+        # After the carries of all nodes come the two from which a tree may start.
+        rows = jax.tree.map(partial(_rows, len(places.own)), initial_carry, carry)
 
         def visit(rows, node):
             step, place = node
             children = Children(_at(rows, place.child), place.there)
             carry, y = cell.step(bound, children, step.x.x, step.key)
-            check_carry(carry, fresh)
+            check_step_carry(initial_carry, carry)
             put = partial(jax.lax.dynamic_update_index_in_dim, index=place.own, axis=0)
             return jax.tree.map(put, rows, carry), y
 
         rows, ys = jax.lax.scan(visit, rows, (steps, places))
-        seen = jax.vmap(lambda row: see(_at(rows, row)))(places.held)
+        carries = _at(rows, places.held) if all_carries else ()
         came_in = len(places.own) + 1
-        return _at(rows, jnp.append(came_in, places.held)[-1]), (seen, ys)
+        return _at(rows, jnp.append(came_in, places.held)[-1]), (carries, ys)
 
-    # A piece hands on its last carry alone, and a child's may be any: a tree is fed as a whole.
-    return dataclasses.replace(over_time(_of_nodes(cell), run), reads="both ways")
+    # A piece would hand on its last carry alone, and a node may need any: feed a tree as a whole.
+    return dataclasses.replace(over_time(_of_nodes(cell), run), direction="bidirectional")
 
 
 def _of_nodes(cell: Cell) -> Cell:
-    """The cell for the shape of a node, of which it sees x. Its step is left to `run`."""
+    """The cell of nodes, whose x it reads."""
 
     def init(key, node, context=None):
         return cell.init(key, _x_of(node), context=context)
@@ -126,10 +123,16 @@ def _of_nodes(cell: Cell) -> Cell:
     def bind(params, node, **options):
         return cell.bind(params, _x_of(node), **options)
 
-    def start(bound, node):
-        return cell.start(bound, _x_of(node))
+    def init_carry(bound, node):
+        return cell.init_carry(bound, _x_of(node))
 
-    return cell._replace(init=init, bind=bind, start=start)
+    def step(bound, carry, node, key=None):
+        """One node without children that are there; for the shape of its output."""
+        (count,) = node.back.shape
+        carries = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), carry)
+        return cell.step(bound, Children(carries, jnp.zeros(count, bool)), node.x, key)
+
+    return dataclasses.replace(cell, init=init, bind=bind, init_carry=init_carry, step=step)
 
 
 def _x_of(node: Any) -> Any:
@@ -149,12 +152,12 @@ def _x_of(node: Any) -> Any:
 
 
 class _Places(NamedTuple):
-    """In which row of the carries something stands, for each node."""
+    """The rows of the carries that belong to each node."""
 
     own: jax.Array  # [N]
     child: jax.Array  # [N, C]
     there: jax.Array  # bool [N, C], which children there are
-    held: jax.Array  # [N], the last valid node's, or that with which the tree begins
+    held: jax.Array  # [N], the last valid node's, or that from which the tree starts
 
 
 def _find(steps: Steps) -> _Places:
@@ -165,21 +168,21 @@ def _find(steps: Steps) -> _Places:
     valid = jnp.ones(count, bool) if steps.valid is None else steps.valid
     reset = jnp.zeros(count, bool) if steps.reset is None else steps.reset
     begin = jax.lax.cummax(jnp.where(reset, own, -1))  # -1 where the carry that came in counts
-    fresh, came_in = count, count + 1
-    start = jnp.where(begin < 0, came_in, fresh)
+    initial, came_in = count, count + 1
+    first = jnp.where(begin < 0, came_in, initial)
 
     child = own[:, None] - back.astype(own.dtype)  # where invalid, back is zero
     there = (back > 0) & (child >= jnp.maximum(begin, 0)[:, None])
     there &= valid.at[child].get(mode="clip")
-    # What is no node computes something of zeros and start, which nobody reads.
-    absent = jnp.where(valid, start, fresh)
+    # What is no node computes something of zeros and the initial carry, which nothing reads.
+    absent = jnp.where(valid, first, initial)
     last = jax.lax.cummax(jnp.where(valid, own, -1))
-    held = jnp.where((last >= 0) & (last >= begin), last, start)
+    held = jnp.where((last >= 0) & (last >= begin), last, first)
     return _Places(own, jnp.where(there, child, absent[:, None]), there, held)
 
 
 def _check_known(back: jax.Array) -> None:
-    """Raises a ValueError unless children stand among the nodes before, as far as is known."""
+    """Raises a ValueError unless children are among the nodes before, where known."""
     if isinstance(back, jax.core.Tracer):
         return
     distances = np.asarray(back)
@@ -191,10 +194,11 @@ def _check_known(back: jax.Array) -> None:
         )
 
 
-def _rows(count: int, fresh: jax.Array, came_in: jax.Array) -> jax.Array:
-    """Rows for nodes, to be written, then `fresh`, then `came_in`."""
-    fresh, came_in = jnp.asarray(fresh), jnp.asarray(came_in)
-    return jnp.concatenate([jnp.broadcast_to(fresh, (count + 1, *fresh.shape)), came_in[None]])
+def _rows(count: int, initial: jax.Array, came_in: jax.Array) -> jax.Array:
+    """Rows for nodes, to be written, then `initial`, then `came_in`."""
+    initial, came_in = jnp.asarray(initial), jnp.asarray(came_in)
+    rows = jnp.broadcast_to(initial, (count + 1, *initial.shape))
+    return jnp.concatenate([rows, came_in[None]])
 
 
 def _at(rows: Carry, place: jax.Array) -> Carry:

@@ -7,16 +7,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_layer
+from recur.call_repr import call_repr
+from recur.checks import check_whole
 from recur.keys import split, split_along
+from recur.layer import Layer, check_layer
 from recur.lift.mask import select
-from recur.sequences.lengths import check_flags, step_count, validity, zero_invalid
-from recur.types import Layer
-from recur.varying import vary_over
+from recur.manual_axes import vary_over
+from recur.masks import step_count, zero_invalid
+from recur.types import Mask
 
 
+@call_repr
 def truncate(layer: Layer, k1: int, k2: int) -> Layer:
-    """Lets errors flow back at most k2 steps, from blocks of k1 outputs.
+    """Truncates backpropagation through time to k2 steps, from blocks of k1 outputs.
 
     Values are those of the layer. For the gradient, the block of k1 outputs that ends at step e is
     recomputed from the carry at e - k2, taken as a constant:
@@ -30,7 +33,7 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
     moves no window. Where T > k2, each step is computed about k2 / k1 + 1 times.
 
     Args:
-      layer: a layer that reads forwards.
+      layer: a layer that reads forward.
       k1: how many outputs look at one window; a shorter block is left at the end.
       k2: how many steps a window has, k2 ≥ k1 ≥ 1.
 
@@ -38,8 +41,8 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
       A `Layer` with the layer's params and carry. With a key each window draws its own noise.
 
     Raises:
-      TypeError: when `layer` is not a layer.
-      ValueError: when not k2 ≥ k1 ≥ 1, or the layer reads backwards or is batched.
+      TypeError: if `layer` is not a layer.
+      ValueError: if not k2 ≥ k1 ≥ 1, or the layer is not causal, or is batched.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -52,27 +55,13 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
       Williams & Peng 1990, An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent
       Network Trajectories (their BPTT(h; h')), https://doi.org/10.1162/neco.1990.2.4.490
     """
-    _check(layer, k1, k2)
+    k1, k2 = _check(layer, k1, k2)
 
-    def apply(bound, carry, xs, **options):
-        if step_count(xs) <= k2:  # all windows begin at the start
-            return layer.apply(bound, carry, xs, **options)
-        carries, ys, _ = in_windows(layer.apply, bound, carry, xs, **options)
-        return jax.tree.map(lambda leaf: leaf[-1], carries), ys
-
-    def follow(bound, carry, xs, **options):
-        if step_count(xs) <= k2:
-            return layer.follow(bound, carry, xs, **options)
-        carries, ys, of_steps = in_windows(layer.follow, bound, carry, xs, **options)
-        return of_steps(carries), ys
-
-    def in_windows(go, bound, carry, xs, *, length=None, valid=None, reset=None, key=None):
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
         count = step_count(xs)
-        sequence = _Sequence(
-            xs=jax.tree.map(jnp.asarray, xs),
-            valid=validity(count, length, valid),
-            reset=None if reset is None else check_flags("reset", reset, count),
-        )
+        if count <= k2:  # all windows start at the first step
+            return layer.apply(bound, carry, xs, mask, key, all_carries=all_carries)
+        sequence = _Sequence(jax.tree.map(jnp.asarray, xs), mask.valid, mask.reset)
         ends = jnp.minimum(jnp.arange(k1, count + k1, k1), sequence.end())
         begins = jnp.maximum(ends - k2, 0)
         walk_key, window_key = split(key, 2)
@@ -82,12 +71,13 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
         def walk(carry, stretch):
             begin, end, key = stretch
             piece = jax.lax.stop_gradient(sequence.piece(begin, end, k1))
-            carry, _ = layer.apply(constant_bound, carry, key=key, **piece)
+            carry, _ = layer.apply(constant_bound, carry, *piece, key)
             return carry, carry
 
         def window(found, begin, end, key):
-            start = select(begin == 0, carry, found)
-            return go(bound, start, key=key, **sequence.piece(begin, end, k2))
+            first = select(begin == 0, carry, found)
+            piece = sequence.piece(begin, end, k2)
+            return layer.apply(bound, first, *piece, key, all_carries=all_carries)
 
         # One pass without a gradient finds the carries with which the windows begin; given these,
         # the windows depend on nothing else, and run side by side.
@@ -100,9 +90,12 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
         def of_steps(tree):
             return jax.tree.map(lambda leaf: leaf[at // k1, offset], tree)
 
-        return carries, zero_invalid(sequence.valid, of_steps(ys)), of_steps
+        ys = zero_invalid(mask.valid, of_steps(ys))
+        return of_steps(carries) if all_carries else jax.tree.map(lambda c: c[-1], carries), ys
 
-    return Layer(layer.init, layer.bind, layer.start, apply, follow)
+    return Layer(
+        layer.init, layer.bind, layer.begin, apply, layer.find_output_shape, is_truncated=True
+    )
 
 
 class _Sequence(NamedTuple):
@@ -111,34 +104,33 @@ class _Sequence(NamedTuple):
     reset: jax.Array | None
 
     def end(self) -> jax.Array | int:
-        """The step after the last that counts, so that padding behind it moves no window."""
+        """The step after the last that counts, so that padding after it moves no window."""
         count = step_count(self.xs)
         if self.valid is None:
             return count
         counts = self.valid if self.reset is None else self.valid | self.reset
         return jnp.max(jnp.where(counts, jnp.arange(1, count + 1), 0))
 
-    def piece(self, begin: jax.Array, end: jax.Array, size: int) -> dict[str, Any]:
+    def piece(self, begin: jax.Array, end: jax.Array, size: int) -> tuple[Any, Mask]:
         """The steps from begin to end, in a piece of a fixed size whose rest is invalid."""
         steps = begin + jnp.arange(size)
         inside = steps < end
         xs, valid, reset = jax.tree.map(lambda leaf: leaf[steps], tuple(self))
-        return {
-            "xs": xs,
-            "valid": inside if valid is None else inside & valid,
-            "reset": None if reset is None else inside & reset,
-        }
+        valid = inside if valid is None else inside & valid
+        return xs, Mask(valid, None if reset is None else inside & reset)
 
 
-def _check(layer: Any, k1: int, k2: int) -> None:
+def _check(layer: Any, k1: Any, k2: Any) -> tuple[int, int]:
     check_layer(layer, "truncate")
-    if not (isinstance(k1, int) and isinstance(k2, int) and k2 >= k1 >= 1):
+    k1, k2 = check_whole("truncate: k1", k1, 1), check_whole("truncate: k2", k2, 1)
+    if k2 < k1:
         raise ValueError(
-            f"truncate: expected whole numbers k2 >= k1 >= 1, got k1={k1} and k2={k2}: errors must "
-            "flow at least through the block of outputs they come from."
+            f"truncate: expected k2 >= k1, got k1={k1} and k2={k2}: errors must flow at least "
+            "through the block of outputs they come from."
         )
-    if not layer.streams:
+    if not layer.is_causal:
         raise ValueError(
-            "truncate: the layer reads backwards, so it has no carry from the steps before. Only "
-            "layers that read forwards can be truncated."
+            "truncate: the layer does not read forward only, so it has no carry from the steps "
+            "before. Only causal layers can be truncated."
         )
+    return k1, k2

@@ -1,4 +1,4 @@
-"""One window of truncated backpropagation through time, over a stream without end."""
+"""One window of truncated backpropagation through time, over an endless stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from recur.keys import split
-from recur.types import Carry, Context, Layer, Params
+from recur.layer import Layer
+from recur.types import Carry, Context, Params
 
 
 def run_window(
@@ -19,11 +20,11 @@ def run_window(
     k1: int,
     *,
     context: Context = None,
-    valid: Any = None,
+    mask: Any = None,
     reset: Any = None,
     key: jax.Array | None = None,
 ) -> tuple[Carry, Any]:
-    """Runs a window of k2 steps, the last k1 of them new, and says where the next one begins.
+    """Runs a window of k2 steps, the last k1 of them new, for truncated BPTT over a stream.
 
         carry_{e-k2+1..e}, ys_{e-k2+1..e} = layer(carry_{e-k2}, xs_{e-k2+1..e})
         returns carry_{e-k2+k1}, ys_{e-k1+1..e}
@@ -34,29 +35,29 @@ def run_window(
     k2)` is for one set of params; a stream changes them after each window.
 
     Args:
-      layer: a layer that reads forwards, batched or not.
+      layer: a causal layer, batched or not.
       params: its params.
-      carry: the carry in front of the window: that of the window before, or the layer's start.
+      carry: the carry before the window: from the window before, or `layer.init_carry`.
       xs: `[k2, ...]`, or `[B, k2, ...]` of a batched layer, as `recur.sequences.Streams` reads
         them.
       k1: how many steps of the window are new, 1 ≤ k1 ≤ k2.
       context: as of the layer.
-      valid: as of the layer.
+      mask: as of the layer.
       reset: as of the layer.
       key: as of the layer.
 
     Returns:
-      The carry in front of the next window, and the last k1 outputs.
+      The carry before the next window, and the last k1 outputs.
 
     Raises:
-      ValueError: when k1 is not from 1 to k2, or the layer reads backwards.
+      ValueError: if k1 is not from 1 to k2, or the layer is not causal.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
       >>> layer = recur.scan(recur.gru(4))
       >>> xs = jnp.ones((6, 3))
       >>> params = layer.init(jax.random.key(0), xs)
-      >>> carry = layer.start(layer.bind(params, xs), xs)
+      >>> carry = layer.init_carry(params, xs)
       >>> carry, ys = recur.lift.run_window(layer, params, carry, xs, k1=2)
       >>> carry.shape, ys.shape
       ((4,), (2, 4))
@@ -65,17 +66,17 @@ def run_window(
       Williams & Peng 1990, An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent
       Network Trajectories (their BPTT(h; h')), https://doi.org/10.1162/neco.1990.2.4.490
     """
-    axis = int(layer.batched)
+    axis = layer.batch_axes
     k2 = jax.tree.leaves(xs)[0].shape[axis]
     if not 1 <= k1 <= k2:
         raise ValueError(
             f"run_window: expected k1 from 1 to the {k2} steps of the window, got k1={k1}."
         )
-    if not layer.streams:
+    if not layer.is_causal:
         raise ValueError(
-            "run_window: the layer reads backwards, so it cannot be fed a sequence in pieces."
+            "run_window: the layer is not causal, so it cannot be fed a sequence in pieces."
         )
-    steps = {"xs": xs, "valid": valid, "reset": reset}
+    steps = {"xs": xs, "mask": mask, "reset": reset}
     first_key, rest_key = split(key, 2)
 
     def run(carry, begin, end, key):

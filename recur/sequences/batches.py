@@ -1,4 +1,4 @@
-"""A source of examples, read in batches without end, in an order of its own each epoch."""
+"""Endless batches of a data source, in a new order each epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recur.sequences.layout import Batch, Layout, Plan, Planner, fill, make_plan
 def batches(
     source: Sequence[Any],
     layout: Layout,
-    rows: int,
+    batch_size: int,
     *,
     seed: int | None = 0,
     epochs: int | None = None,
@@ -28,24 +28,24 @@ def batches(
     sharding: jax.sharding.Sharding | None = None,
     prefetch: int = 2,
 ) -> Iterator[Batch]:
-    """Reads a source in batches on the device, each example once an epoch.
+    """Iterates over a source in shuffled batches on the device, each example once an epoch.
 
     The order is a function of seed and epoch, and batches are planned from the lengths before
-    examples are read. So an epoch and a count of batches are a position: `get_state()` gives it,
-    and `set_state(state)` goes on with the very next batch, in the middle of an epoch too, as
-    `recur.train.Checkpoints` does. And where several processes train together, each plans the same
-    batches and reads its own rows of them: all run the same shapes, equally often.
+    examples are read. So the epoch and the count of batches are the position: `get_state()` returns
+    it, and `set_state(state)` continues with the next batch, also in the middle of an epoch, as
+    `recur.train.Checkpoints` does. If several processes train together, each plans the same batches
+    and reads its own rows of them: all run the same shapes, equally often.
 
     Args:
       source: the examples, each an `Example` or a pytree of `[T, ...]` arrays: a list, a source or
         a `MapDataset` of Grain, or anything else with a length and numbered entries.
       layout: `pad`, `bucket` or `pack`.
-      rows: B, of all processes together.
-      seed: of the order; with None it is the source's.
-      epochs: how many; without end when not given.
-      lengths: how many steps each example has; when not given, the source is read through first.
-      process: the number of this process and how many there are; as JAX counts them when not given.
-      sharding: over which devices rows are spread; JAX's default device when not given.
+      batch_size: B, over all processes.
+      seed: the seed of the order; None keeps the order of the source.
+      epochs: how many; endless by default.
+      lengths: how many steps each example has; by default, the source is read once to find out.
+      process: the index of this process and how many there are; as JAX counts them by default.
+      sharding: the devices over which rows are sharded; JAX's default device by default.
       prefetch: how many batches a thread prepares ahead.
 
     Returns:
@@ -53,17 +53,17 @@ def batches(
 
     Raises:
       ImportError: without Grain.
-      TypeError: when `layout` is not one, lengths are not integers, or the examples are no sequence
-        or not of numbers.
-      ValueError: when there are no examples, they are not made alike, one is longer than the layout
-        allows, rows cannot be shared among the processes, or a state is of another stream. An error
-        in an example that is read later is raised where its batch would have come.
+      TypeError: if `layout` is not a layout, lengths are not integers, or the examples are no
+        sequence or not of numbers.
+      ValueError: if there are no examples, their structures differ, one is longer than the layout
+        allows, the batch cannot be shared among the processes, or a state is of another stream. An
+        error in an example that is read later is raised where its batch would have come.
 
     Example:
       >>> import numpy as np
       >>> from recur.sequences import batches, bucket
       >>> source = [np.arange(n) for n in (2, 9, 1, 10, 3, 2)]
-      >>> stream = batches(source, bucket((3, 10)), rows=2, epochs=1)
+      >>> stream = batches(source, bucket((3, 10)), batch_size=2, epochs=1)
       >>> sorted(batch.steps.shape for batch in stream)
       [(2, 3), (2, 3), (2, 10)]
       >>> stream.close()
@@ -76,25 +76,26 @@ def batches(
     index, count = (jax.process_index(), jax.process_count()) if process is None else process
     if not 0 <= index < count:
         raise ValueError(f"batches: expected a process from 0 to {count - 1}, got {index}.")
-    rows = check_whole("batches: rows", rows, 1)
-    if rows % count:
+    batch_size = check_whole("batches: batch_size", batch_size, 1)
+    if batch_size % count:
         raise ValueError(
-            f"batches: expected rows that {count} processes can share evenly, got {rows}."
+            f"batches: expected a batch_size that {count} processes can share evenly, got "
+            f"{batch_size}."
         )
     seed = None if seed is None else check_whole("batches: seed", seed, 0)
     epochs = None if epochs is None else check_whole("batches: epochs", epochs, 0)
     prefetch = check_whole("batches: prefetch", prefetch, 0)
     examples = Examples(source, lengths)
-    planner = make_planner(examples, layout, rows)
-    share = rows // count
+    planner = make_planner(examples, layout, batch_size)
+    share = batch_size // count
 
     def read(plan: Plan) -> Batch:
         own = plan.numbers[index * share : (index + 1) * share]
-        return _put(fill(examples, plan._replace(numbers=own, rows=share)), sharding)
+        return _put(fill(examples, plan._replace(numbers=own, batch_size=share)), sharding)
 
     identity = {
         "layout": layout.name,
-        "rows": rows,
+        "batch_size": batch_size,
         "seed": seed,
         "examples": len(examples.lengths),
         "checksum of lengths": zlib.crc32(examples.lengths.tobytes()),
@@ -104,7 +105,7 @@ def batches(
 
 
 class _Stream:
-    """Batches one after the other, and the position among them."""
+    """An iterator over batches that knows its position."""
 
     def __init__(
         self,
@@ -137,7 +138,7 @@ class _Stream:
         if was != self._identity:
             raise ValueError(
                 f"expected the state of a stream of {self._identity}, got one of {was}. Resume "
-                "with the data, the layout, the rows and the seed the run was begun with."
+                "with the data, the layout, the batch size and the seed that the run began with."
             )
         self._epoch, self._done, self._plans = state["epoch"], state["batches"], None
 

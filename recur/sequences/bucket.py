@@ -1,4 +1,4 @@
-"""One sequence a row, beside others of about its length."""
+"""Bucketing: batches of sequences of similar length."""
 
 from __future__ import annotations
 
@@ -15,31 +15,29 @@ from recur.sequences.layout import Layout, Plan, check_fits, one_a_row
 def bucket(
     boundaries: Sequence[int] | None = None, *, count: int | None = None, cut: bool = False
 ) -> Layout:
-    """Lays out one sequence a row, beside others of about its length.
+    """Groups sequences of similar length into batches, one sequence a row.
 
         T of a sequence of length n = min {b in boundaries: b ≥ n}
 
-    A step is compiled once a boundary.
+    A training step is compiled once for each boundary.
 
     Args:
       boundaries: the lengths of batches, ascending.
       count: how many boundaries to find instead, as `find_boundaries` does.
-      cut: whether only the first steps of a sequence beyond the last boundary are kept; without it
-        one is an error.
+      cut: whether a sequence longer than the last boundary is cut to it; by default it is an error.
 
     Returns:
-      A `Layout`. Batches come in the order in which they are full, those that stay partly empty at
-      the end.
+      A `Layout`. Batches come in the order in which they become full, partly empty ones at the end.
 
     Raises:
       ValueError: unless either boundaries or count is given, and the boundaries ascend from at
-        least 1; where it is used, when a sequence is longer than the last.
+        least 1; when batches are made, if a sequence is longer than the last boundary.
 
     Example:
       >>> import numpy as np
-      >>> from recur.sequences import bucket, lay_out
+      >>> from recur.sequences import bucket, make_batches
       >>> sequences = [np.arange(n) for n in (2, 9, 1, 10, 3)]
-      >>> for batch in lay_out(sequences, bucket((3, 10)), rows=2):
+      >>> for batch in make_batches(sequences, bucket((3, 10)), batch_size=2):
       ...     print(batch.steps.shape, batch.number[:, 0])
       (2, 3) [0 2]
       (2, 10) [1 3]
@@ -53,7 +51,7 @@ def bucket(
     count = None if count is None else check_whole("bucket: count", count, 1)
     given = () if boundaries is None else _check_boundaries(boundaries)
 
-    def planner(lengths: np.ndarray, rows: int | None):
+    def planner(lengths: np.ndarray, batch_size: int | None):
         ends = given if count is None else find_boundaries(lengths, count)
         check_fits(lengths, ends[-1], cut, "bucket")
         buckets = np.searchsorted(ends, np.minimum(lengths, ends[-1]))
@@ -63,12 +61,12 @@ def bucket(
             for number in numbers:
                 group = waiting[buckets[number]]
                 group.append(number)
-                if len(group) == rows:
-                    yield one_a_row(group, rows, ends[buckets[number]])
+                if len(group) == batch_size:
+                    yield one_a_row(group, batch_size, ends[buckets[number]])
                     waiting[buckets[number]] = []
             for group, end in zip(waiting, ends, strict=True):
                 if group:
-                    yield one_a_row(group, rows, end)
+                    yield one_a_row(group, batch_size, end)
 
         return plan
 
@@ -76,12 +74,12 @@ def bucket(
 
 
 def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
-    """The boundaries of buckets with which padding is least.
+    """Finds the boundaries of buckets that minimize padding.
 
         argmin over b_1 < ... < b_count of  sum_n min {b ≥ length_n} - length_n
 
-    Exact, by dynamic programming over the different lengths there are. That the last batch of a
-    bucket may be partly empty is not counted.
+    The minimum is exact, by dynamic programming over the different lengths. Empty rows in the last
+    batch of a bucket are not counted.
 
     Args:
       lengths: integers, of at least 0.
@@ -91,8 +89,8 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
       The boundaries, ascending; the last is the longest length, or 1 if that is 0.
 
     Raises:
-      TypeError: when the lengths are not integers.
-      ValueError: when there are none, one is below 0, or count is below 1.
+      TypeError: if the lengths are not integers.
+      ValueError: if there are none, one is below 0, or count is below 1.
 
     Example:
       >>> from recur.sequences import find_boundaries
@@ -111,7 +109,7 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
     ends, many = np.unique(np.maximum(known, 1), return_counts=True)
     below = np.concatenate([[0], np.cumsum(many)])  # how many sequences the first i ends hold
     # cost[i]: the steps, real or padding, of all sequences of the first i ends, in k buckets. The
-    # last of these buckets begins behind the first j ends: cost_k[i] = min_j cost_{k-1}[j] +
+    # last of these buckets begins after the first j ends: cost_k[i] = min_j cost_{k-1}[j] +
     # (below[i] - below[j]) ends[i - 1]. Real steps are the same for all, so least cost is least
     # padding.
     cost = np.concatenate([[0.0], np.full(len(ends), np.inf)])
@@ -137,6 +135,6 @@ def _check_boundaries(boundaries: Sequence[int]) -> tuple[int, ...]:
     if not ascends or not np.issubdtype(given.dtype, np.integer):
         raise ValueError(
             "bucket: expected boundaries as whole numbers that ascend from at least 1, got "
-            f"{given.tolist()}. To have so many found, give count."
+            f"{given.tolist()}. To find that many boundaries, pass count."
         )
     return tuple(given.tolist())

@@ -1,4 +1,4 @@
-"""Examples: what one sequence of a data set is made of, checked on the host as it is read."""
+"""Examples, the sequences of a data set, checked on the host as they are read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from recur.checks import describe
 
 
 class Example(NamedTuple):
-    """One sequence of a data set, and what belongs to it as a whole.
+    """One sequence of a data set, with its label and its context.
 
     Attributes:
-      steps: a pytree of `[T, ...]` arrays: inputs, targets and whatever else changes over time.
+      steps: a pytree of `[T, ...]` arrays: inputs, targets and all else that changes over time.
       label: a pytree of arrays without a time axis: a class, a weight; None when there is none.
-      context: what a layer is told once a sequence, by name; None when there is none.
+      context: a mapping of names to values that do not change over time, for the layer; or None.
     """
 
     steps: Any
@@ -27,24 +27,24 @@ class Example(NamedTuple):
 
 
 class Examples:
-    """A source of examples, each checked as it is read: all must be made alike.
+    """A source of examples, each checked as it is read: all must have the same structure.
 
     Args:
       source: anything with a length and numbered entries, such as a list or a data source of Grain;
         an entry is an `Example`, or the steps of one.
-      lengths: how many steps each has, if that is known; without it all of them are read once.
+      lengths: how many steps each has, if known; otherwise all of them are read once.
 
     Raises:
-      TypeError: when the source is nothing of the kind.
-      ValueError: when it is empty, or as reading an example does.
+      TypeError: if the source has no length or no numbered entries.
+      ValueError: if it is empty, or an example is wrong.
     """
 
     def __init__(self, source: Sequence[Any], lengths: ArrayLike | None = None):
         numbered = hasattr(source, "__len__") and hasattr(source, "__getitem__")
         if not numbered or isinstance(source, Mapping | Example):
             raise TypeError(
-                "expected a list of examples, or what has a length and numbered entries as a list "
-                f"has, got {type(source).__name__}. One example goes into a list."
+                "expected a list of examples, or another source with a length and numbered "
+                f"entries, got {type(source).__name__}. Put a single example in a list."
             )
         if not len(source):
             raise ValueError("expected at least one example, got an empty data set.")
@@ -59,24 +59,24 @@ class Examples:
         """Example `number`, in NumPy.
 
         Raises:
-          ValueError: when it is not made like the first, or not as long as was said.
+          ValueError: if its structure is not that of the first, or its length not the given one.
         """
         example, count = self._read_alike(number)
         if count != self.lengths[number]:
             raise ValueError(
-                f"example {number}: expected {self.lengths[number]} steps, as its length was "
+                f"example {number}: expected {self.lengths[number]} steps, the length that was "
                 f"given, got {count}."
             )
         return example
 
     def _read_alike(self, number: int) -> tuple[Example, int]:
-        """An example made like the first, and its length."""
+        """An example of the structure of the first one, and its length."""
         example, count = _read(self._source, number)
         found = describe(outline(example))
         if found != self._description:
             raise ValueError(
-                f"example {number}: expected {self._description} as the first one is, the time "
-                f"axis left out, got {found}."
+                f"example {number}: expected {self._description} like the first one, without the "
+                f"time axis, got {found}."
             )
         return example, count
 
@@ -102,20 +102,20 @@ def _read(source: Sequence[Any], number: int) -> tuple[Example, int]:
 
 
 def count_steps(example: Example, number: int) -> int:
-    """T of an example, the one length of the time axes of its steps."""
+    """T of an example, the length of the time axis of all its steps."""
     shapes = [leaf.shape for leaf in jax.tree.leaves(example.steps)]
     counts = {shape[:1] for shape in shapes}
     if len(counts) != 1 or () in counts:
         raise ValueError(
             f"example {number}: expected steps as arrays with one time axis in front, got the "
             f"shapes {[list(shape) for shape in shapes]}. A list of numbers becomes an array with "
-            "numpy.asarray; what has no time axis is the label or the context of an Example."
+            "numpy.asarray; values without a time axis are the label or the context of an Example."
         )
     return counts.pop()[0]
 
 
 def outline(example: Example) -> Example:
-    """Shapes and dtypes of an example, of one step of its steps."""
+    """The shapes and dtypes of an example, with the time axis of its steps removed."""
 
     def of(drop):
         return lambda leaf: jax.ShapeDtypeStruct(leaf.shape[drop:], leaf.dtype)
@@ -125,7 +125,7 @@ def outline(example: Example) -> Example:
 
 
 def check_lengths(given: ArrayLike, count: int) -> np.ndarray:
-    """Lengths as an array, when they are `count` integers of at least 0."""
+    """Lengths as an array, if they are `count` integers of at least 0."""
     lengths = np.asarray(given)
     if not np.issubdtype(lengths.dtype, np.integer):
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}.")

@@ -1,4 +1,4 @@
-"""Several sequences in a row, one behind the other, with resets at the seams."""
+"""Packing: several sequences in a row, one after the other, with resets where each begins."""
 
 from __future__ import annotations
 
@@ -10,50 +10,49 @@ import numpy as np
 from recur.checks import check_whole
 from recur.sequences.layout import Layout, Plan, check_fits, groups_of
 
-LOOKAHEAD = 4  # batches that the packer fills side by side: more leave no less padding
+LOOKAHEAD = 4  # batches that the packer fills at the same time: more leave no less padding
 
 
 def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
-    """Lays out several sequences a row, each in the first row that still has room for it.
+    """Packs several sequences into a row, each into the first row that still has room for it.
 
-    Layers start afresh where `batch.reset` says, so that the numbers are those of the sequences
-    alone. `unpack`, `segments`, `last_steps` and `first_steps` lead back to the sequences. Grain's
-    packer decides which row a sequence goes to; it fills a few batches side by side.
+    Layers start from the initial carry where `batch.reset` is True, so the results are those of
+    each sequence alone. `unpack`, `segments`, `last_steps` and `first_steps` recover the sequences.
+    Grain's packer chooses the row of a sequence; it fills a few batches at the same time.
 
     Args:
       length: T, the steps of a row. Longer rows leave less padding; two or three times the longest
         sequence leaves a few percent.
-      slots: S, how many sequences a row holds at most; twice as many as fit on average when not
-        given.
-      cut: whether only the first T steps of a longer sequence are kept; without it one is an error.
+      slots: S, how many sequences a row holds at most; by default twice as many as fit on average.
+      cut: whether a longer sequence is cut to its first T steps; by default it is an error.
 
     Returns:
-      A `Layout`. A step is compiled once.
+      A `Layout`. A training step is compiled once.
 
     Raises:
-      ImportError: where it is used, without Grain.
-      ValueError: when length or slots is below 1; where it is used, when a sequence is longer, or
-        when examples have a context, which a layer is told once a row.
+      ImportError: when batches are made, without Grain.
+      ValueError: if length or slots is below 1; when batches are made, if a sequence is longer, or
+        if examples have a context, of which a layer takes one a row.
 
     Example:
       >>> import numpy as np
-      >>> from recur.sequences import lay_out, pack
-      >>> [batch] = lay_out([np.arange(n) for n in (3, 4, 2, 1)], pack(5))
+      >>> from recur.sequences import make_batches, pack
+      >>> [batch] = make_batches([np.arange(n) for n in (3, 4, 2, 1)], pack(5))
       >>> batch.number.tolist(), batch.begin.tolist()
       ([[0, 2, -1, -1], [1, 3, -1, -1]], [[0, 3, 0, 0], [0, 4, 0, 0]])
     """
     length = check_whole("pack: length", length, 1)
     slots = None if slots is None else check_whole("pack: slots", slots, 1)
 
-    def planner(lengths: np.ndarray, rows: int | None):
+    def planner(lengths: np.ndarray, batch_size: int | None):
         check_fits(lengths, length, cut, "pack")
         kept = np.minimum(lengths, length)
         most = slots or math.ceil(2 * length / max(kept.mean(), 1))
 
         def plan(numbers: Iterable[int]) -> Iterator[Plan]:
-            packed = _packed(kept, numbers, length, most, rows)
-            for group in groups_of(rows, packed):
-                yield Plan(group, rows or len(group), length, most)
+            packed = _packed(kept, numbers, length, most, batch_size)
+            for group in groups_of(batch_size, packed):
+                yield Plan(group, batch_size or len(group), length, most)
 
         return plan
 
@@ -62,7 +61,7 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
 
 
 def _packed(
-    lengths: np.ndarray, numbers: Iterable[int], length: int, slots: int, rows: int | None
+    lengths: np.ndarray, numbers: Iterable[int], length: int, slots: int, batch_size: int | None
 ) -> Iterator[list[int]]:
     """The numbers of the sequences of each row, by Grain's packer."""
     try:
@@ -77,7 +76,7 @@ def _packed(
     packed = grain.experimental.FirstFitPackIterDataset(
         dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
         length_struct={"steps": length},
-        num_packing_bins=len(numbers) if rows is None else LOOKAHEAD * rows,
+        num_packing_bins=len(numbers) if batch_size is None else LOOKAHEAD * batch_size,
         shuffle_bins=False,
         meta_features=("number",),
         max_sequences_per_bin=slots,

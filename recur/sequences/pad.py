@@ -1,4 +1,4 @@
-"""One sequence a row, padded behind."""
+"""Padding: one sequence a row, padded at the end."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from recur.sequences.layout import Layout, Plan, check_fits, groups_of, one_a_ro
 
 
 def pad(length: int | None = None, *, cut: bool = False) -> Layout:
-    """Lays out one sequence a row, padded to one length.
+    """Pads sequences to one length, one sequence a row.
 
         T = length, or the longest of the batch
 
     Args:
-      length: T of every batch. Without it each batch is as long as its longest sequence, and each
-        new length is compiled anew: `bucket` bounds how often.
-      cut: whether only the first T steps of a longer sequence are kept; without it one is an error.
+      length: T of every batch. By default each batch is as long as its longest sequence, and a
+        training step is compiled for each different T: `bucket` limits how often.
+      cut: whether a longer sequence is cut to its first T steps; by default it is an error.
 
     Returns:
       A `Layout`.
 
     Raises:
-      ValueError: when length is below 1; where it is used, when a sequence is longer.
+      ValueError: if length is below 1; when batches are made, if a sequence is longer.
 
     Example:
       >>> import numpy as np
-      >>> from recur.sequences import lay_out, pad
-      >>> [batch] = lay_out([np.array([1, 2, 3]), np.array([4])], pad(4))
+      >>> from recur.sequences import make_batches, pad
+      >>> [batch] = make_batches([np.array([1, 2, 3]), np.array([4])], pad(4))
       >>> batch.steps.tolist(), batch.length.tolist()
       ([[1, 2, 3, 0], [4, 0, 0, 0]], [[3], [1]])
     """
     length = None if length is None else check_whole("pad: length", length, 1)
 
-    def planner(lengths: np.ndarray, rows: int | None):
+    def planner(lengths: np.ndarray, batch_size: int | None):
         if length is not None:
             check_fits(lengths, length, cut, "pad")
 
         def plan(numbers: Iterable[int]) -> Iterator[Plan]:
-            for group in groups_of(rows, numbers):
+            for group in groups_of(batch_size, numbers):
                 steps = max(int(lengths[group].max()), 1) if length is None else length
-                yield one_a_row(group, rows, steps)
+                yield one_a_row(group, batch_size, steps)
 
         return plan
 

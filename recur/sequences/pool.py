@@ -1,8 +1,8 @@
-"""Pooling: one value for a whole sequence, of its valid steps alone.
+"""Pooling: one value for a whole sequence, computed from the steps that count.
 
-All functions take `ys` of `[..., T, ...]` and `valid` of `[..., T]`, whose last axis is time: so
-they serve one sequence, a batch, and what `segments` makes of packed rows. What stands at invalid
-steps never matters, NaN included; a sequence without valid steps gives zeros.
+All functions take `ys` of `[..., T, ...]` and `mask` of `[..., T]`, whose last axis is time: they
+work on one sequence, on a batch, and on what `segments` makes of packed rows. Masked steps never
+matter, NaN included; a sequence without steps that count gives zeros.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from recur.sequences.lengths import beside, zero_invalid
+from recur.masks import expand_like, zero_invalid
 
 __all__ = ["attention", "last", "max", "mean"]
 
 
-def last(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """The value at the last valid step.
+def last(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Returns the value at the last step that counts.
 
-        pooled = y_e,    e = max {t: valid_t}
+        pooled = y_e,    e = max {t: mask_t}
 
     Args:
       ys: `[..., T, ...]`.
-      valid: bool `[..., T]`, which steps count; with None all do, and the first axis is time.
+      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
 
     Returns:
       `[..., ...]`, without the time axis.
 
     Raises:
-      TypeError: when valid is not bool.
-      ValueError: when the shapes do not fit.
+      TypeError: if mask is not bool.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -37,27 +37,27 @@ def last(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
       >>> pool.last(jnp.array([1.0, 2.0, 3.0]), jnp.array([True, True, False])).item()
       2.0
     """
-    ys, valid = _prepare(ys, valid, "last")
-    steps = jnp.arange(1, valid.shape[-1] + 1, dtype=jnp.int32)
-    at = jnp.argmax(jnp.where(valid, steps, 0), axis=-1, keepdims=True)
-    return jnp.take_along_axis(ys, beside(at, ys), axis=at.ndim - 1).squeeze(at.ndim - 1)
+    ys, mask = _prepare(ys, mask, "last")
+    steps = jnp.arange(1, mask.shape[-1] + 1, dtype=jnp.int32)
+    at = jnp.argmax(jnp.where(mask, steps, 0), axis=-1, keepdims=True)
+    return jnp.take_along_axis(ys, expand_like(at, ys), axis=at.ndim - 1).squeeze(at.ndim - 1)
 
 
-def mean(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """The mean over valid steps.
+def mean(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Computes the mean over the steps that count.
 
-        pooled = sum_t valid_t y_t / sum_t valid_t
+        pooled = sum_t mask_t y_t / sum_t mask_t
 
     Args:
       ys: `[..., T, ...]`.
-      valid: bool `[..., T]`, which steps count; with None all do, and the first axis is time.
+      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
 
     Returns:
-      `[..., ...]`, without the time axis; of the dtype of ys, or float32 where that is of integers.
+      `[..., ...]`, without the time axis; in the dtype of ys, or float32 if that is of integers.
 
     Raises:
-      TypeError: when valid is not bool.
-      ValueError: when the shapes do not fit.
+      TypeError: if mask is not bool.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -65,26 +65,26 @@ def mean(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
       >>> pool.mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False])).item()
       2.0
     """
-    ys, valid = _prepare(ys, valid, "mean")
-    count = jnp.maximum(valid.sum(-1, keepdims=True), 1)
+    ys, mask = _prepare(ys, mask, "mean")
+    count = jnp.maximum(mask.sum(-1, keepdims=True), 1)
     return _weighted_sum(ys, 1 / count.astype(_wide(ys.dtype)), count.ndim)
 
 
-def max(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """The greatest value of each feature over valid steps.
+def max(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Computes the maximum of each feature over the steps that count.
 
-        pooled_i = max {y_{t,i}: valid_t}
+        pooled_i = max {y_{t,i}: mask_t}
 
     Args:
       ys: `[..., T, ...]`.
-      valid: bool `[..., T]`, which steps count; with None all do, and the first axis is time.
+      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
 
     Returns:
       `[..., ...]`, without the time axis.
 
     Raises:
-      TypeError: when valid is not bool.
-      ValueError: when the shapes do not fit.
+      TypeError: if mask is not bool.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -92,29 +92,29 @@ def max(ys: jax.Array, valid: jax.Array | None = None) -> jax.Array:
       >>> pool.max(jnp.array([-2.0, -1.0, 9.0]), jnp.array([True, True, False])).item()
       -1.0
     """
-    ys, valid = _prepare(ys, valid, "max")
-    axis = valid.ndim - 1
-    here = beside(valid, ys)
-    greatest = jnp.max(ys, axis, where=here, initial=_least(ys.dtype))
-    return jnp.where(here.any(axis), greatest, jnp.zeros_like(greatest))
+    ys, mask = _prepare(ys, mask, "max")
+    axis = mask.ndim - 1
+    counts = expand_like(mask, ys)
+    greatest = jnp.max(ys, axis, where=counts, initial=_least(ys.dtype))
+    return jnp.where(counts.any(axis), greatest, jnp.zeros_like(greatest))
 
 
-def attention(ys: jax.Array, scores: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """The mean over valid steps, weighted by how much attention each gets.
+def attention(ys: jax.Array, scores: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Computes the mean over the steps that count, weighted by the softmax of scores.
 
-        pooled = sum_t a_t y_t,    a = softmax over valid t of scores_t
+        pooled = sum_t a_t y_t,    a = softmax over the t with mask_t of scores_t
 
     Args:
       ys: `[..., T, ...]`.
-      scores: float `[..., T]`, what a module makes of each step, such as `Dense(1)(y)[..., 0]`.
-      valid: bool `[..., T]`, which steps count; with None all do, and the first axis is time.
+      scores: float `[..., T]`, such as `Dense(1)(y)[..., 0]` of a module.
+      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
 
     Returns:
-      `[..., ...]`, without the time axis; of the dtype of ys, or float32 where that is of integers.
+      `[..., ...]`, without the time axis; in the dtype of ys, or float32 if that is of integers.
 
     Raises:
-      TypeError: when valid is not bool.
-      ValueError: when the shapes do not fit.
+      TypeError: if mask is not bool.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -128,40 +128,41 @@ def attention(ys: jax.Array, scores: jax.Array, valid: jax.Array | None = None) 
       https://arxiv.org/abs/1703.03130
     """
     scores = jnp.asarray(scores)
-    ys, valid = _prepare(ys, valid, "attention")
-    if scores.shape != valid.shape:
+    ys, mask = _prepare(ys, mask, "attention")
+    if scores.shape != mask.shape:
         raise ValueError(
-            f"pool.attention: expected one score a step, the shape {list(valid.shape)}, got "
+            f"pool.attention: expected one score a step, the shape {list(mask.shape)}, got "
             f"{list(scores.shape)}."
         )
-    weights = jax.nn.softmax(zero_invalid(valid, scores), axis=-1, where=valid)
-    weights = zero_invalid(valid, weights)  # where no step is valid, softmax has nothing to say
-    return _weighted_sum(ys, weights, valid.ndim)
+    # Where no step counts, softmax over all of them, so that no NaN is formed; ys are zero there.
+    counts = mask | ~mask.any(-1, keepdims=True)
+    weights = jax.nn.softmax(zero_invalid(mask, scores), axis=-1, where=counts)
+    return _weighted_sum(ys, weights, mask.ndim)
 
 
-def _prepare(ys: jax.Array, valid: jax.Array | None, name: str) -> tuple[jax.Array, jax.Array]:
-    """Checks both, and zeroes the invalid steps."""
+def _prepare(ys: jax.Array, mask: jax.Array | None, name: str) -> tuple[jax.Array, jax.Array]:
+    """Checks both, and zeroes the masked steps."""
     ys = jnp.asarray(ys)
-    valid = jnp.ones(ys.shape[:1], bool) if valid is None else jnp.asarray(valid)
-    if valid.dtype != jnp.bool_:
-        raise TypeError(f"pool.{name}: expected valid as bool flags, got {valid.dtype}.")
-    if valid.ndim == 0 or valid.shape[-1] == 0 or ys.shape[: valid.ndim] != valid.shape:
+    mask = jnp.ones(ys.shape[:1], bool) if mask is None else jnp.asarray(mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"pool.{name}: expected mask as bool flags, got {mask.dtype}.")
+    if mask.ndim == 0 or mask.shape[-1] == 0 or ys.shape[: mask.ndim] != mask.shape:
         raise ValueError(
-            f"pool.{name}: expected ys of {list(valid.shape)} and more axes, as valid is, with at "
-            f"least one step, got the shape {list(ys.shape)}."
+            f"pool.{name}: expected ys of {list(mask.shape)} and more axes, as the mask has, with "
+            f"at least one step, got the shape {list(ys.shape)}."
         )
-    return zero_invalid(valid, ys), valid
+    return zero_invalid(mask, ys), mask
 
 
 def _weighted_sum(ys: jax.Array, weights: jax.Array, time: int) -> jax.Array:
-    """Over time, in at least 32 bits; of the dtype of ys, if that is of real numbers."""
+    """The sum over time, in at least 32 bits; returned in the dtype of ys if that is inexact."""
     dtype = _wide(ys.dtype)
-    pooled = (ys.astype(dtype) * beside(weights, ys).astype(dtype)).sum(time - 1)
+    pooled = (ys.astype(dtype) * expand_like(weights, ys).astype(dtype)).sum(time - 1)
     return pooled.astype(ys.dtype) if jnp.issubdtype(ys.dtype, jnp.inexact) else pooled
 
 
 def _wide(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype to add up in: real, and of at least 32 bits."""
+    """The dtype of sums: inexact, of at least 32 bits."""
     is_wide = jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize >= 4
     return dtype if is_wide else jnp.dtype(jnp.float32)
 

@@ -1,4 +1,4 @@
-"""Sliding windows over a series: what a forecast is learned from."""
+"""Sliding windows over a time series, for forecasting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from recur.checks import check_whole
-from recur.sequences.lengths import step_count
+from recur.masks import step_count
 
 
 class Sliding(NamedTuple):
@@ -29,14 +29,14 @@ def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Slid
     Args:
       series: a pytree of `[T, ...]` arrays.
       steps: how many steps a window reads.
-      ahead: how many steps behind it are to be forecast.
-      stride: how far the next window begins behind the one before.
+      ahead: how many steps after it are to be forecast.
+      stride: how many steps after the previous window the next one begins.
 
     Returns:
       A `Sliding`; its windows are views of the series, not copies.
 
     Raises:
-      ValueError: when a number is below 1, or the series is shorter than one window with what
+      ValueError: if a number is below 1, or the series is shorter than one window and what
         follows it.
 
     Example:
@@ -51,7 +51,7 @@ def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Slid
     count = step_count(series)
     if count < steps + ahead:
         raise ValueError(
-            f"sliding: a window of {steps} steps and the {ahead} behind it need a series of "
+            f"sliding: a window of {steps} steps and the {ahead} after it need a series of "
             f"{steps + ahead} steps, got {count}."
         )
     begin = (count - steps - ahead) % stride

@@ -1,4 +1,4 @@
-"""Trees as arrays: nodes in post-order, and how far back their children stand."""
+"""Trees as arrays: nodes in post-order, with the distance back to each child."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Strings to ids: vocabularies, and texts out of files."""
 
 from recur.text.characters import BOUNDARY, UNKNOWN, Characters
-from recur.text.corpora import documentation, hold_out, python_sources, read_text
+from recur.text.corpora import documentation, python_sources, read_text, split_by_hash
 from recur.text.prose import sentences
 from recur.text.readers import read_columns, read_lines, read_pairs
 from recur.text.tokenize import Specials, Tokenizer, bpe, characters, utf8_bytes, words
@@ -15,13 +15,13 @@ __all__ = [
     "bpe",
     "characters",
     "documentation",
-    "hold_out",
     "python_sources",
     "read_columns",
     "read_lines",
     "read_pairs",
     "read_text",
     "sentences",
+    "split_by_hash",
     "utf8_bytes",
     "words",
 ]

@@ -155,27 +155,27 @@ def _topics() -> Mapping[str, str]:
     return topics
 
 
-def hold_out(texts: Mapping[str, str], one_in: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Splits texts by a hash of their names, so that it does not depend on what else is there.
+def split_by_hash(texts: Mapping[str, str], one_in: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Splits texts into two parts by a hash of their names, independently of the other texts.
 
     Args:
       texts: texts by name.
-      one_in: one text in so many is held out, on the average.
+      one_in: on average one text of this many is held out.
 
     Returns:
       `(training, held_out)`.
 
     Raises:
-      ValueError: when one_in is below 2.
+      ValueError: if one_in is below 2.
 
     Example:
-      >>> from recur.text import hold_out
-      >>> training, held_out = hold_out({name: "..." for name in "abcdefgh"}, one_in=4)
+      >>> from recur.text import split_by_hash
+      >>> training, held_out = split_by_hash({name: "..." for name in "abcdefgh"}, one_in=4)
       >>> sorted(held_out)
       ['d']
     """
     if one_in < 2:
-        raise ValueError(f"hold_out: expected one text in at least 2, got one_in={one_in}.")
+        raise ValueError(f"split_by_hash: expected one_in of at least 2, got {one_in}.")
 
     def is_held_out(name):
         return int(hashlib.sha256(name.encode()).hexdigest(), 16) % one_in == 0

@@ -18,7 +18,7 @@ import numpy as np
 
 from recur.text.corpora import read_text
 from recur.text.engine import Split, checked_texts, make_engine
-from recur.text.parts import check_parts
+from recur.text.tokenizer_checks import check_tokenizer
 
 _FORMAT = {"format": "recur.text.Tokenizer", "version": 1}
 _CHUNK = 1024  # texts that are encoded at once
@@ -87,7 +87,7 @@ class Tokenizer:
     lowercase: bool = False
 
     def __post_init__(self) -> None:
-        check_parts(self.split, self.specials, self.entries, self.merges, self.lowercase)
+        check_tokenizer(self.split, self.specials, self.entries, self.merges, self.lowercase)
 
     def __len__(self) -> int:
         """V, the special tokens included."""

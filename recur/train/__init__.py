@@ -1,6 +1,7 @@
-"""Training, thin and functional: losses, clipping, one step, the loop around it, checkpoints."""
+"""Training: losses, clipping, one update, the loop around it, checkpoints."""
 
 from recur.train.checkpoint import Checkpoints, Restored
+from recur.train.chunked_loss import chunked_cross_entropy, chunked_cross_entropy_sum
 from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
 from recur.train.loop import Report, every, fit
 from recur.train.losses import (
@@ -10,11 +11,10 @@ from recur.train.losses import (
     perplexity,
 )
 from recur.train.metrics import JsonLines, read_json_lines
-from recur.train.noise import weight_drop, weight_noise
 from recur.train.penalties import by_path, l1, l2
-from recur.train.pieces import cross_entropy_in_pieces, summed_cross_entropy
 from recur.train.shard import gradient_by_device, make_sharded_step
 from recur.train.step import TrainState, init_state, make_step
+from recur.train.weight_noise import weight_drop, weight_noise
 
 __all__ = [
     "Checkpoints",
@@ -25,9 +25,10 @@ __all__ = [
     "TrainState",
     "bits",
     "by_path",
+    "chunked_cross_entropy",
+    "chunked_cross_entropy_sum",
     "clip_by_average_norm",
     "cross_entropy",
-    "cross_entropy_in_pieces",
     "every",
     "fit",
     "gradient_by_device",
@@ -39,7 +40,6 @@ __all__ = [
     "masked_mean",
     "perplexity",
     "read_json_lines",
-    "summed_cross_entropy",
     "weight_drop",
     "weight_noise",
 ]

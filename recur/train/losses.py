@@ -1,4 +1,4 @@
-"""Losses, and the numbers one reports of them: no step of padding is ever mixed in."""
+"""Losses over the steps that count, and their mean, perplexity and bits."""
 
 from __future__ import annotations
 
@@ -6,62 +6,64 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from recur.dtypes import precise
-from recur.sequences.lengths import zero_invalid
+from recur.dtypes import at_least_float32
+from recur.masks import zero_invalid
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array, valid: jax.Array | None = None):
-    """The negative log likelihood of each step, in nats.
+def cross_entropy(
+    logits: jax.Array, targets: jax.Array, mask: jax.Array | None = None
+) -> jax.Array:
+    """Computes the cross-entropy (negative log likelihood) of each step, in nats.
 
-        l_t = -log softmax(logits_t)[target_t],    and 0 where not valid
+        l_t = -log softmax(logits_t)[target_t],    and 0 where masked
 
-    Logits and targets at invalid steps never matter, NaN and ids outside the vocabulary included,
-    in values and in gradients. Logits of 16 bits are summed in float32.
+    Logits and targets at masked steps never matter, NaN and ids outside the vocabulary included, in
+    values and in gradients. Logits of 16 bits are summed in float32.
 
     Args:
       logits: `[..., V]`.
-      targets: integer `[...]`, each from 0 to V - 1 where valid.
-      valid: bool `[...]`, which steps count; all of them when not given.
+      targets: integer `[...]`, each from 0 to V - 1 where the step counts.
+      mask: bool `[...]`, True where the step counts; all steps by default.
 
     Returns:
       `[...]`, nats. `masked_mean` takes the mean over the steps that count.
 
     Raises:
-      TypeError: when targets are not integers, or valid is not bool.
-      ValueError: when the shapes do not fit.
+      TypeError: if targets are not integers, or mask is not bool.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.train import cross_entropy, masked_mean, perplexity
       >>> logits, targets = jnp.zeros((3, 4)), jnp.array([0, 3, -1])
-      >>> losses = cross_entropy(logits, targets, valid=targets >= 0)
+      >>> losses = cross_entropy(logits, targets, mask=targets >= 0)
       >>> perplexity(masked_mean(losses, targets >= 0)).round(3).item()
       4.0
     """
     logits, targets = jnp.asarray(logits), jnp.asarray(targets)
     check_targets(targets, logits, "cross_entropy")
-    if valid is not None:
-        valid = check_valid(valid, targets.shape, "cross_entropy")
-    logits, targets = zero_invalid(valid, (precise(logits), targets))
+    if mask is not None:
+        mask = check_mask(mask, targets.shape, "cross_entropy")
+    logits, targets = zero_invalid(mask, (at_least_float32(logits), targets))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return zero_invalid(valid, losses)
+    return zero_invalid(mask, losses)
 
 
-def masked_mean(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """The mean over the steps that count; 0 when there are none.
+def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Computes the mean over the steps that count; 0 if there are none.
 
-        sum_t valid_t values_t / sum_t valid_t
+        sum_t mask_t values_t / sum_t mask_t
 
     Args:
-      values: float `[...]`; what stands at invalid steps never matters.
-      valid: bool `[...]`; all steps count when not given.
+      values: float `[...]`; those at masked steps never matter.
+      mask: bool `[...]`, True where the step counts; all steps by default.
 
     Returns:
       A scalar.
 
     Raises:
-      TypeError: when valid is not bool.
-      ValueError: when the shapes do not fit.
+      TypeError: if mask is not bool.
+      ValueError: if the shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -70,14 +72,14 @@ def masked_mean(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
       2.0
     """
     values = jnp.asarray(values)
-    if valid is None:
-        valid = jnp.ones(values.shape, bool)
-    valid = check_valid(valid, values.shape, "masked_mean")
-    return zero_invalid(valid, values).sum() / jnp.maximum(valid.sum(), 1).astype(values.dtype)
+    if mask is None:
+        mask = jnp.ones(values.shape, bool)
+    mask = check_mask(mask, values.shape, "masked_mean")
+    return zero_invalid(mask, values).sum() / jnp.maximum(mask.sum(), 1).astype(values.dtype)
 
 
 def perplexity(nats: jax.Array | float) -> jax.Array:
-    """The perplexity of a mean loss, `exp(nats)`: as uncertain as a choice among so many.
+    """Computes the perplexity of a mean loss, `exp(nats)`.
 
     Args:
       nats: a mean cross-entropy, in nats a step.
@@ -95,7 +97,7 @@ def perplexity(nats: jax.Array | float) -> jax.Array:
 
 
 def bits(nats: jax.Array | float) -> jax.Array:
-    """A loss in bits, `nats / log 2`: what a file costs an arithmetic coder.
+    """Converts a loss from nats to bits, `nats / log 2`.
 
     Args:
       nats: a loss, in nats.
@@ -113,7 +115,7 @@ def bits(nats: jax.Array | float) -> jax.Array:
 
 
 def check_targets(targets: jax.Array, rows: jax.Array, name: str) -> None:
-    """Raises an error unless there is one integer for each row of logits, or of what gives them."""
+    """Raises an error unless there is one integer target for each row of `rows`."""
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f"{name}: expected integer targets, got {targets.dtype}.")
     if targets.shape != rows.shape[:-1]:
@@ -123,13 +125,13 @@ def check_targets(targets: jax.Array, rows: jax.Array, name: str) -> None:
         )
 
 
-def check_valid(valid: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
-    """`valid` as an array, when it is one flag for each step."""
-    valid = jnp.asarray(valid)
-    if valid.dtype != jnp.bool_:
-        raise TypeError(f"{name}: expected valid as bool flags, got {valid.dtype}.")
-    if valid.shape != shape:
+def check_mask(mask: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
+    """`mask` as an array, if it is one flag for each step."""
+    mask = jnp.asarray(mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected mask as bool flags, got {mask.dtype}.")
+    if mask.shape != shape:
         raise ValueError(
-            f"{name}: expected valid of the shape {list(shape)}, got {list(valid.shape)}."
+            f"{name}: expected a mask of the shape {list(shape)}, got {list(mask.shape)}."
         )
-    return valid
+    return mask

@@ -1,4 +1,4 @@
-"""Penalties on the size of weights, and the choice of weights by their path."""
+"""L1 and L2 penalties, and the selection of weights by their path."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import jax.numpy as jnp
 
 from recur.types import Params
 
-Mask = Any  # a pytree of bools with the structure of params, or a function that makes it of params
+Where = Any  # a pytree of bools like params, or a function `params -> pytree of bools`
 
 
-def l1(params: Params, mask: Mask = None) -> jax.Array:
-    """The sum of the absolute values of weights, to add to a loss: it drives weights to zero.
+def l1(params: Params, where: Where = None) -> jax.Array:
+    """Sums the absolute values of weights, a penalty for a loss that drives weights to zero.
 
         sum_i |w_i|
 
     Args:
       params: a pytree of weights.
-      mask: which of them count, as Optax takes it: a pytree of bools, or a function from params to
-        one, such as `by_path` makes. All when not given.
+      where: which weights count: a pytree of bools, or a function from params to one, such as
+        `by_path` returns; all by default.
 
     Returns:
       A scalar.
@@ -34,20 +34,20 @@ def l1(params: Params, mask: Mask = None) -> jax.Array:
       >>> l1(params, by_path("*kernel")).item()
       3.0
     """
-    return _sum(jnp.abs, params, mask)
+    return _sum(jnp.abs, params, where)
 
 
-def l2(params: Params, mask: Mask = None) -> jax.Array:
-    """The sum of the squares of weights, to add to a loss.
+def l2(params: Params, where: Where = None) -> jax.Array:
+    """Sums the squares of weights, a penalty for a loss.
 
         sum_i w_i²
 
     With adaptive optimizers this differs from weight decay, which is `optax.add_decayed_weights`;
-    `by_path` makes masks for that as well.
+    what `by_path` returns is a mask for that, too.
 
     Args:
       params: a pytree of weights.
-      mask: which of them count, as of `l1`.
+      where: which weights count, as of `l1`.
 
     Returns:
       A scalar.
@@ -58,22 +58,22 @@ def l2(params: Params, mask: Mask = None) -> jax.Array:
       >>> l2({"kernel": jnp.array([3.0, -4.0])}).item()
       25.0
     """
-    return _sum(jnp.square, params, mask)
+    return _sum(jnp.square, params, where)
 
 
 def by_path(*patterns: str) -> Callable[[Params], Any]:
-    """Chooses weights by the path of their names, such as `1/recurrent_kernel`.
+    """Selects weights by the path of their names, such as `1/recurrent_kernel`.
 
     Args:
-      *patterns: as of the shell: `*` stands for any characters, `/` included. A pattern chooses
-        what it names and all below it: `"*kernel"` the kernels and recurrent kernels of all gates,
-        `"1"` all weights of a chain's second part.
+      *patterns: shell patterns, in which `*` matches any characters, `/` included. A pattern
+        selects what it matches and all below it: `"*kernel"` the kernels and recurrent kernels of
+        all gates, `"1"` all weights of a chain's second part.
 
     Returns:
-      `mask(params) -> ` a pytree of bools: a mask for penalties and for Optax.
+      `where(params)`, which returns a pytree of bools, for this package and for masks of Optax.
 
     Raises:
-      ValueError: by the mask, when a pattern chooses nothing; it lists the paths there are.
+      ValueError: when called, if a pattern selects nothing; it lists the paths there are.
 
     Example:
       >>> import optax
@@ -81,34 +81,39 @@ def by_path(*patterns: str) -> Callable[[Params], Any]:
       >>> decay = optax.add_decayed_weights(1e-4, mask=by_path("*kernel"))
     """
 
-    def mask(params):
+    def where(params):
         paths = [_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         for pattern in patterns:
-            if not any(_chooses(pattern, names) for names in paths):
+            if not any(_selects(pattern, names) for names in paths):
                 listed = ", ".join("/".join(names) for names in paths)
                 raise ValueError(
-                    f"by_path: {pattern!r} chooses none of the weights, which are {listed}."
+                    f"by_path: expected a pattern that selects weights, got {pattern!r}. The paths "
+                    f"are {listed}."
                 )
         return jax.tree_util.tree_map_with_path(
-            lambda path, _: any(_chooses(pattern, _names(path)) for pattern in patterns), params
+            lambda path, _: any(_selects(pattern, _names(path)) for pattern in patterns), params
         )
 
-    return mask
+    return where
 
 
 def _names(path: tuple) -> list[str]:
     return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
 
 
-def _chooses(pattern: str, names: list[str]) -> bool:
-    """Whether the pattern names a weight, or a part that the weight belongs to."""
+def _selects(pattern: str, names: list[str]) -> bool:
+    """Whether the pattern matches a weight, or a part that the weight belongs to."""
     parts = ("/".join(names[:depth]) for depth in range(1, len(names) + 1))
     return any(fnmatch.fnmatchcase(part, pattern) for part in parts)
 
 
-def _sum(size: Callable, params: Params, mask: Mask) -> jax.Array:
-    chosen = mask(params) if callable(mask) else mask
-    if chosen is None:
-        chosen = jax.tree.map(lambda _: True, params)
-    sums = jax.tree.map(lambda w, counts: size(w).sum() if counts else None, params, chosen)
+def selected_weights(params: Params, where: Where) -> Any:
+    """A pytree of bools with the structure of params, True for the selected weights."""
+    selected = where(params) if callable(where) else where
+    return jax.tree.broadcast(True if selected is None else selected, params)
+
+
+def _sum(size: Callable, params: Params, where: Where) -> jax.Array:
+    selected = selected_weights(params, where)
+    sums = jax.tree.map(lambda w, counts: size(w).sum() if counts else None, params, selected)
     return sum(jax.tree.leaves(sums), jnp.zeros(()))

@@ -1,4 +1,4 @@
-"""One update over several devices, each of which reads some of the rows."""
+"""One update over several devices, with the rows of a batch split among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from recur.keys import split
-from recur.train.step import Loss, TrainState, advance
+from recur.train.step import Loss, TrainState, advance, checked_loss
 
 Gradient = Callable[[Any, Any, Any, jax.Array], tuple[tuple[jax.Array, Any], Any]]
 
@@ -21,29 +21,30 @@ def gradient_by_device(
     devices: Sequence[jax.Device] | None = None,
     weight: Callable[[Any], Any] | None = None,
 ) -> Gradient:
-    """The value and gradient of a loss, with the rows of a batch split over devices.
+    """Computes the value and gradient of a loss, with the rows of a batch split over devices.
 
         value = sum_d w_d loss(params, rows_d) / sum_d w_d,    w_d = weight(rows_d)
 
-    Each device runs a program of its own, and the first one adds up: there is nothing in which one
-    would wait for another. On a CPU this is what uses all cores, for a small product keeps to one:
-    a batch in two halves on two devices beats the whole on one device with two threads. CPU devices
-    are asked for before JAX starts, `jax.config.update("jax_num_cpu_devices", 2)`. On many GPUs or
-    TPUs shard the batch and `jit` an ordinary step instead.
+    Each device runs its own program, without communication until the first one adds up. This uses
+    all cores of a CPU, since XLA runs a small product on one thread: a batch in two halves on two
+    devices is faster than the whole on one device with two threads. Set the number of CPU devices
+    before JAX starts, `jax.config.update("jax_num_cpu_devices", 2)`. On many GPUs or TPUs shard the
+    batch and `jit` an ordinary step instead.
 
     Args:
-      loss: as for `make_step`, a mean over what counts; the carry and the batch have rows in front.
-      devices: `jax.devices()` when not given.
-      weight: `weight(batch) -> scalar`, how much of what the mean is over is in some of the rows,
-        such as `batch.valid.sum()`; the number of rows when not given.
+      loss: as for `make_step`, a mean over what counts; the carry and the batch have a row axis
+        first.
+      devices: `jax.devices()` by default.
+      weight: `weight(batch) -> scalar`, the share of the rows in the mean, such as
+        `batch.mask.sum()`; the number of rows by default.
 
     Returns:
-      `(params, carry, batch, key) -> ((value, (carry, metrics)), gradient)`, on the first device:
-      what `jax.value_and_grad(loss, has_aux=True)` gives, metrics averaged as the value is. It
-      compiles by itself, and is not to be put under `jit`. Each device draws noise of its own.
+      `(params, carry, batch, key) -> ((value, (carry, metrics)), gradient)`, on the first device,
+      as of `jax.value_and_grad(loss, has_aux=True)`, with metrics averaged as the value is. It is
+      compiled inside; do not call it under `jit`. Each device draws its own noise.
 
     Raises:
-      ValueError: when the rows do not divide evenly among devices.
+      ValueError: if the rows do not divide evenly among devices.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -56,11 +57,12 @@ def gradient_by_device(
       (4.0, 4.0)
     """
     devices = list(jax.devices() if devices is None else devices)
+    differentiate_loss = jax.value_and_grad(checked_loss(loss), has_aux=True)
 
     @jax.jit
     def of_part(params, carry, batch, key):
         share = jnp.asarray(_row_count(batch)) if weight is None else weight(batch)
-        return jax.value_and_grad(loss, has_aux=True)(params, carry, batch, key), share
+        return differentiate_loss(params, carry, batch, key), share
 
     @jax.jit
     def join(parts):
@@ -85,7 +87,7 @@ def gradient_by_device(
         parts = [
             of_part(*jax.device_put((params, *part, part_key), device))
             for device, part, part_key in zip(devices, rows, split(key, len(devices)), strict=True)
-        ]  # all have begun before one is waited for
+        ]  # all devices have started before the first one is waited for
         return join(jax.device_put(parts, devices[0]))
 
     return differentiate
@@ -98,27 +100,28 @@ def make_sharded_step(
     devices: Sequence[jax.Device] | None = None,
     weight: Callable[[Any], Any] | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes the update of a loss and an optimizer, with the rows of a batch split over devices.
+    """Makes one training update, with the rows of a batch split over devices.
 
         g_t = sum_d w_d ∇ loss(params_{t-1}, carry_{t-1,d}, batch_{t,d}, key_{t,d}) / sum_d w_d
         params_t = params_{t-1} + optimizer(g_t)
 
-    The one call for a CPU of several cores; see `gradient_by_device` for why, and for what a device
-    is there.
+    Use it on a CPU of several cores; see `gradient_by_device` for the reason, and for how to get
+    several CPU devices.
 
     Args:
-      loss: as for `make_step`, a mean over what counts; the carry and the batch have rows in front.
+      loss: as for `make_step`, a mean over what counts; the carry and the batch have a row axis
+        first.
       optimizer: any Optax transformation.
-      devices: `jax.devices()` when not given.
-      weight: `weight(batch) -> scalar`, how much of what the mean is over is in some of the rows,
-        such as `batch.valid.sum()`; the number of rows when not given.
+      devices: `jax.devices()` by default.
+      weight: `weight(batch) -> scalar`, the share of the rows in the mean, such as
+        `batch.mask.sum()`; the number of rows by default.
 
     Returns:
-      `step(state, batch) -> (state, metrics)`, as of `make_step`. It compiles by itself, and is not
-      to be put under `jit`.
+      `step(state, batch) -> (state, metrics)`, as of `make_step`. It is compiled inside; do not
+      call it under `jit`.
 
     Raises:
-      ValueError: when the rows do not divide evenly among devices.
+      ValueError: if the rows do not divide evenly among devices.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -147,8 +150,8 @@ def _split(tree: Any, parts: int) -> list[Any]:
     count = _row_count(tree)
     if count % parts:
         raise ValueError(
-            f"{count} rows do not divide evenly among {parts} devices. Choose a number of rows "
-            "that does, or say which devices: devices=jax.devices()[:1]."
+            f"expected rows that divide evenly among {parts} devices, got {count}. Choose another "
+            "batch size, or fewer devices: devices=jax.devices()[:1]."
         )
     size = count // parts
     return [
@@ -161,7 +164,7 @@ def _row_count(tree: Any) -> int:
     counts = {tuple(shape[:1]) for shape in shapes}
     if len(counts) != 1 or counts & {(), (0,)}:
         raise ValueError(
-            "expected arrays with one and the same number of rows in front, got the shapes "
+            "expected arrays with a first axis of the same number of rows, got the shapes "
             f"{shapes}."
         )
     return counts.pop()[0]

@@ -1,14 +1,17 @@
-"""One update as one pure step, `(state, batch) -> (state, metrics)`: a recurrence too."""
+"""One training update as a pure step, `(state, batch) -> (state, metrics)`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from recur.checks import describe
 from recur.keys import check_key
 from recur.types import Carry, Params
 
@@ -16,19 +19,19 @@ Loss = Callable[[Params, Carry, Any, jax.Array], tuple[jax.Array, tuple[Carry, d
 
 
 class TrainState(NamedTuple):
-    """All that an update hands to the next, and so all that a checkpoint must hold."""
+    """What an update hands to the next: all that a checkpoint must hold."""
 
     step: jax.Array  # int32, updates done
     params: Params
     optimizer: Any  # the state of the Optax transformation
-    carry: Carry  # of the layer, handed across windows; None where sequences are whole
-    key: jax.Array  # of the run; each update folds its step into it
+    carry: Carry  # of the layer, from window to window; None where sequences are whole
+    key: jax.Array  # of the run; each update folds in its step
 
 
 def init_state(
     params: Params, optimizer: optax.GradientTransformation, key: jax.Array, carry: Carry = None
 ) -> TrainState:
-    """The state before the first update.
+    """Makes the state before the first update.
 
     Args:
       params: from a layer's `init`.
@@ -41,7 +44,7 @@ def init_state(
       A `TrainState`.
 
     Raises:
-      TypeError: when `key` is not a typed key.
+      TypeError: if `key` is not a typed key.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -57,24 +60,28 @@ def init_state(
 def make_step(
     loss: Loss, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes the update of a loss and an optimizer.
+    """Makes one training update from a loss and an optimizer.
 
         g_t = ∇ loss(params_{t-1}, carry_{t-1}, batch_t, key_t)
         params_t = params_{t-1} + optimizer(g_t)
 
-    The carry that the loss returns is handed to the next update as a constant: no error flows back
-    through it.
+    The carry that the loss returns is a constant in the next update: no gradient flows back through
+    it.
 
     Args:
       loss: `loss(params, carry, batch, key) -> (value, (carry, metrics))`, with a scalar value, the
-        carry to hand on, and a dict of further scalars to report, which may be empty. Where there
-        is nothing to hand on, it returns the carry that came, None.
+        carry of the next update, and a dict of further scalars to report, which may be empty. If no
+        carry is needed, return the one it was given, None.
       optimizer: any Optax transformation.
 
     Returns:
-      `step(state, batch) -> (state, metrics)`, pure, for you to `jit`: `donate_argnums=0` saves the
-      memory of one state. Metrics are `loss`, `gradient_norm` (before the optimizer clips it) and
-      those of the loss.
+      `step(state, batch) -> (state, metrics)`, a pure function to `jit`: `donate_argnums=0` saves
+      the memory of one state. Metrics are `loss`, `gradient_norm` (before the optimizer clips it)
+      and those of the loss.
+
+    Raises:
+      TypeError: when tracing, if the loss does not return `(value, (carry, metrics))`.
+      ValueError: when tracing, if its value is not a scalar.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -88,7 +95,7 @@ def make_step(
       >>> state.params.item(), metrics["loss"].item(), metrics["gradient_norm"].item()
       (2.0, 16.0, 8.0)
     """
-    differentiate = jax.value_and_grad(loss, has_aux=True)
+    differentiate = jax.value_and_grad(checked_loss(loss), has_aux=True)
 
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
@@ -97,10 +104,36 @@ def make_step(
     return step
 
 
+def checked_loss(loss: Loss) -> Loss:
+    """The loss, with a check of what it returns."""
+
+    @functools.wraps(loss)
+    def checked(params, carry, batch, key):
+        match returned := loss(params, carry, batch, key):
+            case (value, (_, Mapping())):
+                _check_scalar(value)
+                return returned
+        raise TypeError(
+            "loss: expected it to return (value, (carry, metrics)), with metrics as a dict, got "
+            f"{describe(returned)}. Without a carry and metrics: return value, (carry, {{}})."
+        )
+
+    return checked
+
+
+def _check_scalar(value: Any) -> None:
+    is_array = isinstance(value, jax.Array | np.ndarray | np.generic | float)
+    if not is_array or jnp.shape(value) != ():
+        raise ValueError(
+            f"loss: expected a scalar as its value, got {describe(value)}. Take the mean over the "
+            "steps that count: recur.train.masked_mean(losses, mask)."
+        )
+
+
 def advance(
     optimizer: optax.GradientTransformation, state: TrainState, found: Any
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """The state and the metrics after an update by `found`, as `value_and_grad` of a loss gives."""
+    """The state and the metrics after an update by what `value_and_grad` of a loss returned."""
     (value, (carry, metrics)), gradient = found
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     after = TrainState(

@@ -21,7 +21,7 @@ def frames(*shape, seed=0):
 def drawn(layer, xs, seed=1):
     """Random params and a random carry."""
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), xs), seed)
-    carry = jax.eval_shape(lambda params: layer.start(layer.bind(params, xs), xs), params)
+    carry = jax.eval_shape(lambda params: layer.init_carry(params, xs), params)
     return params, random_like(carry, seed + 1)
 
 
@@ -64,12 +64,12 @@ def test_away_from_the_border_a_shift_of_the_frames_is_a_shift_of_the_outputs(fa
     params, _ = drawn(layer, inner)
     run = jax.jit(lambda params, xs: layer(params, xs))
 
-    def within(down, right):
-        """The outputs of the inner frames, zeros around them, and of what they reach."""
+    def around_inner(down, right):
+        """The outputs at the inner frames, which have zeros around them, and near them."""
         video = jnp.zeros((3, 26, 26, 2)).at[:, down : down + 4, right : right + 4].set(inner)
         return run(params, video)[:, down - 3 : down + 7, right - 3 : right + 7]
 
-    assert_close(within(9, 8), within(11, 13), 1e-12)
+    assert_close(around_inner(9, 8), around_inner(11, 13), 1e-12)
 
 
 @BOTH
@@ -168,8 +168,12 @@ def test_computing_in_bfloat16(factory):
     params = layer.init(jax.random.key(0), xs)
     gradient = jax.grad(lambda p: layer(p, xs).astype(jnp.float32).sum())(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
-    ends = jax.tree.leaves(layer.run(params, xs))
-    assert {leaf.dtype for leaf in ends} == {jnp.dtype("bfloat16")}
+    carry, ys = layer.run(params, xs)
+    assert ys.dtype == jnp.bfloat16
+    if factory is conv_gru:
+        assert carry.dtype == jnp.float32
+    else:
+        assert (carry.hidden.dtype, carry.cell.dtype) == (jnp.bfloat16, jnp.float32)
 
 
 @BOTH
@@ -195,9 +199,9 @@ def test_frames_of_other_axes_or_channels_are_an_error(factory):
     with pytest.raises(ValueError, match=r"space has the 2 dimensions .* got \[4, 4\]"):
         cell.init(jax.random.key(0), frames(4, 4))
     with pytest.raises(ValueError, match=r"reads one frame, .* got \[2, 4, 4, 2\]"):
-        cell.step(bound, cell.start(bound, x), frames(2, 4, 4, 2))
+        cell.step(bound, cell.init_carry(bound, x), frames(2, 4, 4, 2))
     with pytest.raises(ValueError, match="initialised for 2 channels, got 5"):
-        cell.step(bound, cell.start(bound, x), frames(4, 4, 5))
+        cell.step(bound, cell.init_carry(bound, x), frames(4, 4, 5))
 
 
 def test_frames_may_be_of_any_size_but_not_with_peepholes():
@@ -209,6 +213,13 @@ def test_frames_may_be_of_any_size_but_not_with_peepholes():
             continue
         with pytest.raises(ValueError, match=r"for frames of size \[4\]; got \[6\]"):
             layer(params, frames(2, 6, 2))
+
+
+@BOTH
+def test_complex_frames_are_an_error(factory):
+    x = jax.ShapeDtypeStruct((4, 2), jnp.complex64)
+    with pytest.raises(TypeError, match=f"{factory.__name__}: expected a real input, got complex"):
+        factory(3, (3,)).init(jax.random.key(0), x)
 
 
 @BOTH

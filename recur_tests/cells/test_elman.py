@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import recur
-from recur.types import GatedCell
 from recur_tests.helpers import assert_close
 
 
-def test_the_irnn_starts_as_a_sum_over_time():
+def test_the_irnn_is_at_first_a_sum_over_time():
     cell = recur.elman(
         3,
         activation="relu",
@@ -48,24 +47,23 @@ def test_params_are_drawn_as_asked():
         5,
         kernel_init=jax.nn.initializers.constant(2.0),
         bias_init=jax.nn.initializers.constant(3.0),
-        start_init=jax.nn.initializers.constant(4.0),
+        initial_carry_init=jax.nn.initializers.constant(4.0),
     )
     params = cell.init(jax.random.key(0), jax.ShapeDtypeStruct((3,), jnp.float32))
-    assert isinstance(cell, GatedCell)
     assert (params.kernel == 2).all()
     assert (params.bias == 3).all()
-    assert (params.start == 4).all()
+    assert (params.initial_carry == 4).all()
     u = params.recurrent_kernel
     np.testing.assert_allclose(u @ u.T, np.eye(5), atol=1e-5)
-    assert (cell.start(params, None) == 4).all()
+    assert (cell.init_carry(params, jnp.ones(3)) == 4).all()
 
 
-def test_without_a_learned_start_the_start_is_zero():
+def test_without_a_learned_initial_carry_it_is_zero():
     cell = recur.elman(5)
     x = jax.ShapeDtypeStruct((3,), jnp.float32)
     params = cell.init(jax.random.key(0), x)
-    assert params.start is None
-    assert (cell.start(params, x) == 0).all()
+    assert params.initial_carry is None
+    assert (cell.init_carry(params, x) == 0).all()
 
 
 def test_another_width_is_an_error():
@@ -75,22 +73,25 @@ def test_another_width_is_an_error():
         layer(params, jnp.ones((5, 2)))
 
 
-@pytest.mark.parametrize("make", [recur.elman, recur.gated, recur.lstm, recur.gru])
+@pytest.mark.parametrize("make", [recur.elman, recur.ugrnn, recur.lstm, recur.gru])
 def test_wrong_ranks_are_an_error(make):
     layer = recur.scan(make(4))
     with pytest.raises(ValueError, match=r"x of shape \[I\]; got \[5, 3\]"):
         layer.init(jax.random.key(0), jnp.ones((2, 5, 3)))
     with pytest.raises(ValueError, match=r"x of shape \[I\]; got \[\]"):
         layer.init(jax.random.key(0), jnp.ones(5))
+    missing = r"if the layer is batched, xs are \[B, T, I\]: a row axis seems to be missing"
+    with pytest.raises(ValueError, match=missing):
+        recur.batch(layer).init(jax.random.key(0), jnp.ones((5, 3)))
 
 
-@pytest.mark.parametrize("make", [recur.elman, recur.gated, recur.lstm, recur.gru])
+@pytest.mark.parametrize("make", [recur.elman, recur.ugrnn, recur.lstm, recur.gru])
 def test_unknown_activations_are_an_error(make):
     with pytest.raises(ValueError, match="unknown activation 'rleu'"):
         make(4, activation="rleu")
 
 
-@pytest.mark.parametrize("make", [recur.elman, recur.gated, recur.lstm, recur.gru])
+@pytest.mark.parametrize("make", [recur.elman, recur.ugrnn, recur.lstm, recur.gru])
 def test_keys_of_the_old_kind_are_an_error(make):
     old = jnp.zeros(2, jnp.uint32)
     with pytest.raises(TypeError, match="expected a typed key"):

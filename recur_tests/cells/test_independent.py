@@ -5,7 +5,6 @@ import pytest
 
 from recur.cells.independent import indrnn
 from recur.lift.scan import scan
-from recur.types import GatedCell
 from recur_tests.helpers import assert_close, random_like
 
 F64 = {"param_dtype": jnp.float64}
@@ -41,12 +40,11 @@ def test_units_do_not_see_each_other():
 def test_params_are_drawn_as_asked():
     cell = indrnn(200)
     params = cell.init(jax.random.key(0), jnp.ones(3))
-    assert isinstance(cell, GatedCell) and cell.kernels(params) == ()
     assert 0 <= params.recurrent.min() < 0.1 and 0.9 < params.recurrent.max() < 1
-    assert params.start is None and (cell.start(params, None) == 0).all()
+    assert params.initial_carry is None and (cell.init_carry(params, jnp.ones(3)) == 0).all()
     ones = jax.nn.initializers.ones
-    params = indrnn(2, recurrent_init=ones, start_init=ones).init(jax.random.key(0), jnp.ones(3))
-    assert (params.recurrent == 1).all() and (params.start == 1).all()
+    params = indrnn(2, recurrent_init=ones, initial_carry_init=ones).init(jax.random.key(0), jnp.ones(3))
+    assert (params.recurrent == 1).all() and (params.initial_carry == 1).all()
 
 
 def test_wrong_input_is_an_error():

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import pytest
 
 import recur
-from recur.cells.initial import draw, draw_each
-from recur.cells.lstm import LSTMState
+from recur.cells import LSTMState
+from recur.cells.initial import Weight, draw
 
 
 def test_bfloat16_is_drawn_wide_and_stored_narrow():
@@ -18,10 +18,18 @@ def test_an_empty_array_needs_no_fan_in():
     assert draw(init, jax.random.key(0), (0, 4), jnp.float32).shape == (0, 4)
 
 
-def test_each_field_has_a_key_of_its_own():
-    init = jax.nn.initializers.normal()
-    state = draw_each(LSTMState, init, jax.random.key(0), (4,), jnp.float32)
-    assert (state.hidden != state.cell).any()
+def test_each_gate_and_each_layer_is_drawn_with_its_own_key():
+    weight = Weight(jax.nn.initializers.normal(), ("I",), LSTMState, layers=2)
+    layers = weight.draw(jax.random.key(0), jnp.ones(4), jnp.float32)
+    arrays = jax.tree.leaves(layers)
+    assert len({float(array[0]) for array in arrays}) == 4
+    assert {array.shape for array in arrays} == {(4,)}
+
+
+def test_a_constant_is_added_to_the_gate_of_its_name():
+    weight = Weight(jax.nn.initializers.ones, (3,), LSTMState, added={"cell": 2.0})
+    drawn = weight.draw(jax.random.key(0), jnp.ones(4), jnp.float32)
+    assert (drawn.hidden == 1).all() and (drawn.cell == 3).all()
 
 
 def test_what_is_not_an_initialiser_is_an_error():

@@ -3,22 +3,20 @@ import jax.numpy as jnp
 import pytest
 
 import recur
-from recur.types import Cell
 
 
-def test_the_output_is_what_is_fed_back():
+def test_the_output_is_fed_back():
     layer = recur.scan(recur.jordan(4, 2))
     xs = jnp.ones((5, 3), jnp.float32)
     final, ys = layer.run(layer.init(jax.random.key(0), xs), xs)
-    assert isinstance(recur.jordan(4, 2), Cell)
     assert ys.shape == (5, 2)
     assert (final == ys[-1]).all()
 
 
-def test_a_learned_start_has_the_width_of_the_output():
-    cell = recur.jordan(4, 2, start_init=jax.nn.initializers.ones)
+def test_a_learned_initial_carry_has_the_width_of_the_output():
+    cell = recur.jordan(4, 2, initial_carry_init=jax.nn.initializers.ones)
     x = jax.ShapeDtypeStruct((3,), jnp.float32)
-    assert cell.start(cell.init(jax.random.key(0), x), x).tolist() == [1, 1]
+    assert cell.init_carry(cell.init(jax.random.key(0), x), x).tolist() == [1, 1]
 
 
 def test_wrong_input_is_an_error():

@@ -4,15 +4,8 @@ import pytest
 
 import recur
 from recur.cells import LSTMState
-from recur.types import Cell, GatedCell
 
 X = jax.ShapeDtypeStruct((3,), jnp.float32)
-
-
-def test_structure_is_kept_where_the_equations_allow_it():
-    assert isinstance(recur.lstm(4), GatedCell)
-    assert isinstance(recur.lstm(4, peepholes="diagonal"), GatedCell)
-    assert isinstance(recur.lstm(4, peepholes="full"), Cell)
 
 
 def test_the_forget_bias_is_stored_and_no_other_bias_is_moved():
@@ -36,13 +29,13 @@ def test_peepholes_have_the_shape_of_their_kind(peepholes, shape):
     assert all((peephole != 0).any() for peephole in params.peephole)
 
 
-def test_a_learned_start_is_named_and_has_two_parts():
-    cell = recur.lstm(4, start_init=jax.nn.initializers.normal())
+def test_a_learned_initial_carry_is_named_and_has_two_parts():
+    cell = recur.lstm(4, initial_carry_init=jax.nn.initializers.normal())
     params = cell.init(jax.random.key(0), X)
-    start = cell.start(params, X)
+    start = cell.init_carry(params, X)
     assert isinstance(start, LSTMState)
-    assert (start.hidden == params.start.hidden).all()
-    assert (start.cell == params.start.cell).all()
+    assert (start.hidden == params.initial_carry.hidden).all()
+    assert (start.cell == params.initial_carry.cell).all()
     assert (start.hidden != start.cell).any()
 
 

@@ -6,7 +6,6 @@ import pytest
 import recur
 from recur.cells import LSTMGates, LSTMParams, LSTMState
 from recur.cells.lstm_projection import ProjectedLSTMParams, projected_lstm
-from recur.types import Cell
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
@@ -18,14 +17,14 @@ def test_with_the_identity_as_projection_it_is_lstm():
     lstm = recur.lstm(4, **F64)
     xs = random_like(XS, 0)
     params = random_like(jax.eval_shape(lstm.init, jax.random.key(0), X), 1)
-    carry = random_like(lstm.start(params, X), 2)
+    carry = random_like(lstm.init_carry(params, X), 2)
 
     def ends(cell, params):
         return recur.scan(cell).run(params, xs, carry=carry)
 
     def projected(params):
-        *three, _, start = params
-        return ends(projected_lstm(4, 4, **F64), ProjectedLSTMParams(*three, jnp.eye(4), start))
+        *three, _, initial = params
+        return ends(projected_lstm(4, 4, **F64), ProjectedLSTMParams(*three, jnp.eye(4), initial))
 
     @jax.jit
     def both(params):
@@ -42,7 +41,7 @@ def test_it_is_an_lstm_with_kernels_of_low_rank_whose_output_is_projected():
     wide = random_like(jax.ShapeDtypeStruct((4,), jnp.float64), 2)
     c = random_like(jax.ShapeDtypeStruct((4,), jnp.float64), 3)
     product = LSTMGates(*(params.projection @ kernel for kernel in params.recurrent_kernel))
-    low_rank = LSTMParams(params.kernel, product, params.bias, peephole=None, start=None)
+    low_rank = LSTMParams(params.kernel, product, params.bias, peephole=None, initial_carry=None)
 
     @jax.jit
     def both():
@@ -68,9 +67,9 @@ def test_torch_with_proj_size():
         recurrent_kernel=gates(arrays["weight_hh_l0"].T),
         bias=gates(arrays["bias_ih_l0"] + arrays["bias_hh_l0"]),
         projection=jnp.asarray(arrays["weight_hr_l0"].T),
-        start=None,
+        initial_carry=None,
     )
-    xs, carry = random_like(XS, 0), random_like(cell.start(params, X), 1)
+    xs, carry = random_like(XS, 0), random_like(cell.init_carry(params, X), 1)
     final, ys = recur.scan(cell).run(params, xs, carry=carry)
     states = [torch.from_numpy(np.array(part))[None] for part in carry]
     outputs, states = theirs(torch.from_numpy(np.array(xs)), tuple(states))
@@ -86,7 +85,6 @@ def test_the_projection_may_be_wider_than_the_memory():
 
 def test_the_forget_bias_is_stored_and_gates_are_drawn_apart():
     cell = projected_lstm(4, 2, forget_bias=2.5)
-    assert isinstance(cell, Cell)
     params = cell.init(jax.random.key(0), X)
     assert (params.bias.forget == 2.5).all()
     assert all((b == 0).all() for b in params.bias._replace(forget=jnp.zeros(4)))
@@ -95,13 +93,13 @@ def test_the_forget_bias_is_stored_and_gates_are_drawn_apart():
     assert projected_lstm(4, 2, use_bias=False).init(jax.random.key(0), X).bias is None
 
 
-def test_a_learned_start_has_the_widths_of_output_and_memory():
-    cell = projected_lstm(4, 2, start_init=jax.nn.initializers.normal())
+def test_a_learned_initial_carry_has_the_widths_of_output_and_memory():
+    cell = projected_lstm(4, 2, initial_carry_init=jax.nn.initializers.normal())
     params = cell.init(jax.random.key(0), X)
-    assert (params.start.hidden.shape, params.start.cell.shape) == ((2,), (4,))
-    assert_close(cell.start(params, X), params.start)
-    zero = cell.start(params._replace(start=None), X)
-    assert_close(zero, jax.tree.map(jnp.zeros_like, params.start))
+    assert (params.initial_carry.hidden.shape, params.initial_carry.cell.shape) == ((2,), (4,))
+    assert_close(cell.init_carry(params, X), params.initial_carry)
+    zero = cell.init_carry(params._replace(initial_carry=None), X)
+    assert_close(zero, jax.tree.map(jnp.zeros_like, params.initial_carry))
 
 
 def test_wrong_input_is_an_error():
@@ -115,4 +113,4 @@ def test_wrong_input_is_an_error():
         cell.init(jax.random.key(0), XS)
     params = cell.init(jax.random.key(0), X)
     with pytest.raises(ValueError, match="projected_lstm was initialised for inputs of width 3"):
-        cell.step(params, cell.start(params, X), jnp.ones(2))
+        cell.step(params, cell.init_carry(params, X), jnp.ones(2))

@@ -5,7 +5,7 @@ import pytest
 import recur
 from recur.cells import LSTMGates, LSTMParams, LSTMState
 from recur.cells.lstm_variants import coupled_lstm, original_lstm
-from recur.types import Dropped, GatedCell
+from recur.structure import on_named
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
@@ -18,7 +18,7 @@ def assert_same(cell, other, to_other):
     """A cell equals another one with weights `to_other(params)`, in values and gradients."""
     xs = random_like(XS, 0)
     params = random_like(jax.eval_shape(cell.init, jax.random.key(0), X), 1)
-    carry = random_like(cell.start(params, X), 2)
+    carry = random_like(cell.init_carry(params, X), 2)
 
     def ends(cell, params):
         return recur.scan(cell).run(params, xs, carry=carry)
@@ -37,7 +37,7 @@ def test_coupled_gates_are_an_lstm_whose_input_gate_has_the_weights_of_f_with_a_
 
     def to_lstm(params):
         three = (gates(each) for each in (params.kernel, params.recurrent_kernel, params.bias))
-        return LSTMParams(*three, peephole=None, start=None)
+        return LSTMParams(*three, peephole=None, initial_carry=None)
 
     assert_same(coupled_lstm(4, **F64), recur.lstm(4, **F64), to_lstm)
 
@@ -52,7 +52,7 @@ def test_the_original_is_an_lstm_whose_forget_gate_is_open():
             recurrent_kernel=gates(params.recurrent_kernel, jnp.zeros((4, 4))),
             bias=gates(params.bias, jnp.full(4, 1000.0)),
             peephole=None,
-            start=None,
+            initial_carry=None,
         )
 
     assert_same(original_lstm(4, **F64), recur.lstm(4, **F64), to_lstm)
@@ -86,13 +86,14 @@ def test_the_original_carries_errors_back_unchanged():
 @BOTH
 def test_without_new_content_only_what_is_remembered_is_left(factory):
     cell = factory(4, **F64)
-    assert isinstance(cell, GatedCell)
     params = random_like(jax.eval_shape(cell.init, jax.random.key(0), X), 0)
-    state = random_like(cell.start(params, X), 1)
-    u, m = cell.project(params, random_like(X, 2)), cell.products(params, state)
-    dropped = u._replace(candidate=Dropped(u.candidate, mask=jnp.zeros(4)))
-    kept = jax.nn.sigmoid(u.forget + m.forget) if factory is coupled_lstm else jnp.ones(4)
-    assert_close(cell.gates(params, state, dropped, m)[0].cell, kept * state.cell)
+    state, x = random_like(cell.init_carry(params, X), 1), random_like(X, 2)
+    dropped = on_named(cell.step, "candidate", lambda bound, g: jnp.zeros_like(g), "test")
+    kept = jnp.ones(4)
+    if factory is coupled_lstm:
+        w, u, b = (gates.forget for gates in params[:3])
+        kept = jax.nn.sigmoid(x @ w + state.hidden @ u + b)
+    assert_close(dropped(params, state, x)[0].cell, kept * state.cell)
 
 
 def test_the_forget_bias_is_stored_and_no_other_bias_is_moved():
@@ -105,18 +106,18 @@ def test_the_forget_bias_is_stored_and_no_other_bias_is_moved():
 @BOTH
 def test_gates_are_drawn_apart_and_biases_may_be_left_out(factory):
     params = factory(4, use_bias=False).init(jax.random.key(0), X)
-    assert params.bias is None and params.start is None
+    assert params.bias is None and params.initial_carry is None
     for gates in (params.kernel, params.recurrent_kernel):
         assert len({float(gate[0, 0]) for gate in gates}) == 3
 
 
 @BOTH
-def test_a_learned_start_is_named_and_has_two_parts(factory):
-    cell = factory(4, start_init=jax.nn.initializers.normal())
+def test_a_learned_initial_carry_is_named_and_has_two_parts(factory):
+    cell = factory(4, initial_carry_init=jax.nn.initializers.normal())
     params = cell.init(jax.random.key(0), X)
-    start = cell.start(params, X)
+    start = cell.init_carry(params, X)
     assert isinstance(start, LSTMState)
-    assert_close(start, params.start)
+    assert_close(start, params.initial_carry)
     assert (start.hidden != start.cell).any()
 
 
@@ -130,4 +131,4 @@ def test_wrong_input_is_an_error(factory):
         cell.init(jax.random.key(0), XS)
     params = cell.init(jax.random.key(0), X)
     with pytest.raises(ValueError, match=f"{name} was initialised for inputs of width 3, got 2"):
-        cell.step(params, cell.start(params, X), jnp.ones(2))
+        cell.step(params, cell.init_carry(params, X), jnp.ones(2))

@@ -6,7 +6,6 @@ import pytest
 from recur.cells.minimal import min_gru, min_lstm, positive
 from recur.lift.associative import associative
 from recur.lift.scan import scan
-from recur.types import AffineCell
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
@@ -40,11 +39,17 @@ def test_the_gates_of_min_lstm_add_up_to_one_however_far_both_are_shut():
     cell = min_lstm(4, activation=lambda a: jnp.ones_like(a), **F64)
     params = random_like(jax.eval_shape(cell.init, jax.random.key(0), XS[0]), 1)
     shut = params._replace(bias=jax.tree.map(lambda b: b - 2000, params.bias))
+
+    def step(params, h):
+        """`f h + i`, for the candidate is one."""
+        return cell.step(params, h, XS[0])[0]
+
     for p in (params, shut):
-        f, i = cell.coefficients(p, XS[0])
-        assert_close(f + i, jnp.ones(4))
+        assert_close(step(p, jnp.ones(4)), jnp.ones(4))
     # Where both are nearly zero, f / i is exp of the difference of their pre-activations.
     a_f, a_i = (XS[0] @ w + b for w, b in list(zip(shut.kernel, shut.bias, strict=True))[:2])
+    assert_close(step(shut, jnp.zeros(4)), jax.nn.sigmoid(a_i - a_f))
+    f = jax.jvp(lambda h: step(shut, h), (jnp.zeros(4),), (jnp.ones(4),))[1]
     assert_close(f, jax.nn.sigmoid(a_f - a_i))
 
 
@@ -67,12 +72,11 @@ def test_positive_is_positive_and_continuous():
 @every_cell
 def test_params_are_drawn_as_asked(make):
     ones = jax.nn.initializers.ones
-    cell = make(4, bias_init=ones, start_init=ones)
-    assert isinstance(cell, AffineCell)
+    cell = make(4, bias_init=ones, initial_carry_init=ones)
     params = cell.init(jax.random.key(0), jnp.ones(3))
     assert len({float(kernel[0, 0]) for kernel in params.kernel}) == len(params.kernel)
     assert all((b == 1).all() for b in params.bias)
-    assert (cell.start(params, None) == 1).all()
+    assert (cell.init_carry(params, jnp.ones(3)) == 1).all()
     assert make(4, use_bias=False).init(jax.random.key(0), jnp.ones(3)).bias is None
 
 

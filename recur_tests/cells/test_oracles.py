@@ -9,11 +9,10 @@ import recur
 from recur_tests.helpers import assert_close, random_like, to_numpy
 from recur_tests.oracles.conv import conv_gru, conv_lstm
 from recur_tests.oracles.elman import elman
-from recur_tests.oracles.gated import gated
 from recur_tests.oracles.gru import gru
 from recur_tests.oracles.independent import indrnn
 from recur_tests.oracles.jordan import jordan
-from recur_tests.oracles.linear import diagonal, leaky
+from recur_tests.oracles.linear import diagonal, leaky_integrator
 from recur_tests.oracles.lru import lru
 from recur_tests.oracles.lstm import lstm
 from recur_tests.oracles.lstm_variants import (
@@ -27,6 +26,7 @@ from recur_tests.oracles.minimal import min_gru, min_lstm, positive
 from recur_tests.oracles.nonlinear import relu
 from recur_tests.oracles.recurrent_highway import recurrent_highway
 from recur_tests.oracles.slstm import slstm
+from recur_tests.oracles.ugrnn import ugrnn
 
 F64 = {"param_dtype": jnp.float64}
 BIASES = pytest.mark.parametrize("use_bias", [True, False])
@@ -41,8 +41,7 @@ def compare(cell, oracle, *, shape=(3,), carry_of=lambda carry: carry, **options
     layer = recur.scan(cell)
     xs = random_like(jax.ShapeDtypeStruct((7, *shape), jnp.float64), 0)
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), xs), 1)
-    bound = jax.eval_shape(layer.bind, params, xs)
-    carry = carry_of(random_like(jax.eval_shape(layer.start, bound, xs), 2))
+    carry = carry_of(random_like(jax.eval_shape(layer.init_carry, params, xs), 2))
     final, ys = jax.jit(lambda *args: layer.run(args[0], args[1], carry=args[2]))(params, xs, carry)
     expected_final, expected_ys = oracle(to_numpy(params), to_numpy(carry), to_numpy(xs), **options)
     assert_close(to_numpy(jax.tree.leaves(final)), jax.tree.leaves(expected_final), 1e-12)
@@ -70,9 +69,9 @@ def test_jordan_with_a_softmax_output():
 
 
 @BIASES
-def test_gated(use_bias):
-    compare(recur.gated(4, use_bias=use_bias, **F64), gated)
-    compare(recur.gated(4, activation="tanh", **F64), gated, activation=np.tanh)
+def test_ugrnn(use_bias):
+    compare(recur.ugrnn(4, use_bias=use_bias, **F64), ugrnn)
+    compare(recur.ugrnn(4, activation="tanh", **F64), ugrnn, activation=np.tanh)
 
 
 @BIASES
@@ -89,8 +88,8 @@ def test_gru(reset, update, use_bias):
     compare(cell, gru, reset=reset, update=update)
 
 
-def test_leaky():
-    compare(recur.leaky(**F64), leaky)
+def test_leaky_integrator():
+    compare(recur.leaky_integrator(**F64), leaky_integrator)
 
 
 @BIASES

@@ -34,7 +34,7 @@ def lstm_params(w, u, b, order):
         parts = dict(zip(order, jnp.split(array, 4, axis=-1), strict=True))
         return LSTMGates(parts["i"], parts["f"], parts["g"], parts["o"])
 
-    return LSTMParams(gates(w), gates(u), gates(b), peephole=None, start=None)
+    return LSTMParams(gates(w), gates(u), gates(b), peephole=None, initial_carry=None)
 
 
 def gru_params(w, u, b, recurrent_bias, order):
@@ -49,7 +49,7 @@ def gru_params(w, u, b, recurrent_bias, order):
         added = gates(recurrent_bias)
         bias = GRUGates(bias.reset + added.reset, bias.update + added.update, bias.candidate)
         inner = added.candidate
-    return GRUParams(gates(w), gates(u), bias, recurrent_bias=inner, start=None)
+    return GRUParams(gates(w), gates(u), bias, recurrent_bias=inner, initial_carry=None)
 
 
 def torch_arrays(weights, suffix="l0"):
@@ -77,7 +77,7 @@ def test_torch_rnn(activation):
     w, u, b, c = torch_arrays(case["weights"])
     layer = recur.scan(recur.elman(4, activation=activation, **F64))
     ends = layer.run(
-        ElmanParams(w, u, b + c, start=None), case["inputs"], carry=torch_state(case["initial"])
+        ElmanParams(w, u, b + c, initial_carry=None), case["inputs"], carry=torch_state(case["initial"])
     )
     assert_close(ends, (torch_state(case["final"]), case["outputs"]), 1e-12)
 
@@ -166,7 +166,7 @@ def run_haiku(name, cell, convert):
 def test_haiku_vanilla_rnn_is_a_relu_with_two_biases():
     def convert(weights):
         inputs, hidden = weights["vanilla_rnn/linear"], weights["vanilla_rnn/linear_1"]
-        return ElmanParams(inputs["w"], hidden["w"], inputs["b"] + hidden["b"], start=None)
+        return ElmanParams(inputs["w"], hidden["w"], inputs["b"] + hidden["b"], initial_carry=None)
 
     run_haiku("vanilla_rnn", recur.elman(4, activation="relu", **F64), convert)
 
@@ -223,7 +223,7 @@ def test_flax(theirs, ours, convert):
     layer = recur.scan(ours(4, **F64))
     xs = random_like(jax.ShapeDtypeStruct((5, 3), jnp.float64), 0)
     weights = random_like(jax.eval_shape(rnn.init, jax.random.key(0), xs)["params"]["cell"], 1)
-    start = random_like(layer.start(convert(weights), xs), 2)
+    start = random_like(layer.init_carry(convert(weights), xs), 2)
 
     def of_flax(weights):
         flat = start if ours is not recur.lstm else (start.cell, start.hidden)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from recur.cells.recurrent_highway import RHNGates, recurrent_highway
-from recur.types import Cell
 from recur_tests.helpers import assert_close, random_like
 
 F64 = {"param_dtype": jnp.float64}
@@ -52,15 +51,14 @@ def test_layers_follow_each_other_and_only_the_lowest_sees_the_input():
 
 
 def test_params_are_drawn_as_asked():
-    cell = recurrent_highway(4, 3, start_init=jax.nn.initializers.ones)
-    assert isinstance(cell, Cell)
+    cell = recurrent_highway(4, 3, initial_carry_init=jax.nn.initializers.ones)
     params = cell.init(jax.random.key(0), X)
     assert all((b.transform == -2).all() and (b.candidate == 0).all() for b in params.bias)
     kernels = jax.tree.leaves(params.recurrent_kernel)
     assert len({float(kernel[0, 0]) for kernel in kernels}) == 6
     assert all(isinstance(gates, RHNGates) for gates in params.recurrent_kernel)
     np.testing.assert_allclose(kernels[3] @ kernels[3].T, np.eye(4), atol=1e-5)
-    assert (cell.start(params, X) == 1).all()
+    assert (cell.init_carry(params, X) == 1).all()
     assert recurrent_highway(4, 2, use_bias=False).init(jax.random.key(0), X).bias is None
 
 

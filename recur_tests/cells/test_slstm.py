@@ -6,7 +6,6 @@ import pytest
 from recur.cells.lstm import LSTMGates
 from recur.cells.slstm import SLSTMState, slstm
 from recur.lift.scan import scan
-from recur.types import GatedCell
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
@@ -26,7 +25,7 @@ def test_it_is_the_plain_exponential_formula_where_that_does_not_overflow(forget
     params = random_params(cell)
 
     def plain(params, xs):
-        """c_t / n_t from a start of zeros, without a stabiliser."""
+        """c_t / n_t from a carry of zeros, without a stabiliser."""
 
         def step(state, x):
             h, c, n = state
@@ -52,7 +51,7 @@ def test_it_is_the_plain_exponential_formula_where_that_does_not_overflow(forget
 def test_outputs_do_not_depend_on_the_stabiliser():
     layer = scan(slstm(4, **F64))
     params = random_params(slstm(4, **F64))
-    carry = random_like(layer.start(params, XS), 2)
+    carry = random_like(layer.init_carry(params, XS), 2)
     carry = carry._replace(normalizer=1 + carry.normalizer**2)
     run = jax.jit(lambda carry: layer.run(params, XS, carry=carry))
     shifted = carry._replace(
@@ -66,21 +65,28 @@ def test_outputs_do_not_depend_on_the_stabiliser():
     assert_close(shifted_final.cell * shifted_scale, final.cell * scale)
 
 
+def reading_pre_activations(cell, seed=1):
+    """Params with which x `[4H]` is added to the pre-activations i, f, z and o, side by side."""
+    width = 4 * cell.init_carry(random_params(cell), X).cell.size
+    x = jax.ShapeDtypeStruct((width,), jnp.float64)
+    params = random_like(jax.eval_shape(cell.init, jax.random.key(0), x), seed)
+    blocks = jnp.eye(width).reshape(4, width // 4, width).transpose(0, 2, 1)
+    return params._replace(kernel=LSTMGates(*blocks), bias=jax.tree.map(jnp.zeros_like, params.bias))
+
+
 @every_forget_gate
 def test_large_pre_activations_are_finite_in_values_and_gradients(forget_gate):
     cell = slstm(4, forget_gate=forget_gate, **F64)
-    params = random_params(cell)
+    params = reading_pre_activations(cell)
     signs = random_like(jnp.zeros((6, 4)), 3) > 0
 
     def run(u):
-        def step(state, u):
-            return cell.advance(params, state, u)
-
-        state, ys = jax.lax.scan(step, cell.start(params, X), u)
+        state, ys = scan(cell).run(params, u)
         return weighted_sum(ys), (state, ys)
 
-    u = LSTMGates(*(jnp.where(signs ^ flip, 500.0, -500.0) for flip in (False, True, True, False)))
-    (_, (state, ys)), gradients = jax.jit(jax.value_and_grad(run, has_aux=True))(u)
+    u = [jnp.where(signs ^ flip, 500.0, -500.0) for flip in (False, True, True, False)]
+    gradient = jax.jit(jax.value_and_grad(run, has_aux=True))
+    (_, (state, ys)), gradients = gradient(jnp.concatenate(u, axis=1))
     for leaf in jax.tree.leaves((state, ys, gradients)):
         assert jnp.isfinite(leaf).all()
     assert (state.normalizer >= 1).all()
@@ -88,9 +94,9 @@ def test_large_pre_activations_are_finite_in_values_and_gradients(forget_gate):
 
 def test_the_first_step_takes_all_from_its_input_however_small_its_gate():
     cell = slstm(2, **F64)
-    params = random_params(cell)
-    u = LSTMGates(*(jnp.full(2, a) for a in (-900.0, 900.0, 0.3, 0.0)))
-    state, y = cell.advance(params, cell.start(params, X), u)
+    params = reading_pre_activations(cell)
+    u = jnp.repeat(jnp.array([-900.0, 900.0, 0.3, 0.0]), 2)
+    state, y = cell.step(params, cell.init_carry(params, u), u)
     assert_close(y, jnp.full(2, np.tanh(0.3) / 2))
     assert_close(state.normalizer, jnp.ones(2))
 
@@ -107,14 +113,13 @@ def test_heads_are_the_blocks_of_a_full_matrix():
 
 def test_params_are_drawn_as_asked():
     cell = slstm(4, 2, forget_bias=2.5)
-    assert isinstance(cell, GatedCell)
     params = cell.init(jax.random.key(0), X)
     blocks = jnp.concatenate(params.recurrent_kernel)
     assert blocks.shape == (8, 2, 2)
     np.testing.assert_allclose(blocks @ blocks.mT, np.tile(np.eye(2), (8, 1, 1)), atol=1e-5)
     assert len({float(block[0, 0]) for block in blocks}) == 8
     assert (params.bias.forget == 2.5).all() and (params.bias.input == 0).all()
-    start = cell.start(params, X)
+    start = cell.init_carry(params, X)
     assert isinstance(start, SLSTMState) and not any(leaf.any() for leaf in start)
 
 

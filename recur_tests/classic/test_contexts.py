@@ -18,13 +18,13 @@ def take(contexts, count):
     while len(found) < count:
         windows = next(contexts)
         assert windows.centers.dtype == windows.contexts.dtype == np.int32
-        rows = zip(windows.centers.tolist(), windows.contexts, windows.valid, strict=True)
+        rows = zip(windows.centers.tolist(), windows.contexts, windows.mask, strict=True)
         found += [(center, words[valid].tolist()) for center, words, valid in rows]
     return found
 
 
 def test_windows_are_what_stands_around_a_word():
-    contexts, reaches = Contexts(SENTENCES, rows=len(CENTERS), window=3, sample=None), []
+    contexts, reaches = Contexts(SENTENCES, batch_size=len(CENTERS), window=3, sample=None), []
     for _ in range(300):
         found = take(contexts, len(CENTERS))
         assert sorted(center for center, _ in found) == CENTERS  # each once an epoch
@@ -39,15 +39,15 @@ def test_windows_are_what_stands_around_a_word():
 
 
 def test_what_does_not_count_is_a_word_of_the_vocabulary():
-    windows = next(Contexts(SENTENCES, rows=50, window=4, sample=None))
-    assert windows.contexts.shape == windows.valid.shape == (50, 8)
-    assert not windows.valid.all() and not windows.contexts[~windows.valid].any()
-    assert windows.valid.any(1).all()
+    windows = next(Contexts(SENTENCES, batch_size=50, window=4, sample=None))
+    assert windows.contexts.shape == windows.mask.shape == (50, 8)
+    assert not windows.mask.all() and not windows.contexts[~windows.mask].any()
+    assert windows.mask.any(1).all()
 
 
 def test_frequent_words_are_dropped_before_windows_are_cut():
     sentences = [np.array([2 * n + 1, 0, 2 * n + 2]) for n in range(4000)]
-    contexts = Contexts(sentences, rows=1000, window=1, sample=0.02)
+    contexts = Contexts(sentences, batch_size=1000, window=1, sample=0.02)
     ratio = 0.02 * 3
     probability = np.sqrt(ratio) + ratio
     assert keep_probability(contexts.counts, 0.02)[0] == pytest.approx(probability)
@@ -70,7 +70,7 @@ def test_how_likely_words_are_kept():
 
 def test_goes_on_where_it_was():
     def contexts(seed=4):
-        return Contexts(SENTENCES, rows=7, window=2, sample=0.05, seed=seed)
+        return Contexts(SENTENCES, batch_size=7, window=2, sample=0.05, seed=seed)
 
     one, found = contexts(), []
     for _ in range(9):
@@ -88,12 +88,12 @@ def test_goes_on_where_it_was():
 
 
 def test_counts_are_of_all_words():
-    contexts = Contexts([np.array([2, 2, 0]), [], np.array([2])], rows=1)
+    contexts = Contexts([np.array([2, 2, 0]), [], np.array([2])], batch_size=1)
     assert contexts.counts.tolist() == [1, 0, 3]
 
 
 def test_epochs_that_keep_nothing_are_told():
-    contexts = Contexts(SENTENCES, rows=1, sample=1e-12)
+    contexts = Contexts(SENTENCES, batch_size=1, sample=1e-12)
     with pytest.raises(ValueError, match="1000 epochs .* kept no two words .* Raise sample"):
         next(contexts)
 
@@ -106,11 +106,11 @@ def test_epochs_that_keep_nothing_are_told():
         ({"sentences": [[[1, 2]]]}, ValueError, "sentence 0: expected a vector of ids from 0 on"),
         ({"sentences": []}, ValueError, "expected a sentence of at least two words, got none"),
         ({"sentences": [[1], [2]]}, ValueError, "expected a sentence of at least two words"),
-        ({"rows": 0}, ValueError, "rows: expected a whole number of at least 1, got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size: expected a whole number of at least 1, got 0"),
         ({"window": 0}, ValueError, "window: expected a whole number of at least 1, got 0"),
         ({"sample": 0.0}, ValueError, "expected sample above 0, or None, got 0.0"),
     ],
 )
 def test_wrong_input(change, error, message):
     with pytest.raises(error, match=message):
-        Contexts(**{"sentences": SENTENCES, "rows": 2, **change})
+        Contexts(**{"sentences": SENTENCES, "batch_size": 2, **change})

@@ -12,7 +12,7 @@ from recur.classic import hidden_markov
 from recur.classic.forward_backward import backward, filtering, forward, smooth
 from recur.classic.markov import MarkovChain, from_probabilities
 from recur.classic.viterbi import viterbi
-from recur_tests.helpers import assert_close, weighted_sum
+from recur_tests.helpers import assert_close, counting_compilations, weighted_sum
 from recur_tests.oracles.hidden_markov import enumerate_paths, scaled_forward
 
 STEPS, STATES = 5, 3
@@ -220,7 +220,7 @@ def test_wrong_input(name):
         (model, jnp.zeros((5, 3)), TypeError, "a MarkovChain, got HiddenMarkov. Give model.chain"),
         (CHAIN, jnp.zeros(5, int), TypeError, r"as floats, got int64.*observe\(model, xs\)"),
         (CHAIN, jnp.zeros((5, 4)), ValueError, r"of \[T, 3\], one for each state .*got \[5, 4\]"),
-        (CHAIN, jnp.zeros((2, 5, 3)), ValueError, r"got \[2, 5, 3\]. jax.vmap does rows"),
+        (CHAIN, jnp.zeros((2, 5, 3)), ValueError, r"got \[2, 5, 3\]. Use jax.vmap"),
         (MarkovChain(np.zeros(2), np.zeros((3, 3))), jnp.zeros((5, 3)), ValueError, r"of \[S, S\]"),
     ]
     for chain, log_scores, error, message in wrong:
@@ -228,3 +228,39 @@ def test_wrong_input(name):
             algorithm(chain, log_scores)
     with pytest.raises(ValueError, match="length: expected from 0 to the 5 steps"):
         algorithm(CHAIN, jnp.zeros((5, 3)), 6)
+
+
+@both
+def test_no_nan_is_formed_on_the_way(parallel):
+    """Where states or observations are impossible, in values and gradients."""
+    model = hidden_markov.from_probabilities([1, 0], [[0, 1], [1, 0]], [[1, 0, 0], [0, 1, 0]])
+    xs = jnp.array([0, 0, 2, 1])
+
+    def total(model):
+        log_scores = hidden_markov.observe(model, xs)
+        beta = backward(model.chain, log_scores, parallel=parallel)
+        smoothed = smooth(model.chain, log_scores, parallel=parallel)
+        return forward(model.chain, log_scores, parallel=parallel)[1], (beta, smoothed)
+
+    with jax.debug_nans(True):
+        (log_likelihood, _), gradient = jax.value_and_grad(total, has_aux=True)(model)
+        _, log_probability = viterbi(
+            model.chain, hidden_markov.observe(model, xs), parallel=parallel
+        )
+    assert log_likelihood == log_probability == -np.inf
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
+
+
+@both
+def test_outside_of_jit_it_is_compiled_once(parallel):
+    chains, scores, lengths = rows()
+    chain, log_scores = jax.tree.map(lambda leaf: leaf[0], (chains, scores))
+
+    def run():
+        for algorithm in (forward, backward, smooth, viterbi):
+            algorithm(chain, log_scores, lengths[0], parallel=parallel)
+
+    run()
+    with counting_compilations() as compiled:
+        run()
+    assert not compiled

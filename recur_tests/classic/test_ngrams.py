@@ -146,16 +146,16 @@ def test_large_vocabularies():
 
 def test_draws_what_is_likely():
     model = additive(LARGE, 2, SIZE, 0.1)
-    text = model.sample([0], 1000, seed=5)
+    text = model.sample([0], max_tokens=1000, seed=5)
     assert text.dtype == np.int64 and len(text) == 1000
-    assert (text == model.sample([0], 1000, seed=5)).all()
+    assert (text == model.sample([0], max_tokens=1000, seed=5)).all()
     followers = text[1:][text[:-1] == 2]
     shares = np.bincount(followers, minlength=SIZE) / len(followers)
     np.testing.assert_allclose(shares, model.probabilities([2]), atol=0.08)
 
-    kept = model.sample([0], 200, seed=5, forbidden=[1, 2])
+    kept = model.sample([0], max_tokens=200, seed=5, forbidden=[1, 2])
     assert not {1, 2} & set(kept.tolist())
-    stopped = model.sample([0], 1000, seed=5, stop=int(text[7]))
+    stopped = model.sample([0], max_tokens=1000, seed=5, eos=int(text[7]))
     first = text.tolist().index(text[7])
     assert stopped.tolist() == text[:first].tolist()
 
@@ -188,16 +188,28 @@ TEXT = np.array([0, 1, 2])
         (lambda: katz([TEXT], 2, 3).probabilities([1.5]), TypeError, r"context: .* whole.*1.5"),
         (lambda: katz([TEXT], 2, 0), ValueError, "katz: size: expected a whole number"),
         (lambda: katz([[]], 2, 3), ValueError, "document 0: expected an array of at least 2"),
-        (lambda: katz([TEXT], 2, 3).sample([9, 0], 1), ValueError, r"context: .* got \[9\]"),
-        (lambda: katz([TEXT], 2, 3).sample([0], 1, stop=3), ValueError, r"stop: .* got \[3\]"),
-        (lambda: katz([TEXT], 2, 3).sample([0], -1), ValueError, "steps: expected a whole .* -1"),
         (
-            lambda: katz([TEXT], 2, 3).sample([0], 1, forbidden=[-1]),
+            lambda: katz([TEXT], 2, 3).sample([9, 0], max_tokens=1),
+            ValueError,
+            r"context: .*\[9\]",
+        ),
+        (
+            lambda: katz([TEXT], 2, 3).sample([0], max_tokens=1, eos=3),
+            ValueError,
+            r"eos: .*\[3\]",
+        ),
+        (
+            lambda: katz([TEXT], 2, 3).sample([0], max_tokens=-1),
+            ValueError,
+            "max_tokens: .* whole .* -1",
+        ),
+        (
+            lambda: katz([TEXT], 2, 3).sample([0], max_tokens=1, forbidden=[-1]),
             ValueError,
             "forbidden: expected ids from 0 to 2",
         ),
         (
-            lambda: katz([TEXT], 2, 3).sample([0], 1, forbidden=[0, 1, 2]),
+            lambda: katz([TEXT], 2, 3).sample([0], max_tokens=1, forbidden=[0, 1, 2]),
             ValueError,
             "forbidden: all 3 tokens",
         ),

@@ -7,16 +7,16 @@ import optax
 import pytest
 
 from recur.classic.contexts import Contexts
-from recur.classic.noise import unigram_noise
-from recur.classic.vectors import Vectors
+from recur.classic.noise_distribution import unigram_noise
 from recur.classic.word2vec import (
-    Windows,
+    ContextWindows,
     Word2Vec,
     cbow,
     init_word2vec,
     skip_gram,
     word2vec_loss,
 )
+from recur.classic.word_vectors import WordVectors
 from recur.train import fit, init_state, make_step
 from recur_tests.helpers import assert_close
 from recur_tests.oracles import word2vec as oracle
@@ -34,13 +34,13 @@ def padded(windows):
     for row, (_, words) in enumerate(windows):
         places = np.sort(DRAWS.permutation(4)[: len(words)])
         contexts[row, places], valid[row, places] = words, True
-    return Windows(np.array([center for center, _ in windows], np.int32), contexts, valid)
+    return ContextWindows(np.array([center for center, _ in windows], np.int32), contexts, valid)
 
 
 @pytest.mark.parametrize("objective", [skip_gram, cbow], ids=["skip_gram", "cbow"])
 def test_losses_and_gradients_are_the_papers(objective):
     windows = padded(WINDOWS)
-    weights = DRAWS.random(windows.valid.shape if objective is skip_gram else len(WINDOWS))
+    weights = DRAWS.random(windows.mask.shape if objective is skip_gram else len(WINDOWS))
 
     def weighted(params):
         losses = objective(params, windows, NEGATIVES)
@@ -49,10 +49,10 @@ def test_losses_and_gradients_are_the_papers(objective):
     params = jax.tree.map(jnp.asarray, PARAMS)
     gradient, losses = jax.jit(jax.grad(weighted, has_aux=True))(params)
     if objective is skip_gram:
-        rows = [row[valid] for row, valid in zip(weights, windows.valid, strict=True)]
+        rows = [row[valid] for row, valid in zip(weights, windows.mask, strict=True)]
         expected, *gradients = oracle.skip_gram(*PARAMS, WINDOWS, NEGATIVES, rows)
-        assert not losses[~windows.valid].any()
-        losses, expected = losses[windows.valid], np.concatenate(expected)
+        assert not losses[~windows.mask].any()
+        losses, expected = losses[windows.mask], np.concatenate(expected)
     else:
         expected, *gradients = oracle.cbow(*PARAMS, WINDOWS, NEGATIVES, weights)
     assert_close(losses, jnp.asarray(expected), 1e-12)
@@ -82,7 +82,9 @@ def test_the_loss_is_the_sum_and_reports_the_mean():
 
 def test_the_sum_is_finite_in_half_precision():
     params = init_word2vec(jax.random.key(0), 9, 4, jnp.float16)
-    windows = Windows(np.zeros(4000, int), np.ones((4000, 10), int), np.ones((4000, 10), bool))
+    windows = ContextWindows(
+        np.zeros(4000, int), np.ones((4000, 10), int), np.ones((4000, 10), bool)
+    )
     loss = word2vec_loss(skip_gram, unigram_noise(np.ones(9)))
     total, (_, metrics) = loss(params, None, windows, jax.random.key(0))
     assert 100_000 < float(total) < np.inf and 1 < float(metrics["nats"]) < 6 * np.log(2) + 0.1
@@ -123,13 +125,13 @@ def planted():
 def learned(objective):
     """The vectors that an objective finds in the planted sentences."""
     words, sentences = planted()
-    contexts = Contexts(list(sentences), rows=500, window=1, sample=None, seed=1)
+    contexts = Contexts(list(sentences), batch_size=500, window=1, sample=None, seed=1)
     optimizer = optax.adagrad(0.3)
     params = init_word2vec(jax.random.key(0), len(words), 8)
     step = jax.jit(make_step(word2vec_loss(objective, unigram_noise(contexts.counts)), optimizer))
     state = init_state(params, optimizer, jax.random.key(1))
     state = fit(step, state, contexts, steps=120, report_every=60)
-    return Vectors(tuple(words), np.asarray(state.params.input))
+    return WordVectors(tuple(words), np.asarray(state.params.input))
 
 
 @pytest.mark.parametrize("objective", [skip_gram, cbow], ids=["skip_gram", "cbow"])

@@ -7,10 +7,9 @@ from flax import linen as nn
 import recur
 from recur.combine import ReadoutParams
 from recur.combine.adapt import ReadinParams, readin
-from recur.types import AffineCell, Cell, GatedCell
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.contract.cases import dense
 from recur_tests.contract.own_cells import leaky_integrator
-from recur_tests.contract.test_lifts import products
 from recur_tests.helpers import assert_close, random_like
 
 GRU = recur.gru(4, param_dtype=jnp.float64)
@@ -48,13 +47,26 @@ def test_what_the_cell_adds_is_what_is_read_in():
     assert_close(layer(params, XS), recur.scan(GRU)(params.cell, seen) + seen)
 
 
-def test_structure_survives_readin_where_it_can():
-    assert isinstance(readin(GRU, dense(2)), GatedCell)
-    assert isinstance(readin(leaky_integrator(), "tanh"), AffineCell)
-    assert isinstance(readin(recur.stack(GRU), "tanh"), Cell)
-    layer = recur.scan(readin(GRU, dense(6)))
-    found = products(jax.make_jaxpr(layer)(layer.init(jax.random.key(0), XS), XS).jaxpr)
-    assert (5, 6) in found[False] and found[True] == [(12,)]
+def test_what_is_read_in_is_not_in_the_loop():
+    mlp = nn.Sequential([dense(6), nn.tanh, dense(5)])
+    assert products_in_loop(readin(GRU, mlp)) == [(12,)]
+    assert products_in_loop(readin(recur.gru(4, reset="before"), mlp)) == [(4,), (8,)]
+
+
+def test_around_a_stack_it_is_no_stack():
+    stack = recur.stack(GRU, GRU)
+    params = recur.scan(stack).init(jax.random.key(0), XS)
+    seen = recur.scan(stack)(params, jnp.tanh(XS))
+    assert_close(recur.scan(readin(stack, "tanh"))(ReadinParams((), params), XS), seen)
+    read = recur.scan(recur.readout(stack, "tanh"))
+    assert_close(read(ReadoutParams(params, ()), XS), jnp.tanh(recur.scan(stack)(params, XS)))
+
+
+@pytest.mark.parametrize("adapt", [readin, recur.readout])
+def test_a_linear_cell_stays_linear(adapt):
+    cell = adapt(recur.diagonal(4, param_dtype=jnp.float64), "tanh")
+    params = recur.scan(cell).init(jax.random.key(0), XS)
+    assert_close(recur.associative(cell).run(params, XS), recur.scan(cell).run(params, XS))
 
 
 def test_noise_in_readin_is_drawn_step_by_step():
@@ -79,10 +91,11 @@ def test_readout_is_the_module_after_the_cell():
     assert_close(layer(params, XS), hs @ params.output["kernel"] + params.output["bias"][None])
 
 
-def test_structure_survives_readout_where_it_can():
-    assert isinstance(recur.readout(GRU, dense(2)), GatedCell)
-    assert isinstance(recur.readout(leaky_integrator(), "softmax"), AffineCell)
-    assert isinstance(recur.readout(recur.stack(GRU), "softmax"), Cell)
+def test_the_readout_is_not_in_the_loop():
+    lstm = recur.lstm(4, param_dtype=jnp.float64)
+    assert products_in_loop(recur.readout(lstm, dense(2))) == [(16,)]
+    mlp = nn.Sequential([dense(6), nn.tanh, dense(2)])
+    assert products_in_loop(recur.readout(recur.residual(recur.gru(3)), mlp)) == [(9,)]
 
 
 def test_noise_in_the_readout_is_drawn_step_by_step():

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 
 import recur
-from recur.combine.attend import Attended, AttendParams, Attention, attend
-from recur.combine.memory import Memory
-from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.own_cells import leaky_integrator
-from recur_tests.contract.test_lifts import products
+from recur.combine import Feedback
+from recur.combine.attend import Attended, AttendParams, attend
+from recur.combine.contexts import Memory
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.helpers import assert_close, random_like, to_numpy, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
 ELMAN, GRU, LSTM = (make(4, **F64) for make in (recur.elman, recur.gru, recur.lstm))
 XS = np.sin(np.arange(15.0)).reshape(5, 3)
 ROWS = np.cos(np.arange(12.0)).reshape(6, 2)
-VALID = np.array([True, False, True, True, False, False])
+MASK = np.array([True, False, True, True, False, False])
 
 OPTIONS = {
     "additive": {"features": 3},
@@ -86,17 +85,17 @@ def test_it_looks_as_the_equations_say(options):
     h, expected = by_hand(params, options)
     assert_close(to_numpy(attended), expected, 1e-12)
     if "feed_input" in options:
-        assert isinstance(carry, Attention)
+        assert isinstance(carry, Feedback)
         assert_close(carry.output, attended.output[-1])
         carry = carry.cell
     assert_close(to_numpy(carry), h, 1e-12)
 
 
 @in_some_ways
-def test_only_valid_rows_count_and_what_stands_in_the_others_never_matters(name):
-    """NaN in rows that are not valid, in values and gradients: they are as if they were not."""
+def test_masked_rows_never_matter(name):
+    """NaN in masked rows, in values and gradients: they are as if they were not."""
     params, run = attending(OPTIONS[name], ELMAN)
-    flags = jnp.asarray(VALID)
+    flags = jnp.asarray(MASK)
 
     @jax.jit
     def results(params, xs, rows):
@@ -107,21 +106,21 @@ def test_only_valid_rows_count_and_what_stands_in_the_others_never_matters(name)
         return jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(params, xs, rows)
 
     clean, dirty = (
-        results(params, XS, np.where(VALID[:, None], ROWS, padding)) for padding in (7.0, np.nan)
+        results(params, XS, np.where(MASK[:, None], ROWS, padding)) for padding in (7.0, np.nan)
     )
     assert_close(dirty, clean, 0)
     to_rows, (carry, masked) = clean[0][2], clean[1]
-    assert not to_rows[~VALID].any()
-    assert to_rows[VALID].all()
-    kept, attended = run(params, ROWS[VALID])
-    assert_close(masked.weights[:, VALID], attended.weights)
-    assert not masked.weights[:, ~VALID].any()
+    assert not to_rows[~MASK].any()
+    assert to_rows[MASK].all()
+    kept, attended = run(params, ROWS[MASK])
+    assert_close(masked.weights[:, MASK], attended.weights)
+    assert not masked.weights[:, ~MASK].any()
     assert_close(masked.weights.sum(axis=1), jnp.ones(5))
     assert_close((carry, masked.output, masked.context), (kept, *attended[::2]))
 
 
 @in_some_ways
-def test_without_any_valid_row_nothing_is_found(name):
+def test_where_all_rows_are_masked_nothing_is_found(name):
     params, run = attending(OPTIONS[name], ELMAN)
 
     @jax.jit
@@ -162,18 +161,18 @@ def test_widths_are_those_of_the_query_unless_told():
     assert shapes(told, readout) == AttendParams(None, (4, 7), (2, 7), None, None)
 
 
-def test_structure_survives_without_feedback():
-    assert isinstance(attend(GRU, "memory"), GatedCell)
-    assert isinstance(attend(leaky_integrator(), "memory"), AffineCell)
-    assert isinstance(attend(recur.stack(GRU), "memory"), Cell)
-    assert isinstance(attend(GRU, "memory", feed_input=True), Cell)
-    assert isinstance(attend(GRU, "memory", query="state"), Cell)
+def test_a_linear_cell_stays_linear():
+    params, run = attending({}, recur.diagonal(4, **F64))
+    _, run_at_once = attending({}, recur.diagonal(4, **F64), recur.associative)
+    assert_close(run_at_once(params, ROWS), run(params, ROWS))
 
 
-def test_the_hidden_state_is_found_by_its_name_where_a_cell_does_not_tell():
-    params, told = attending({"query": "state"}, LSTM)
-    _, named = attending({"query": "state"}, Cell(*LSTM[:3], LSTM.step))
-    assert_close(named(params, ROWS), told(params, ROWS))
+def test_the_hidden_state_is_found_by_its_name():
+    """The state of an LSTM is a query of the width of h, and c is none."""
+    params, run = attending({"query": "state", "score": "multiplicative"}, LSTM)
+    start = recur.cells.LSTMState(jnp.zeros(4), jnp.ones(4))
+    _, attended = run(params, ROWS, carry=start)
+    assert_close(attended.weights[0], jnp.full(6, 1 / 6))
 
 
 @in_some_ways
@@ -185,7 +184,7 @@ def test_scan_equals_loop_in_values_and_gradients(name):
         _, run = attending(OPTIONS[name], lift=lambda cell: lift(cell, reverse=name == "fed"))
 
         def loss(params, rows):
-            ends = run(params, Memory(rows, jnp.asarray(VALID)), XS[:3], **marks)
+            ends = run(params, Memory(rows, jnp.asarray(MASK)), XS[:3], **marks)
             return weighted_sum(ends), ends
 
         return jax.grad(loss, argnums=(0, 1), has_aux=True)(*arguments)
@@ -193,7 +192,7 @@ def test_scan_equals_loop_in_values_and_gradients(name):
     both = jax.jit(lambda *a: [results(lift, *a) for lift in (recur.scan, recur.loop)])
     scanned, looped = both(params, ROWS)
     assert_close(scanned, looped)
-    assert scanned[0][1][VALID].all()
+    assert scanned[0][1][MASK].all()
     assert not scanned[1][1].weights[2:].any()
 
 
@@ -202,9 +201,9 @@ def test_each_row_of_a_batch_has_a_memory_of_its_own(name):
     layer = recur.batch(recur.scan(attend(ELMAN, "memory", **OPTIONS[name], **F64)))
     params, run = attending(OPTIONS[name], ELMAN)
     xs, lengths, counts = np.stack([XS, -XS]), np.array([5, 2]), np.array([6, 3])
-    valid = np.arange(6) < counts[:, None]
-    values = np.where(valid[:, :, None], np.stack([ROWS, 2 * ROWS]), np.nan)
-    context = {"memory": Memory(jnp.asarray(values), jnp.asarray(valid))}
+    mask = np.arange(6) < counts[:, None]
+    values = np.where(mask[:, :, None], np.stack([ROWS, 2 * ROWS]), np.nan)
+    context = {"memory": Memory(jnp.asarray(values), jnp.asarray(mask))}
     shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), xs, context=context))
     assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, params)
 
@@ -220,20 +219,15 @@ def test_the_memory_is_projected_once_a_sequence():
     """By the output, all but h U is one product for all of the 5 steps."""
 
     def found_in(**options):
-        params, run = attending(options, ELMAN)
-        return products(jax.make_jaxpr(run)(params, ROWS).jaxpr)
+        cell = attend(ELMAN, "memory", **options, **F64)
+        return products_in_loop(cell, context={"memory": jnp.asarray(ROWS)})
 
-    found = found_in(features=3)
-    assert found[True] == [(4,)]  # h U
-    assert sorted(found[False]) == sorted(
-        [(5, 4), (6, 3), (5, 3), (5, 6), (5, 2), (5, 4)]
-    )  # x W, m W_m, v W_q, e, c, [c, v] W_c
-    found = found_in(features=3, query="state")
-    assert found[False] == [(6, 3)]
-    assert sorted(found[True]) == [(2,), (3,), (4,), (4,), (6,)]  # c, h W_q, x W, h U, e
-    found = found_in(score="multiplicative", feed_input=True)
-    assert found[False] == [(6, 4)]
-    assert sorted(found[True]) == [(2,), (4,), (4,), (4,), (6,)]  # c, x W, h U, [c, v] W_c, e
+    assert found_in(features=3) == [(4,)]  # h U
+    assert found_in(score="dot") == [(4,)]
+    # c, e, [x, c] W, and h [W_q, U] as one
+    assert found_in(features=3, query="state") == [(2,), (4,), (6,), (7,)]
+    # c, h U, [x, output] W, [c, v] W_c, e
+    assert found_in(score="multiplicative", feed_input=True) == [(2,), (4,), (4,), (4,), (6,)]
 
 
 def test_attention_may_be_computed_in_half_precision():
@@ -283,13 +277,11 @@ def test_a_wrong_memory_is_an_error(query):
     with pytest.raises(TypeError, match=r"real numbers \[S, D\], got int64\[6,2\]"):
         call(np.zeros((6, 2), int))
     with pytest.raises(ValueError, match=r"one flag a row, the shape \[6\], got bool\[5\]"):
-        call(Memory(ROWS, VALID[:5]))
-    with pytest.raises(TypeError, match="valid of the memory 'memory': expected bool, got int64"):
-        call(Memory(ROWS, VALID.astype(int)))
-    with pytest.raises(
-        ValueError, match=r"or recur.combine.Memory\(values, valid\); got \(float64"
-    ):
-        call((ROWS, VALID))
+        call(Memory(ROWS, MASK[:5]))
+    with pytest.raises(TypeError, match="the memory 'memory': expected a bool mask, got int64"):
+        call(Memory(ROWS, MASK.astype(int)))
+    with pytest.raises(ValueError, match=r"or recur.combine.Memory\(values, mask\), got \(float64"):
+        call((ROWS, MASK))
     rows = recur.batch(layer)
     with pytest.raises(ValueError, match="one entry for each of 4 rows"):
         rows(params, np.zeros((4, 5, 3)), context={"memory": np.zeros((3, 6, 2))})
@@ -304,12 +296,14 @@ def test_a_query_that_is_not_one_vector_is_an_error():
 
     with pytest.raises(ValueError, match=r"the output to be one vector, got \(float64\[4\]"):
         init(recur.readout(GRU, lambda v: (v, v)))
-    with pytest.raises(TypeError, match="attend: which part of the carry is the hidden state"):
+    with pytest.raises(TypeError, match="attend: expected a carry that is the hidden state"):
         init(recur.stack(GRU, GRU), query="state")
     with pytest.raises(TypeError, match="attend: expected the state to be real numbers, got compl"):
         init(recur.lru(4, **F64), query="state")
     widening = recur.cell(
         lambda key, x: jnp.zeros(()), lambda params, x: jnp.zeros(()), lambda p, h, x: (h, x)
     )
-    with pytest.raises(ValueError, match="here it is 3 without it and 6 with it"):
+    with pytest.raises(
+        ValueError, match=r"float64\[3\] for x alone, and float64\[6\] for x joined"
+    ):
         init(widening, feed_input=True)

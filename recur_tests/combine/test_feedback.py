@@ -8,6 +8,7 @@ from recur.cells.jordan import JordanParams
 from recur.combine.adapt import readin
 from recur.combine.feedback import Feedback, feedback
 from recur.types import Cell
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.contract.cases import dense
 from recur_tests.contract.own_cells import conditioned_cell, leaky_integrator
 from recur_tests.helpers import assert_close, random_like, weighted_sum
@@ -46,7 +47,7 @@ def test_a_decoder_runs_on_its_own():
     nothing = jnp.zeros((5, 0))
     params = random_like(jax.eval_shape(decoder.init, jax.random.key(0), nothing), seed=1)
     bound = cell.bind(params, jnp.zeros(2))
-    state, y, ys = cell.start(bound, jnp.zeros(2)), jnp.zeros(2), []
+    state, y, ys = cell.init_carry(bound, jnp.zeros(2)), jnp.zeros(2), []
     for _ in range(5):
         state, y = cell.step(bound, state, y)
         ys.append(y)
@@ -57,13 +58,18 @@ def test_the_first_step_sees_zeros_and_the_next_what_came_before():
     cell = feedback(LSTM)
     params = random_like(jax.eval_shape(cell.init, jax.random.key(0), XS[0]), seed=1)
     bound = cell.bind(params, XS[0])
-    start = cell.start(bound, XS[0])
+    start = cell.init_carry(bound, XS[0])
     assert_close(start.output, jnp.zeros(4))
     carry, y = cell.step(bound, start, XS[0])
     assert_close(carry, Feedback(*LSTM.step(params, start.cell, jnp.append(XS[0], jnp.zeros(4)))))
     assert_close(
         cell.step(bound, carry, XS[1])[1], LSTM.step(params, carry.cell, jnp.append(XS[1], y))[1]
     )
+
+
+def test_what_is_fed_back_is_in_the_loop():
+    cell = feedback(recur.readout(LSTM, dense(2)))
+    assert products_in_loop(cell) == [(2,), (16,), (16,)]  # h V, [x, y] W, h U
 
 
 def test_how_they_are_joined_is_the_callers():
@@ -135,12 +141,10 @@ def test_wrong_input_is_an_error():
         feedback(recur.scan(LSTM))
     with pytest.raises(TypeError, match="feedback: expected join as a function"):
         feedback(LSTM, "concatenate")
-    layer = recur.scan(feedback(leaky_integrator()))
-    params = layer.init(jax.random.key(0), XS)
     with pytest.raises(
         ValueError, match=r"float64\[3\] for x alone, and float64\[6\] for x joined"
     ):
-        layer(params, XS)
+        recur.scan(feedback(leaky_integrator())).init(jax.random.key(0), XS)
     grid = recur.readout(LSTM, lambda y: y.reshape(2, 2))
-    with pytest.raises(ValueError, match="feedback puts arrays side by side"):
+    with pytest.raises(ValueError, match="feedback concatenates arrays along their last axis"):
         recur.scan(feedback(grid)).init(jax.random.key(0), XS)

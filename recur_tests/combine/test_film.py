@@ -5,8 +5,7 @@ import pytest
 
 import recur
 from recur.combine.film import FilmParams, film
-from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.own_cells import leaky_integrator
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
@@ -44,10 +43,15 @@ def test_kernels_are_drawn_apart():
     assert (params.scale_kernel != params.shift_kernel).all()
 
 
-def test_structure_survives_where_it_can():
-    assert isinstance(film(GRU, "style"), GatedCell)
-    assert isinstance(film(leaky_integrator(), "style"), AffineCell)
-    assert isinstance(film(recur.stack(GRU), "style"), Cell)
+def test_only_the_recurrent_product_is_in_the_loop():
+    assert products_in_loop(film(GRU, "style", **F64), context={"style": Z}) == [(12,)]
+
+
+def test_a_linear_cell_stays_linear():
+    cell = film(recur.diagonal(4, **F64), "style", **F64)
+    params, context = given(recur.scan(cell))
+    scanned = recur.scan(cell).run(params, XS, context=context)
+    assert_close(recur.associative(cell).run(params, XS, context=context), scanned)
 
 
 def test_scan_equals_loop_in_values_and_gradients():
@@ -83,7 +87,7 @@ def test_each_row_of_a_batch_has_its_own():
 def test_channels_of_images_are_scaled_everywhere():
     summing = recur.cell(
         init=lambda key, x: jnp.ones(()),
-        start=lambda params, x: jnp.zeros(x.shape),
+        init_carry=lambda params, x: jnp.zeros(x.shape),
         step=lambda params, h, x: (h + x, h + x),
     )
     layer = recur.scan(film(summing, "style", **F64))
@@ -110,9 +114,9 @@ def test_wrong_use_is_an_error():
         LAYER(params, XS)
     with pytest.raises(ValueError, match="film: 'style' had the width 2 at init, and has 3 now"):
         LAYER(params, XS, context={"style": np.zeros(3)})
-    with pytest.raises(ValueError, match=r"film: 'style' takes \[D\] of one sequence, got"):
+    with pytest.raises(ValueError, match=r"film: 'style': expected \[D\] of one sequence, got"):
         LAYER(params, XS, context={"style": np.zeros((5, 2))})
-    with pytest.raises(TypeError, match=r"film: 'style' takes real numbers \[D\], got int64"):
+    with pytest.raises(TypeError, match=r"film: 'style': expected real numbers \[D\], got int64"):
         LAYER(params, XS, context={"style": np.arange(2)})
     with pytest.raises(ValueError, match="one entry for each of 4 rows"):
         recur.batch(LAYER)(params, np.zeros((4, 5, 3)), context={"style": np.zeros((3, 2))})

@@ -7,7 +7,7 @@ from flax import linen as nn
 import recur
 from recur.combine.adapt import readin
 from recur.combine.normalize import NormalizeParams, normalize
-from recur.types import Cell
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.contract.cases import dense
 from recur_tests.contract.own_cells import block_diagonal_cell, leaky_integrator
 from recur_tests.helpers import assert_close, random_like, weighted_sum
@@ -27,7 +27,7 @@ RMS = nn.RMSNorm(epsilon=1e-12, **EXACT)
 
 def given(layer):
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
-    return params, random_like(layer.start(layer.bind(params, XS), XS), seed=2)
+    return params, random_like(layer.init_carry(params, XS), seed=2)
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -35,43 +35,104 @@ def test_by_the_identity_it_is_the_cell(name):
     layer = recur.scan(normalize(MAKE[name], "identity"))
     params, carry = given(layer)
     expected = recur.scan(MAKE[name]).run(params.cell, XS, carry=carry)
-    assert isinstance(normalize(MAKE[name], "identity"), Cell)
     assert_close(layer.run(params, XS, carry=carry), expected)
 
 
-def test_every_gate_has_norms_of_its_own():
+def test_every_product_has_its_own_norm():
     cell = normalize(MAKE["lstm"], FULL)
     params, carry = given(recur.scan(cell))
     assert isinstance(params, NormalizeParams)
-    assert type(params.input) is type(params.cell.kernel)
-    assert type(params.recurrent) is type(params.cell.recurrent_kernel)
-    assert params.recurrent.output["bias"].shape == (4,)
+    assert (len(params.input), len(params.recurrent)) == (4, 4)
+    assert params.recurrent[3]["bias"].shape == (4,)
     step = jax.jit(lambda params: cell.step(params, carry, XS[0])[1])
     for part in ("input", "recurrent"):
-        for gate in params.input._fields:
-            norms = getattr(params, part)
-            other = norms._replace(**{gate: jax.tree.map(lambda p: p + 1.0, getattr(norms, gate))})
-            assert (step(params._replace(**{part: other})) != step(params)).all(), (part, gate)
+        for n in range(4):
+            norms = list(getattr(params, part))
+            norms[n] = jax.tree.map(lambda p: p + 1.0, norms[n])
+            changed = params._replace(**{part: tuple(norms)})
+            assert (step(changed) != step(params)).all(), (part, n)
+
+
+def test_the_norms_are_in_the_order_of_the_step():
+    """The third norm of an LSTM is that of g: its shift is one of b_g."""
+    layer = recur.scan(normalize(MAKE["lstm"], FULL))
+    params, carry = given(layer)
+    for norms in (params.input, params.recurrent):
+        shift = norms[2]["bias"]
+        bias = params.cell.bias
+        moved = bias._replace(candidate=bias.candidate + shift)
+        expected = layer.run(
+            params._replace(cell=params.cell._replace(bias=moved)), XS, carry=carry
+        )
+        doubled = (*norms[:2], {**norms[2], "bias": 2 * shift}, norms[3])
+        part = "input" if norms is params.input else "recurrent"
+        assert_close(layer.run(params._replace(**{part: doubled}), XS, carry=carry), expected)
+
+
+def own_cell():
+    """A user's cell, one product for two gates: h_t = σ(a) h_{t-1} + tanh(b), [a, b] = x W + h U."""
+
+    def init(key, x):
+        w, u = jax.random.split(key)
+        return {"w": jax.random.normal(w, (3, 8)), "u": jax.random.normal(u, (4, 8))}
+
+    def step(params, h, x):
+        a, b = jnp.split(x @ params["w"] + h @ params["u"], 2)
+        h = jax.nn.sigmoid(a) * h + jnp.tanh(b)
+        return h, h
+
+    return recur.cell(init, lambda params, x: jnp.zeros(4), step)
+
+
+def test_a_cell_of_plain_functions():
+    """A product for several gates has one norm over all of them, as in Ba et al."""
+    layer = recur.scan(normalize(own_cell(), FULL))
+    params, h = given(layer)
+    [of_u], [of_m] = params.input, params.recurrent
+    assert of_u["scale"].shape == of_m["scale"].shape == (8,)
+
+    def norm(a, p):
+        return (a - a.mean()) / jnp.sqrt(a.var() + 1e-6) * p["scale"] + p["bias"]
+
+    _, hs = layer.run(params, XS, carry=h)
+    for x, found in zip(XS, hs, strict=True):
+        pre = norm(x @ params.cell["w"], of_u) + norm(h @ params.cell["u"], of_m)
+        a, b = jnp.split(pre, 2)
+        h = jax.nn.sigmoid(a) * h + jnp.tanh(b)
+        assert_close(found, h)
+
+
+def test_only_the_last_products_of_the_input_are_normalized():
+    cell = normalize(readin(MAKE["elman"], nn.Sequential([dense(6), nn.tanh, dense(5)])), FULL)
+    params = cell.init(jax.random.key(0), XS[0])
+    assert [norm["scale"].shape for norm in params.input] == [(4,)]
+    cell = normalize(recur.readout(MAKE["elman"], dense(7)), FULL)
+    params = cell.init(jax.random.key(0), XS[0])
+    assert [norm["scale"].shape for norm in (*params.input, *params.recurrent)] == [(4,), (4,)]
+
+
+def test_norms_of_the_input_are_not_in_the_loop():
+    assert products_in_loop(normalize(MAKE["lstm"], FULL)) == [(16,)]
+    weighted = normalize(MAKE["elman"], dense(4))
+    assert products_in_loop(weighted) == [(4,), (4,)]  # h U and its own: none of x W
 
 
 def test_each_gate_is_normalised_over_its_units():
-    gru = MAKE["gru"]
-    cell = normalize(gru, FULL)
-    layer = recur.scan(cell)
+    layer = recur.scan(normalize(MAKE["gru"], FULL))
     params, h = given(layer)
 
     def norm(a, p):
         return (a - a.mean()) / jnp.sqrt(a.var() + 1e-6) * p["scale"] + p["bias"]
 
-    def each(parts, norms):
-        return type(parts)(*(norm(a, p) for a, p in zip(parts, norms, strict=True)))
-
     def by_hand(params, h, xs):
-        hs = []
+        weights, hs = params.cell, []
         for x in xs:
-            u = each(gru.project(params.cell, x), params.input)
-            m = each(gru.products(params.cell, h), params.recurrent)
-            h, _ = gru.gates(params.cell, h, u, m)
+            u = [norm(x @ w, p) for w, p in zip(weights.kernel, params.input, strict=True)]
+            u = [a + b for a, b in zip(u, weights.bias, strict=True)]
+            each = zip(weights.recurrent_kernel, params.recurrent, strict=True)
+            m = [norm(h @ kernel, p) for kernel, p in each]
+            r, z = jax.nn.sigmoid(u[0] + m[0]), jax.nn.sigmoid(u[1] + m[1])
+            h = z * h + (1 - z) * jnp.tanh(u[2] + r * (m[2] + weights.recurrent_bias))
             hs.append(h)
         return h, jnp.stack(hs)
 
@@ -130,7 +191,17 @@ def test_recurrent_dropout_masks_the_candidate_and_not_the_norm():
     assert_close(one_step.cell[~dropped], expected[~dropped])
 
 
-def test_what_reaches_the_gates_keeps_its_dtype():
+def test_zoneout_may_stand_within_and_around():
+    """Norms act on products, so the order does not matter."""
+    cells = [
+        normalize(recur.zoneout(MAKE["gru"], 0.3), FULL),
+        recur.zoneout(normalize(MAKE["gru"], FULL), 0.3),
+    ]
+    params, h = given(recur.scan(cells[0]))
+    assert_close(*(recur.scan(cell).run(params, XS, carry=h) for cell in cells))
+
+
+def test_products_keep_their_dtype():
     with jax.numpy_dtype_promotion("standard"):
         layer = recur.scan(normalize(recur.gru(4, dtype=jnp.bfloat16), nn.LayerNorm()))
         xs = jnp.asarray(XS, jnp.float32)
@@ -152,9 +223,10 @@ def test_it_nests_and_runs_in_a_batch():
 def test_wrong_input_is_an_error():
     with pytest.raises(TypeError, match="normalize: expected a cell, got a layer"):
         normalize(recur.scan(MAKE["gru"]), FULL)
-    for cell in (recur.stack(MAKE["gru"]), leaky_integrator(), normalize(MAKE["gru"], FULL)):
-        with pytest.raises(TypeError, match="normalize: expected a GatedCell.*got"):
-            normalize(cell, FULL)
+    for cell in (leaky_integrator(), recur.indrnn(4), recur.conv_gru(2, (3,))):
+        xs = XS[..., None] if cell.call.startswith("conv") else XS
+        with pytest.raises(TypeError, match="normalize: expected a cell with recurrent products"):
+            recur.scan(normalize(cell, FULL)).init(jax.random.key(0), xs)
     with pytest.raises(TypeError, match="expected a module"):
         normalize(MAKE["gru"], 3)
     with pytest.raises(ValueError, match="unknown activation"):
@@ -166,7 +238,3 @@ def test_wrong_input_is_an_error():
     params = layer.init(jax.random.key(0), XS)
     with pytest.raises(ValueError, match=r"must keep the shape, \[4\]; it gave \[3\]"):
         layer(params, XS)
-    layer = recur.scan(normalize(recur.zoneout(MAKE["gru"], 0.1), FULL))
-    params = layer.init(jax.random.key(0), XS)
-    with pytest.raises(TypeError, match="normalize: .* there is noise: .* Put it around"):
-        layer(params, XS, key=jax.random.key(1))

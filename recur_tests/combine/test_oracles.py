@@ -19,6 +19,8 @@ from recur_tests.oracles.normalized import (
     layer_norm,
     normalized_elman,
     normalized_gru,
+    normalized_gru_before,
+    normalized_lstm,
     rms_norm,
 )
 
@@ -27,9 +29,11 @@ dense = partial(nn.Dense, **F64)
 STEPS = 5
 
 ELMAN, GRU, LSTM = (make(4, **F64) for make in (recur.elman, recur.gru, recur.lstm))
-JORDAN = recur.jordan(4, 2, **F64)  # no gated cell, and y is narrower than h
+BEFORE = recur.gru(4, reset="before", **F64)
+JORDAN = recur.jordan(4, 2, **F64)  # y, which is the carry, is narrower than h
 ELMAN_STEP = step_of(elman.elman)
 GRU_STEP = step_of(gru.gru, reset="after")
+BEFORE_STEP = step_of(gru.gru, reset="before")
 LSTM_STEP = step_of(lstm.lstm)
 JORDAN_STEP = step_of(jordan.jordan)
 
@@ -47,8 +51,8 @@ def example(cell, context, width):
     xs = random_like(jax.ShapeDtypeStruct((STEPS, width), jnp.float64), 0)
     init = lambda key: layer.init(key, xs, context=context)  # noqa: E731
     params = random_like(jax.eval_shape(init, jax.random.key(0)), 1)
-    start = lambda params: layer.start(layer.bind(params, xs, context=context), xs)  # noqa: E731
-    return params, random_like(jax.eval_shape(start, params), 2), xs
+    carry = jax.eval_shape(lambda params: layer.init_carry(params, xs, context=context), params)
+    return params, random_like(carry, 2), xs
 
 
 def agree(actual, expected):
@@ -130,6 +134,8 @@ def test_normalize(name):
     norm, expected = NORMS[name]
     compare(recur.normalize(ELMAN, norm), normalized_elman(expected))
     compare(recur.normalize(GRU, norm), normalized_gru(expected))
+    compare(recur.normalize(BEFORE, norm), normalized_gru_before(expected))
+    compare(recur.normalize(LSTM, norm), normalized_lstm(expected))
 
 
 V = np.asarray([0.3, -1.2, 0.7, 0.1, -0.4])
@@ -139,41 +145,72 @@ def context_of(value):
     return {"image": jnp.asarray(value)}
 
 
-@pytest.mark.parametrize("name", PAIRS)
+def by_gate(step):
+    """The step with the tuples of `condition`, one entry a product, in the form of the bias."""
+
+    def like_bias(bias, parts):
+        return type(bias)(*parts) if isinstance(bias, tuple) else parts[0]
+
+    def stepped(params, carry, x):
+        kernel = like_bias(params.cell.bias, params.kernel)
+        is_first_step = hasattr(carry, "entering")
+        if is_first_step:
+            carry = carry._replace(entering=like_bias(params.cell.bias, carry.entering))
+        return step(params._replace(kernel=kernel), carry, x)
+
+    return stepped
+
+
+CONDITIONED = {**PAIRS, "before": (BEFORE, BEFORE_STEP)}
+# A feedback reads [x, v] beside y: there is no product of the input alone.
+DECODER = recur.feedback(JORDAN)
+DECODER_STEP = combinators.feedback(JORDAN_STEP)
+
+
+@pytest.mark.parametrize("name", CONDITIONED)
 def test_condition_every_step(name):
-    cell, step = PAIRS[name]
+    cell, step = CONDITIONED[name]
     cell = recur.condition(cell, "image", **F64)
-    compare(cell, combinators.condition_every_step(step, V), context=context_of(V))
+    expected = by_gate(combinators.condition_every_step(step, V))
+    compare(cell, expected, context=context_of(V))
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", CONDITIONED)
 def test_condition_first_step(name):
-    cell, step = PAIRS[name]
+    cell, step = CONDITIONED[name]
     cell = recur.condition(cell, "image", at="first step", **F64)
-    compare(cell, combinators.condition_first_step(step), context=context_of(V))
+    compare(cell, by_gate(combinators.condition_first_step(step)), context=context_of(V))
 
 
-@pytest.mark.parametrize("name", PAIRS)
+def test_condition_of_what_has_no_product_of_the_input():
+    cell = recur.condition(DECODER, "image", **F64)
+    expected = combinators.condition_every_step(DECODER_STEP, V)
+    compare(cell, expected, context=context_of(V))
+    cell = recur.condition(DECODER, "image", at="first step", **F64)
+    compare(cell, combinators.condition_first_step(DECODER_STEP), context=context_of(V))
+
+
+@pytest.mark.parametrize("name", CONDITIONED)
 def test_what_enters_at_the_first_step(name):
-    cell = recur.condition(PAIRS[name][0], "image", at="first step", **F64)
+    cell = recur.condition(CONDITIONED[name][0], "image", at="first step", **F64)
     params, _, xs = example(cell, context_of(V), 3)
-    layer = recur.scan(cell)
-    bind = jax.jit(lambda params: layer.bind(params, xs, context=context_of(V)))
-    carry = layer.start(bind(params), xs)
-    agree(carry.entering, combinators.entering(to_numpy(params), V))
+    carry = recur.scan(cell).init_carry(params, xs, context=context_of(V))
+    agree(carry.entering, [V @ kernel for kernel in to_numpy(params.kernel)])
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(carry.cell))
 
 
 @pytest.mark.parametrize("learned", [False, True])
-def test_condition_start(learned):
-    inner = recur.lstm(4, start_init=jax.nn.initializers.normal() if learned else None, **F64)
-    cell = recur.condition(inner, "image", at="start", **F64)
+def test_condition_initial_carry(learned):
+    inner = recur.lstm(
+        4, initial_carry_init=jax.nn.initializers.normal() if learned else None, **F64
+    )
+    cell = recur.condition(inner, "image", at="initial carry", **F64)
     params, _, xs = example(cell, context_of(V), 3)
     layer = recur.scan(cell)
     run = jax.jit(lambda params: layer.run(params, xs, context=context_of(V)))
     actual, params = run(params), to_numpy(params)
-    fresh = params.cell.start if learned else LSTMState(np.zeros(4), np.zeros(4))
-    carry = combinators.condition_start(fresh, params.kernel, V)
+    initial = params.cell.initial_carry if learned else LSTMState(np.zeros(4), np.zeros(4))
+    carry = combinators.condition_start(initial, params.kernel, V)
     agree(actual, lstm.lstm(params.cell, carry, to_numpy(xs)))
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import recur
-from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.contract.own_cells import leaky_integrator
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.helpers import assert_close
 
 XS = np.linspace(-1, 1, 15).reshape(5, 3)
@@ -24,10 +23,22 @@ def test_residual_of_zero_is_the_identity():
     assert_close(recur.scan(cell)(params, XS), XS)
 
 
-def test_structure_survives_where_it_can():
-    assert isinstance(recur.residual(recur.gru(3)), GatedCell)
-    assert isinstance(recur.residual(leaky_integrator()), AffineCell)
-    assert isinstance(recur.residual(recur.stack(recur.gru(3))), Cell)
+def test_only_the_recurrent_product_is_in_the_loop():
+    lstm, before = recur.lstm(3, param_dtype=jnp.float64), recur.gru(3, reset="before")
+    assert products_in_loop(recur.residual(lstm)) == [(12,)]
+    assert products_in_loop(recur.residual(before)) == [(3,), (6,)]
+
+
+def test_a_linear_cell_stays_linear():
+    cell = recur.residual(recur.diagonal(3, param_dtype=jnp.float64))
+    params = recur.scan(cell).init(jax.random.key(0), XS)
+    assert_close(recur.associative(cell).run(params, XS), recur.scan(cell).run(params, XS))
+
+
+def test_around_a_stack_it_is_no_stack():
+    stack = recur.stack(recur.gru(3, param_dtype=jnp.float64))
+    params = recur.scan(stack).init(jax.random.key(0), XS)
+    assert_close(recur.scan(recur.residual(stack))(params, XS), recur.scan(stack)(params, XS) + XS)
 
 
 def test_what_is_not_a_cell_is_an_error():

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import recur
-from recur.types import AffineCell, Cell, GatedCell
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.contract.own_cells import leaky_integrator
-from recur_tests.contract.test_lifts import products
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 LSTM, GRU = (make(4, param_dtype=jnp.float64) for make in (recur.lstm, recur.gru))
@@ -31,7 +30,7 @@ def test_the_outputs_of_one_are_the_inputs_of_the_next():
 
 def test_scan_runs_it_layer_by_layer():
     layer = recur.scan(recur.stack(LSTM, GRU))
-    jaxpr = jax.make_jaxpr(layer)(layer.init(jax.random.key(0), XS), XS)
+    jaxpr = jax.make_jaxpr(layer.run)(layer.init(jax.random.key(0), XS), XS)
     assert str(jaxpr).count(" scan[") == 2
 
 
@@ -63,7 +62,7 @@ def test_with_skips_every_cell_sees_the_input_and_is_seen():
     cells = (LSTM, GRU)
     layer = recur.scan(recur.stack(*cells, skips=True))
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
-    carry = random_like(layer.start(layer.bind(params, XS), XS), seed=2)
+    carry = random_like(layer.init_carry(params, XS), seed=2)
     assert params[0].kernel.input.shape == (3, 4)
     assert params[1].kernel.reset.shape == (3 + 4, 4)
 
@@ -82,19 +81,32 @@ def test_with_skips_the_outputs_of_all_are_joined():
     cells = (LSTM, GRU, BEFORE)
     layer = recur.scan(recur.stack(*cells, skips=True))
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
-    carry = random_like(layer.start(layer.bind(params, XS), XS), seed=2)
+    carry = random_like(layer.init_carry(params, XS), seed=2)
     expected = jax.jit(lambda *given: by_hand(cells, *given))(params, carry, XS)
     assert_close(jax.jit(layer.run)(params, XS, carry=carry), expected)
 
 
-def test_with_skips_each_cell_keeps_its_structure():
-    skipping = recur.stack(LSTM, leaky_integrator(), BEFORE, GRU, skips=True)
-    assert [type(cell) for cell in skipping.cells] == [GatedCell, AffineCell, Cell, GatedCell]
-    layer = recur.scan(recur.stack(LSTM, GRU, LSTM, skips=True))
-    jaxpr = jax.make_jaxpr(layer)(layer.init(jax.random.key(0), XS), XS).jaxpr
-    found = products(jaxpr)
+def test_it_is_a_cell_that_prints_as_it_was_made():
+    stack = recur.stack(LSTM, GRU, skips=True)
+    assert isinstance(stack, recur.Cell) and isinstance(stack, recur.combine.Stack)
+    assert len(stack.cells) == 2
+    assert repr(stack) == f"stack({LSTM!r}, {GRU!r}, skips=True)"
+
+
+def test_with_skips_only_recurrent_products_are_in_the_loops():
+    cell = recur.stack(LSTM, GRU, BEFORE, skips=True)
+    layer = recur.scan(cell)
+    jaxpr = jax.make_jaxpr(layer.run)(layer.init(jax.random.key(0), XS), XS).jaxpr
     assert str(jaxpr).count(" scan[") == 3
-    assert found == {False: 11 * [(5, 4)], True: [(16,), (12,), (16,)]}
+    assert products_in_loop(cell) == [(4,), (8,), (12,), (16,)]
+
+
+def test_the_same_cell_may_stand_in_it_twice():
+    layer = recur.scan(recur.stack(GRU, GRU))
+    params = layer.init(jax.random.key(0), XS)
+    assert (params[0].kernel.reset.shape, params[1].kernel.reset.shape) == ((3, 4), (4, 4))
+    hs = recur.scan(GRU)(params[0], XS)
+    assert_close(layer(params, XS), recur.scan(GRU)(params[1], hs))
 
 
 def test_with_skips_associative_runs_it_too():
@@ -147,5 +159,7 @@ def test_wrong_input_is_an_error():
 def test_what_does_not_fit_side_by_side_is_an_error():
     grid = recur.readout(GRU, lambda y: y.reshape(2, 2))
     layer = recur.scan(recur.stack(grid, GRU, skips=True))
-    with pytest.raises(ValueError, match=r"stack puts arrays side by side.*\[3\], float64\[2,2\]"):
+    with pytest.raises(
+        ValueError, match=r"stack concatenates arrays along their last axis.*\[3\], float64\[2,2\]"
+    ):
         layer.init(jax.random.key(0), XS)

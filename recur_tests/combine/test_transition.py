@@ -6,7 +6,7 @@ from flax import linen as nn
 
 import recur
 from recur.combine.transition import TransitionParams, deep_transition
-from recur.types import Cell
+from recur_tests.combine.loops import products_in_loop
 from recur_tests.contract.cases import dense
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
@@ -21,7 +21,7 @@ XS = np.linspace(-1, 1, 15).reshape(5, 3)
 
 def given(layer):
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), XS), seed=1)
-    return params, random_like(layer.start(layer.bind(params, XS), XS), seed=2)
+    return params, random_like(layer.init_carry(params, XS), seed=2)
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU, BEFORE], ids=["lstm", "gru", "before"])
@@ -29,7 +29,6 @@ def test_by_the_identity_it_is_the_cell(cell):
     layer = recur.scan(deep_transition(cell, "identity"))
     params, carry = given(layer)
     expected = recur.scan(cell).run(params.cell, XS, carry=carry)
-    assert isinstance(deep_transition(cell, "identity"), Cell)
     assert_close(layer.run(params, XS, carry=carry), expected)
 
 
@@ -73,6 +72,10 @@ def test_the_net_stands_between_the_states(shortcut):
     assert_close(actual, gradients(by_hand))
 
 
+def test_the_products_of_the_net_are_in_the_loop_and_those_of_the_input_are_not():
+    assert products_in_loop(deep_transition(LSTM, dense(4))) == [(4,), (16,)]
+
+
 def test_noise_in_the_net_is_fed_back():
     cell = deep_transition(recur.gru(64), nn.Dropout(0.5))
     xs = jnp.ones((4, 3), jnp.float32)
@@ -113,9 +116,11 @@ def test_wrong_input_is_an_error():
     with pytest.raises(ValueError, match="mutable collections"):
         batch_norm = nn.BatchNorm(False, **EXACT)
         deep_transition(GRU, batch_norm).init(jax.random.key(0), XS[0])
-    with pytest.raises(TypeError, match="deep_transition: which part of the carry is the hidden"):
+    with pytest.raises(
+        TypeError, match="deep_transition: expected a carry that is the hidden state"
+    ):
         deep_transition(recur.stack(GRU, GRU), "tanh").init(jax.random.key(0), XS[0])
     layer = recur.scan(deep_transition(GRU, dense(5)))
     params = layer.init(jax.random.key(0), XS)
-    with pytest.raises(ValueError, match=r"must give h as it is, \[4\].*it gave \[5\]"):
+    with pytest.raises(ValueError, match=r"keep the shape of the hidden state, \[4\], got \[5\]"):
         layer(params, XS)

@@ -1,3 +1,6 @@
+import dataclasses
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,27 +9,31 @@ import pytest
 import recur
 from recur.cells import LSTMState
 from recur.combine.zoneout import zoneout
-from recur.types import AffineCell, Cell, GatedCell
-from recur_tests.combine.test_noise import (
+from recur_tests.combine.loops import products_in_loop
+from recur_tests.combine.test_dropout import (
     BEFORE,
     DIAGONAL,
     F64,
     GRU,
     KEY,
+    LIFTS,
     LSTM,
     assert_scan_is_loop,
     given_to,
 )
-from recur_tests.helpers import random_like, to_numpy
+from recur_tests.contract.cases import dense
+from recur_tests.helpers import assert_close, random_like, to_numpy
 from recur_tests.oracles.lstm import State, lstm
 
 RATES = LSTMState(hidden=0.1, cell=0.5)
 WIDE, STEPS = 100, 40
 TURNING = recur.diagonal(WIDE, complex_state=True, **F64)
 ZONED = {
-    "gated-cell": zoneout(LSTM, RATES),
-    "affine-cell": zoneout(recur.diagonal(4, complex_state=True, **F64), 0.3),
-    "cell": zoneout(BEFORE, 0.3),
+    "lstm": zoneout(LSTM, RATES),
+    "gru-before": zoneout(BEFORE, 0.3),
+    "linear": zoneout(recur.diagonal(4, complex_state=True, **F64), 0.3),
+    "readout": zoneout(recur.readout(LSTM, dense(2)), RATES),
+    "stack": zoneout(recur.stack(LSTM, GRU), 0.3),
 }
 
 
@@ -41,15 +48,52 @@ def test_no_rate_is_the_cell_itself():
     assert zoneout(LSTM, LSTMState(0.0, 0.0)) is LSTM
 
 
-def test_structure_survives_where_it_can():
-    assert isinstance(zoneout(LSTM, 0.1), GatedCell)
-    assert isinstance(zoneout(DIAGONAL, 0.1), AffineCell)
-    assert isinstance(zoneout(recur.stack(LSTM, GRU), 0.1), Cell)
+@pytest.mark.parametrize("key", [None, KEY], ids=["expected", "drawn"])
+def test_only_recurrent_products_are_in_the_loop(key):
+    assert products_in_loop(zoneout(LSTM, RATES), key=key) == [(16,)]
+    assert products_in_loop(zoneout(recur.readout(BEFORE, dense(2)), 0.3), key=key) == [(4,), (8,)]
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["expected", "drawn"])
+@pytest.mark.parametrize("cell", [DIAGONAL, TURNING], ids=["real", "complex"])
+def test_a_linear_cell_stays_linear(cell, key):
+    cell = zoneout(cell, 0.3)
+    params, carry, xs = given_to(cell)
+    runs = [lift(cell).run(params, xs, carry=carry, key=key) for lift in LIFTS]
+    assert_close(*runs)
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["expected", "drawn"])
+@pytest.mark.parametrize("around", [recur.residual, partial(recur.readout, output=dense(2))])
+def test_maps_of_the_output_may_stand_within_and_around(around, key):
+    """The output is read off the carry as it is, wherever the map stands."""
+    cell = recur.gru(3, **F64)
+    within, outside = zoneout(around(cell), 0.5), around(zoneout(cell, 0.5))
+    params, carry, xs = given_to(within)
+
+    def carries_and_outputs(layer):
+        return layer.run(params, xs, carry=carry, key=key, all_carries=True)
+
+    hs, ys = carries_and_outputs(recur.scan(within))
+    if key is None:
+        assert_close((hs, ys), carries_and_outputs(recur.scan(outside)))
+    weights = getattr(params, "output", None)
+    expected = xs + hs if weights is None else hs @ weights["kernel"] + weights["bias"][None]
+    assert_close(ys, expected)
+
+
+def test_a_jitted_step_gives_the_h_it_kept():
+    cell = dataclasses.replace(LSTM, step=jax.jit(LSTM.step))
+    params, carry, xs = given_to(LSTM)
+    layer = recur.scan(zoneout(cell, 0.5))
+    states, ys = layer.run(params, xs, carry=carry, key=KEY, all_carries=True)
+    np.testing.assert_array_equal(ys, states.hidden)
 
 
 def test_without_a_key_it_is_what_is_expected():
-    params, carry, xs, _ = given_to(LSTM)
-    states, ys = jax.jit(recur.scan(zoneout(LSTM, RATES)).trajectory)(params, xs, carry=carry)
+    params, carry, xs = given_to(LSTM)
+    layer = recur.scan(zoneout(LSTM, RATES))
+    states, ys = layer.run(params, xs, carry=carry, all_carries=True)
     params, state, xs, states = to_numpy((params, carry, xs, states))
     for t, x in enumerate(xs):
         new, _ = lstm(params, state, x[None])
@@ -71,8 +115,8 @@ def run_with(cell, key):
     def run(key):
         params = inner.init(KEY, xs[0])
         bound = inner.bind(params, xs[0])
-        after, ys = recur.scan(outer).trajectory(params, xs, key=key)
-        start = inner.start(bound, xs[0])
+        after, ys = recur.scan(outer).run(params, xs, key=key, all_carries=True)
+        start = inner.init_carry(bound, xs[0])
         before = jax.tree.map(lambda c, cs: jnp.concatenate([c[None], cs])[:-1], start, after)
         new, _ = jax.vmap(lambda c, x: inner.step(bound, c, x))(before, xs)
         return before, after, new, ys
@@ -98,7 +142,7 @@ def test_an_lstm_keeps_the_shares_asked_for_and_gives_the_h_it_kept():
     assert_share(hidden, 0.1)
     assert_share(memory, 0.5)
     assert_share(hidden & memory, 0.05)  # drawn apart
-    assert_share(memory[1:] & memory[:-1], 0.25)  # and afresh at each step
+    assert_share(memory[1:] & memory[:-1], 0.25)  # and independently at each step
     np.testing.assert_array_equal(ys, after.hidden)
 
 
@@ -143,19 +187,18 @@ def counting():
 
     return recur.cell(
         init=lambda key, x: (),
-        start=lambda params, x: (jnp.zeros(x.shape), jnp.zeros((), jnp.int32)),
+        init_carry=lambda params, x: (jnp.zeros(x.shape), jnp.zeros((), jnp.int32)),
         step=step,
     )
 
 
 @pytest.mark.parametrize("key", [None, KEY])
-def test_counts_are_always_new_and_other_outputs_the_cells_own(key):
+def test_counts_are_always_new(key):
     layer = recur.scan(zoneout(counting(), 0.5))
-    (totals, counts), (doubles, same) = layer.trajectory((), jnp.ones((6, 20)), key=key)
+    (totals, counts), (doubles, same) = layer.run((), jnp.ones((6, 20)), key=key, all_carries=True)
     np.testing.assert_array_equal(counts, np.arange(1, 7))
     np.testing.assert_array_equal(same, counts)
-    before = np.concatenate([np.zeros((1, 20)), totals[:-1]])
-    np.testing.assert_allclose(doubles, 2 * (before + 1))
+    np.testing.assert_allclose(doubles, 2 * totals)
     if key is None:
         np.testing.assert_allclose(totals[:, 0], 0.5 * np.arange(1, 7))
 

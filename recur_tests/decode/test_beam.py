@@ -55,9 +55,9 @@ def assert_found(found, expected):
 
 
 RULES = {
-    "no stop": {"steps": 3},
-    "ruled out": {"steps": 4, "stop": 0, "forbidden": [3, 5], "least": 2},
-    "wide open": {"steps": 2, "stop": 4},
+    "no end": {"max_tokens": 3},
+    "ruled out": {"max_tokens": 4, "eos": 0, "forbidden": [3, 5], "min_tokens": 2},
+    "wide open": {"max_tokens": 2, "eos": 4},
 }
 
 
@@ -66,7 +66,7 @@ def test_a_wide_beam_finds_what_looking_at_all_sequences_does(rules):
     """Behind each pair of tokens 3 are possible, of which at most 12 sequences are made in time."""
     tables = random_tables(TABLES, possible=SIZE if rules == "wide open" else 2)
     options = RULES[rules]
-    over_penalties = functools.partial(search_table, width=SIZE, best=SIZE, **options)
+    over_penalties = functools.partial(search_table, num_beams=SIZE, num_return=SIZE, **options)
     over_tables = jax.vmap(over_penalties, in_axes=(None, 0))
     found = jax.jit(jax.vmap(over_tables, in_axes=(0, None)))(tables, PENALTIES)
     counts = set()
@@ -84,10 +84,12 @@ def test_a_narrow_beam_keeps_to_its_rules():
     """Most sequences are never looked at, some stop early, and the loop ends before its time."""
     tables = random_tables(TABLES, seed=1)
     tables[..., 0] += 1.5
-    options = {"steps": 6, "stop": 0, "least": 1, "forbidden": [7]}
+    options = {"max_tokens": 6, "eos": 0, "min_tokens": 1, "forbidden": [7]}
     lengths = set()
     for width, best in ((3, 3), (4, 1)):
-        over_penalties = functools.partial(search_table, width=width, best=best, **options)
+        over_penalties = functools.partial(
+            search_table, num_beams=width, num_return=best, **options
+        )
         over_tables = jax.vmap(over_penalties, in_axes=(None, 0))
         found = jax.jit(jax.vmap(over_tables, in_axes=(0, None)))(tables, PENALTIES)
         for row, table in enumerate(tables):
@@ -107,7 +109,7 @@ LAYER = recur.scan(
     recur.cell(
         init=lambda key, token: (),
         bind=lambda table, token, context: (table, context["bias"]),
-        start=lambda bound, token: jnp.asarray(SIZE, jnp.int32),
+        init_carry=lambda bound, token: jnp.asarray(SIZE, jnp.int32),
         step=read_token,
     )
 )
@@ -126,8 +128,8 @@ def follow_prompt(row):
 
 def test_a_batch_of_prompts_is_searched_row_by_row():
     """Each with its own prompt, bias, carries and end; what pads the prompts does not matter."""
-    options = {"steps": 5, "stop": 9, "least": 1, "forbidden": [7]}
-    find = functools.partial(beam_search, best=3, width=4, length_penalty=0.6, **options)
+    options = {"max_tokens": 5, "eos": 9, "min_tokens": 1, "forbidden": [7]}
+    find = functools.partial(beam_search, num_return=3, num_beams=4, length_penalty=0.6, **options)
     dirty = np.where(np.arange(4) < LENGTHS[:, None], PROMPTS, 5)
     given = {"length": LENGTHS, "context": {"bias": BIASES}}
     found = jax.jit(functools.partial(find, BATCH))(TABLE, dirty, **given)
@@ -144,9 +146,9 @@ def test_a_batch_of_prompts_is_searched_row_by_row():
 
 def test_a_beam_of_one_is_greedy_and_goes_on_from_a_carry():
     """The same tokens as `generate` with `argmax`, also of equals."""
-    rules = {"steps": 9, "stop": 9, "forbidden": [3], "least": 1}
+    rules = {"max_tokens": 9, "eos": 9, "forbidden": [3], "min_tokens": 1}
     greedy = jax.jit(functools.partial(generate, BATCH, choose=argmax, **rules))
-    beam = jax.jit(functools.partial(beam_search, BATCH, width=1, **rules))
+    beam = jax.jit(functools.partial(beam_search, BATCH, num_beams=1, **rules))
     table, context = np.round(TABLE), {"bias": np.round(BIASES)}
     expected = greedy(table, PROMPTS[:, :2], context=context)
     found = beam(table, PROMPTS[:, 1:2], carry=PROMPTS[:, 0], context=context)
@@ -165,8 +167,8 @@ def test_ends_when_no_live_one_can_win(penalty, turns):
         jax.debug.callback(lambda: counted.append(1))
         return carry, jnp.asarray(later)
 
-    options = {"steps": 40, "stop": 0, "length_penalty": penalty}
-    found = jax.jit(functools.partial(search, step, width=2, **options))((), first)
+    options = {"max_tokens": 40, "eos": 0, "length_penalty": penalty}
+    found = jax.jit(functools.partial(search, step, num_beams=2, **options))((), first)
     jax.effects_barrier()
     assert len(counted) == turns
     expected = oracle.beam_search(lambda tokens: later if tokens else first, 2, 40, 0, penalty)
@@ -177,12 +179,14 @@ def test_what_cannot_be_is_not_there():
     """A dead end, what is forbidden and would lead to NaN; and of equals each stands once."""
     first = np.array([0.0, 0.0, -np.inf, 0.0])
     after = np.array([[0.0, 0.0, -np.inf, -np.inf], [-np.inf] * 4, [np.nan] * 4, [0.0] * 4])
-    options = {"steps": 3, "stop": 3, "forbidden": [2]}
+    options = {"max_tokens": 3, "eos": 3, "forbidden": [2]}
 
     def step(carry, token):
         return carry, jnp.asarray(after)[token]
 
-    found = jax.jit(functools.partial(search, step, width=4, best=4, **options))((), first)
+    found = jax.jit(functools.partial(search, step, num_beams=4, num_return=4, **options))(
+        (), first
+    )
     expected = oracle.exhaustive(lambda said: after[said[-1]] if said else first, **options)
     assert_found(pick(found), expected)
     assert len(expected) == 3
@@ -205,16 +209,34 @@ def simple_step(carry, token):
         (
             simple_step,
             3,
-            {"width": 4},
+            {"num_beams": 4},
             ValueError,
-            "search: a beam of width 4 is wider .* of 3 tok",
+            "search: expected num_beams from 1 to the 3 tokens .* got 4",
         ),
-        (simple_step, 3, {"width": 0}, ValueError, "search: width: expected a whole .* got 0"),
-        (simple_step, 3, {"best": 3}, ValueError, "best from 1 to the width of the beam, 2, got 3"),
-        (simple_step, 3, {"best": 0}, ValueError, "best: expected a whole number .* got 0"),
-        (simple_step, 3, {"steps": 0}, ValueError, "search: steps: expected a whole .* got 0"),
+        (
+            simple_step,
+            3,
+            {"num_beams": 0},
+            ValueError,
+            "num_beams: expected a whole .* got 0",
+        ),
+        (simple_step, 3, {"num_return": 3}, ValueError, "num_return from 1 to num_beams, 2, got 3"),
+        (
+            simple_step,
+            3,
+            {"num_return": 0},
+            ValueError,
+            "num_return: expected a whole .* got 0",
+        ),
+        (
+            simple_step,
+            3,
+            {"max_tokens": 0},
+            ValueError,
+            "max_tokens: expected a whole .* got 0",
+        ),
         (simple_step, 3, {"length_penalty": np.nan}, ValueError, "finite length_penalty, got nan"),
-        (simple_step, 3, {"stop": 3}, ValueError, r"search: expected ids from 0 to 2.* got \[3\]"),
+        (simple_step, 3, {"eos": 3}, ValueError, r"search: expected ids from 0 to 2.* got \[3\]"),
         (simple_step, 3, {"forbidden": [-1]}, ValueError, r"search: expected ids.* got \[-1\]"),
         (simple_step, 3, {"forbidden": [0, 1, 2]}, ValueError, "search: all 3 tokens are forbid"),
         (simple_step, (2, 3), {}, TypeError, r"logits of floats \[V\].* got float64\[2,3\]"),
@@ -223,21 +245,27 @@ def simple_step(carry, token):
 )
 def test_wrong_input_to_search(step, logits, options, error, message):
     with pytest.raises(error, match=message):
-        search(step, (), jnp.zeros(logits), **{"width": 2, "steps": 4, **options})
+        search(step, (), jnp.zeros(logits), **{"num_beams": 2, "max_tokens": 4, **options})
 
 
 @pytest.mark.parametrize(
     ("layer", "prompt", "options", "error", "message"),
     [
-        (recur.gru(3), PROMPTS[0], {}, TypeError, "beam_search: expected a layer, got GatedCell"),
-        (BACKWARDS, PROMPTS[0], {}, ValueError, "beam_search: the layer reads backwards"),
+        (recur.gru(3), PROMPTS[0], {}, TypeError, "beam_search: expected a layer, got Cell"),
+        (BACKWARDS, PROMPTS[0], {}, ValueError, "beam_search: the layer reads backward"),
         (LAYER, PROMPTS[0] * 1.0, {}, TypeError, "beam_search: expected a prompt of integer"),
         (LAYER, PROMPTS, {}, ValueError, r"beam_search: .* of shape \[T\] .* got \[3, 4\]"),
         (LAYER, PROMPTS[0], {"length": 5}, ValueError, "beam_search: .* from 1 to 4, got 5"),
-        (LAYER, PROMPTS[0], {"width": 13}, ValueError, "beam_search: a beam of width 13 is wider"),
+        (
+            LAYER,
+            PROMPTS[0],
+            {"num_beams": 13},
+            ValueError,
+            "beam_search: .* to the 12 tok",
+        ),
     ],
 )
 def test_wrong_input_to_beam_search(layer, prompt, options, error, message):
-    given = {"width": 2, "steps": 4, "context": {"bias": BIASES[0]}, **options}
+    given = {"num_beams": 2, "max_tokens": 4, "context": {"bias": BIASES[0]}, **options}
     with pytest.raises(error, match=message):
         beam_search(layer, TABLE, prompt, **given)

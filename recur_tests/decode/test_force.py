@@ -9,9 +9,9 @@ from jax.sharding import AxisType, PartitionSpec
 import recur
 from recur.decode import (
     argmax,
+    categorical,
     free_running,
     inverse_sigmoid_decay,
-    multinomial,
     scheduled_sampling,
     teacher_forcing,
 )
@@ -45,12 +45,12 @@ def step(bound, h, token):
     return h, jnp.append(logits, token.astype(logits.dtype) - SHOWN)
 
 
-def start(bound, token):
+def init_carry(bound, token):
     return jnp.zeros(FEATURES)
 
 
 # The last logit is never chosen, and shows which token was read.
-LAYER = recur.scan(recur.cell(lambda key, token: None, start, step, bind))
+LAYER = recur.scan(recur.cell(lambda key, token: None, init_carry, step, bind))
 BATCH = recur.batch(LAYER)
 
 
@@ -73,7 +73,7 @@ def test_reads_what_it_chose_or_what_the_teacher_says(rate):
     """With holes, resets, padding and rows; what stands where it is not read never matters."""
     way = free_running if rate is None else functools.partial(scheduled_sampling, rate=rate)
     key = None if rate is None else jax.random.key(1)
-    marks = {"length": LENGTHS, "valid": VALID, "reset": RESET, "context": CONTEXT}
+    marks = {"length": LENGTHS, "mask": VALID, "reset": RESET, "context": CONTEXT}
     run = jax.jit(functools.partial(way, BATCH, choose=argmax))
     valid = VALID & (np.arange(STEPS) < LENGTHS[:, None])
     dirty = np.where(valid, TOKENS, 10**6)
@@ -110,7 +110,7 @@ def test_rates_of_one_and_zero_are_teacher_forcing_and_free_running():
     dirty = np.where(np.arange(STEPS) < LENGTHS[:, None], TOKENS, 10**6)
     expected = differentiate(teacher_forcing)(PARAMS, TOKENS)
     assert_close(scheduled(PARAMS, dirty, rate=1.0), expected)
-    draw = functools.partial(free_running, BATCH, choose=multinomial, carry=carry, **given)
+    draw = functools.partial(free_running, BATCH, choose=categorical, carry=carry, **given)
     free = jax.jit(draw)(PARAMS, dirty)
     (_, logits), gradient = scheduled(PARAMS, dirty, rate=0.0)
     assert_close(logits, free)
@@ -191,14 +191,20 @@ BACKWARDS = recur.scan(recur.gru(3), reverse=True)
 @pytest.mark.parametrize(
     ("layer", "tokens", "options", "error", "message"),
     [
-        (recur.gru(3), TOKENS[0], {}, TypeError, "expected a layer, got GatedCell"),
-        (BACKWARDS, TOKENS[0], {}, ValueError, "reads backwards"),
+        (recur.gru(3), TOKENS[0], {}, TypeError, "expected a layer, got Cell"),
+        (BACKWARDS, TOKENS[0], {}, ValueError, "reads backward"),
         (LAYER, TOKENS[0] * 1.0, {}, TypeError, "expected integer tokens, got float64"),
         (LAYER, TOKENS, {}, ValueError, r"tokens of shape \[T\] .* got \[4, 12\]. recur.batch"),
         (BATCH, TOKENS[0], {}, ValueError, r"tokens of shape \[B, T\] .* got \[12\]"),
         (LAYER, TOKENS[0], {"length": 13}, ValueError, "from 0 to the 12 steps there are, got 13"),
         (BATCH, TOKENS, {"length": [1, 13, 2, 3]}, ValueError, "length of row 1: .* got 13"),
-        (BATCH, TOKENS, {"valid": VALID[:2]}, ValueError, "valid needs one entry for each of 4"),
+        (
+            BATCH,
+            TOKENS,
+            {"mask": VALID[:2]},
+            ValueError,
+            r"mask: .* \[4, 12\], got \[2, 12\]",
+        ),
         (BATCH, TOKENS, {"carry": np.zeros((4, 2))}, ValueError, r"expected float64\[4\].*\[2\]"),
     ],
 )
@@ -219,7 +225,7 @@ def test_wrong_input(way, layer, tokens, options, error, message):
             r"one rate, got the shape \[3\]",
         ),
         (functools.partial(scheduled_sampling, rate=0.5, key=None), TypeError, "a typed key, got"),
-        (functools.partial(free_running, choose=multinomial), TypeError, "a typed key to draw"),
+        (functools.partial(free_running, choose=categorical), TypeError, "a typed key to sample"),
         (lambda *_, **__: inverse_sigmoid_decay(0.5), ValueError, "k of at least 1, got 0.5"),
     ],
 )

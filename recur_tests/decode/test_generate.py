@@ -32,7 +32,7 @@ def by_hand(params, prompt, steps, choose):
 
 def test_feeds_the_layer_what_it_chose(params):
     expected = by_hand(params, PROMPTS[0], STEPS, lambda logits, position: argmax(logits))
-    found = jax.jit(functools.partial(generate, LAYER, steps=STEPS, choose=argmax))(
+    found = jax.jit(functools.partial(generate, LAYER, max_tokens=STEPS, choose=argmax))(
         params, PROMPTS[0]
     )
     assert found.tokens.tolist() == expected and found.length == STEPS
@@ -44,21 +44,21 @@ def test_draws_with_a_key_of_its_own_for_each_token(params):
     expected = by_hand(
         params, PROMPTS[0], STEPS, lambda logits, n: choose(logits, jax.random.fold_in(key, n))
     )
-    found = generate(LAYER, params, PROMPTS[0], steps=STEPS, choose=choose, key=key)
+    found = generate(LAYER, params, PROMPTS[0], max_tokens=STEPS, choose=choose, key=key)
     assert found.tokens.tolist() == expected
 
 
 def test_prompts_of_differing_lengths_at_once_are_each_alone(params):
-    marks = {"steps": STEPS, "stop": 0, "forbidden": [3], "least": 2}
+    rules = {"max_tokens": STEPS, "eos": 0, "forbidden": [3], "min_tokens": 2}
     key = jax.random.key(5)
     dirty = np.where(np.arange(4) < LENGTHS[:, None], PROMPTS, 5)
-    found = jax.jit(functools.partial(generate, BATCH, **marks))(
+    found = jax.jit(functools.partial(generate, BATCH, **rules))(
         params, dirty, length=LENGTHS, key=key
     )
     lengths = []
     for row, row_key in enumerate(jax.random.split(key, 3)):
         prompt = PROMPTS[row, : LENGTHS[row]]
-        alone = generate(LAYER, params, prompt, key=row_key, **marks)
+        alone = generate(LAYER, params, prompt, key=row_key, **rules)
         assert alone.tokens.tolist() == found.tokens[row].tolist()
         assert alone.length == found.length[row]
         lengths.append(int(alone.length))
@@ -67,10 +67,10 @@ def test_prompts_of_differing_lengths_at_once_are_each_alone(params):
 
 def test_stops_not_too_early_and_never_says_what_is_forbidden(params):
     keys = jax.random.split(jax.random.key(0), 200)
-    free = jax.vmap(lambda k: generate(LAYER, params, PROMPTS[0], steps=STEPS, key=k))(keys)
+    free = jax.vmap(lambda k: generate(LAYER, params, PROMPTS[0], max_tokens=STEPS, key=k))(keys)
     assert set(np.unique(free.tokens)) == set(range(6))
-    marks = {"steps": STEPS, "stop": 2, "forbidden": [0, 4], "least": 3}
-    tokens, lengths = jax.vmap(lambda k: generate(LAYER, params, PROMPTS[0], key=k, **marks))(keys)
+    rules = {"max_tokens": STEPS, "eos": 2, "forbidden": [0, 4], "min_tokens": 3}
+    tokens, lengths = jax.vmap(lambda k: generate(LAYER, params, PROMPTS[0], key=k, **rules))(keys)
     assert lengths.min() == 3 and lengths.max() == STEPS
     for row, length in zip(np.asarray(tokens), np.asarray(lengths), strict=True):
         assert not set(row[:length].tolist()) & {0, 2, 4}
@@ -80,15 +80,15 @@ def test_stops_not_too_early_and_never_says_what_is_forbidden(params):
 def test_goes_on_from_a_carry(params):
     carry, _ = LAYER.run(params, PROMPTS[0])
     whole = np.concatenate([PROMPTS[0], PROMPTS[2, :2]])
-    expected = generate(LAYER, params, whole, steps=4, choose=argmax).tokens
-    found = generate(LAYER, params, PROMPTS[2, :2], steps=4, choose=argmax, carry=carry)
+    expected = generate(LAYER, params, whole, max_tokens=4, choose=argmax).tokens
+    found = generate(LAYER, params, PROMPTS[2, :2], max_tokens=4, choose=argmax, carry=carry)
     assert found.tokens.tolist() == expected.tolist()
 
 
 def test_no_stop_comes_too_early_even_where_all_else_is_impossible():
     stops = recur.chain(lambda token: jax.numpy.log(jax.nn.one_hot(0, 4)))
-    stop_first = {"stop": 0, "least": 2, "forbidden": [1]}
-    found = generate(stops, ((),), PROMPTS[0], steps=4, choose=argmax, **stop_first)
+    stop_first = {"eos": 0, "min_tokens": 2, "forbidden": [1]}
+    found = generate(stops, ((),), PROMPTS[0], max_tokens=4, choose=argmax, **stop_first)
     assert found.length == 2 and found.tokens.tolist() == [2, 2, 0, 0]
 
 
@@ -98,22 +98,22 @@ BACKWARDS = recur.chain(nn.Embed(6, 4), recur.scan(recur.gru(5), reverse=True), 
 @pytest.mark.parametrize(
     ("layer", "prompt", "options", "error", "message"),
     [
-        (recur.gru(3), PROMPTS[0], {}, TypeError, "expected a layer, got GatedCell"),
-        (BACKWARDS, PROMPTS[0], {}, ValueError, "reads backwards"),
+        (recur.gru(3), PROMPTS[0], {}, TypeError, "expected a layer, got Cell"),
+        (BACKWARDS, PROMPTS[0], {}, ValueError, "reads backward"),
         (LAYER, PROMPTS[0] * 1.0, {}, TypeError, "a prompt of integer tokens, got float64"),
         (LAYER, PROMPTS, {}, ValueError, r"of shape \[T\] .* got \[3, 4\]. recur.batch"),
         (BATCH, PROMPTS[0], {}, ValueError, r"of shape \[B, T\] .* got \[4\]"),
         (LAYER, PROMPTS[0, :0], {}, ValueError, r"at least one token, got \[0\]"),
-        (LAYER, PROMPTS[0], {"least": 5}, ValueError, "got steps=4 and least=5"),
+        (LAYER, PROMPTS[0], {"min_tokens": 5}, ValueError, "got max_tokens=4 and min_tokens=5"),
         (LAYER, PROMPTS[0], {"length": 0}, ValueError, "lengths from 1 to 4, got 0"),
         (BATCH, PROMPTS, {"length": LENGTHS + 1}, ValueError, r"from 1 to 4, got \[5, 2, 3\]"),
         (BATCH, PROMPTS, {"length": 3}, ValueError, r"one length for each prompt, the shape \[3\]"),
-        (LAYER, PROMPTS[0], {"stop": 6}, ValueError, r"ids from 0 to 5.*got \[6\]"),
-        (LAYER, PROMPTS[0], {"least": 0.5}, ValueError, "least: expected a whole number"),
+        (LAYER, PROMPTS[0], {"eos": 6}, ValueError, r"ids from 0 to 5.*got \[6\]"),
+        (LAYER, PROMPTS[0], {"min_tokens": 0.5}, ValueError, "min_tokens: expected a whole number"),
         (LAYER, PROMPTS[0], {"key": jax.random.PRNGKey(0)}, TypeError, "expected a typed key"),
         (LAYER, PROMPTS[0], {"choose": temperature(1.0)}, TypeError, "expected a typed key"),
     ],
 )
 def test_wrong_input(params, layer, prompt, options, error, message):
     with pytest.raises(error, match=message):
-        generate(layer, params, prompt, steps=4, **{"choose": argmax, **options})
+        generate(layer, params, prompt, max_tokens=4, **{"choose": argmax, **options})

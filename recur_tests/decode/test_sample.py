@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recur.decode import argmax, forbid, multinomial, nucleus, temperature, top_k
+from recur.decode import argmax, categorical, forbid, temperature, top_k, top_p
 
 LOGITS = np.log(np.array([0.05, 0.3, 0.15, 0.4, 0.1]))
 DRAWS = 20_000
@@ -24,25 +24,25 @@ def among(kept, power=1.0):
 @pytest.mark.parametrize(
     ("choose", "expected"),
     [
-        (multinomial, among(range(5))),
+        (categorical, among(range(5))),
         (argmax, among([3])),
         (temperature(0.5), among(range(5), 2.0)),
         (temperature(2.0), among(range(5), 0.5)),
         (top_k(1), among([3])),
         (top_k(3), among([3, 1, 2])),
         (top_k(99), among(range(5))),
-        (nucleus(0.39), among([3])),
-        (nucleus(0.41), among([3, 1])),
-        (nucleus(0.71), among([3, 1, 2])),
-        (nucleus(1.0), among(range(5))),
+        (top_p(0.39), among([3])),
+        (top_p(0.41), among([3, 1])),
+        (top_p(0.71), among([3, 1, 2])),
+        (top_p(1.0), among(range(5))),
         (forbid([3, 0, 3]), among([1, 2, 4])),
         (forbid([]), among(range(5))),
         (top_k(2, temperature(0.5)), among([3, 1], 2.0)),
         (
-            temperature(0.5, nucleus(0.6)),
+            temperature(0.5, top_p(0.6)),
             among([3, 1], 2.0),
         ),
-        (nucleus(0.5, temperature(0.5)), among([3, 1], 2.0)),
+        (top_p(0.5, temperature(0.5)), among([3, 1], 2.0)),
         (forbid([3], top_k(1)), among([1])),
     ],
 )
@@ -55,10 +55,10 @@ def test_frequencies_are_those_of_the_distribution(choose, expected):
 
 def test_half_precision_draws_as_full():
     """In 16 bits the noise has ties, and of equals the first would be taken too often."""
-    found = frequencies(multinomial, jnp.zeros(300, jnp.bfloat16))
+    found = frequencies(categorical, jnp.zeros(300, jnp.bfloat16))
     mean, deviation = 149.5, np.sqrt((300**2 - 1) / 12 / DRAWS)
     assert abs(found @ np.arange(300) - mean) < 4.5 * deviation
-    kept = frequencies(nucleus(0.9), jnp.zeros(300, jnp.bfloat16)).nonzero()[0]
+    kept = frequencies(top_p(0.9), jnp.zeros(300, jnp.bfloat16)).nonzero()[0]
     assert 265 < len(kept) <= 271
 
 
@@ -77,21 +77,25 @@ def test_what_is_forbidden_is_not_chosen_where_all_else_is_impossible():
 
 def test_of_equals_the_first_are_kept():
     assert set(np.flatnonzero(frequencies(top_k(2), np.zeros(4)))) == {0, 1}
-    assert set(np.flatnonzero(frequencies(nucleus(0.5), np.zeros(4)))) == {0, 1}
+    assert set(np.flatnonzero(frequencies(top_p(0.5), np.zeros(4)))) == {0, 1}
     assert argmax(jnp.zeros(4)) == 0
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: multinomial(jnp.zeros(2), None), TypeError, "a typed key to draw with, got None"),
+        (
+            lambda: categorical(jnp.zeros(2), None),
+            TypeError,
+            "typed key to sample with, got None",
+        ),
         (lambda: temperature(0.0), ValueError, "above 0, got 0.0. The limit at 0 is .*argmax"),
         (lambda: top_k(0), ValueError, "k of at least 1, got 0"),
-        (lambda: nucleus(0.0), ValueError, "p above 0 and at most 1, got 0.0"),
-        (lambda: nucleus(1.1), ValueError, "p above 0 and at most 1, got 1.1"),
+        (lambda: top_p(0.0), ValueError, "p above 0 and at most 1, got 0.0"),
+        (lambda: top_p(1.1), ValueError, "p above 0 and at most 1, got 1.1"),
         (lambda: forbid([5, -1])(LOGITS, None), ValueError, r"ids from 0 to 4.*got \[5, -1\]"),
         (lambda: forbid([1.7])(LOGITS, None), TypeError, r"sequence of whole numbers, got \[1.7\]"),
-        (lambda: multinomial(LOGITS, jax.random.PRNGKey(0)), TypeError, "expected a typed key"),
+        (lambda: categorical(LOGITS, jax.random.PRNGKey(0)), TypeError, "expected a typed key"),
         (lambda: forbid(range(5))(LOGITS, None), ValueError, "all 5 tokens are forbidden"),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def leaky(params, carry, xs):
+def leaky_integrator(params, carry, xs):
     """Return the last state [I] and the outputs [T, I].
 
     a = 1 / (1 + e^-α)

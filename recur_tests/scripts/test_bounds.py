@@ -37,7 +37,7 @@ def test_every_number_has_a_bound(bounds, script):
 @pytest.mark.parametrize(
     ("name", "wrong", "message"),
     [
-        ("rows", 0, "--rows: expected at least 1, got 0"),
+        ("batch_size", 0, "--batch-size: expected at least 1, got 0"),
         ("seed", -1, "--seed: expected at least 0, got -1"),
         ("learning_rate", 0.0, "--learning-rate: expected above 0, got 0.0"),
         ("learning_rate", float("inf"), "--learning-rate: expected above 0, got inf"),
@@ -47,11 +47,11 @@ def test_every_number_has_a_bound(bounds, script):
         ("beats_per_minute", 1e9, "--beats-per-minute: expected from 4 to 1000, got 10000"),
     ],
 )
-def test_a_number_that_cannot_be_is_told_by_its_option(bounds, name, wrong, message):
+def test_an_error_names_the_option_of_an_invalid_number(bounds, name, wrong, message):
     def options(value):
         return dataclasses.make_dataclass("Options", [(name, float)])(value)
 
     with pytest.raises(ValueError, match=message):
         bounds.check_numbers(options(wrong))
-    for fine in (None, "average", {"rows": 1, "dropout": 0.0}.get(name, 5)):
+    for fine in (None, "average", {"batch_size": 1, "dropout": 0.0}.get(name, 5)):
         bounds.check_numbers(options(fine))

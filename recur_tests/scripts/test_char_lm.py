@@ -18,13 +18,13 @@ import pytest
 
 SCRIPT = "char_lm"
 FILE = pathlib.Path(__file__).parents[2] / "scripts" / "char_lm.py"
-TINY = ["--features", "8", "--embedding", "4", "--rows", "2", "--k1", "4", "--sample-length", "5"]
+TINY = "--features 8 --embedding 4 --batch-size 2 --k1 4 --sample-length 5".split()
 RUNS = {
     "lstm": "--cell lstm --layers 2 --features 8 --embedding 4 --dropout 0.1 --dtype bfloat16 "
-    "--steps 6 --rows 2 --k1 4 --k2 6 --optimizer rmsprop --learning-rate 0.01 "
+    "--steps 6 --batch-size 2 --k1 4 --k2 6 --optimizer rmsprop --learning-rate 0.01 "
     "--schedule char-rnn --clip average --weight-decay 0.01 --seed 1 --report-every 2 "
     "--checkpoint-every 3 --sample-length 5",
-    "gated": "--cell gated --clip none --schedule constant --optimizer adam --steps 3",
+    "ugrnn": "--cell ugrnn --clip none --schedule constant --optimizer adam --steps 3",
     "elman": "--cell elman --clip 0.5 --steps 3",
     "gru": "--cell gru --steps 3 --dtype float32",
 }
@@ -81,7 +81,8 @@ def test_every_option_is_run_above(char_lm):
 def test_writes_text_with_a_run(command, complaint, texts, tmp_path):
     folder = tmp_path / "run"
     command(*texts, "--run", folder, *TINY, "--steps", "4")
-    write = ["generate", "--run", folder, "--prompt", "wind ", "--length", "20", "--least", "20"]
+    write = ["generate", "--run", folder, "--prompt", "wind "]
+    write += ["--max-tokens", "20", "--min-tokens", "20"]
     first = command(*write)
     assert first.startswith("wind ") and len(first.removesuffix("\n")) == 25
     assert command(*write) == first
@@ -113,7 +114,7 @@ def test_learns_pythons_library_by_default(char_lm, command, tmp_path, monkeypat
 def test_the_cost_of_a_text_is_that_of_its_characters_one_by_one(char_lm):
     """The evaluation against the definition, with a text that has a character never learned."""
     vocabulary = char_lm.Characters.of(["abc"])
-    options = char_lm.Options(cell="lstm", features=5, embedding=3, rows=1)
+    options = char_lm.Options(cell="lstm", features=5, embedding=3, batch_size=1)
     model = char_lm.build_model(options, vocabulary)
     params = char_lm.first_state(options, model, char_lm.build_optimizer(options, 1)).params
     texts = {"one": "abcabca", "two": "bZ", "three": "c"}
@@ -150,15 +151,15 @@ def test_compressors_are_those_of_the_command_line(char_lm):
         (b"\x89PNG\r\n\x1a\n", "text.txt:1: expected a text in UTF-8, got the byte 0x89"),
         (b"abc\0def" * 9, "text.txt:1: expected a text, got a binary file"),
         (b"short", "expected a text of at least 10 characters, got 5"),
-        (b"a little longer", "need 8 steps at least, got"),
+        (b"a little longer", "need at least 8 steps, got"),
     ],
 )
 def test_what_is_no_text_to_learn(complaint, tmp_path, data, message):
     path = tmp_path / "text.txt"
     if data is not None:
         path.write_bytes(data)
-    rows = ["--rows", "4"] if data == b"a little longer" else []
-    found = complaint("--text", path, "--run", tmp_path / "run", *TINY, *rows)
+    batch_size = ["--batch-size", "4"] if data == b"a little longer" else []
+    found = complaint("--text", path, "--run", tmp_path / "run", *TINY, *batch_size)
     assert message.replace("8 steps", "16 steps") in found and "text.txt" in found + "text.txt"
     assert not (tmp_path / "run").exists()
 

@@ -142,7 +142,7 @@ def test_judges_by_the_answers_that_count(memory):
 def command(command, memory, monkeypatch):
     """The script, made small."""
     monkeypatch.setattr(memory, "HELD_OUT", 8)
-    small = {name: job._replace(features=4, rows=4) for name, job in memory.JOBS.items()}
+    small = {name: job._replace(features=4, batch_size=4) for name, job in memory.JOBS.items()}
     small["order"] = small["order"]._replace(task=memory.temporal_order(steps=20))
     monkeypatch.setattr(memory, "JOBS", small)
     return command

@@ -133,7 +133,7 @@ def test_draws_keys_as_they_are_likely(music_lm, model, temperature):
 
 def test_canons_by_default_and_more_music_later(command, complaint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    printed = command(*TINY, "--cells", "tanh", "--noise", "0.1", "--rows", "2")
+    printed = command(*TINY, "--cells", "tanh", "--noise", "0.1", "--batch-size", "2")
     run = pathlib.Path("runs/music_lm-1")
     assert "3 training, 2 validation, 2 test" in printed and f"--run {run} --cell tanh" in printed
     results = json.loads((run / "results.json").read_text())
@@ -186,7 +186,7 @@ def test_learns_a_file_of_rolls(command, tmp_path):
     save_mat(tmp_path / "JSB_Chorales.mat")
     options = ["--cells", "lstm", "--frames-per-beat", "2", "--learning-rate", "0.05"]
     options += ["--clip", "10", "--seed", "1", "--epochs", "60", "--noise", "0"]
-    options += ["--beats-per-minute", "120", "--rows", "2", *TINY[:2], *TINY[4:]]
+    options += ["--beats-per-minute", "120", "--batch-size", "2", *TINY[:2], *TINY[4:]]
     printed = command("--mat", tmp_path / "JSB_Chorales.mat", "--run", tmp_path / "run", *options)
     results = json.loads((tmp_path / "run/results.json").read_text())["nats"]
     assert list(results) == ["marginals", "one-step Markov", "lstm-3"] and "| 8.67 |" in printed
@@ -233,7 +233,8 @@ def test_every_option_is_run_above(music_lm):
 
 def test_what_cannot_be(complaint, tmp_path):
     run = ["--run", tmp_path / "run"]
-    for option, least in (("--rows", 1), ("--given", 1), ("--temperature", 0), ("--epochs", 1)):
+    leasts = {"--batch-size": 1, "--given": 1, "--temperature": 0, "--epochs": 1}
+    for option, least in leasts.items():
         found = complaint(*run, option, least - 1)
         assert f"{option}: expected at least {least}, got {least - 1}" in found
     assert "--given: expected at most the" in complaint(*run, "--given", 1000)

@@ -10,10 +10,10 @@ import types
 import numpy as np
 import pytest
 
-from recur.classic.vectors import Vectors
+from recur.classic import WordVectors
 
 SCRIPT = "word2vec"
-TINY = "--features 4 --epochs 1 --rows 64 --min-count 2 --window 2"
+TINY = "--features 4 --epochs 1 --batch-size 64 --min-count 2 --window 2"
 RUNS = {
     "cbow": "--model cbow --negatives 2 --sample 0.1 --learning-rate 0.1 --seed 3",
     "skip-gram": "--model skip-gram",
@@ -62,7 +62,7 @@ def test_a_short_run(command, text, tmp_path, name):
     run = tmp_path / "new" / "run"
     printed = command("--text", text, "--run", run, *TINY.split(), *RUNS[name].split())
     words = {"wind", "und", "wellen", "gehen", "über", "das", "land"}
-    vectors = Vectors.load(run / "vectors.npz")
+    vectors = WordVectors.load(run / "vectors.npz")
     assert set(vectors.words) == words and vectors.matrix.shape == (7, 4)
     assert (run / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert "7 different ones; 4 sentences held out" in printed and "   loss " in printed
@@ -84,7 +84,7 @@ def test_what_was_learned_until_it_is_stopped_is_kept(
     monkeypatch.setattr(word2vec, "fit", fit)
     told = complaint("--text", text, "--run", tmp_path / "run", *TINY.split())
     assert told == f"word2vec: stopped. {importlib.import_module('running').IS_KEPT}"
-    assert len(Vectors.load(tmp_path / "run" / "vectors.npz")) == 7
+    assert len(WordVectors.load(tmp_path / "run" / "vectors.npz")) == 7
 
 
 def test_beside_gensim_on_the_same_words(command, text, gensim, tmp_path):

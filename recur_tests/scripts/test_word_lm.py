@@ -12,8 +12,8 @@ import optax
 import pytest
 
 SCRIPT = "word_lm"
-TINY = ["--features", "8", "--embedding", "6", "--rows", "2", "--unroll", "4", "--epochs", "2",
-        "--report-every", "4"]  # fmt: skip
+TINY = ["--features", "8", "--embedding", "6", "--batch-size", "2", "--unroll", "4",
+        "--epochs", "2", "--report-every", "4"]  # fmt: skip
 NOUNS, VERBS = ["cat", "dog", "bird"], ["sees", "hears", "likes"]
 
 
@@ -60,9 +60,10 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
     assert len(valid) == 2 and min(valid) == pytest.approx(table["this model"]["valid"], rel=1e-5)
     assert (folder / "curve.png").stat().st_size > 1000
 
-    write = ["generate", "--run", folder, "--prompt", "the", "--least", "6", "--most", "9"]
-    for choose, count in {"multinomial": 3, "top-k": 3, "argmax": 1, "beam": 3}.items():
-        options = [*write, "--choose", choose, "--count", "3", "--width", "4"]
+    write = ["generate", "--run", folder, "--prompt", "the"]
+    write += ["--min-tokens", "6", "--max-tokens", "9"]
+    for choose, count in {"categorical": 3, "top-k": 3, "argmax": 1, "beam": 3}.items():
+        options = [*write, "--choose", choose, "--count", "3", "--num-beams", "4"]
         sentences = command(*options).splitlines()
         assert len(sentences) == count
         for words in map(str.split, sentences):
@@ -71,12 +72,14 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
     assert command(*write) == command(*write) != command(*write, "--seed", "1")
 
     assert "in which the model knows 'the <unk>'" in complaint(*write, "--prompt", "the fox")
-    assert "wider than the vocabulary of 10 tokens" in complaint(
-        *write, "--choose", "beam", "--width", "99"
+    assert "expected num_beams from 1 to the 10 tokens of the vocabulary, got 99" in complaint(
+        *write, "--choose", "beam", "--num-beams", "99"
     )
     for most, prompt in (("5", "the"), ("6", " ".join(["the cat"] * 3))):
-        told, count = complaint(*write, "--most", most, "--prompt", prompt), len(prompt.split())
-        assert f"--most: expected at least --least, 6, and more than the {count} words" in told
+        count = len(prompt.split())
+        message = f"at least --min-tokens, 6, and more than the {count} words of the prompt"
+        told = complaint(*write, "--max-tokens", most, "--prompt", prompt)
+        assert f"--max-tokens: expected {message}, got {most}" in told
     path = folder / "tokenizer.json"
     kept = path.read_text("utf-8")
     path.write_text(kept.replace("bird", "fish"), "utf-8")
@@ -96,7 +99,7 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
 
 def test_a_checkpoint_of_another_vocabulary(word_lm, models):
     documents = [np.arange(9) % 5]
-    options = dataclasses.replace(models.Options(), rows=1, unroll=2)
+    options = dataclasses.replace(models.Options(), batch_size=1, unroll=2)
     vocabularies = [word_lm.words([text]) for text in ("a", "b")]
     one, other = (word_lm.Reading(documents, options, each) for each in vocabularies)
     with pytest.raises(ValueError, match="expected a checkpoint of a model of this vocabulary"):
@@ -136,7 +139,10 @@ def test_learns_pythons_documentation_by_default(word_lm, command, tmp_path, mon
         (["--dropout", "1.5"], "--dropout: expected from 0 to below 1, got 1.5"),
         (["--learning-rate", "nan"], "--learning-rate: expected above 0, got nan"),
         (["--average-after", "0"], "--average-after: expected at least 1, got 0"),
-        (["--rows", "1000"], "1000 rows of windows of 4 new steps need 4000 steps at least"),
+        (
+            ["--batch-size", "1000"],
+            "1000 streams of windows of 4 new steps need at least 4000 steps",
+        ),
         (["--run", "precious"], "got one that holds something else"),
     ],
 )
@@ -171,12 +177,12 @@ def test_zarembas_small_model_is_the_published_one(models):
 
 
 def test_a_loss_is_summed_over_words_and_averaged_over_rows(word_lm, models):
-    options = dataclasses.replace(models.PRESETS["zaremba-small"], features=5, embedding=5, rows=2,
-                                  unroll=3)  # fmt: skip
+    options = dataclasses.replace(models.PRESETS["zaremba-small"], features=5, embedding=5,
+                                  batch_size=2, unroll=3)  # fmt: skip
     model = models.build_model(options, 7)
     state = word_lm.first_state(options, model, optax.sgd(1.0))
     document = np.random.default_rng(0).integers(0, 7, 8)
-    window = next(word_lm.Streams([document], rows=2, k1=3))
+    window = next(word_lm.Streams([document], batch_size=2, k1=3))
     (value, (_, metrics)) = models.make_loss(options, model)(
         state.params, state.carry, window, jax.random.key(0)
     )
@@ -194,7 +200,7 @@ def nats_of(logits, targets):
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_perplexity_by_its_definition(word_lm, models, tied):
-    options = models.Options(features=5, embedding=3, rows=2, tied=tied)
+    options = models.Options(features=5, embedding=3, batch_size=2, tied=tied)
     model = models.build_model(options, 7)
     state = word_lm.first_state(options, model, models.build_optimizer(options, 1))
     documents = [np.random.default_rng(n).integers(0, 7, 3 + n) for n in range(4)]

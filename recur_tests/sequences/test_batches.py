@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from recur.sequences import Example, batches, bucket, lay_out, pack, pad
+from recur.sequences import Example, batches, bucket, make_batches, pack, pad
 from recur.train import Checkpoints, init_state
 
 LENGTHS = np.random.default_rng(0).integers(0, 12, 37).tolist()
@@ -58,7 +58,7 @@ def test_each_example_comes_once_an_epoch_in_a_new_order(layout):
 @every_layout
 def test_without_a_seed_the_order_is_the_sources(layout):
     found = read(batches(SOURCE, layout, 4, seed=None, epochs=1))
-    assert_same(found, lay_out(SOURCE, layout, 4))
+    assert_same(found, make_batches(SOURCE, layout, 4))
 
 
 @every_layout
@@ -102,7 +102,7 @@ def test_processes_share_the_rows_of_each_batch(layout):
         for same in zip(*parts, strict=True)
     ]
     assert_same(joined, whole)
-    assert {len(batch.valid) for part in parts for batch in part} == {2}
+    assert {len(batch.mask) for part in parts for batch in part} == {2}
 
 
 def test_rows_are_spread_over_devices():
@@ -117,7 +117,7 @@ def test_rows_are_spread_over_devices():
 
 @pytest.mark.parametrize(("name", "count"), [("bucket", 3), ("pack", 1)])
 def test_as_many_compilations_as_buckets(name, count):
-    step = jax.jit(lambda batch: batch.valid.sum())
+    step = jax.jit(lambda batch: batch.mask.sum())
     for batch in batches(SOURCE, LAYOUTS[name], 4, epochs=3):
         step(batch)
     assert step._cache_size() == count
@@ -133,7 +133,7 @@ def other(layout, source=SOURCE, **options):
 )  # fmt: skip
 def test_the_position_in_another_stream_is_an_error(state):
     stream = batches(SOURCE, pack(16), 4, prefetch=0)
-    with pytest.raises(ValueError, match="Resume with the data, the layout, the rows"):
+    with pytest.raises(ValueError, match="Resume with the data, the layout, the batch size"):
         stream.set_state(state())
 
 
@@ -187,7 +187,11 @@ class Spoiled(Recorded):
         (lambda: batches([], pad(), 2), ValueError, "empty data set"),
         (lambda: batches(SOURCE, pack(5), 2), ValueError, "pack: example .* more than the 5"),
         (lambda: batches(SOURCE, "pack", 2), TypeError, "expected a layout"),
-        (lambda: batches(SOURCE, pad(), 0), ValueError, "rows: expected .* at least 1, got 0"),
+        (
+            lambda: batches(SOURCE, pad(), 0),
+            ValueError,
+            "batch_size: expected .* 1, got 0",
+        ),
         (lambda: batches(SOURCE, pad(), 2, seed="a"), ValueError, "seed: expected a whole"),
         (lambda: batches(SOURCE, pad(), 2, epochs=1.5), ValueError, "epochs: expected a whole"),
         (lambda: batches(SOURCE, pad(), 2, prefetch=-1), ValueError, "prefetch: expected a whole"),
@@ -205,7 +209,7 @@ class Spoiled(Recorded):
         (
             lambda: batches(SOURCE, pad(), 2).set_state(batches(SOURCE, pad(), 4).get_state()),
             ValueError,
-            "state of a stream of .*'rows': 2.* got one of .*'rows': 4",
+            "state of a stream of .*'batch_size': 2.* got one of .*'batch_size': 4",
         ),
     ],
 )

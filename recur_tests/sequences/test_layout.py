@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from recur.sequences import Example, Layout, bucket, find_boundaries, lay_out, pack, pad
+from recur.sequences import Example, Layout, bucket, find_boundaries, make_batches, pack, pad
 
 LENGTHS = [3, 0, 7, 1, 4, 4, 2, 6, 5]
 LAYOUTS = {
@@ -36,10 +36,10 @@ def examples(lengths):
 
 def check(source, lengths, layout, rows, longest):
     """Each example is whole, once, in order behind its neighbours; the rest is zero."""
-    batches = lay_out(source, layout, rows)
+    batches = make_batches(source, layout, rows)
     seen = []
     for batch in batches:
-        count, steps = batch.valid.shape
+        count, steps = batch.mask.shape
         assert rows is None or count == rows
         assert batch.steps["a"].shape == (count, steps)
         assert batch.steps["b"].shape == (count, steps, 2)
@@ -57,9 +57,9 @@ def check(source, lengths, layout, rows, longest):
             starts[row, begin : begin + min(length, 1)] = True
             seen.append(int(number))
         assert (batch.steps["a"] == expected).all()
-        assert (batch.valid == (expected > 0)).all()
-        assert (batch.steps["b"][..., 0] > 0).tolist() == batch.valid.tolist()
-        assert (batch.valid[:, 1:] <= batch.valid[:, :-1]).all()  # padding behind alone
+        assert (batch.mask == (expected > 0)).all()
+        assert (batch.steps["b"][..., 0] > 0).tolist() == batch.mask.tolist()
+        assert (batch.mask[:, 1:] <= batch.mask[:, :-1]).all()  # padding behind alone
         if batch.number.shape[1] > 1:
             assert (batch.reset == starts).all()
         else:
@@ -73,7 +73,7 @@ def check(source, lengths, layout, rows, longest):
 def test_every_step_of_every_example_is_there_once(name, rows):
     longest = 4 if name == "pack-cut" else 99
     batches = check(examples(LENGTHS), LENGTHS, LAYOUTS[name], rows, longest)
-    shapes = {batch.valid.shape[1] for batch in batches}
+    shapes = {batch.mask.shape[1] for batch in batches}
     limit = {"bucket": {3, 7}, "pad-length": {9}, "pack": {8}, "pack-slots": {10}, "pack-cut": {4}}
     assert shapes <= limit.get(name, shapes)
     assert name != "pack-slots" or max(batch.present.sum(1).max() for batch in batches) == 2
@@ -93,21 +93,21 @@ def test_random_lengths(lengths, rows, name, room):
 
 def test_pad_pads_to_the_longest_of_each_batch_or_to_the_length():
     source = examples(LENGTHS)
-    assert [b.valid.shape for b in lay_out(source, pad(), 4)] == [(4, 7), (4, 6), (4, 5)]
-    assert [b.valid.shape for b in lay_out(source, pad(8), 5)] == [(5, 8), (5, 8)]
+    assert [b.mask.shape for b in make_batches(source, pad(), 4)] == [(4, 7), (4, 6), (4, 5)]
+    assert [b.mask.shape for b in make_batches(source, pad(8), 5)] == [(5, 8), (5, 8)]
 
 
 def test_a_bucket_holds_what_is_about_as_long():
-    for batch in lay_out(examples(LENGTHS), bucket((2, 4, 7)), 3):
-        shorter = {2: -1, 4: 2, 7: 4}[batch.valid.shape[1]]
+    for batch in make_batches(examples(LENGTHS), bucket((2, 4, 7)), 3):
+        shorter = {2: -1, 4: 2, 7: 4}[batch.mask.shape[1]]
         assert (batch.length[batch.present] > shorter).all()
 
 
 def test_packing_leaves_little_padding():
     lengths = np.random.default_rng(0).geometric(1 / 16, 400).clip(max=64).tolist()
-    batches = lay_out(examples(lengths), pack(128), 4)
+    batches = make_batches(examples(lengths), pack(128), 4)
     full = batches[: len(batches) - 1]
-    assert sum(b.valid.sum() for b in full) > 0.95 * sum(b.valid.size for b in full)
+    assert sum(b.mask.sum() for b in full) > 0.95 * sum(b.mask.size for b in full)
 
 
 @hypothesis.given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 5))
@@ -130,21 +130,23 @@ def test_boundaries_are_the_best_there_are(lengths, count):
 
 
 def test_a_bare_pytree_is_an_example_without_label_and_context():
-    [batch] = lay_out([(np.ones(2), np.zeros((2, 1), int))], pad())
+    [batch] = make_batches([(np.ones(2), np.zeros((2, 1), int))], pad())
     assert batch.label is None and batch.context is None
     assert [leaf.shape for leaf in batch.steps] == [(1, 2), (1, 2, 1)]
 
 
-def test_contexts_come_by_row_and_are_among_the_marks():
+def test_contexts_come_by_row_and_are_layer_kwargs():
     source = [Example(np.ones(n), context={"image": np.full(3, n)}) for n in (2, 1)]
     for layout in (pad(), bucket((2,))):
-        [batch] = lay_out(source, layout, rows=3)
+        [batch] = make_batches(source, layout, batch_size=3)
         assert batch.context["image"].tolist() == [[2] * 3, [1] * 3, [0] * 3]
-        assert batch.marks["context"] is batch.context and batch.marks["reset"] is None
+        assert (
+            batch.layer_kwargs["context"] is batch.context and batch.layer_kwargs["reset"] is None
+        )
 
 
 def test_a_batch_is_a_pytree():
-    [batch] = lay_out(examples(LENGTHS), pack(8))
+    [batch] = make_batches(examples(LENGTHS), pack(8))
     again = jax.jit(lambda batch: batch)(batch)
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), again, batch))
     assert (again.present == batch.present).all()
@@ -156,47 +158,71 @@ TWO = [np.ones((2, 3)), np.ones((4, 3))]
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: lay_out([], pad()), ValueError, "at least one example, got an empty"),
-        (lambda: lay_out(TWO, pad), TypeError, "expected a layout, as pad"),
+        (lambda: make_batches([], pad()), ValueError, "at least one example, got an empty"),
+        (lambda: make_batches(TWO, pad), TypeError, "expected a layout, as pad"),
         (
-            lambda: lay_out(TWO, pad(), 0),
+            lambda: make_batches(TWO, pad(), 0),
             ValueError,
-            "rows: expected a whole number of at least 1, got 0",
+            "batch_size: expected a whole number of at least 1, got 0",
         ),
-        (lambda: lay_out([*TWO, np.ones((2, 4))], pad()), ValueError, r"example 2: .*\[3\].*\[4\]"),
-        (lambda: lay_out([*TWO, np.ones((2, 3), int)], pad()), ValueError, "example 2: .*int64"),
-        (lambda: lay_out([*TWO, (np.ones((2, 3)),)], pad()), ValueError, "example 2: expected Ex"),
         (
-            lambda: lay_out([Example(TWO[0], 1), Example(TWO[1])], pad()),
+            lambda: make_batches([*TWO, np.ones((2, 4))], pad()),
+            ValueError,
+            r"2: .*\[3\].*\[4\]",
+        ),
+        (
+            lambda: make_batches([*TWO, np.ones((2, 3), int)], pad()),
+            ValueError,
+            "2: .*int64",
+        ),
+        (
+            lambda: make_batches([*TWO, (np.ones((2, 3)),)], pad()),
+            ValueError,
+            "2: expected Ex",
+        ),
+        (
+            lambda: make_batches([Example(TWO[0], 1), Example(TWO[1])], pad()),
             ValueError,
             "example 1: .*label=int64.* got .*label=None",
         ),
-        (lambda: lay_out([[1, 2, 3]], pad()), ValueError, "example 0: .* numpy.asarray"),
-        (lambda: lay_out([{}], pad()), ValueError, "example 0: expected steps as arrays"),
+        (lambda: make_batches([[1, 2, 3]], pad()), ValueError, "example 0: .* numpy.asarray"),
+        (lambda: make_batches([{}], pad()), ValueError, "example 0: expected steps as arrays"),
         (
-            lambda: lay_out([{"a": np.ones(2), "b": np.ones(3)}], pad()),
+            lambda: make_batches([{"a": np.ones(2), "b": np.ones(3)}], pad()),
             ValueError,
             r"example 0: .* one time axis in front, got the shapes \[\[2\], \[3\]\]",
         ),
-        (lambda: lay_out(TWO, pad(3)), ValueError, "pad: example 1 has 4 steps, more than the 3"),
-        (lambda: lay_out(TWO, bucket((1, 3))), ValueError, "bucket: example 1 has 4 steps"),
         (
-            lambda: lay_out(TWO, pack(3)),
+            lambda: make_batches(TWO, pad(3)),
+            ValueError,
+            "pad: example 1 has 4 steps, .* the 3",
+        ),
+        (lambda: make_batches(TWO, bucket((1, 3))), ValueError, "bucket: example 1 has 4 steps"),
+        (
+            lambda: make_batches(TWO, pack(3)),
             ValueError,
             "pack: example 1 .* Make room for 4.* cut=True",
         ),
         (
-            lambda: lay_out([Example(TWO[0], context={"image": 1})], pack(9)),
+            lambda: make_batches([Example(TWO[0], context={"image": 1})], pack(9)),
             ValueError,
             "example 0 has a context .'image'., .* Use pad or bucket, or make it a part of",
         ),
-        (lambda: lay_out(TWO, pad(), 2.0), ValueError, "rows: expected a whole number .* got 2.0"),
-        (lambda: lay_out(iter(TWO), pad()), TypeError, "got list_iterator. One example"),
-        (lambda: lay_out({"x": TWO[0]}, pad()), TypeError, "expected a list of examples, .* dict"),
-        (lambda: lay_out(Example(TWO[0]), pad()), TypeError, "got Example. One example goes"),
-        (lambda: lay_out([np.array(["a"])], pad()), TypeError, "example 0: .* words into ids"),
         (
-            lambda: lay_out([Example(TWO[0], context=3)], pad()),
+            lambda: make_batches(TWO, pad(), 2.0),
+            ValueError,
+            "batch_size: expected .* got 2.0",
+        ),
+        (lambda: make_batches(iter(TWO), pad()), TypeError, "got list_iterator. Put a"),
+        (
+            lambda: make_batches({"x": TWO[0]}, pad()),
+            TypeError,
+            "expected a list of .* dict",
+        ),
+        (lambda: make_batches(Example(TWO[0]), pad()), TypeError, "got Example. Put a single"),
+        (lambda: make_batches([np.array(["a"])], pad()), TypeError, "example 0: .* words into ids"),
+        (
+            lambda: make_batches([Example(TWO[0], context=3)], pad()),
             TypeError,
             "example 0: expected a context as a mapping of names, got ndarray",
         ),
@@ -207,7 +233,7 @@ TWO = [np.ones((2, 3)), np.ones((4, 3))]
         (lambda: bucket(), ValueError, "either boundaries, or a count"),
         (lambda: bucket((1,), count=1), ValueError, "either boundaries, or a count"),
         (lambda: bucket(count=0), ValueError, "bucket: count: expected .* at least 1, got 0"),
-        (lambda: bucket(5), ValueError, "got 5. To have so many found, give count"),
+        (lambda: bucket(5), ValueError, "got 5. To find that many boundaries, pass count"),
         (lambda: bucket((1.5, 2)), ValueError, "whole numbers that ascend"),
         (lambda: bucket((3, 3)), ValueError, r"ascend from at least 1, got \[3, 3\]"),
         (lambda: bucket(()), ValueError, "ascend from at least 1"),
@@ -223,7 +249,7 @@ def test_wrong_input(call, error, message):
 
 
 def test_an_empty_context_is_none():
-    [batch] = lay_out([Example(TWO[0], context={})], pack(9))
+    [batch] = make_batches([Example(TWO[0], context={})], pack(9))
     assert not batch.context
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recur.sequences import lay_out, pack, pool, segments
+from recur.sequences import make_batches, pack, pool, segments
 from recur_tests.helpers import assert_close
 
 DRAWS = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_what_stands_in_the_padding_never_matters(function, oracle):
 @every_pool
 def test_packed_rows_are_pooled_by_sequence(function, oracle):
     source = [np.asarray(YS[0, :n]) for n in (3, 5, 1, 0, 4)]
-    [batch] = lay_out(source, pack(7))
+    [batch] = make_batches(source, pack(7))
     values, valid = segments(batch.steps, batch)
     pooled = function(values, values[..., 0], valid)
     for (row, slot), number in np.ndenumerate(batch.number):
@@ -87,7 +87,7 @@ def test_long_means_of_16_bits(dtype):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: pool.mean(YS, VALID.astype(int)), TypeError, "pool.mean: expected valid as bool"),
+        (lambda: pool.mean(YS, VALID.astype(int)), TypeError, "pool.mean: expected mask as bool"),
         (lambda: pool.last(YS, VALID[:, :4]), ValueError, r"pool.last: expected ys of \[6, 4\]"),
         (lambda: pool.max(YS[:, :0], VALID[:, :0]), ValueError, "pool.max: .* at least one step"),
         (lambda: pool.attention(YS, SCORES[0], VALID), ValueError, "one score a step"),
@@ -97,3 +97,13 @@ def test_long_means_of_16_bits(dtype):
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_no_nan_is_formed_on_the_way():
+    """A row without steps that count, as the last rows of `make_batches`, in gradients too."""
+    with jax.debug_nans(True):
+        for function, _ in POOLS.values():
+            pooled, gradient = jax.value_and_grad(
+                lambda ys, scores, f=function: (f(ys, scores, VALID) ** 2).sum(), (0, 1)
+            )(jnp.asarray(YS), jnp.asarray(SCORES))
+            assert jnp.isfinite(pooled) and not gradient[0][2].any() and not gradient[1][2].any()

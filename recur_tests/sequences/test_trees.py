@@ -11,7 +11,17 @@ from flax import linen as nn
 
 import recur
 from recur.lift.tree import tree
-from recur.sequences import Example, batches, bucket, last_steps, lay_out, pack, pad, pool, unpack
+from recur.sequences import (
+    Example,
+    batches,
+    bucket,
+    last_steps,
+    make_batches,
+    pack,
+    pad,
+    pool,
+    unpack,
+)
 from recur.sequences.trees import Node, Nodes, parse_tree, post_order
 from recur.train import init_state, make_step
 from recur_tests.helpers import assert_close, random_like
@@ -82,9 +92,9 @@ def test_every_layout_keeps_each_tree_and_zeros_around_it(layout):
     trees = [random_tree(np.random.default_rng(seed), 3) for seed in range(6)]
     source = [Example(post_order(tree, arity=4), n) for n, tree in enumerate(trees)]
     found = {}
-    for batch in lay_out(source, layout):
-        assert not batch.steps.x[~batch.valid].any() and not batch.steps.back[~batch.valid].any()
-        assert batch.steps.back.shape == (*batch.valid.shape, 4)
+    for batch in make_batches(source, layout):
+        assert not batch.steps.x[~batch.mask].any() and not batch.steps.back[~batch.mask].any()
+        assert batch.steps.back.shape == (*batch.mask.shape, 4)
         assert (batch.label == batch.number)[batch.present].all()
         found |= {number: rebuild(nodes) for number, nodes in unpack(batch.steps, batch).items()}
     assert [found[number] for number in range(6)] == trees
@@ -109,17 +119,17 @@ def test_padded_and_packed_trees_give_the_numbers_of_plain_recursion():
 
     @jax.jit
     @partial(jax.grad, has_aux=True)
-    def found(params, xs, marks):
-        (carry, _), ys = batched.trajectory(params, xs, **marks)
+    def found(params, xs, options):
+        (carry, _), ys = batched.run(params, xs, **options, all_carries=True)
         return (ys**2).sum(), (carry, ys)
 
-    [padded], [packed] = (lay_out(source, layout) for layout in (pad(), pack(7)))
-    of_padded, ends = found(params, padded.steps, padded.marks)
-    of_packed, packed_ends = found(params, packed.steps, packed.marks)
+    [padded], [packed] = (make_batches(source, layout) for layout in (pad(), pack(7)))
+    of_padded, ends = found(params, padded.steps, padded.layer_kwargs)
+    of_packed, packed_ends = found(params, packed.steps, packed.layer_kwargs)
     assert_close(of_packed, of_padded)
     pieces = unpack(ends, padded)
     assert_close(unpack(packed_ends, packed), pieces)
-    assert_close(pool.last(ends[1], padded.valid), last_steps(ends[1], padded)[:, 0], 0)
+    assert_close(pool.last(ends[1], padded.mask), last_steps(ends[1], padded)[:, 0], 0)
     roots = last_steps(packed_ends[1], packed)
     for row, slot in np.argwhere(packed.present):
         number = packed.number[row, slot]
@@ -150,10 +160,10 @@ def test_training_learns_the_roots_of_formulas():
     draws = np.random.default_rng(0)
     formulas = [formula(draws, 3) for _ in range(32)]
     source = [Example(post_order(root, arity=2), np.int32(value)) for root, value in formulas]
-    stream = batches(source, pack(24), rows=8, prefetch=0)
+    stream = batches(source, pack(24), batch_size=8, prefetch=0)
 
     def loss(params, carry, batch, key):
-        scores = last_steps(model(params, batch.steps, **batch.marks), batch)
+        scores = last_steps(model(params, batch.steps, **batch.layer_kwargs), batch)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, batch.label)
         return jnp.mean(losses, where=batch.present), (carry, {})
 
@@ -216,7 +226,7 @@ PAIR = Node(0, (Node(1), Node(2)))
         (lambda: post_order(PAIR, arity=1), "post_order: expected up to 1 children a node, got 2"),
         (lambda: post_order(PAIR, arity=-1), "arity: expected a whole number .* got -1"),
         (
-            lambda: lay_out([post_order(Node(1)), post_order(PAIR)], pad()),
+            lambda: make_batches([post_order(Node(1)), post_order(PAIR)], pad()),
             r"example 1: expected .*back=int32\[0\].* got .*back=int32\[2\]",
         ),
     ],

@@ -9,7 +9,7 @@ from recur.sequences import (
     bucket,
     first_steps,
     last_steps,
-    lay_out,
+    make_batches,
     pack,
     pad,
     segments,
@@ -25,7 +25,7 @@ every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.k
 @every_layout
 def test_pieces_are_the_examples(layout):
     pieces = {}
-    for batch in lay_out(SOURCE, layout, 2):
+    for batch in make_batches(SOURCE, layout, 2):
         pieces |= unpack({"x": jnp.asarray(batch.steps)}, batch)
     assert sorted(pieces) == list(range(len(SOURCE)))
     for number, piece in pieces.items():
@@ -34,12 +34,12 @@ def test_pieces_are_the_examples(layout):
 
 @every_layout
 def test_segments_are_the_examples_padded(layout):
-    for batch in lay_out(SOURCE, layout, 2):
+    for batch in make_batches(SOURCE, layout, 2):
         for steps in (None, 7):
             values, valid = jax.jit(segments, static_argnums=2)(batch.steps, batch, steps)
             values, valid = np.asarray(values), np.asarray(valid)
             assert (
-                values.shape == valid.shape == (*batch.number.shape, steps or batch.valid.shape[1])
+                values.shape == valid.shape == (*batch.number.shape, steps or batch.mask.shape[1])
             )
             for (row, slot), number in np.ndenumerate(batch.number):
                 expected = SOURCE[number] if number >= 0 else np.zeros(0)
@@ -49,8 +49,8 @@ def test_segments_are_the_examples_padded(layout):
 
 @every_layout
 def test_last_and_first_steps(layout):
-    for batch in lay_out(SOURCE, layout, 2):
-        rows = len(batch.valid)
+    for batch in make_batches(SOURCE, layout, 2):
+        rows = len(batch.mask)
         tree = {"x": batch.steps, "wide": np.repeat(batch.steps[..., None], 2, axis=-1)}
         empty = {"x": np.full(rows, -1.0), "wide": np.full((rows, 2), -1.0)}
         for function, at in ((last_steps, -1), (first_steps, 0)):
@@ -64,7 +64,7 @@ def test_last_and_first_steps(layout):
 
 
 def test_losses_of_steps_become_losses_of_sequences():
-    [batch] = lay_out(SOURCE, pack(8))
+    [batch] = make_batches(SOURCE, pack(8))
     losses = segments(batch.steps, batch)[0].sum(-1)
     expected = [SOURCE[number].sum() for number in batch.number[batch.present]]
     assert losses[batch.present].tolist() == expected
@@ -72,24 +72,24 @@ def test_losses_of_steps_become_losses_of_sequences():
 
 @pytest.mark.parametrize("function", [unpack, segments, last_steps, first_steps])
 def test_arrays_of_another_shape_are_an_error(function):
-    [batch] = lay_out(SOURCE, pad())
+    [batch] = make_batches(SOURCE, pad())
     with pytest.raises(ValueError, match=rf"{function.__name__}: expected arrays of \[7, 7\] rows"):
         function(np.ones((7, 6)), batch)
 
 
 def test_segments_cut_nothing_off():
-    [batch] = lay_out(SOURCE, pack(8))
+    [batch] = make_batches(SOURCE, pack(8))
     with pytest.raises(ValueError, match="length of row .*: expected from 0 to the 6 .* got 7"):
         segments(batch.steps, batch, 6)
 
 
 def test_what_stands_for_empty_sequences_has_an_entry_a_row():
-    [batch] = lay_out(SOURCE, pack(8))
+    [batch] = make_batches(SOURCE, pack(8))
     with pytest.raises(ValueError, match=r"empty: expected the shape \[\d\], one entry a row"):
         last_steps(batch.steps, batch, np.zeros((9, 1)))
 
 
 def test_segments_of_no_steps_are_an_error():
-    [batch] = lay_out(SOURCE, pad())
+    [batch] = make_batches(SOURCE, pad())
     with pytest.raises(ValueError, match="segments: steps: expected a whole number .* got 0"):
         segments(batch.steps, batch, 0)

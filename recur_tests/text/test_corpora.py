@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from recur.text import documentation, hold_out, python_sources, read_text, sentences
+from recur.text import documentation, python_sources, read_text, sentences, split_by_hash
 
 
 def test_reads_text_of_any_line_ends(tmp_path):
@@ -50,13 +50,13 @@ def test_without_source(tmp_path, monkeypatch):
 
 def test_the_split_does_not_depend_on_what_else_is_there():
     texts = {f"file{number}.py": str(number) for number in range(400)}
-    training, held_out = hold_out(texts, one_in=10)
+    training, held_out = split_by_hash(texts, one_in=10)
     assert {**training, **held_out} == texts and not training.keys() & held_out.keys()
     assert 20 < len(held_out) < 60
     fewer = {name: texts[name] for name in list(texts)[::3]}
-    assert hold_out(fewer, one_in=10)[1].items() <= held_out.items()
-    with pytest.raises(ValueError, match="one text in at least 2"):
-        hold_out(texts, one_in=1)
+    assert split_by_hash(fewer, one_in=10)[1].items() <= held_out.items()
+    with pytest.raises(ValueError, match="one_in of at least 2, got 1"):
+        split_by_hash(texts, one_in=1)
 
 
 SOURCE = '''# Not all of the comments are sentences, as those are

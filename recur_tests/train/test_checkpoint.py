@@ -41,7 +41,7 @@ def model(features):
 
 def streams():
     documents = [np.random.default_rng(n).integers(0, 9, 20 + n) for n in range(5)]
-    return Streams(documents, rows=2, k1=K1, k2=6)
+    return Streams(documents, batch_size=2, k1=K1, k2=6)
 
 
 @functools.cache
@@ -51,7 +51,7 @@ def first_state(features=3):
     @jax.jit
     def begin(key):
         params = layer.init(key, tokens)
-        return params, layer.start(layer.bind(params, tokens), tokens)
+        return params, layer.init_carry(params, tokens)
 
     params, carry = begin(jax.random.key(0))
     return init_state(params, OPTIMIZER, jax.random.key(1), carry)
@@ -64,8 +64,8 @@ def compiled_step():
         carry, logits = run_window(
             layer, params, carry, window.inputs, K1, reset=window.reset, key=key
         )
-        targets, valid = window.targets[:, -K1:], window.valid[:, -K1:]
-        return masked_mean(cross_entropy(logits, targets, valid), valid), (carry, {})
+        targets, mask = window.targets[:, -K1:], window.mask[:, -K1:]
+        return masked_mean(cross_entropy(logits, targets, mask), mask), (carry, {})
 
     return jax.jit(make_step(loss, OPTIMIZER))
 

@@ -63,7 +63,7 @@ def test_perplexity_and_bits():
     [
         (lambda: cross_entropy(LOGITS, TARGETS * 1.0), TypeError, "expected integer targets"),
         (lambda: cross_entropy(LOGITS, TARGETS[:, :4]), ValueError, r"targets of shape \[3, 5\]"),
-        (lambda: cross_entropy(LOGITS, TARGETS, TARGETS), TypeError, "expected valid as bool"),
+        (lambda: cross_entropy(LOGITS, TARGETS, TARGETS), TypeError, "expected mask as bool"),
         (lambda: cross_entropy(LOGITS, TARGETS, VALID[0]), ValueError, r"shape \[3, 5\], got \[5"),
         (lambda: masked_mean(LOGITS, VALID), ValueError, r"shape \[3, 5, 7\], got \[3, 5\]"),
     ],

@@ -21,18 +21,18 @@ LAYER = recur.batch(recur.scan(recur.readout(recur.gru(4, param_dtype=jnp.float6
 BATCH = {
     "xs": np.random.default_rng(0).standard_normal((4, 6, 3)),
     "targets": np.arange(24).reshape(4, 6) % 4,
-    "valid": np.arange(6) < np.array([6, 5, 2, 1])[:, None],
+    "mask": np.arange(6) < np.array([6, 5, 2, 1])[:, None],
 }
 
 
 def loss(params, carry, batch, key):
-    carry, logits = LAYER.run(params, batch["xs"], carry=carry, valid=batch["valid"])
-    losses = cross_entropy(logits, batch["targets"], batch["valid"])
-    return masked_mean(losses, batch["valid"]), (carry, {"first": logits[:, 0].mean()})
+    carry, logits = LAYER.run(params, batch["xs"], carry=carry, mask=batch["mask"])
+    losses = cross_entropy(logits, batch["targets"], batch["mask"])
+    return masked_mean(losses, batch["mask"]), (carry, {"first": logits[:, 0].mean()})
 
 
 def weight(batch):
-    return batch["valid"].sum()
+    return batch["mask"].sum()
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def test_without_a_weight_rows_weigh_the_same(given):
 
 def test_a_half_in_which_nothing_counts(given):
     params, carry, batch, key = given
-    batch = {**batch, "valid": batch["valid"] & (np.arange(4) < 2)[:, None]}
+    batch = {**batch, "mask": batch["mask"] & (np.arange(4) < 2)[:, None]}
     (value, _), gradient = gradient_by_device(loss, weight=weight)(params, carry, batch, key)
     expected = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, carry, batch, key)
     assert_close((value, gradient), (expected[0][0], expected[1]), 1e-12)
-    nothing = {**batch, "valid": np.zeros((4, 6), bool)}
+    nothing = {**batch, "mask": np.zeros((4, 6), bool)}
     assert gradient_by_device(loss, weight=weight)(params, carry, nothing, key)[0][0] == 0
 
 
@@ -96,7 +96,7 @@ def test_each_device_draws_noise_of_its_own():
 def test_rows_that_do_not_divide_are_told(given):
     params, _, batch, key = given
     odd = jax.tree.map(lambda leaf: leaf[:3], batch)
-    with pytest.raises(ValueError, match="3 rows do not divide evenly among 2 devices"):
+    with pytest.raises(ValueError, match="rows that divide evenly among 2 devices, got 3"):
         gradient_by_device(loss)(params, None, odd, key)
-    with pytest.raises(ValueError, match="one and the same number of rows"):
-        gradient_by_device(loss)(params, None, {**batch, "valid": np.ones((3, 6), bool)}, key)
+    with pytest.raises(ValueError, match="a first axis of the same number of rows"):
+        gradient_by_device(loss)(params, None, {**batch, "mask": np.ones((3, 6), bool)}, key)

@@ -5,7 +5,13 @@ import optax
 import pytest
 
 import recur
-from recur.train import cross_entropy, init_state, make_step, masked_mean
+from recur.train import (
+    cross_entropy,
+    init_state,
+    make_sharded_step,
+    make_step,
+    masked_mean,
+)
 from recur_tests.helpers import assert_close
 
 pytestmark = pytest.mark.usefixtures("lenient")
@@ -20,7 +26,7 @@ def loss(params, carry, batch, key):
 
 def begin(optimizer):
     params = LAYER.init(jax.random.key(0), XS)
-    carry = LAYER.start(LAYER.bind(params, XS), XS)
+    carry = LAYER.init_carry(params, XS)
     return init_state(params, optimizer, jax.random.key(1), carry)
 
 
@@ -76,3 +82,23 @@ def test_learns_one_sentence_by_heart():
 def test_wrong_key():
     with pytest.raises(TypeError, match="expected a typed key"):
         init_state({}, optax.sgd(0.1), 0)
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (np.zeros(()), TypeError, r"\(value, \(carry, metrics\)\), .* got float64\[\]. Without"),
+        ((np.zeros(()), {}), TypeError, r"got \(float64\[\], \{\}\)\. .* return value, \(carry, "),
+        ((np.zeros(()), (None, 1.0)), TypeError, r"metrics as a dict, got \(float64\[\], \(None"),
+        (None, TypeError, "got None"),
+        ((np.zeros(8), (None, {})), ValueError, r"a scalar as its value, got float64\[8\]. Take"),
+        ((None, (None, {})), ValueError, "a scalar as its value, got None"),
+    ],
+)
+def test_a_loss_of_another_form_is_an_error(returned, error, message):
+    optimizer = optax.sgd(0.1)
+    state = init_state(jnp.ones(3), optimizer, jax.random.key(0))
+    for make in (make_step, make_sharded_step):
+        step = make(lambda params, carry, batch, key: returned, optimizer)
+        with pytest.raises(error, match=f"loss: expected .*{message}"):
+            step(state, jnp.ones((2, 3)))

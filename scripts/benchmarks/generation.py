@@ -63,7 +63,9 @@ def of_recur(units: int, streams: int, steps: int, seed: int) -> Callable[[], An
     if streams > 1:
         model, prompt = recur.batch(model), jnp.zeros((streams, 1), jnp.int32)
     key = jax.random.key(seed)
-    go = jax.jit(lambda params, prompt, key: generate(model, params, prompt, steps=steps, key=key))
+    go = jax.jit(
+        lambda params, prompt, key: generate(model, params, prompt, max_tokens=steps, key=key)
+    )
     return report.run_of(go, model.init(key, prompt), prompt, key)
 
 

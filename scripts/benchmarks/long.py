@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import pictures, report
 
 import recur
-from recur.types import Layer
+from recur import Layer
 
 UNITS = 32
 # Segments of segments that divide the steps: where they do not, all inputs are copied once.

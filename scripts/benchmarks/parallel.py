@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from benchmarks import pictures, report
 
 import recur
+from recur import Layer
 from recur.lift import NewtonLayer
-from recur.types import Layer
 
 COUNTS = {False: (1_000, 10_000, 100_000), True: (1_000,)}
 UNITS = {False: (1, 4, 16, 64), True: (1, 4)}
@@ -68,8 +68,8 @@ def main(options: Options) -> None:
 
 ROWS: dict[str, dict[str, Callable[[int], Layer]]] = {
     "leaky integrators": {
-        SCAN: lambda units: recur.scan(recur.leaky()),
-        "recur.associative": lambda units: recur.associative(recur.leaky()),
+        SCAN: lambda units: recur.scan(recur.leaky_integrator()),
+        "recur.associative": lambda units: recur.associative(recur.leaky_integrator()),
     },
     "GRU": {
         SCAN: lambda units: recur.scan(recur.gru(units)),

@@ -113,8 +113,8 @@ def in_jax(init: Callable, apply: Callable, laid_out: list[Batch]) -> Callable[[
     optimizer = optax.adam(LEARNING_RATE)
 
     def loss(params, batch):
-        losses = cross_entropy(apply(params, batch), batch.steps["targets"], batch.valid)
-        return masked_mean(losses, batch.valid)
+        losses = cross_entropy(apply(params, batch), batch.steps["targets"], batch.mask)
+        return masked_mean(losses, batch.mask)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, batch):
@@ -140,7 +140,7 @@ def of_recur(laid_out: list[Batch]) -> Callable[[], None]:
     model = recur.batch(recur.chain(recur.scan(recur.lstm(FEATURES)), nn.Dense(CLASSES)))
 
     def apply(params, batch):
-        return model(params, batch.steps["inputs"], **batch.marks)
+        return model(params, batch.steps["inputs"], **batch.layer_kwargs)
 
     return in_jax(model.init, apply, laid_out)
 
@@ -191,7 +191,7 @@ def of_haiku(laid_out: list[Batch]) -> Callable[[], None]:
         return model.init(key, xs, np.ones(xs.shape[:2], bool))
 
     def apply(params, batch):
-        return model.apply(params, batch.steps["inputs"], batch.valid)
+        return model.apply(params, batch.steps["inputs"], batch.mask)
 
     return in_jax(init, apply, laid_out)
 
@@ -209,7 +209,7 @@ def of_torch(laid_out: list[Batch], packs: bool) -> Callable[[], None]:
     tensors = [
         (
             torch.tensor(batch.steps["inputs"]),
-            torch.tensor(np.where(batch.valid, batch.steps["targets"], -100), dtype=torch.long),
+            torch.tensor(np.where(batch.mask, batch.steps["targets"], -100), dtype=torch.long),
             torch.tensor(batch.length[:, 0], dtype=torch.long),
         )
         for batch in laid_out
@@ -278,7 +278,7 @@ def measure(lengths: np.ndarray, options: Options) -> dict[str, Any]:
                 "real_tokens_per_second": round(1 / float(np.median(per_token[name]))),
                 "times_the_rival": round(report.ratio(per_token[name], per_token[RIVAL]), 2),
                 "padding": round(1 - real[name] / all_steps(laid_out[rows[name].layout]), 3),
-                "shapes": len({b.valid.shape for b in laid_out[rows[name].layout]}),
+                "shapes": len({b.mask.shape for b in laid_out[rows[name].layout]}),
                 "seconds": [round(s, 4) for s in seconds[name]],
             }
             for name in runs
@@ -299,12 +299,12 @@ def first_batches(source: Source, layout: Layout, least: int, seed: int) -> list
 
 def real_steps(laid_out: Sequence[Batch]) -> int:
     """Steps that are no padding."""
-    return sum(int(batch.valid.sum()) for batch in laid_out)
+    return sum(int(batch.mask.sum()) for batch in laid_out)
 
 
 def all_steps(laid_out: Sequence[Batch]) -> int:
     """Steps that are computed."""
-    return sum(batch.valid.size for batch in laid_out)
+    return sum(batch.mask.size for batch in laid_out)
 
 
 def describe(name: str, lengths: np.ndarray) -> str:

@@ -1,0 +1,81 @@
+"""A cell made of plain functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from recur.call_repr import call_repr
+from recur.types import Bound, Carry, Cell, Params
+
+
+@call_repr
+def cell(
+    init: Callable[..., Params],
+    init_carry: Callable[..., Carry],
+    step: Callable[..., tuple[Carry, Any]],
+    bind: Callable[..., Bound] | None = None,
+) -> Cell:
+    """Makes a cell of plain functions.
+
+        carry_0 = init_carry(bound, x),    carry_t, y_t = step(bound, carry_{t-1}, x_t)
+
+    The step is written for one step of one sequence. What can be computed before or after the loop
+    is found in it, so `tanh(x @ W + h @ U + b)` is as fast as `recur.elman`.
+
+    Args:
+      init: `init(key, x) -> params`; it may take `context` too.
+      init_carry: `init_carry(params, x) -> carry`.
+      step: `step(params, carry, x) -> (carry, y)`; it may take `key` too, for noise.
+      bind: `bind(params, x) -> bound`, what is computed once a sequence; it may take `key` and
+        `context` too. The identity when not given.
+
+    Returns:
+      A `Cell`, which every combinator and every lift takes.
+
+    Raises:
+      TypeError: when one of them is not a function.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> def step(leak, total, x):
+      ...     total = leak * total + x
+      ...     return total, total
+      >>> leaky = recur.cell(
+      ...     init=lambda key, x: jnp.asarray(0.5),
+      ...     init_carry=lambda leak, x: jnp.zeros(x.shape),
+      ...     step=step,
+      ... )
+      >>> layer = recur.scan(leaky)
+      >>> layer(jnp.asarray(0.5), jnp.ones((3, 1)))[:, 0].tolist()
+      [1.0, 1.5, 1.75]
+    """
+    bind = (lambda params, x: params) if bind is None else bind
+    for name, function in {
+        "init": init,
+        "init_carry": init_carry,
+        "step": step,
+        "bind": bind,
+    }.items():
+        if not callable(function):
+            raise TypeError(f"cell: expected {name} as a function, got {type(function).__name__}.")
+
+    def init_cell(key, x, context=None):
+        return init(key, x, **_accepted(init, context=context))
+
+    def bind_cell(params, x, *, key=None, context=None):
+        return bind(params, x, **_accepted(bind, key=key, context=context))
+
+    def step_cell(bound, carry, x, key=None):
+        return step(bound, carry, x, **_accepted(step, key=key))
+
+    return Cell(init_cell, bind_cell, init_carry, step_cell)
+
+
+def _accepted(function: Callable, **options: Any) -> dict[str, Any]:
+    """Those of `options` that `function` has a parameter for."""
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return options
+    return {name: value for name, value in options.items() if name in parameters}

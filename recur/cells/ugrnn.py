@@ -1,0 +1,95 @@
+"""The update-gate RNN: one gate mixes the old state and a new one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import lecun_normal, orthogonal, zeros
+
+from recur.call_repr import call_repr
+from recur.cells.initial import GatedParams, Initializer, gate_weights
+from recur.cells.parts import Activation, CarryPart, make_cell, pre_activations, sigmoid
+from recur.modules import activation as activation_of
+from recur.structure import name
+from recur.types import Cell
+
+
+class UGRNNGates(NamedTuple):
+    """One array a gate of `ugrnn`."""
+
+    update: jax.Array  # z
+    candidate: jax.Array  # g
+
+
+@call_repr
+def ugrnn(
+    features: int,
+    *,
+    activation: Activation = "relu",
+    use_bias: bool = True,
+    kernel_init: Initializer = lecun_normal(),
+    recurrent_kernel_init: Initializer = orthogonal(),
+    bias_init: Initializer = zeros,
+    initial_carry_init: Initializer | None = None,
+    dtype: Any = None,
+    param_dtype: Any = jnp.float32,
+    carry_dtype: Any = None,
+) -> Cell:
+    """The update-gate RNN (UGRNN): one gate between the old state and a new one.
+
+        z_t = sigmoid(x_t W_z + h_{t-1} U_z + b_z)
+        g_t = φ(x_t W_g + h_{t-1} U_g + b_g)
+        h_t = z_t ⊙ h_{t-1} + (1 - z_t) ⊙ g_t
+        y_t = h_t
+
+    Where z is 1 the state passes through unchanged, and its gradient with it; lectures call it the
+    pass-through cell. It is a GRU without a reset gate.
+
+    Args:
+      features: H, the width of the state.
+      activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
+      use_bias: whether to add b_z and b_g.
+      kernel_init: initialiser of W_z and W_g `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initialiser of U_z and U_g `[H, H]`, likewise.
+      bias_init: initialiser of b_z and b_g `[H]`.
+      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      dtype: dtype of the products and of y; by default what the weights and the input promote to.
+      param_dtype: dtype of the weights.
+      carry_dtype: dtype of h and of the gates; by default that of the products, at least float32.
+
+    Returns:
+      A `Cell` with `GatedParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
+
+    Raises:
+      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> layer = recur.scan(recur.ugrnn(4))
+      >>> xs = jnp.ones((5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> layer(params, xs).shape
+      (5, 4)
+
+    References:
+      Collins, Sohl-Dickstein & Sussillo 2017, Capacity and Trainability in Recurrent Neural
+      Networks, https://arxiv.org/abs/1611.09913
+    """
+    phi = activation_of(activation)
+    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    weights = gate_weights(UGRNNGates, features, inits)
+    carry = CarryPart((features,), initial_carry_init)
+
+    def step(bound, state, x, key=None):
+        h = state.astype(bound.kernel.update.dtype)
+        a = pre_activations(bound, x, h, state.dtype, "ugrnn")
+        z = sigmoid(a.update, "update")
+        g = name(phi(a.candidate), "candidate")
+        state = z * state + (1 - z) * g
+        return state, state.astype(h.dtype)
+
+    dtypes = dtype, param_dtype, carry_dtype
+    return make_cell("ugrnn", features, GatedParams, weights, carry, step, dtypes)

@@ -1,0 +1,99 @@
+"""The noise distribution of word2vec's negative samples, and fast sampling from it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recur.keys import check_key
+
+
+class NoiseDistribution(NamedTuple):
+    """A distribution over V words as Walker's alias tables: one sample is two look-ups.
+
+    Example:
+      >>> from recur.classic import unigram_noise
+      >>> unigram_noise([1, 3], power=1).other.tolist()
+      [1, 1]
+    """
+
+    kept: Any  # float32 [V], the probability that an index stands for its own word
+    other: Any  # int32 [V], the word for which it stands otherwise
+
+
+def unigram_noise(counts: np.ndarray, power: float = 0.75) -> NoiseDistribution:
+    """Makes the distribution of negative samples: word counts to a power.
+
+        P(w) = count_w^power / Σ_w' count_w'^power
+
+    Args:
+      counts: `[V]`, the count of each word, on the host. A word of count 0 is never drawn.
+      power: 1 gives the distribution of the text, 0 the uniform one over the words that occur;
+        below 1, rare words are drawn more often than in the text.
+
+    Returns:
+      A `NoiseDistribution`, for `draw_noise`.
+
+    Raises:
+      ValueError: if counts are not a vector of numbers of at least 0, with one above 0, or power is
+        not finite.
+
+    Example:
+      >>> from recur.classic import unigram_noise
+      >>> unigram_noise([1, 1, 2], power=1).kept.tolist()
+      [0.75, 0.75, 1.0]
+
+    References:
+      Walker, An Efficient Method for Generating Discrete Random Variables with General
+      Distributions, 1977, https://doi.org/10.1145/355744.355749
+    """
+    counts = np.asarray(counts, np.float64)
+    if counts.ndim != 1 or not (np.isfinite(counts) & (counts >= 0)).all() or not counts.sum() > 0:
+        raise ValueError(
+            "unigram_noise: expected the count of each word, [V] numbers of at least 0 with one "
+            f"above 0, got {counts}."
+        )
+    if not np.isfinite(power):
+        raise ValueError(f"unigram_noise: expected a finite power, got {power}.")
+    weights = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
+    left = weights / weights.mean()  # each index holds 1; the excess of a word fills up others
+    other = np.arange(len(left), dtype=np.int32)
+    kept = np.ones(len(left), np.float32)
+    poor, rich = list(np.flatnonzero(left < 1)), list(np.flatnonzero(left >= 1))
+    while poor and rich:
+        place, giver = poor.pop(), rich[-1]
+        kept[place], other[place] = left[place], giver
+        left[giver] -= 1 - left[place]
+        if left[giver] < 1:
+            poor.append(rich.pop())
+    return NoiseDistribution(kept, other)
+
+
+def draw_noise(key: jax.Array, noise: NoiseDistribution, shape: tuple[int, ...]) -> jax.Array:
+    """Samples words from a noise distribution.
+
+    Args:
+      key: a typed key.
+      noise: from `unigram_noise`.
+      shape: the shape of the samples.
+
+    Returns:
+      int32 of that shape.
+
+    Raises:
+      TypeError: if `key` is not a typed key.
+
+    Example:
+      >>> import jax
+      >>> from recur.classic import draw_noise, unigram_noise
+      >>> draw_noise(jax.random.key(0), unigram_noise([0, 5, 0]), (4,)).tolist()
+      [1, 1, 1, 1]
+    """
+    place_key, keep_key = jax.random.split(check_key(key))
+    kept, other = jnp.asarray(noise.kept), jnp.asarray(noise.other)
+    place = jax.random.randint(place_key, shape, 0, len(kept), jnp.int32)
+    keeps = jax.random.uniform(keep_key, shape, kept.dtype) < kept[place]
+    return jnp.where(keeps, place, other[place])

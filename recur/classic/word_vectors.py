@@ -1,0 +1,253 @@
+"""Word vectors: nearest words, analogies, a file format, and PCA for pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import os
+import pathlib
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from recur.checks import check_whole
+from recur.dtypes import at_least_float32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WordVectors:
+    """A vector for each of V words.
+
+    Attributes:
+      words: the words, each once.
+      matrix: float `[V, D]`, a row for each word, of at least 32 bits.
+
+    Raises:
+      TypeError: if the matrix does not hold floats.
+      ValueError: if there is not one row for each word, a number is not finite, or a word occurs
+        twice.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.classic import WordVectors
+      >>> vectors = WordVectors(
+      ...     ("man", "woman", "king", "queen"),
+      ...     np.array([[-1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [-1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]),
+      ... )
+      >>> [word for word, cosine in vectors.nearest("king", 2)]
+      ['queen', 'man']
+      >>> vectors.analogy("man", "woman", "king", 1)[0][0]
+      'queen'
+    """
+
+    words: tuple[str, ...]
+    matrix: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", tuple(self.words))
+        object.__setattr__(self, "matrix", at_least_float32(np.asarray(self.matrix)))
+        if not np.issubdtype(self.matrix.dtype, np.floating):
+            raise TypeError(f"WordVectors: expected a matrix of floats, got {self.matrix.dtype}.")
+        if self.matrix.ndim != 2 or len(self.matrix) != len(self.words):
+            raise ValueError(
+                f"WordVectors: expected a row for each of the {len(self.words)} words, got a "
+                f"matrix of shape {list(self.matrix.shape)}."
+            )
+        if not np.isfinite(self.matrix).all():
+            word = self.words[np.flatnonzero(~np.isfinite(self.matrix).all(1))[0]]
+            raise ValueError(f"WordVectors: expected finite numbers, got others for {word!r}.")
+        if len(self._ids) != len(self.words):
+            again = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
+            raise ValueError(f"WordVectors: expected each word once, got {again!r} again.")
+
+    def __len__(self) -> int:
+        """V, how many words there are."""
+        return len(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        """Whether there is a vector for a word."""
+        return word in self._ids
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        """The vector of a word, `[D]`.
+
+        Raises:
+          ValueError: if there is none; it names words that are spelled nearly so.
+        """
+        return self.matrix[self._id(word)]
+
+    def nearest(self, near: str | np.ndarray, n: int = 10) -> list[tuple[str, float]]:
+        """Finds the words whose vectors have the highest cosine similarity with a vector.
+
+        Args:
+          near: a word, which is left out of the result, or a vector `[D]`.
+          n: how many.
+
+        Returns:
+          Pairs of a word and its cosine, the nearest first.
+
+        Raises:
+          ValueError: if the word has no vector, the vector another size, or n is below 1.
+        """
+        if isinstance(near, str):
+            return self._highest(self.unit @ self.unit[self._id(near)], n, [near])
+        near = np.asarray(near)
+        if near.shape != self.matrix.shape[1:]:
+            raise ValueError(
+                f"nearest: expected a word, or a vector of {self.matrix.shape[1]} numbers, got the "
+                f"shape {list(near.shape)}."
+            )
+        return self._highest(self.unit @ _unit(near), n)
+
+    def analogy(self, a: str, b: str, c: str, n: int = 1) -> list[tuple[str, float]]:
+        """Finds the words that are to c as b is to a; the three are left out.
+
+            argmax_w cos(v_w, v_b / |v_b| - v_a / |v_a| + v_c / |v_c|)
+
+        Args:
+          a: as "man" is ...
+          b: ... to "woman" ...
+          c: ... so is "king" to what is sought.
+          n: how many.
+
+        Returns:
+          Pairs of a word and its cosine, the nearest first.
+
+        Raises:
+          ValueError: if a word has no vector, or n is below 1.
+
+        References:
+          Mikolov, Yih & Zweig, Linguistic Regularities in Continuous Space Word Representations,
+          2013, https://aclanthology.org/N13-1090/
+        """
+        ours, theirs, third = (self.unit[self._id(word)] for word in (a, b, c))
+        return self._highest(self.unit @ _unit(theirs - ours + third), n, [a, b, c])
+
+    def similarity(self, a: str, b: str) -> float:
+        """The cosine similarity of the vectors of two words.
+
+        Raises:
+          ValueError: if a word has no vector.
+        """
+        return float(self.unit[self._id(a)] @ self.unit[self._id(b)])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a file that `load` and `numpy.load` read: `words` and `matrix`."""
+        with pathlib.Path(path).open("wb") as file:  # savez would add an ending to a bare name
+            np.savez(file, words=np.array(self.words, np.str_), matrix=self.matrix)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> WordVectors:
+        """Reads a file that `save` wrote.
+
+        Raises:
+          OSError: when it cannot be read.
+          ValueError: if it is no such file.
+        """
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(tuple(arrays["words"].tolist()), arrays["matrix"])
+        except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: expected a file that WordVectors.save wrote, with words and matrix, got "
+                f"another one ({error})."
+            ) from error
+
+    @functools.cached_property
+    def unit(self) -> np.ndarray:
+        """The vectors scaled to length 1, `[V, D]`, so that products are cosines."""
+        return _unit(self.matrix)
+
+    @functools.cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words)}
+
+    def _id(self, word: str) -> int:
+        if word not in self._ids:
+            near = difflib.get_close_matches(str(word), self.words, n=3)
+            hint = f" Near it: {', '.join(map(repr, near))}." if near else ""
+            raise ValueError(f"{word!r} is none of the {len(self)} words with a vector.{hint}")
+        return self._ids[word]
+
+    def _highest(
+        self, cosines: np.ndarray, n: int, without: Sequence[str] = ()
+    ) -> list[tuple[str, float]]:
+        n = check_whole("how many words", n, 1)
+        order = np.argsort(-cosines, kind="stable")[: n + len(without)]
+        found = [(self.words[i], float(cosines[i])) for i in order if self.words[i] not in without]
+        return found[:n]
+
+
+def as_embedding(
+    vectors: WordVectors, tokens: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Makes the params of a `flax.linen.Embed` from word vectors.
+
+    Args:
+      vectors: the vectors.
+      tokens: the tokens of the model by id, such as `Tokenizer.tokens`; by default the words of the
+        vectors. A token without a vector gets the mean of all vectors.
+
+    Returns:
+      `{"embedding": [V, D]}`, to replace the params of the model's Embed.
+
+    Example:
+      >>> import jax, numpy as np, recur
+      >>> from flax import linen as nn
+      >>> from recur.classic import WordVectors, as_embedding
+      >>> vectors = WordVectors(("so", "what"), np.array([[1.0, 2.0], [3.0, 4.0]]))
+      >>> tokens = ["<unk>", "what", "so"]
+      >>> model = recur.chain(nn.Embed(len(tokens), 2), recur.scan(recur.gru(4)))
+      >>> _, *rest = model.init(jax.random.key(0), np.array([0, 1, 2]))
+      >>> params = (as_embedding(vectors, tokens), *rest)
+      >>> model(params, np.array([1, 2])).shape, params[0]["embedding"].tolist()
+      ((2, 4), [[2.0, 3.0], [3.0, 4.0], [1.0, 2.0]])
+    """
+    if tokens is None:
+        return {"embedding": vectors.matrix}
+    mean = vectors.matrix.mean(0)
+    return {"embedding": np.stack([vectors[t] if t in vectors else mean for t in tokens])}
+
+
+def pca(points: np.ndarray, n: int = 2) -> np.ndarray:
+    """Projects points onto their principal components, for a picture (PCA).
+
+        X - mean = U S Wᵀ,    Y = (X - mean) W_{1..n}
+
+    The sign of a component is arbitrary; it is chosen such that the component's largest weight is
+    positive.
+
+    Args:
+      points: float `[N, D]`, such as rows of `WordVectors.matrix`.
+      n: how many components, at most N and D.
+
+    Returns:
+      `[N, n]`.
+
+    Raises:
+      ValueError: if the points are no matrix, or have fewer than n components.
+
+    Example:
+      >>> import numpy as np
+      >>> from recur.classic import pca
+      >>> pca(np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]]), n=1).tolist()
+      [[-2.0], [0.0], [2.0]]
+    """
+    points = at_least_float32(np.asarray(points))
+    if points.ndim != 2 or not 1 <= n <= min(points.shape):
+        raise ValueError(
+            f"pca: expected points [N, D] of at least {n} rows and columns, got "
+            f"{list(points.shape)}."
+        )
+    centered = points - points.mean(0)
+    components = np.linalg.svd(centered, full_matrices=False)[2][:n]
+    largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
+    return centered @ (components * np.sign(largest)).T
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors `[..., D]` scaled to length 1; zeros stay zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, np.ones_like(lengths))

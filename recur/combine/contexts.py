@@ -1,0 +1,79 @@
+"""What combinators read from a context: vectors, and the memory of `attend`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur.checks import describe, from_context
+from recur.types import Context
+
+
+class Memory(NamedTuple):
+    """What `attend` reads, such as the outputs of an encoder.
+
+    Attributes:
+      values: m, real `[S, D]`; rows that do not count never matter, NaN included.
+      mask: bool `[S]`, True where the row counts; None when all do.
+    """
+
+    values: jax.Array
+    mask: jax.Array | None = None
+
+
+def vector_from(context: Context, name: str, asker: str) -> Any:
+    """The real vector `[D]` that a context calls `name`, or its shape."""
+    return _check_real(from_context(context, name, asker), "[D]", f"{asker}: {name!r}")
+
+
+def memory_from(context: Context, name: str, asker: str) -> Memory:
+    """The memory that a context calls `name`, an array `[S, D]` or a `Memory`; or its shape.
+
+    Raises:
+      ValueError: when there is none, or its arrays do not have the shapes of one sequence.
+      TypeError: when its values are not real numbers, or its mask is not bool.
+    """
+    memory = from_context(context, name, asker)
+    values, mask = memory if isinstance(memory, Memory) else (memory, None)
+    asker = f"{asker}: the memory {name!r}"
+    _check_real(values, "[S, D] or recur.combine.Memory(values, mask)", asker)
+    if mask is not None and getattr(mask, "shape", None) != values.shape[:1]:
+        raise ValueError(
+            f"{asker}: expected a mask with one flag a row, of shape {list(values.shape[:1])}, got "
+            f"{describe(mask)}."
+        )
+    if mask is not None and mask.dtype != jnp.bool_:
+        raise TypeError(f"{asker}: expected a bool mask, got {mask.dtype}.")
+    return Memory(values, mask)
+
+
+def zero_masked(memory: Memory, dtype: Any) -> Memory:
+    """The memory in `dtype`, with zeros in rows that do not count, for products reach them too."""
+    values = jnp.asarray(memory.values).astype(dtype)
+    if memory.mask is None:
+        return Memory(values)
+    mask = jnp.asarray(memory.mask)
+    return Memory(jnp.where(mask[:, None], values, jnp.zeros_like(values)), mask)
+
+
+def check_width(came: int, expected: int, what: str) -> None:
+    """Raises a ValueError unless a context has the width D of `init`."""
+    if came != expected:
+        raise ValueError(f"{what} had the width {expected} at init, and has {came} now.")
+
+
+def _check_real(value: Any, expected: str, asker: str) -> Any:
+    """`value`, when it is an array of real numbers with as many axes as `expected` names first."""
+    if not hasattr(value, "shape"):
+        raise ValueError(f"{asker}: expected one array {expected}, got {describe(value)}.")
+    shape = expected[: expected.index("]") + 1]
+    if len(value.shape) != 1 + shape.count(","):
+        raise ValueError(
+            f"{asker}: expected {shape} of one sequence, got {describe(value)}. For a batch of "
+            "sequences, with a row axis first, wrap the layer in recur.batch."
+        )
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(f"{asker}: expected real numbers {shape}, got {describe(value)}.")
+    return value

@@ -1,0 +1,204 @@
+"""A layer: a recurrence over one whole sequence, or over a batch of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from recur.checks import suggests_keywords
+from recur.keys import check_key, split
+from recur.masks import make_mask
+from recur.types import (
+    Carry,
+    Context,
+    Direction,
+    LayerApply,
+    LayerBegin,
+    LayerBind,
+    LayerInit,
+    LayerOutputShape,
+    Mask,
+    Params,
+    Shaped,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Layer:
+    """A recurrence over a sequence `[T, ...]`: what the lifts make of a cell.
+
+    Call `init` for params, and the layer itself or `run` to apply it. Outside of `jax.jit` a call
+    is compiled once for each layer and shape. The other functions are for those who write lifts.
+
+    Attributes:
+      init: `init(key, xs, context=None) -> params`; `xs` is an example or its shape.
+      bind: `bind(params, xs, *, key=None, context=None) -> bound`, once a sequence.
+      begin: `begin(bound, xs) -> carry`, the initial carry.
+      apply: `apply(bound, carry, xs, mask, key, *, all_carries=False) -> (carry, ys)`.
+      find_output_shape: `(bound, xs) -> shapes`, where they are known without tracing `apply`.
+      direction: in which direction the layer reads; "stepwise" when it has no carry.
+      batch_axes: how many row axes come before the time axis; 1 after `recur.batch`.
+      is_truncated: whether gradients are those of truncated backpropagation through time.
+      call: the call that made the layer, as `repr` shows it.
+    """
+
+    init: LayerInit
+    bind: LayerBind
+    begin: LayerBegin
+    apply: LayerApply
+    find_output_shape: LayerOutputShape | None = None
+    direction: Direction = "forward"
+    batch_axes: int = 0
+    is_truncated: bool = False
+    call: str = dataclasses.field(default="Layer(...)", kw_only=True)
+
+    def __repr__(self) -> str:
+        return self.call
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether outputs depend on no later step, so that a sequence may be fed in pieces."""
+        return self.direction in ("forward", "stepwise")
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether all values have a row axis before the time axis."""
+        return self.batch_axes > 0
+
+    @suggests_keywords
+    def run(
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        carry: Carry = None,
+        context: Context = None,
+        length: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+        key: jax.Array | None = None,
+        all_carries: bool = False,
+    ) -> tuple[Carry, Any]:
+        """Runs the layer and returns the carry and the outputs: `(params, xs) -> (carry_T, ys)`.
+
+        Args:
+          params: from `init`.
+          xs: `[T, ...]`, a pytree of arrays; of a batched layer `[B, T, ...]`, as all that follows.
+          carry: the carry to start from; the initial carry by default.
+          context: mapping of names to values that do not change over time.
+          length: integer, how many steps count; those after it are padding.
+          mask: bool `[T]`, True where the step counts; may have holes.
+          reset: bool `[T]`, True at the first step of a segment.
+          key: a typed key; noise is on when it is given.
+          all_carries: whether to return the carry after every step, `[T, ...]`. They hold through
+            steps that do not count; of a layer that reads backward, the carry at t has seen the
+            steps from t to the end.
+
+        Returns:
+          The carry after the last step that counts, and outputs `[T, ...]`, zero where masked.
+        """
+        if key is not None:
+            check_key(key)
+        _check_context(context)
+        marks = make_mask(
+            xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes
+        )
+        given = (params, xs, carry, context, marks, key)
+        is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given))
+        run = self._run if is_traced else self._compiled_run
+        return run(*given, all_carries=all_carries)
+
+    @suggests_keywords
+    def __call__(
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        carry: Carry = None,
+        context: Context = None,
+        length: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+        key: jax.Array | None = None,
+    ) -> Any:
+        """Runs the layer and returns the outputs; the arguments are those of `run`."""
+        return self.run(
+            params,
+            xs,
+            carry=carry,
+            context=context,
+            length=length,
+            mask=mask,
+            reset=reset,
+            key=key,
+        )[1]
+
+    @suggests_keywords
+    def init_carry(
+        self,
+        params: Params,
+        xs: Shaped,
+        *,
+        context: Context = None,
+        key: jax.Array | None = None,
+    ) -> Carry:
+        """The carry from which `run` starts, for a sequence fed in pieces.
+
+        Args:
+          params: from `init`.
+          xs: an example of the inputs or its shape; a batched layer gives a carry for each row.
+          context: as of `run`.
+          key: as of `run`.
+        """
+        _check_context(context)
+        return self.begin(self.bind(params, xs, key=split(key, 2)[0], context=context), xs)
+
+    def output_shape(self, bound: Any, xs: Shaped) -> Shaped:
+        """The shapes and dtypes of the outputs, as `jax.ShapeDtypeStruct`s."""
+        if self.find_output_shape is not None:
+            return self.find_output_shape(bound, xs)
+        return jax.eval_shape(self._first_outputs, bound, xs)
+
+    def _first_outputs(self, bound, xs):
+        return self.apply(bound, self.begin(bound, xs), xs, Mask(), None)[1]
+
+    def _run(self, params, xs, carry, context, mask, key, *, all_carries):
+        bind_key, apply_key = split(key, 2)
+        bound = self.bind(params, xs, key=bind_key, context=context)
+        carry = self.begin(bound, xs) if carry is None else carry
+        return self.apply(bound, carry, xs, mask, apply_key, all_carries=all_carries)
+
+    @functools.cached_property
+    def _compiled_run(self):
+        return jax.jit(self._run, static_argnames="all_carries")
+
+
+def check_is_layer(layer: Any, asker: str) -> None:
+    """Raises a TypeError unless `layer` is a layer, batched or not."""
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"{asker}: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
+            "first."
+        )
+
+
+def check_layer(layer: Any, asker: str) -> None:
+    """Raises an error unless `layer` is a layer over one sequence."""
+    check_is_layer(layer, asker)
+    if layer.is_batched:
+        raise ValueError(
+            f"{asker}: the layer is batched, so its first axis is not time. Batch last: "
+            f"recur.batch(recur.{asker}(...))."
+        )
+
+
+def _check_context(context: Any) -> None:
+    if context is not None and not isinstance(context, Mapping):
+        raise TypeError(
+            "expected the context as a mapping of names to values, {name: ...}, got "
+            f"{type(context).__name__}."
+        )

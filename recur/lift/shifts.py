@@ -1,0 +1,201 @@
+"""The loop of a step whose products are known, and its derivative along their kernels.
+
+The loop forms products m_t = h_t W of a factor h_t and a kernel W that is the same at all steps.
+Left to itself, reverse mode would add up dW at each step, a second product there, and store all
+that a step computes. But W reaches the outputs through m alone. So the derivative along a change dW
+is the derivative along a shift of m,
+
+    dm_t = h_t dW    for all steps at once, one product,
+
+whatever the loop does with m. Transposed by JAX it is one product again, dW = sum_t h_tᵀ dm_t.
+Where m is only added to an input u_t, it is the derivative along du_t = dm_t, and nothing is added
+to the loop; so it is for a constant b that is only added, du_t = db. A gradient stores the products
+(or those sums) and recomputes all else.
+
+This is a rule of forward mode, from which JAX derives reverse mode and higher derivatives. Where a
+function with a `custom_vjp` or control flow is inside the loop, which forward mode does not know or
+XLA does badly, the same shifts are a rule of reverse mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur.lift.mask import Steps, masked_step
+from recur.manual_axes import vary_over
+from recur.partition_inexact import partition_inexact
+from recur.structure import Group, Parts, has_custom_vjp_or_control_flow
+from recur.structure.parts import SAVED
+from recur.types import Carry
+
+_keep_products = jax.checkpoint_policies.save_only_these_names(SAVED)
+
+
+def run_parts(
+    parts: Parts,
+    carry: Carry,
+    initial_carry: Carry,
+    steps: Steps,
+    all_carries: bool,
+    *,
+    length: int,
+    **options: Any,
+) -> tuple[Carry, Any, list[Any]]:
+    """Advances the loop of a step over all steps by `jax.lax.scan`.
+
+    Args:
+      parts: of the step.
+      carry: the carry to start from.
+      initial_carry: the carry from which a segment starts.
+      steps: x is what `parts.prepare` gave for the loop, each `[T, ...]`.
+      all_carries: whether to return the carry after each step.
+      length: T.
+      **options: of `jax.lax.scan`.
+
+    Returns:
+      The last carry, the carries after each step or (), and what `parts.read` reads.
+    """
+
+    def loop(weights, values, shifts=None):
+        """The results, and the factors of all products where there are shifts."""
+        kernels, added = weights
+        inside, constants, carry, initial_carry, valid, reset = values
+        constants = _join_constants(parts, constants, added)
+        pairs = [(k, group.transpose(k)) for group, k in zip(parts.groups, kernels, strict=True)]
+
+        @partial(jax.checkpoint, prevent_cse=False, policy=_keep_products)  # a loop merges nothing
+        def advance_kept(constants, carry, x):
+            return parts.advance_with(pairs, constants, carry, *x, multiply=_multiply)
+
+        def advance(carry, x, key):
+            del key
+            carry, crossing, factors = advance_kept(constants, carry, x)
+            return carry, (crossing, () if shifts is None else factors)
+
+        step = masked_step(advance, initial_carry, all_carries)
+        given = Steps((inside, shifts), None, valid, reset)
+        carry, (carries, (crossing, factors)) = jax.lax.scan(
+            step, carry, given, length=length, **options
+        )
+        return (carry, carries, crossing), factors
+
+    constants, added = _split_constants(parts)
+    weights = (parts.kernels, added)
+    values = (steps.x, constants, carry, initial_carry, steps.valid, steps.reset)
+    if not parts.groups:
+        return loop(weights, values)[0]
+    reverse = has_custom_vjp_or_control_flow(parts.found.inside)
+    return (_reverse_rule if reverse else _forward_rule)(loop, parts, weights, values, length)
+
+
+def _forward_rule(loop: Callable, parts: Parts, weights: Any, values: Any, length: int) -> Any:
+    inexact, rest, join = partition_inexact(values)
+
+    @jax.custom_jvp
+    def run(weights, inexact, rest):
+        return loop(weights, join(inexact, rest))[0]
+
+    @run.defjvp
+    def derivative(primals, tangents):
+        weights, inexact, rest = primals
+        d_weights, d_inexact, _ = tangents
+        outputs, along, factors = jax.linearize(
+            lambda inexact, shifts: loop(weights, join(inexact, rest), shifts),
+            inexact,
+            vary_over(primals, _zero_shifts(parts, length)),
+            has_aux=True,
+        )
+        d_inputs, d_shifts = _shifts_of(parts, factors, length, *d_weights)
+        d_inexact = [
+            d if n not in d_inputs else d + d_inputs[n] for n, d in enumerate(d_inexact)
+        ]
+        return outputs, along(d_inexact, d_shifts)
+
+    return run(weights, inexact, rest)
+
+
+def _reverse_rule(loop: Callable, parts: Parts, weights: Any, values: Any, length: int) -> Any:
+    inexact, rest, join = partition_inexact(values)
+
+    @jax.custom_vjp
+    def run(weights, inexact, rest):
+        return loop(weights, join(inexact, rest))[0]
+
+    def forward(weights, inexact, rest):
+        outputs, back, factors = jax.vjp(
+            lambda inexact, shifts: loop(weights, join(inexact, rest), shifts),
+            inexact,
+            vary_over((weights, inexact), _zero_shifts(parts, length)),
+            has_aux=True,
+        )
+        return outputs, (back, factors, weights)
+
+    def backward(residuals, d_outputs):
+        back, factors, weights = residuals
+        d_inexact, d_shifts = back(d_outputs)
+        _, transpose = jax.vjp(lambda *w: _shifts_of(parts, factors, length, *w), *weights)
+        places = [found.place for found in parts.sums]
+        d_weights = transpose(({place: d_inexact[place] for place in places}, d_shifts))
+        return d_weights, d_inexact, None
+
+    run.defvjp(forward, backward)
+    return run(weights, inexact, rest)
+
+
+def _shifts_of(
+    parts: Parts, factors: Sequence[jax.Array], length: int, kernels: Any, added: Any
+) -> tuple[dict[int, jax.Array], list[list[Any]]]:
+    """The changes of inputs, by place, and of products, along changes of kernels and constants.
+
+    They are linear in both, and `[T, ...]` each.
+    """
+    of_products: dict[Any, jax.Array] = {}
+    for group, kernel, factor in zip(parts.groups, kernels, factors, strict=True):
+        changes = jax.vmap(group.multiply_steps, (0, None))(factor, kernel)
+        of_products.update(zip((p.result for p in group.products), changes, strict=True))
+    of_inputs = {}
+    for found, constants in zip(parts.sums, added, strict=True):
+        changes = [of_products.pop(var) for var in found.products]
+        changes += [jnp.broadcast_to(b, (length, *b.shape)) for b in constants]
+        of_inputs[found.place] = sum(changes[1:], changes[0])
+    return of_inputs, [
+        [of_products.get(product.result) for product in group.products] for group in parts.groups
+    ]
+
+
+def _zero_shifts(parts: Parts, length: int) -> list[list[jax.Array | None]]:
+    """A shift of zero for each product of each step that is in no sum."""
+    in_sums = {var for found in parts.sums for var in found.products}
+
+    def zeros(product):
+        aval = product.result.aval
+        return None if product.result in in_sums else jnp.zeros((length, *aval.shape), aval.dtype)
+
+    return [[zeros(product) for product in group.products] for group in parts.groups]
+
+
+def _multiply(group: Group, factor: jax.Array, pair: Any) -> list[jax.Array]:
+    return group.multiply(factor, *pair)
+
+
+def _split_constants(parts: Parts) -> tuple[list[Any], list[list[Any]]]:
+    """The constants of the loop, and apart, for each sum, those that are only added in it."""
+    known = dict(zip(parts.constant_vars, parts.constants, strict=True))
+    added = [[known.pop(var) for var in found.constants] for found in parts.sums]
+    return [*known.values()], added
+
+
+def _join_constants(parts: Parts, constants: list[Any], added: list[list[Any]]) -> list[Any]:
+    """All constants, in the order of `parts.constants`."""
+    by_var = {
+        var: value
+        for found, values in zip(parts.sums, added, strict=True)
+        for var, value in zip(found.constants, values, strict=True)
+    }
+    others = iter(constants)
+    return [by_var[var] if var in by_var else next(others) for var in parts.constant_vars]

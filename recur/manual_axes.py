@@ -1,0 +1,53 @@
+"""Axes of a device mesh that are part of the type of a value, as JAX tracks them.
+
+Inside a `shard_map` these are the axes over which a value varies; on a mesh with explicit axes, the
+axes over which it is sharded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+
+def vary_over(values: Any, tree: Any) -> Any:
+    """Casts `tree` to vary over the axes of a `shard_map` over which any of `values` varies.
+
+    A loop needs a carry of one type throughout, and the axes it varies over are part of the
+    type: a carry of zeros varies over none until it has met its inputs.
+    """
+    axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(values)))
+
+    def vary(leaf):
+        missing = tuple(sorted(axes - _varying(leaf)))
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(vary, tree)
+
+
+def shape_like(leaf: Any, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    """Another shape, of the dtype of `leaf` and varying over the axes that it varies over."""
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
+    if isinstance(leaf, jax.Array):
+        leaf = jax.typeof(leaf)
+    axes = getattr(leaf, "manual_axis_type", None)
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=axes)
+
+
+def shard_like(rows: Any, tree: Any) -> Any:
+    """Shards the first axis of the arrays of `tree` as that of `rows`, on a mesh of explicit axes.
+
+    `vmap` needs one sharding of all it maps over; on other meshes the compiler chooses it.
+    """
+    for leaf in jax.tree.leaves(rows):
+        sharding = jax.typeof(leaf).sharding if isinstance(leaf, jax.Array) else None
+        axis = sharding.spec[0] if sharding is not None and len(sharding.spec) else None
+        if axis is not None:
+            spec = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(axis))
+            return jax.tree.map(lambda leaf: jax.sharding.reshard(leaf, spec), tree)
+    return tree
+
+
+def _varying(leaf: Any) -> frozenset:
+    return jax.typeof(leaf).manual_axis_type.varying

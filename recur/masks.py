@@ -1,0 +1,147 @@
+"""Arrays with a time axis in front, and the mask that says which of their steps count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recur.keys import is_key
+from recur.manual_axes import shape_like
+from recur.types import Mask
+
+
+def make_mask(
+    xs: Any, *, length: Any = None, mask: Any = None, reset: Any = None, batch_axes: int = 0
+) -> Mask:
+    """Checks a user's length and flags and turns them into one `Mask`.
+
+    Args:
+      xs: `[T, ...]`, behind `batch_axes` row axes.
+      length: integers `[*B]`, how many steps of each sequence count.
+      mask: bool `[*B, T]`, the steps that count.
+      reset: bool `[*B, T]`, the first steps of segments.
+      batch_axes: how many row axes come before the time axis.
+
+    Raises:
+      TypeError: when a dtype is wrong.
+      ValueError: when a shape is wrong, or a known length is not from 0 to T.
+    """
+    *rows, count = leading_shape(xs, batch_axes)
+    valid = None if mask is None else _check_flags("mask", mask, rows, count)
+    if length is not None:
+        length = _check_length(length, rows, count)
+        steps = jnp.arange(count)
+        within = steps < length.astype(steps.dtype)[..., None]
+        valid = within if valid is None else within & valid
+    return Mask(valid, None if reset is None else _check_flags("reset", reset, rows, count))
+
+
+def leading_shape(xs: Any, batch_axes: int) -> tuple[int, ...]:
+    """`(*B, T)`, the axes that all arrays of xs share.
+
+    Raises:
+      ValueError: when they do not share them.
+    """
+    if not jax.tree.leaves(xs):
+        raise ValueError(
+            "xs holds no array, so it has no steps. A recurrence without input reads inputs of "
+            "width 0, jnp.zeros((T, 0))."
+        )
+    shapes = [tuple(jnp.shape(leaf)) for leaf in jax.tree.leaves(xs)]
+    leading = {shape[: batch_axes + 1] for shape in shapes}
+    if len(leading) != 1 or len(next(iter(leading))) <= batch_axes:
+        came = ", ".join(str(list(shape)) for shape in shapes)
+        if batch_axes:
+            raise ValueError(
+                f"batch: expected xs of shape [B, T, ...], got {came}. Each array needs a row axis "
+                "and a time axis in front; a single sequence is xs[None]."
+            )
+        raise ValueError(
+            f"xs: expected arrays with one time axis in front, got shapes {came}. A list of "
+            "numbers becomes an array with jnp.asarray."
+        )
+    return leading.pop()
+
+
+def step_count(xs: Any) -> int:
+    """T, the length of the time axis in front of all arrays of xs."""
+    return leading_shape(xs, 0)[0]
+
+
+def drop_leading_axis(tree: Any) -> Any:
+    """The shapes without their first axis: those of one step, or of one row.
+
+    In the dtypes that JAX gives them: without 64 bits, NumPy's int64 becomes int32.
+    """
+    return jax.tree.map(lambda leaf: shape_like(leaf, leaf.shape[1:]), tree)
+
+
+def zero_invalid(valid: jax.Array | None, tree: Any) -> Any:
+    """Zeroes arrays at the steps that are not valid; keys are left alone.
+
+    The axes of `valid` are the leading axes of the arrays: `[T]`, or `[B, T]`.
+    """
+    if valid is None:
+        return tree
+
+    def zero(leaf):
+        if is_key(leaf):
+            return leaf
+        return jnp.where(expand_like(valid, leaf), leaf, jnp.zeros_like(leaf))
+
+    return jax.tree.map(zero, tree)
+
+
+def expand_like(of_steps: jax.Array, leaf: jax.Array) -> jax.Array:
+    """A value for each step, with an axis of 1 for each feature axis of `leaf`."""
+    return of_steps.reshape(of_steps.shape + (1,) * (leaf.ndim - of_steps.ndim))
+
+
+def check_known_length(length: Any, count: int) -> None:
+    """Raises a ValueError that names the row, unless all lengths are from 0 to `count`.
+
+    Inside a transformation lengths have no values yet: there nothing is checked.
+    """
+    if length is None or isinstance(length, jax.core.Tracer):
+        return
+    for row in np.argwhere((np.asarray(length) < 0) | (np.asarray(length) > count)):
+        where = f"length of row {', '.join(map(str, row))}" if row.size else "length"
+        raise ValueError(
+            f"{where}: expected from 0 to the {count} steps there are, got "
+            f"{np.asarray(length)[tuple(row)]}."
+        )
+
+
+def _check_length(length: Any, rows: list[int], count: int) -> jax.Array:
+    known = length
+    length = jnp.asarray(length)
+    if not jnp.issubdtype(length.dtype, jnp.integer):
+        raise TypeError(f"length: expected an integer, got {length.dtype}.")
+    if list(length.shape) != rows:
+        raise ValueError(f"length: expected {_one_each(rows)}, got the shape {list(length.shape)}.")
+    check_known_length(known, count)
+    return length
+
+
+def _check_flags(name: str, flags: Any, rows: list[int], count: int) -> jax.Array:
+    flags = jnp.asarray(flags)
+    if flags.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected bool flags, got {flags.dtype}.")
+    if list(flags.shape) != [*rows, count]:
+        batched = "" if rows else " For a batch of sequences, wrap the layer in recur.batch."
+        raise ValueError(
+            f"{name}: expected one flag a step, the shape {[*rows, count]}, got "
+            f"{list(flags.shape)}.{batched}"
+        )
+    return flags
+
+
+def _one_each(rows: list[int]) -> str:
+    if rows:
+        return f"one integer for each row, the shape {rows}"
+    return (
+        "one integer for one sequence (for a batch of sequences, wrap the layer in recur.batch)"
+    )

@@ -1,0 +1,47 @@
+"""Structure: what is found in the jaxpr of a step, and how a combinator may rewrite one.
+
+This room knows nothing of time: it sees one step.
+"""
+
+from recur.structure.classes import Product, Structure, find_structure
+from recur.structure.classes import has_custom_vjp_or_control_flow
+from recur.structure.doors import (
+    input_products,
+    name,
+    named_shapes,
+    on_inputs,
+    on_named,
+    on_next_carry,
+    on_products,
+    recurrent_products,
+)
+from recur.structure.elementwise import is_elementwise_around_products
+from recur.structure.linear import Affine, linear_coefficients
+from recur.structure.groups import Group
+from recur.structure.parts import Parts
+from recur.structure.report import StructureReport, structure_of
+from recur.structure.rows import ByRow, bind_rows
+
+__all__ = [
+    "Affine",
+    "ByRow",
+    "Group",
+    "Parts",
+    "Product",
+    "Structure",
+    "StructureReport",
+    "bind_rows",
+    "find_structure",
+    "has_custom_vjp_or_control_flow",
+    "input_products",
+    "is_elementwise_around_products",
+    "linear_coefficients",
+    "name",
+    "named_shapes",
+    "on_inputs",
+    "on_named",
+    "on_next_carry",
+    "on_products",
+    "recurrent_products",
+    "structure_of",
+]

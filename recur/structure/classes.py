@@ -1,0 +1,270 @@
+"""The structure of a step: which of its equations depend on what, and which are products.
+
+The equations of `step(bound, carry, x, key)` are sorted into four classes:
+
+    invariant   depend on bound only                               computed once
+    before      depend on x and key, not on the carry              all steps at once, before the loop
+    inside      depend on the carry, and the next carry on them    in the loop
+    after       depend on the carry, and only the output on them   all steps at once, after the loop
+
+Only what is worth it moves out of the loop: products and what leads to or from them, and random
+bits. Cheap elementwise work stays, for what is moved is stored for all steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn, Literal, Var
+
+from recur.checks import check_step_carry
+from recur.structure.narrow import narrow
+from recur.structure.jaxprs import (
+    Atom,
+    Traced,
+    contains,
+    is_control_flow,
+    made_by,
+    read_by,
+    trace,
+    variables,
+)
+
+# Products of arrays in the wide sense: what costs far more than storing its result.
+_CONVOLUTIONS = frozenset({"conv_general_dilated", "convolution", "correlation"})
+_THREEFRY = "key<fry>"
+
+
+class Product(NamedTuple):
+    """A `dot_general` with one factor that is the same at all steps.
+
+    Attributes:
+      equation: the equation.
+      factor: what varies from step to step, such as h in `h @ U`.
+      kernel: what does not, such as U.
+      side: the position of the factor among the two, 0 or 1.
+    """
+
+    equation: JaxprEqn
+    factor: Atom
+    kernel: Var
+    side: int
+
+    @property
+    def result(self) -> Var:
+        return self.equation.outvars[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """What was found in the step of a cell.
+
+    Attributes:
+      traced: the step as a jaxpr, with the arguments bound, carry, x and key.
+      invariant: equations that are the same for all steps.
+      before: equations that run for all steps at once, before the loop.
+      inside: equations of the loop.
+      after: equations that run for all steps at once, after the loop.
+      products: by its result, each product with one invariant factor, whatever its class.
+      on_carry: the variables that depend on the carry.
+    """
+
+    traced: Traced
+    invariant: Sequence[JaxprEqn]
+    before: Sequence[JaxprEqn]
+    inside: Sequence[JaxprEqn]
+    after: Sequence[JaxprEqn]
+    products: dict[Var, Product]
+    on_carry: frozenset[Var]
+
+    @property
+    def carry(self) -> Sequence[Var]:
+        """The variables of the carry that a step is given."""
+        return self.traced.arguments[1]
+
+    @property
+    def next_carry(self) -> Sequence[Atom]:
+        """The atoms of the carry that a step returns."""
+        return self.traced.outputs[: len(self.carry)]
+
+    @property
+    def outputs(self) -> Sequence[Atom]:
+        """The atoms of the output of a step."""
+        return self.traced.outputs[len(self.carry) :]
+
+    def products_of(self, equations: Iterable[JaxprEqn]) -> list[Product]:
+        """The products among some equations."""
+        return [self.products[var] for var in made_by(equations) if var in self.products]
+
+
+def find_structure(step: Callable[..., Any], bound: Any, carry: Any, x: Any, key: Any) -> Structure:
+    """Traces a step and sorts its equations.
+
+    Args:
+      step: `step(bound, carry, x, key) -> (carry, y)`, for one step of one sequence.
+      bound: bound params, or their shapes; so with all that follows.
+      carry: the carry before the step.
+      x: the input of the step.
+      key: the key of the step, or None.
+    """
+    arguments = (bound, carry, x, key)
+    traced = narrow(trace(step, *arguments), *arguments)
+    _check_carry(traced, carry)
+    of_bound, of_carry, *_ = traced.arguments
+    equations = _needed(traced)
+    constant = {*traced.jaxpr.constvars, *of_bound}
+    on_carry: set[Var] = set(of_carry)
+    invariant: list[JaxprEqn] = []
+    varying: list[JaxprEqn] = []  # depend on x, but not on the carry
+    for equation in equations:
+        inputs = set(variables(equation.invars))
+        if equation.effects or inputs & on_carry:
+            on_carry.update(equation.outvars)
+        elif inputs <= constant:
+            constant.update(equation.outvars)
+            invariant.append(equation)
+        else:
+            varying.append(equation)
+    products = _find_products(equations, constant)
+    before = _worth_moving_before(varying)
+    rest = _others(equations, [*invariant, *before])
+    after = _worth_moving_after(rest, products, traced, len(of_carry), on_carry)
+    return Structure(
+        traced=traced,
+        invariant=invariant,
+        before=before,
+        inside=_others(rest, after),
+        after=after,
+        products=products,
+        on_carry=frozenset(on_carry),
+    )
+
+
+def _check_carry(traced: Traced, carry: Any) -> None:
+    after, _ = jax.tree.unflatten(traced.structure, [atom.aval for atom in traced.outputs])
+    check_step_carry(carry, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), after))
+
+
+def _needed(traced: Traced) -> list[JaxprEqn]:
+    """The equations that the results or an effect need."""
+    needed = set(variables(traced.outputs))
+    kept = []
+    for equation in reversed(traced.jaxpr.eqns):
+        if equation.effects or needed & set(equation.outvars):
+            needed.update(variables(equation.invars))
+            kept.append(equation)
+    return kept[::-1]
+
+
+def _find_products(equations: Iterable[JaxprEqn], constant: set[Var]) -> dict[Var, Product]:
+    products = {}
+    for equation in equations:
+        if equation.primitive.name == "dot_general":
+            is_constant = [isinstance(a, Literal) or a in constant for a in equation.invars]
+            if is_constant.count(True) == 1:
+                side = is_constant.index(False)
+                factor, kernel = equation.invars[side], equation.invars[1 - side]
+                products[equation.outvars[0]] = Product(equation, factor, kernel, side)
+    return products
+
+
+def _worth_moving_before(varying: Sequence[JaxprEqn]) -> list[JaxprEqn]:
+    """What leads to or from a product, a convolution or random bits of threefry keys.
+
+    Other keys draw other numbers under `vmap`. Control flow stays where it is, with all that reads
+    it: under `vmap` a `cond` runs both its branches.
+    """
+    staying: set[Var] = set()
+    from_product: set[Var] = set()
+    for equation in varying:
+        inputs = set(variables(equation.invars))
+        if is_control_flow(equation) or _reads_other_keys(equation) or inputs & staying:
+            staying.update(equation.outvars)
+        elif _is_costly(equation) or inputs & from_product:
+            from_product.update(equation.outvars)
+    wanted = set(from_product)
+    for equation in reversed(varying):
+        if wanted & set(equation.outvars):
+            wanted.update(variables(equation.invars))
+    moved = [e for e in varying if wanted & set(e.outvars) and not staying & set(e.outvars)]
+    return _without_last_sums(moved, varying)
+
+
+def _without_last_sums(moved: Sequence[JaxprEqn], varying: Sequence[JaxprEqn]) -> list[JaxprEqn]:
+    """Leaves to the loop what only adds a constant, such as a bias, to what it reads.
+
+    Before the loop that would read and write the array of all steps once more.
+    """
+    made = set(made_by(varying))
+    read: set[Var] = set()
+    kept = []
+    for equation in reversed(moved):
+        varies = [atom in made for atom in equation.invars if not isinstance(atom, Literal)]
+        is_sum = equation.primitive.name == "add" and varies == [True, False]
+        is_sum |= equation.primitive.name == "add" and varies == [False, True]
+        if not is_sum or read & set(equation.outvars):
+            read.update(variables(equation.invars))
+            kept.append(equation)
+    return kept[::-1]
+
+
+def _is_costly(equation: JaxprEqn) -> bool:
+    name = equation.primitive.name
+    return name in ("dot_general", "random_bits") or name in _CONVOLUTIONS
+
+
+def _reads_other_keys(equation: JaxprEqn) -> bool:
+    dtypes = [atom.aval.dtype for atom in equation.invars if hasattr(atom.aval, "dtype")]
+    keys = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jax.dtypes.prng_key)]
+    return any(str(dtype) != _THREEFRY for dtype in keys)
+
+
+def _worth_moving_after(
+    equations: Sequence[JaxprEqn],
+    products: dict[Var, Product],
+    traced: Traced,
+    carry_size: int,
+    on_carry: set[Var],
+) -> list[JaxprEqn]:
+    """What only the output needs, if there is a product in it or no more has to be stored for it.
+
+    Control flow stays in the loop, with what leads to it; and so do effects.
+    """
+    needed = set(variables(traced.outputs[:carry_size]))
+    for equation in reversed(equations):
+        if equation.effects or needed & set(equation.outvars):
+            needed.update(variables(equation.invars))
+    candidates = [e for e in equations if not (e.effects or needed & set(e.outvars))]
+    for equation in reversed(candidates):
+        if is_control_flow(equation) or needed & set(equation.outvars):
+            needed.update([*equation.outvars, *variables(equation.invars)])
+    candidates = [e for e in candidates if not needed & set(e.outvars)]
+    made = set(made_by(candidates))
+    stored = {v for v in read_by(candidates) - made if v in on_carry}
+    saved = made & set(variables(traced.outputs))
+    has_product = any(var in products for var in made) or any(map(_is_costly, candidates))
+    return candidates if has_product or _bytes(stored) <= _bytes(saved) else []
+
+
+def _bytes(of: Iterable[Var]) -> int:
+    sizes = [math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in of]
+    return sum(sizes)
+
+
+def _others(equations: Sequence[JaxprEqn], taken: Sequence[JaxprEqn]) -> list[JaxprEqn]:
+    known = set(map(id, taken))
+    return [equation for equation in equations if id(equation) not in known]
+
+
+def has_custom_vjp_or_control_flow(equations: Iterable[JaxprEqn]) -> bool:
+    """Whether a derivative must be taken in reverse: forward mode does not know the equations."""
+
+    def is_reverse_only(equation):
+        return is_control_flow(equation) or equation.primitive.name.startswith("custom_vjp_call")
+
+    return contains(equations, is_reverse_only)

@@ -1,0 +1,244 @@
+"""Ways for a combinator to act within a step: on its products, and on values with names.
+
+Most combinators call `step` and act on what goes in and comes out. A few act on what a step
+computes on its way, such as a norm of `h @ U`. They rewrite the step: it is traced, and its
+equations are run again with some of them replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import JaxprEqn
+
+from recur.structure.classes import Product, Structure, find_structure
+from recur.structure.jaxprs import Atom, Rule, evaluate, made_by, variables
+from recur.types import CellStep
+
+
+def name(value: jax.Array, name: str) -> jax.Array:
+    """Names a value within a step, so that a combinator can act on it. The identity.
+
+    `recurrent_dropout` acts on the value named "candidate": the new content that a step adds to
+    its memory.
+
+    Args:
+      value: any array.
+      name: a name, which may be given to several values.
+
+    Returns:
+      The value.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, recur
+      >>> def step(params, h, x):
+      ...     g = recur.name(jnp.tanh(x + h @ params), "candidate")
+      ...     h = 0.9 * h + g
+      ...     return h, h
+      >>> cell = recur.cell(
+      ...     init=lambda key, x: jax.random.normal(key, (3, 3)),
+      ...     init_carry=lambda params, x: jnp.zeros(3),
+      ...     step=step,
+      ... )
+      >>> layer = recur.scan(recur.recurrent_dropout(cell, 0.5))
+      >>> xs = jnp.ones((4, 3))
+      >>> layer(layer.init(jax.random.key(0), xs), xs, key=jax.random.key(1)).shape
+      (4, 3)
+    """
+    return checkpoint_name(value, name)
+
+
+def on_named(
+    step: CellStep, wanted: str, function: Callable[[Any, jax.Array], jax.Array], asker: str
+) -> CellStep:
+    """The step with `function(bound, value)` in place of each value of a name.
+
+    Args:
+      step: the step of a cell.
+      wanted: the name, as given by `recur.name`.
+      function: keeps shape and dtype.
+      asker: the combinator, for errors.
+
+    Raises:
+      TypeError: when tracing, if the step names no such value.
+    """
+
+    def rewritten(bound, carry, x, key=None):
+        found = find_structure(step, bound, carry, x, key)
+        named = _find_named(found, wanted, asker)
+
+        def rule_for(equation) -> Rule:
+            return lambda read: [function(bound, read(equation.invars[0]))]
+
+        return _run(found, {e.outvars[0]: rule_for(e) for e in named}, bound, carry, x, key)
+
+    return rewritten
+
+
+def named_shapes(
+    step: CellStep, wanted: str, bound: Any, carry: Any, x: Any, asker: str
+) -> list[jax.ShapeDtypeStruct]:
+    """The shapes of the values of a name, in the order of the step; as `on_named` finds them."""
+    named = _find_named(find_structure(step, bound, carry, x, None), wanted, asker)
+    avals = [equation.outvars[0].aval for equation in named]
+    return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+
+
+def _find_named(found: Structure, wanted: str, asker: str) -> list[JaxprEqn]:
+    named = [e for e in found.traced.jaxpr.eqns if e.params.get("name") == wanted]
+    named = [e for e in named if e.primitive.name == "name"]
+    if not named:
+        raise TypeError(
+            f"{asker}: the step names no value {wanted!r}. Name it in the step, "
+            f"recur.name(value, {wanted!r}), outside of custom derivatives and control flow; "
+            "of a stack, wrap each cell."
+        )
+    return named
+
+
+def recurrent_products(
+    step: CellStep, bound: Any, carry: Any, x: Any, key: Any = None
+) -> tuple[list[Product], Structure]:
+    """The products of the loop whose factor depends on the carry, in the order of the step."""
+    found = find_structure(step, bound, carry, x, key)
+    inside = found.products_of(found.inside)
+    return [product for product in inside if product.factor in found.on_carry], found
+
+
+def on_products(
+    step: CellStep,
+    *,
+    factor: Callable[[Any, int, jax.Array], jax.Array] | None = None,
+    result: Callable[[Any, int, jax.Array], jax.Array] | None = None,
+) -> CellStep:
+    """The step with its recurrent products `h @ U` changed, `result(factor(h) @ U)`.
+
+    Args:
+      step: the step of a cell.
+      factor: `factor(bound, n, h)`, in place of the left factor of the n-th product; of products
+        with one common factor it is called once.
+      result: `result(bound, n, m)`, in place of the n-th product.
+
+    Both keep shape and dtype.
+    """
+
+    def rewritten(bound, carry, x, key=None):
+        products, found = recurrent_products(step, bound, carry, x, key)
+        changed: dict[Atom, Any] = {}
+
+        def rule_for(n: int, product: Product) -> Rule:
+            def rule(read):
+                def read_changed(atom):
+                    if factor is None or atom is not product.factor:
+                        return read(atom)
+                    if atom not in changed:
+                        changed[atom] = factor(bound, n, read(atom))
+                    return changed[atom]
+
+                local = {v: read_changed(v) for v in _variables_of(product)}
+                m = evaluate([product.equation], local)(product.result)
+                return [m if result is None else result(bound, n, m)]
+
+            return rule
+
+        rules = {product.result: rule_for(n, product) for n, product in enumerate(products)}
+        return _run(found, rules, bound, carry, x, key)
+
+    return rewritten
+
+
+def input_products(
+    step: CellStep, bound: Any, carry: Any, x: Any, key: Any = None
+) -> tuple[list[Product], Structure]:
+    """The products through which the input reaches the carry, in the order of the step.
+
+    Of products of products, such as those of an MLP before the cell, only the last count; and so
+    do only those on which the next carry depends.
+    """
+    found = find_structure(step, bound, carry, x, key)
+    needed = set(variables(found.next_carry))
+    last = []
+    for equation in reversed(found.traced.jaxpr.eqns):
+        if needed & set(equation.outvars):
+            product = found.products.get(equation.outvars[0])
+            if product is None or product.result in found.on_carry:
+                needed.update(variables(equation.invars))
+            else:
+                last.append(product)
+    return last[::-1], found
+
+
+def on_inputs(step: CellStep, function: Callable[[Any, int, jax.Array], jax.Array]) -> CellStep:
+    """The step with `function(bound, n, u)` in place of `u`, the n-th product of the input.
+
+    Args:
+      step: the step of a cell.
+      function: keeps shape and dtype.
+    """
+
+    def rewritten(bound, carry, x, key=None):
+        products, found = input_products(step, bound, carry, x, key)
+
+        def rule_for(n: int, product: Product) -> Rule:
+            def rule(read):
+                local = {v: read(v) for v in _variables_of(product)}
+                return [function(bound, n, evaluate([product.equation], local)(product.result))]
+
+            return rule
+
+        rules = {product.result: rule_for(n, product) for n, product in enumerate(products)}
+        return _run(found, rules, bound, carry, x, key)
+
+    return rewritten
+
+
+def on_next_carry(step: CellStep, function: Callable[[Any, Any], Any]) -> CellStep:
+    """The step with `function(carry, next_carry)` as its next carry, which the output then reads.
+
+    What only the output needs, such as a product with the new hidden state, is computed of the
+    changed carry. What the next carry itself depends on is left as it was.
+
+    Args:
+      step: the step of a cell.
+      function: keeps structure, shapes and dtypes.
+    """
+
+    def rewritten(bound, carry, x, key=None):
+        found = find_structure(step, bound, carry, x, key)
+        traced, atoms = found.traced, found.next_carry
+        values = traced.values(bound, carry, x, key)
+        for_carry = _needed_for(atoms, traced.jaxpr.eqns)
+        read = evaluate(for_carry, values)
+        of_carry, of_output = traced.structure.children()
+        changed = function(carry, jax.tree.unflatten(of_carry, map(read, atoms)))
+        made = found.on_carry & set(made_by(for_carry))
+        pairs = zip(atoms, jax.tree.leaves(changed), strict=True)
+        values.update({atom: value for atom, value in pairs if atom in made})
+        computed = set(map(id, for_carry))
+        evaluate([e for e in traced.jaxpr.eqns if id(e) not in computed], values)
+        return changed, jax.tree.unflatten(of_output, map(read, found.outputs))
+
+    return rewritten
+
+
+def _needed_for(atoms: Iterable[Atom], equations: Sequence[JaxprEqn]) -> list[JaxprEqn]:
+    """The equations on which some atoms depend."""
+    needed, kept = set(variables(atoms)), []
+    for equation in reversed(equations):
+        if needed & set(equation.outvars):
+            needed.update(variables(equation.invars))
+            kept.append(equation)
+    return kept[::-1]
+
+
+def _variables_of(product: Product) -> list[Any]:
+    return [product.factor, product.kernel]
+
+
+def _run(found: Structure, rules: dict, *arguments: Any) -> Any:
+    traced = found.traced
+    read = evaluate(traced.jaxpr.eqns, traced.values(*arguments), rules)
+    return jax.tree.unflatten(traced.structure, [read(atom) for atom in traced.outputs])

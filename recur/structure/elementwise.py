@@ -1,0 +1,53 @@
+"""Whether a step is elementwise around its products, so that each unit acts on itself alone."""
+
+from __future__ import annotations
+
+from jax.extend.core import JaxprEqn, Var
+
+from recur.structure.classes import Product, Structure
+from recur.structure.jaxprs import variables
+
+# By name, since JAX adds and renames primitives: an unknown one counts as not elementwise.
+ELEMENTWISE = frozenset(
+    """
+    abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp conj
+    convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor
+    ge gt imag integer_pow is_finite lgamma log log1p logistic lt le max min mul name ne neg
+    nextafter not optimization_barrier or pcast pow pvary real reduce_precision rem round rsqrt
+    select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor
+    """.split()
+)
+
+
+def is_elementwise_around_products(found: Structure) -> bool:
+    """Whether units meet in square products of functions of the carry alone, and nowhere else.
+
+    True of `tanh(x @ W + h @ U)` and of an LSTM. False where a norm or a softmax is in the loop, or
+    products depend on each other, as in a GRU with the reset before its product.
+    """
+    on_carry, on_product = set(found.carry), set[Var]()
+    for equation in found.inside:
+        if not on_carry & set(variables(equation.invars)):
+            continue
+        on_carry.update(equation.outvars)
+        product = found.products.get(equation.outvars[0])
+        if on_product & set(variables(equation.invars)):
+            on_product.update(equation.outvars)
+        if product is not None:
+            if product.factor in on_product or not _is_square(product):
+                return False
+            on_product.update(equation.outvars)
+        elif not _is_elementwise(equation, on_carry):
+            return False
+    return True
+
+
+def _is_square(product: Product) -> bool:
+    width = product.factor.aval.shape
+    return len(width) == 1 and product.kernel.aval.shape == 2 * width
+
+
+def _is_elementwise(equation: JaxprEqn, on_carry: set[Var]) -> bool:
+    depending = [var for var in variables(equation.invars) if var in on_carry]
+    shapes = {var.aval.shape for var in [*depending, *equation.outvars]}
+    return equation.primitive.name in ELEMENTWISE and len(shapes) == 1

@@ -1,0 +1,158 @@
+"""Jaxprs: tracing with calls inlined, and evaluation of some of their equations.
+
+A jaxpr is JAX's own record of a function: a list of equations over named variables. What is found
+in it here holds for one trace only, for its constants may be tracers of an outer transformation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+
+Atom = Var | Literal
+Values = dict[Var, Any]  # what each variable holds
+Rule = Callable[[Callable[[Atom], Any]], Sequence[Any]]  # in place of an equation: read -> outputs
+
+_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"})
+_CONTROL_FLOW = frozenset({"cond", "while", "scan"})
+
+
+class Traced(NamedTuple):
+    """A function of pytrees as a jaxpr, with calls inlined.
+
+    Attributes:
+      jaxpr: its equations; `constvars` hold values that the function closes over.
+      constants: the values of `constvars`, which may be tracers.
+      arguments: the variables of each argument, in the order of its leaves.
+      outputs: the atoms of all leaves of the result.
+      structure: the pytree structure of the result.
+    """
+
+    jaxpr: Jaxpr
+    constants: Sequence[Any]
+    arguments: Sequence[Sequence[Var]]
+    outputs: Sequence[Atom]
+    structure: Any
+
+    def values(self, *arguments: Any) -> Values:
+        """What the variables of constants and of the first arguments hold, given those."""
+        values = dict(zip(self.jaxpr.constvars, self.constants, strict=True))
+        for variables, argument in zip(self.arguments, arguments, strict=False):
+            values.update(zip(variables, jax.tree.leaves(argument), strict=True))
+        return values
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
+    """Traces a function and inlines its calls of `jax.jit` and `jax.checkpoint`.
+
+    Functions with derivatives of their own (`jax.custom_jvp`, `jax.custom_vjp`) and control flow
+    stay whole: each is one equation.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    found: list[Any] = []
+
+    def flat(*leaves):
+        result, out_structure = jax.tree.flatten(function(*jax.tree.unflatten(structure, leaves)))
+        found.append(out_structure)
+        return [jnp.asarray(leaf) for leaf in result]
+
+    def inlined(*leaves):
+        closed = jax.make_jaxpr(flat)(*leaves)
+        return _evaluate_inlined(closed.jaxpr, closed.consts, leaves)
+
+    closed = jax.make_jaxpr(inlined)(*leaves)
+    variables = iter(closed.jaxpr.invars)
+    by_argument = [[next(variables) for _ in jax.tree.leaves(given)] for given in arguments]
+    return Traced(closed.jaxpr, closed.consts, by_argument, closed.jaxpr.outvars, found[-1])
+
+
+def evaluate(
+    equations: Iterable[JaxprEqn], values: Values, rules: Mapping[Var, Rule] | None = None
+) -> Callable[[Atom], Any]:
+    """Runs equations in order, adds their results to `values`, and returns how to read an atom.
+
+    Each is bound again with all its parameters, source line and scope.
+
+    Args:
+      equations: in an order in which each reads only what is known.
+      values: what is known; it is added to.
+      rules: by the first output of an equation, what runs in its place.
+    """
+
+    def read(atom: Atom) -> Any:
+        return atom.val if isinstance(atom, Literal) else values[atom]
+
+    for equation in equations:
+        rule = (rules or {}).get(equation.outvars[0]) if equation.outvars else None
+        outputs = _run(equation, read) if rule is None else rule(read)
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return read
+
+
+def variables(atoms: Iterable[Atom]) -> Iterator[Var]:
+    """Those of the atoms that are no literals."""
+    return (atom for atom in atoms if not isinstance(atom, Literal))
+
+
+def read_by(equations: Iterable[JaxprEqn]) -> set[Var]:
+    """The variables that equations read."""
+    return {var for equation in equations for var in variables(equation.invars)}
+
+
+def made_by(equations: Iterable[JaxprEqn]) -> list[Var]:
+    """The variables that equations write."""
+    return [var for equation in equations for var in equation.outvars]
+
+
+def is_control_flow(equation: JaxprEqn) -> bool:
+    """Whether an equation is a `cond`, a `while` or a `scan`."""
+    return equation.primitive.name in _CONTROL_FLOW
+
+
+def contains(equations: Iterable[JaxprEqn], is_wanted: Callable[[JaxprEqn], bool]) -> bool:
+    """Whether a predicate holds for an equation, or for one within it."""
+    return any(
+        is_wanted(equation) or contains(_equations_within(equation), is_wanted)
+        for equation in equations
+    )
+
+
+def _equations_within(equation: JaxprEqn) -> Iterator[JaxprEqn]:
+    for value in equation.params.values():
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            inner = getattr(item, "jaxpr", item)
+            if isinstance(inner, Jaxpr):
+                yield from inner.eqns
+
+
+def _run(equation: JaxprEqn, read: Callable[[Atom], Any]) -> Sequence[Any]:
+    """One equation as a program of its own, which is how JAX keeps its source line and scope."""
+    inputs = list(dict.fromkeys(variables(equation.invars)))
+    alone = Jaxpr((), inputs, equation.outvars, [equation], debug_info=_NO_DEBUG_INFO)
+    return jaxpr_as_fun(ClosedJaxpr(alone, ()))(*map(read, inputs))
+
+
+_NO_DEBUG_INFO: Any = jax.make_jaxpr(lambda: ())().jaxpr.debug_info
+
+
+def _evaluate_inlined(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    values = dict(zip(jaxpr.constvars, constants, strict=True))
+    values.update(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(atom):
+        return atom.val if isinstance(atom, Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in _CALLS:
+            inner = equation.params["jaxpr"]
+            constants = getattr(inner, "consts", ())
+            inner = getattr(inner, "jaxpr", inner)
+            outputs = _evaluate_inlined(inner, constants, [*map(read, equation.invars)])
+        else:
+            outputs = _run(equation, read)
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]

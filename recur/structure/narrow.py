@@ -1,0 +1,107 @@
+"""Wide pre-activations narrowed to one array a gate.
+
+A cell may compute all its gates in one array and then split it:
+
+    i, f, g, o = split(x @ W + h @ U + b)
+
+In a loop, elementwise functions of such slices keep XLA's CPU backend from using vectors. So slices
+are moved up through sums to the products, where they become slices of the kernels, which are the
+same at all steps: `split(h @ U)` becomes `h @ U_i, h @ U_f, ...`. The values are the same.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend.core import JaxprEqn, Var
+
+from recur.structure.jaxprs import Atom, Rule, Traced, evaluate, trace, variables
+
+_ELEMENTWISE = frozenset({"add", "sub", "mul", "convert_element_type"})
+
+
+def narrow(traced: Traced, *arguments: Any) -> Traced:
+    """The same function, with slices of sums of products taken before the products.
+
+    Args:
+      traced: a step.
+      *arguments: what it was traced for.
+    """
+    producers = {v: e for e in traced.jaxpr.eqns for v in e.outvars}
+    readers = collections.Counter(v for e in traced.jaxpr.eqns for v in set(variables(e.invars)))
+    readers.update(set(variables(traced.outputs)))
+    sliced = collections.Counter(
+        e.invars[0] for e in traced.jaxpr.eqns if _pieces(e) is not None
+    )
+    wide = {v for v, n in sliced.items() if n == readers[v] and _can_narrow(v, producers, readers)}
+    if not wide:
+        return traced
+
+    def rule_for(equation: JaxprEqn) -> Rule:
+        def rule(read: Callable[[Atom], Any]) -> list[Any]:
+            pieces = _pieces(equation) or ()
+            return [_piece(equation.invars[0], *piece, producers, read) for piece in pieces]
+
+        return rule
+
+    sliced_equations = [e for e in traced.jaxpr.eqns if _pieces(e) and e.invars[0] in wide]
+    rules = {equation.outvars[0]: rule_for(equation) for equation in sliced_equations}
+
+    def narrowed(*arguments):
+        read = evaluate(traced.jaxpr.eqns, traced.values(*arguments), rules)
+        return jax.tree.unflatten(traced.structure, [read(atom) for atom in traced.outputs])
+
+    return trace(narrowed, *arguments)
+
+
+def _pieces(equation: JaxprEqn) -> list[tuple[int, int]] | None:
+    """The (start, stop) of each output of an equation that slices a vector; None for others."""
+    name, params = equation.primitive.name, equation.params
+    if name == "split" and equation.invars[0].aval.ndim == 1:
+        ends = [sum(params["sizes"][: n + 1]) for n in range(len(params["sizes"]))]
+        return list(zip([0, *ends], ends, strict=False))
+    if name == "slice" and equation.invars[0].aval.ndim == 1 and params["strides"] in (None, (1,)):
+        return [(params["start_indices"][0], params["limit_indices"][0])]
+    return None
+
+
+def _can_narrow(var: Var, producers: dict, readers: Any) -> bool:
+    """Whether a vector is a product, or a sum or the like with one in it, read by nothing else."""
+    equation = producers.get(var)
+    if equation is None:
+        return False
+    if _is_product_of_vector(equation):
+        return True
+    if equation.primitive.name not in _ELEMENTWISE:
+        return False
+    return any(
+        readers[v] == 1 and _can_narrow(v, producers, readers) for v in variables(equation.invars)
+    )
+
+
+def _is_product_of_vector(equation: JaxprEqn) -> bool:
+    if equation.primitive.name != "dot_general":
+        return False
+    _, batch = equation.params["dimension_numbers"]
+    return not any(batch) and sorted(a.aval.ndim for a in equation.invars) == [1, 2]
+
+
+def _piece(atom: Any, start: int, stop: int, producers: dict, read: Callable) -> Any:
+    """`atom[start:stop]`, taken as early as possible."""
+    if atom.aval.ndim == 0:
+        return read(atom)
+    equation = None if not isinstance(atom, Var) else producers.get(atom)
+    if equation is not None and equation.primitive.name in _ELEMENTWISE:
+        inputs = [_piece(each, start, stop, producers, read) for each in equation.invars]
+        return equation.primitive.bind(*inputs, **equation.params)
+    if equation is not None and _is_product_of_vector(equation):
+        inputs = [*map(read, equation.invars)]
+        side = 0 if inputs[0].ndim == 2 else 1
+        (contracted, _) = equation.params["dimension_numbers"]
+        axis = 1 - contracted[side][0]
+        inputs[side] = jax.lax.slice_in_dim(inputs[side], start, stop, axis=axis)
+        return equation.primitive.bind(*inputs, **equation.params)
+    return jax.lax.slice_in_dim(read(atom), start, stop)

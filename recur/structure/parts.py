@@ -1,0 +1,209 @@
+"""A step in the three parts in which a lift runs it.
+
+    u_t          = prepare(x_t)                before the loop
+    carry_t, v_t = advance(carry_{t-1}, u_t)   in the loop
+    y_t          = read(v_t, u_t)              after the loop
+
+`prepare` and `read` may be mapped over all steps at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import JaxprEqn, Var
+
+from recur.structure.classes import Product, Structure
+from recur.structure.groups import Group, group, multiply_steps
+from recur.structure.jaxprs import Atom, Rule, Values, evaluate, made_by, read_by, variables
+from recur.structure.sums import find_sums
+
+SAVED = "recur.product"  # the name of what a gradient keeps of each step; all else is recomputed
+
+Multiply = Callable[[Group, jax.Array, Any], list[jax.Array]]  # of a factor and a kernel
+
+
+class Prepared(NamedTuple):
+    """What `prepare` gives for one step: what the loop reads of it, and what `read` reads."""
+
+    inside: list[Any]
+    after: list[Any]
+
+
+class Parts:
+    """The parts of a step for some bound params.
+
+    Attributes:
+      groups: the products of the loop whose kernels can be differentiated.
+      sums: the sums of an input with products and constants, of which the loop reads no more.
+      kernels: the kernel of each group.
+      constants: what else of bound the loop reads.
+      crossing: the variables of the loop that the output reads, stored at each step.
+    """
+
+    def __init__(self, found: Structure, bound: Any):
+        """Computes what is the same for all steps."""
+        self.found = found
+        of_bound, _, *of_step = found.traced.arguments
+        self._known = found.traced.values(bound)
+        evaluate(found.invariant, self._known)
+
+        per_step = [*(var for given in of_step for var in given), *made_by(found.before)]
+        of_loop = [*found.carry, *made_by(found.inside)]
+        loop_reads = read_by(found.inside) | set(variables(found.next_carry))
+        output_reads = read_by(found.after) | set(variables(found.outputs))
+        self._inside = [var for var in per_step if var in loop_reads]
+        self._after = [var for var in per_step if var in output_reads]
+        self.crossing = [var for var in of_loop if var in output_reads]
+
+        self.groups = group(filter(_is_inexact, found.products_of(found.inside)))
+        self.kernels = [
+            each.join([self._known[product.kernel] for product in each.products])
+            for each in self.groups
+        ]
+        grouped = {product.result for each in self.groups for product in each.products}
+        others = [e for e in found.inside if not grouped & set(e.outvars)]
+        factors = {each.factor for each in self.groups}
+        read = read_by(others) | factors | set(variables(found.next_carry))
+        self.constant_vars = [var for var in self._known if var in read]
+        self.constants = [self._known[var] for var in self.constant_vars]
+        results = [*found.next_carry, *self.crossing, *self._after]
+        self.sums = find_sums(
+            found.inside, self._inside, grouped, set(self.constant_vars), results
+        )
+
+    def prepare(self, x: Any, key: Any = None) -> Prepared:
+        """What is computed of the input of one step, without the carry."""
+        values = dict(self._known)
+        for of_argument, given in zip(self.found.traced.arguments[2:], (x, key), strict=True):
+            values.update(zip(of_argument, jax.tree.leaves(given), strict=True))
+        evaluate(self.found.before, values, self._rules_of_steps(self.found.before))
+        return Prepared([values[var] for var in self._inside], [values[var] for var in self._after])
+
+    def advance(self, carry: Any, inside: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """The next carry, and what `read` reads of the step."""
+        found = self.advance_with(self.kernels, self.constants, carry, inside)
+        return found[0], found[1]
+
+    def advance_with(
+        self,
+        kernels: Sequence[Any],
+        constants: Sequence[Any],
+        carry: Any,
+        inside: Sequence[Any],
+        shifts: Sequence[Sequence[Any]] | None = None,
+        multiply: Multiply = Group.multiply,
+    ) -> tuple[Any, list[Any], list[jax.Array]]:
+        """As `advance`, given all that it depends on.
+
+        Args:
+          kernels: the kernel of each group, as `multiply` takes it.
+          constants: what else of bound the loop reads.
+          carry: the carry before the step.
+          inside: what `prepare` gave for the loop.
+          shifts: for each group, a shift of zero for each of its products, or None where a product
+            is in a sum; no shifts by default.
+          multiply: computes the products of a group from its factor and its kernel.
+
+        Returns:
+          The next carry, what `read` reads of the step, and the factor of each group.
+        """
+        leaves, structure = jax.tree.flatten(carry)
+        values: Values = dict(zip(self.constant_vars, constants, strict=True))
+        values.update(zip(self.found.carry, leaves, strict=True))
+        values.update(zip(self._inside, inside, strict=True))
+        rules = self._rules_of_products(kernels, shifts, multiply)
+        for found in self.sums:
+            rules[found.equation.outvars[0]] = _kept_rule(found.equation)
+        read = evaluate(self.found.inside, values, rules)
+        after = jax.tree.unflatten(structure, [read(atom) for atom in self.found.next_carry])
+        factors = [read(each.factor) for each in self.groups]
+        return after, [values[var] for var in self.crossing], factors
+
+    def read(self, crossing: Sequence[Any], after: Sequence[Any]) -> Any:
+        """The output of one step."""
+        values = dict(self._known)
+        values.update(zip(self.crossing, crossing, strict=True))
+        values.update(zip(self._after, after, strict=True))
+        read = evaluate(self.found.after, values, self._rules_of_steps(self.found.after))
+        _, structure = self.found.traced.structure.children()
+        return jax.tree.unflatten(structure, [read(atom) for atom in self.found.outputs])
+
+    def known_inside(self, inside: Sequence[Any]) -> Values:
+        """What the loop reads beside the carry, by variable."""
+        return {**self._known, **dict(zip(self._inside, inside, strict=True))}
+
+    def _rules_of_products(
+        self, kernels: Sequence[Any], shifts: Any, multiply: Multiply
+    ) -> dict[Var, Rule]:
+        """Products by groups: the first of a group that is read computes all of them."""
+        in_sums = {var for found in self.sums for var in found.products}
+        results: dict[Var, jax.Array] = {}
+
+        def rule_for(number: int, product: Product) -> Rule:
+            def rule(read):
+                if product.result not in results:
+                    of_group = self.groups[number]
+                    found = multiply(of_group, read(of_group.factor), kernels[number])
+                    if shifts is not None:
+                        found = [*map(_shifted, found, shifts[number])]
+                    results.update(zip((p.result for p in of_group.products), found, strict=True))
+                result = results[product.result]
+                return [result if product.result in in_sums else _kept(result)]
+
+            return rule
+
+        return {
+            product.result: rule_for(number, product)
+            for number, of_group in enumerate(self.groups)
+            for product in of_group.products
+        }
+
+    def _rules_of_steps(self, equations: Sequence[JaxprEqn]) -> dict[Var, Rule]:
+        """Products that are mapped over all steps at once, in the form that is fast so."""
+
+        def rule_for(product: Product) -> Rule:
+            return lambda read: [multiply_steps(product, read(product.factor), read(product.kernel))]
+
+        return {p.result: rule_for(p) for p in self.found.products_of(equations)}
+
+
+def _is_inexact(product: Product) -> bool:
+    atoms = (product.factor, product.kernel)
+    return all(jnp.issubdtype(atom.aval.dtype, jnp.inexact) for atom in atoms)
+
+
+def _kept_rule(equation: JaxprEqn) -> Rule:
+    def rule(read: Callable[[Atom], Any]) -> list[jax.Array]:
+        values = {var: read(var) for var in variables(equation.invars)}
+        return [_kept(evaluate([equation], values)(equation.outvars[0]))]
+
+    return rule
+
+
+def _kept(value: jax.Array) -> jax.Array:
+    """Names a value as one that a gradient keeps."""
+    if jnp.iscomplexobj(value):
+        parts = (checkpoint_name(part, SAVED) for part in (value.real, value.imag))
+        return jax.lax.complex(*parts)
+    return checkpoint_name(value, SAVED)
+
+
+def _shifted(value: jax.Array, shift: jax.Array | None) -> jax.Array:
+    return value if shift is None else _shifted_by(value, shift)
+
+
+@jax.custom_jvp
+def _shifted_by(value: jax.Array, shift: jax.Array) -> jax.Array:
+    """`value + shift` where the shift is zero and need not be read; it is for its derivative."""
+    del shift
+    return value
+
+
+@_shifted_by.defjvp
+def _shifted_along(primals: Any, tangents: Any) -> Any:
+    return primals[0], tangents[0] + tangents[1]

@@ -1,0 +1,139 @@
+"""A report of what was found in a cell."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import JaxprEqn
+
+from recur.checks import check_cell
+from recur.structure.classes import Structure, find_structure
+from recur.structure.linear import linear_coefficients
+from recur.structure.parts import Parts
+from recur.types import Cell, Context
+
+
+class StructureReport(NamedTuple):
+    """What was found in the step of a cell; its `str` is a short table.
+
+    Attributes:
+      cell: how the cell was made.
+      before: the products that run for all steps at once before the loop, `[I] x [I, H]`.
+      inside: the products of the loop, those of one factor as one product.
+      after: the products that run for all steps at once after the loop.
+      equations: the number of equations of each class, "invariant" among them.
+      linear: whether the step is linear in its carry, so that `recur.associative` runs it.
+      stored: the arrays that the loop writes at each step for what comes after it.
+    """
+
+    cell: str
+    before: Sequence[str]
+    inside: Sequence[str]
+    after: Sequence[str]
+    equations: dict[str, int]
+    linear: bool
+    stored: Sequence[str]
+
+    def __str__(self) -> str:
+        rows = [
+            ("before the loop", self.before, self.equations["before"]),
+            ("in the loop", self.inside, self.equations["inside"]),
+            ("after the loop", self.after, self.equations["after"]),
+        ]
+        lines = [self.cell]
+        for where, products, count in rows:
+            lines.append(f"  {where:16}{count:3} equations, products: {_counted(products)}")
+        lines.append(f"  {'once':16}{self.equations['invariant']:3} equations")
+        lines.append(f"  {'stored':16}{_counted(self.stored)}")
+        lines.append(f"  {'linear':16}{'yes' if self.linear else 'no'}")
+        return "\n".join(lines)
+
+
+def structure_of(
+    cell: Cell, x: Any, *, context: Context = None, key: jax.Array | None = None
+) -> StructureReport:
+    """Reports what was found in a cell: the products before, in and after its loop.
+
+    Args:
+      cell: any cell.
+      x: an example of one step of one sequence, `[I]`, or its `jax.ShapeDtypeStruct`.
+      context: named values that do not change over time.
+      key: a typed key, to see the step with its noise.
+
+    Returns:
+      A `StructureReport`; print it.
+
+    Raises:
+      TypeError: if `cell` is not a cell.
+
+    Example:
+      >>> import jax.numpy as jnp, recur
+      >>> print(recur.structure_of(recur.elman(4), jnp.ones(3)))
+      elman(4)
+        before the loop   2 equations, products: [3] x [3, 4]
+        in the loop       3 equations, products: [4] x [4, 4]
+        after the loop    0 equations, products: none
+        once              0 equations
+        stored          float32[4]
+        linear          no
+    """
+    check_cell(cell, "structure_of")
+    params = jax.eval_shape(
+        lambda key, x, context: cell.init(key, x, context=context), jax.random.key(0), x, context
+    )
+    reports: list[StructureReport] = []
+
+    def report(params, x, context, key):
+        bound = cell.bind(params, x, key=key, context=context)
+        carry = cell.init_carry(bound, x)
+        found = find_structure(cell.step, bound, carry, x, key)
+        parts = Parts(found, bound)
+        inside = [[product for product in group.products] for group in parts.groups]
+        reports.append(
+            StructureReport(
+                cell=repr(cell),
+                before=_products(found, found.before),
+                inside=[_shape_of(group) for group in inside],
+                after=_products(found, found.after),
+                equations={
+                    name: len(getattr(found, name))
+                    for name in ("invariant", "before", "inside", "after")
+                },
+                linear=_is_linear(parts, x, key),
+                stored=[_show(var.aval) for var in parts.crossing],
+            )
+        )
+
+    jax.eval_shape(report, params, x, context, key)
+    return reports[0]
+
+
+def _products(found: Structure, equations: Iterable[JaxprEqn]) -> list[str]:
+    return [_shape_of([product]) for product in found.products_of(equations)]
+
+
+def _shape_of(group: Sequence[Any]) -> str:
+    factor, kernel = group[0].factor.aval, list(group[0].kernel.aval.shape)
+    if len(group) > 1:
+        kernel[-1] = sum(product.kernel.aval.shape[-1] for product in group)
+    return f"{list(factor.shape)} x {kernel}"
+
+
+def _is_linear(parts: Parts, x: Any, key: Any) -> bool:
+    try:
+        linear_coefficients(parts, parts.prepare(x, key).inside, "structure_of")
+    except TypeError:
+        return False
+    return True
+
+
+def _counted(shown: Sequence[str]) -> str:
+    counts = collections.Counter(shown)
+    return ", ".join(k if n == 1 else f"{n} of {k}" for k, n in counts.items()) or "none"
+
+
+def _show(aval: Any) -> str:
+    return f"{aval.dtype}{list(aval.shape)}"

@@ -1,0 +1,67 @@
+"""What a batch binds once: one copy of each array that does not depend on the row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import Literal
+
+from recur.masks import drop_leading_axis
+from recur.structure.jaxprs import evaluate, trace, variables
+
+
+class ByRow(NamedTuple):
+    """A pytree for each row of a batch, in two of its structure with None for what the other has.
+
+    Attributes:
+      shared: what all rows share.
+      of_row: what differs by row, with a row axis in front.
+    """
+
+    shared: Any
+    of_row: Any
+
+    def join(self) -> Any:
+        """The pytree of one row, under a `vmap` over the axes `ByRow(None, 0)`."""
+        return jax.tree.map(
+            lambda a, b: b if a is None else a, *self, is_leaf=lambda leaf: leaf is None
+        )
+
+    def first(self) -> Any:
+        """The pytree of the first row."""
+        return ByRow(self.shared, jax.tree.map(lambda leaf: leaf[0], self.of_row)).join()
+
+
+def bind_rows(bind_row: Callable[[Any, Any], Any], params: Any, of_rows: Any) -> ByRow:
+    """Computes `bind_row(params, of_row)` for all rows, once where it does not depend on the row.
+
+    Args:
+      bind_row: a function of one row.
+      params: what rows share.
+      of_rows: what differs by row, with a row axis in front; it may be empty.
+    """
+    traced = trace(bind_row, params, drop_leading_axis(of_rows))
+    on_row = set(traced.arguments[1])
+    shared_equations, row_equations = [], []
+    for equation in traced.jaxpr.eqns:
+        if equation.effects or on_row & set(variables(equation.invars)):
+            on_row.update(equation.outvars)
+            row_equations.append(equation)
+        else:
+            shared_equations.append(equation)
+    of_row = [var for var in variables(traced.outputs) if var in on_row]
+    known = traced.values(params)
+    read = evaluate(shared_equations, known)
+
+    def bind_one(given):
+        read = evaluate(row_equations, {**known, **traced.values(params, given)})
+        return [read(var) for var in of_row]
+
+    by_row = dict(zip(of_row, jax.vmap(bind_one)(of_rows) if row_equations else (), strict=True))
+    flags = [not isinstance(atom, Literal) and atom in by_row for atom in traced.outputs]
+    pairs = list(zip(traced.outputs, flags, strict=True))
+    shared = [None if flag else read(atom) for atom, flag in pairs]
+    rows = [by_row[atom] if flag else None for atom, flag in pairs]
+    return ByRow(*(jax.tree.unflatten(traced.structure, leaves) for leaves in (shared, rows)))

@@ -1,0 +1,177 @@
+"""Cross-entropy for large vocabularies, with the logits of a chunk of steps at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from recur.checks import check_whole
+from recur.dtypes import at_least_float32
+from recur.masks import zero_invalid
+from recur.train.losses import check_mask, check_targets, cross_entropy
+
+
+def chunked_cross_entropy(
+    to_logits: Callable[[jax.Array], jax.Array],
+    hs: jax.Array,
+    targets: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    size: int = 1024,
+) -> jax.Array:
+    """Computes `cross_entropy` in chunks of steps, so that not all logits are in memory at once.
+
+        l_t = -log softmax(to_logits(h_t))[target_t],    and 0 where masked
+
+    The logits of `size` steps are computed at a time, and again in the backward pass, so that
+    `[size, V]` numbers are held instead of `[T, V]`, at the cost of one more product. Values and
+    gradients are those of `cross_entropy(to_logits(hs), targets, mask)`, also with respect to
+    arrays that `to_logits` closes over.
+
+    Args:
+      to_logits: `[size, H] -> [size, V]`, each row independently: a Dense layer, or the transpose
+        of an embedding.
+      hs: `[..., H]`; those at masked steps never matter.
+      targets: integer `[...]`, each from 0 to V - 1 where the step counts.
+      mask: bool `[...]`, True where the step counts; all steps by default.
+      size: how many steps, of all rows together, a chunk has.
+
+    Returns:
+      `[...]`, nats. `masked_mean` takes the mean over the steps that count.
+
+    Raises:
+      TypeError: if targets are not integers, or mask is not bool.
+      ValueError: if the shapes do not fit, or size is below 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.train import chunked_cross_entropy, masked_mean
+      >>> embedding = jnp.ones((50_000, 4))
+      >>> hs, targets = jnp.ones((2, 300, 4)), jnp.zeros((2, 300), int)
+      >>> losses = chunked_cross_entropy(lambda h: h @ embedding.T, hs, targets, size=100)
+      >>> jnp.exp(masked_mean(losses)).round(-2).item()
+      50000.0
+    """
+    chunks, shape = _cut("chunked_cross_entropy", hs, targets, mask, size)
+    logits_of, closed = _convert_closure(to_logits, chunks)
+
+    @partial(jax.checkpoint, prevent_cse=False)  # common subexpressions are not merged in a loop
+    def losses_of(chunk):
+        h, targets, mask = chunk
+        return cross_entropy(logits_of(closed, zero_invalid(mask, h)), targets, mask)
+
+    losses = jax.lax.map(losses_of, chunks)
+    return losses.reshape(-1)[: math.prod(shape)].reshape(shape)
+
+
+def chunked_cross_entropy_sum(
+    to_logits: Callable[[jax.Array], jax.Array],
+    hs: jax.Array,
+    targets: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    size: int = 1024,
+) -> jax.Array:
+    """Computes the sum of `chunked_cross_entropy`, with each logit computed only once.
+
+        value = sum_t l_t,    l_t = -log softmax(to_logits(h_t))[target_t] where mask_t
+
+    The gradient of each chunk is computed in the forward pass, while its logits are in memory. That
+    is possible because the cotangent of a sum is one number, which scales the gradient later. So
+    training costs what the plain loss does, and still only `[size, V]` numbers are held. Divide the
+    sum by the number of tokens, or of rows, for a mean.
+
+    Args:
+      to_logits: `[size, H] -> [size, V]`, each row independently.
+      hs: `[..., H]`; those at masked steps never matter.
+      targets: integer `[...]`, each from 0 to V - 1 where the step counts.
+      mask: bool `[...]`, True where the step counts; all steps by default.
+      size: how many steps, of all rows together, a chunk has.
+
+    Returns:
+      A scalar, nats. It has a first derivative, in reverse mode only.
+
+    Raises:
+      TypeError: if targets are not integers, or mask is not bool.
+      ValueError: if the shapes do not fit, or size is below 1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.train import chunked_cross_entropy_sum
+      >>> hs, targets = jnp.ones((2, 300, 4)), jnp.zeros((2, 300), int)
+      >>> def loss(kernel):
+      ...     return chunked_cross_entropy_sum(lambda h: h @ kernel, hs, targets, size=100) / 600
+      >>> value, gradient = jax.value_and_grad(loss)(jnp.zeros((4, 1000)))
+      >>> jnp.exp(value).round().item(), gradient.shape
+      (1000.0, (4, 1000))
+
+    References:
+      Hsu et al. 2024, Liger Kernel: Efficient Triton Kernels for LLM Training,
+      https://arxiv.org/abs/2410.10989
+    """
+    chunks, _ = _cut("chunked_cross_entropy_sum", hs, targets, mask, size)
+    logits_of, closed = _convert_closure(to_logits, chunks)
+
+    def loss_of(closed, h, targets, mask):
+        logits = logits_of(closed, zero_invalid(mask, h))
+        return cross_entropy(logits, targets, mask).sum()
+
+    @jax.custom_vjp
+    def total(closed, chunks):
+        return jax.lax.map(lambda chunk: loss_of(closed, *chunk), chunks).sum()
+
+    def forward(closed, chunks):
+        def add(sums, chunk):
+            value, (d_closed, d_h) = jax.value_and_grad(loss_of, (0, 1))(closed, *chunk)
+            return jax.tree.map(jnp.add, sums, (value, d_closed)), d_h
+
+        value = jax.eval_shape(total, closed, chunks)
+        zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros((), value.dtype), closed))
+        (value, d_closed), d_hs = jax.lax.scan(add, zeros, chunks)
+        return value, (d_closed, d_hs)
+
+    def backward(gradients, g):
+        d_closed, d_hs = jax.tree.map(lambda d: d * g.astype(d.dtype), gradients)
+        return d_closed, (d_hs, None, None)
+
+    total.defvjp(forward, backward)
+    return total(closed, chunks)
+
+
+def _convert_closure(to_logits: Callable[[jax.Array], jax.Array], chunks: tuple) -> tuple:
+    """`logits_of(closed, h)` and the arrays that `to_logits` closes over and that have a gradient.
+
+    These are at least float32, so that their gradients are summed over chunks in 32 bits.
+    """
+    hs = chunks[0]
+    logits_of, closed = jax.closure_convert(to_logits, jnp.zeros(hs.shape[1:], hs.dtype))
+
+    def of_closed(wide, h):
+        return logits_of(h, *(w.astype(c.dtype) for w, c in zip(wide, closed, strict=True)))
+
+    return of_closed, at_least_float32(closed)
+
+
+def _cut(
+    name: str, hs: jax.Array, targets: jax.Array, mask: jax.Array | None, size: int
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[int, ...]]:
+    """Returns hs, targets and mask as `[chunks, size, ...]` each, and the shape of the steps."""
+    size = check_whole(f"{name}: size", size, 1)
+    hs, targets = jnp.asarray(hs), jnp.asarray(targets)
+    check_targets(targets, hs, name)
+    if mask is None:
+        mask = jnp.ones(targets.shape, bool)
+    mask = check_mask(mask, targets.shape, name)
+    count = targets.size
+    chunks = -(-count // size)
+
+    def cut(leaf):
+        flat = leaf.reshape(count, *leaf.shape[targets.ndim :])
+        padding = [(0, chunks * size - count)] + [(0, 0)] * (flat.ndim - 1)
+        return jnp.pad(flat, padding).reshape(chunks, size, *flat.shape[1:])
+
+    return (cut(hs), cut(targets), cut(mask)), targets.shape

@@ -1,0 +1,121 @@
+"""Noise on weights: functions `(key, params) -> params`, applied once a batch.
+
+All rows of a batch share the noisy weights. Noise for each row, inside of `batch`, would give each
+row a different recurrent kernel, so that the rows' products in the loop could not be one product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from recur.checks import check_rate
+from recur.combine.dropout import draw_mask
+from recur.keys import split_like
+from recur.train.penalties import Where, selected_weights
+from recur.types import Params
+
+WeightNoise = Callable[[jax.Array | None, Params], Params]
+
+
+def weight_drop(rate: float, where: Where) -> WeightNoise:
+    """Drops weights independently, the same for all steps and rows of a batch (DropConnect).
+
+        w ← w ⊙ d,    d ~ bernoulli(1 - p) / (1 - p)
+
+    Kept weights are scaled up, as in dropout, so that the mean of a weight is the weight. The
+    gradient of a dropped weight is zero. On recurrent kernels it is the weight drop of AWD-LSTM.
+
+    Args:
+      rate: p.
+      where: which weights: a pytree of bools, or a function from params to one, such as `by_path`
+        returns; None for all. Weights that are no floating-point numbers are not changed.
+
+    Returns:
+      `drop(key, params) -> params`, with the same dtypes; if key is None, params unchanged.
+
+    Raises:
+      ValueError: if the rate is not in [0, 1).
+      TypeError: by `drop`, if the key is not a typed key.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, recur
+      >>> from recur.train import by_path, init_state, make_step, weight_drop
+      >>> layer = recur.batch(recur.scan(recur.lstm(8)))
+      >>> drop = weight_drop(0.5, by_path("*recurrent_kernel"))
+      >>> def loss(params, carry, xs, key):
+      ...     drop_key, key = jax.random.split(key)
+      ...     params = drop(drop_key, params)  # once a batch, not once a row
+      ...     return jnp.square(layer(params, xs, key=key)).mean(), (carry, {})
+      >>> optimizer, xs = optax.sgd(0.1), jnp.ones((4, 5, 3))
+      >>> params = layer.init(jax.random.key(0), xs)
+      >>> state = init_state(params, optimizer, jax.random.key(1))
+      >>> state, metrics = jax.jit(make_step(loss, optimizer))(state, xs)
+      >>> unchanged = state.params.recurrent_kernel.forget == params.recurrent_kernel.forget
+      >>> bool(0.2 < unchanged.mean() < 0.8)
+      True
+
+    References:
+      Wan et al. 2013, Regularization of Neural Networks using DropConnect,
+      https://proceedings.mlr.press/v28/wan13.html
+      Merity, Keskar & Socher 2018, Regularizing and Optimizing LSTM Language Models,
+      https://arxiv.org/abs/1708.02182
+    """
+    rate = check_rate("weight_drop", "rate", rate)
+    return _noise_on(where, lambda key, w: w * draw_mask(key, rate, w, "weight_drop"))
+
+
+def weight_noise(stddev: float, where: Where = None) -> WeightNoise:
+    """Adds Gaussian noise to weights, the same for all steps and rows of a batch.
+
+        w ← w + ε,    ε ~ N(0, σ²)
+
+    It is used as `weight_drop` is, and its gradient is taken at the noisy weights.
+
+    Args:
+      stddev: σ.
+      where: which weights, as of `weight_drop`; all by default.
+
+    Returns:
+      `add(key, params) -> params`, with the same dtypes; if key is None, params unchanged.
+
+    Raises:
+      ValueError: if stddev is negative.
+      TypeError: by `add`, if the key is not a typed key.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from recur.train import weight_noise
+      >>> params = {"kernel": jnp.zeros(1000), "bias": jnp.zeros(1000)}
+      >>> noisy = weight_noise(0.1)(jax.random.key(0), params)
+      >>> round(float(noisy["kernel"].std()), 2), bool((noisy["kernel"] == noisy["bias"]).any())
+      (0.1, False)
+
+    References:
+      Graves 2011, Practical Variational Inference for Neural Networks,
+      https://papers.nips.cc/paper/2011/hash/7eb3c8be3d411e8ebfab08eba5f49632-Abstract.html
+      Jim, Giles & Horne 1996, An Analysis of Noise in Recurrent Neural Networks: Convergence and
+      Generalization, https://doi.org/10.1109/72.548170
+    """
+    if not stddev >= 0:
+        raise ValueError(f"weight_noise: expected stddev of at least 0, got {stddev!r}.")
+    stddev = float(stddev)
+    return _noise_on(where, lambda key, w: w + stddev * jax.random.normal(key, w.shape, w.dtype))
+
+
+def _noise_on(where: Where, noise: Callable[[jax.Array, jax.Array], jax.Array]) -> WeightNoise:
+    """Applies noise to the selected weights, with a key for each."""
+
+    def apply(key, params):
+        if key is None:
+            return params
+
+        def each(w, key, is_selected):
+            is_number = jnp.issubdtype(w.dtype, jnp.inexact)
+            return noise(key, w) if is_selected and is_number else w
+
+        return jax.tree.map(each, params, split_like(key, params), selected_weights(params, where))
+
+    return apply
