@@ -34,4 +34,16 @@ def _show(value: Any) -> str:
         return f"{getattr(value, 'dtype', type(value).__name__)}{list(getattr(value, 'shape', ()))}"
     if callable(value) and hasattr(value, "__qualname__"):
         return value.__qualname__.split(".<locals>")[0]
-    return repr(value)
+    shown = repr(value)
+    if "\n" in shown:  # modules of Flax list all their fields
+        return f"{type(value).__name__}({_fields_given(value)})"
+    return shown
+
+
+def _fields_given(value: Any) -> str:
+    """The fields of a dataclass that differ from their defaults."""
+    if not dataclasses.is_dataclass(value):
+        return "..."
+    fields = [field for field in dataclasses.fields(value) if field.init and field.repr]
+    given = [(field.name, getattr(value, field.name), field.default) for field in fields]
+    return ", ".join(f"{n}={_show(v)}" for n, v, default in given if v is not default)

@@ -104,9 +104,7 @@ class Layer:
         if key is not None:
             check_key(key)
         _check_context(context)
-        marks = make_mask(
-            xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes
-        )
+        marks = make_mask(xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes)
         given = (params, xs, carry, context, marks, key)
         is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given))
         run = self._run if is_traced else self._compiled_run

@@ -6,6 +6,7 @@ axes over which it is sharded.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -41,12 +42,28 @@ def shard_like(rows: Any, tree: Any) -> Any:
     `vmap` needs one sharding of all it maps over; on other meshes the compiler chooses it.
     """
     for leaf in jax.tree.leaves(rows):
-        sharding = jax.typeof(leaf).sharding if isinstance(leaf, jax.Array) else None
-        axis = sharding.spec[0] if sharding is not None and len(sharding.spec) else None
+        if not isinstance(leaf, jax.Array):
+            continue
+        sharding: Any = jax.typeof(leaf).sharding
+        axis = sharding.spec[0] if len(sharding.spec) else None
         if axis is not None:
             spec = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(axis))
-            return jax.tree.map(lambda leaf: jax.sharding.reshard(leaf, spec), tree)
+            return jax.tree.map(partial(jax.sharding.reshard, out_shardings=spec), tree)
     return tree
+
+
+def explicit_sharding(aval: Any, like: jax.Array) -> jax.sharding.NamedSharding | None:
+    """The sharding of `aval` where `like` is on a mesh of explicit axes; None on other meshes.
+
+    There a sum over a sharded axis needs the sharding of its result; elsewhere the compiler
+    chooses it.
+    """
+    mesh = jax.typeof(like).sharding.mesh
+    if jax.sharding.AxisType.Explicit not in mesh.axis_types:
+        return None
+    if aval.sharding.mesh.empty:  # replicated, so far as the type says
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*aval.ndim * [None]))
+    return aval.sharding
 
 
 def _varying(leaf: Any) -> frozenset:

@@ -34,7 +34,8 @@ def make_mask(
     if length is not None:
         length = _check_length(length, rows, count)
         steps = jnp.arange(count)
-        within = steps < length.astype(steps.dtype)[..., None]
+        length = jnp.expand_dims(length.astype(steps.dtype), -1)
+        within = steps.reshape((1,) * len(rows) + (count,)) < length
         valid = within if valid is None else within & valid
     return Mask(valid, None if reset is None else _check_flags("reset", reset, rows, count))
 
@@ -142,6 +143,4 @@ def _check_flags(name: str, flags: Any, rows: list[int], count: int) -> jax.Arra
 def _one_each(rows: list[int]) -> str:
     if rows:
         return f"one integer for each row, the shape {rows}"
-    return (
-        "one integer for one sequence (for a batch of sequences, wrap the layer in recur.batch)"
-    )
+    return "one integer for one sequence (for a batch of sequences, wrap the layer in recur.batch)"

@@ -1,7 +1,7 @@
 """Modules: functions of one step, with or without weights, that keep no state over time.
 
-The one file below `interop` that knows other libraries. A module of Flax Linen, Flax NNX or Equinox,
-a function and the name of an activation all become the same pair of pure functions, so that
+The one file below `interop` that knows other libraries. A module of Flax or Equinox, a function and
+the name of an activation all become the same pair of pure functions, so that
 `chain`, `readout` and the cells take any of them. Nothing with weights is taken for a function.
 """
 
@@ -151,7 +151,8 @@ def split_nnx(module: Any) -> tuple[Any, Any, Any, Any]:
     """The graph of a module of NNX, its weights, its random streams, and other variables."""
     from flax import nnx
 
-    return nnx.split(module, nnx.Param, (nnx.RngKey, nnx.RngCount), ...)
+    parts: Any = nnx.split(module, nnx.Param, (nnx.RngKey, nnx.RngCount), ...)
+    return parts
 
 
 def merge_nnx(
@@ -183,7 +184,8 @@ def _of_equinox(module: Any) -> Module:
     import equinox as eqx
 
     weights, rest = eqx.partition(module, eqx.is_inexact_array)
-    if any(isinstance(leaf, eqx.nn.StateIndex) for leaf in jax.tree.leaves(rest, is_leaf=_is_index)):
+    nodes = jax.tree.leaves(rest, is_leaf=lambda node: isinstance(node, eqx.nn.StateIndex))
+    if any(isinstance(node, eqx.nn.StateIndex) for node in nodes):
         raise ValueError(
             f"{type(module).__name__} keeps state (eqx.nn.State), and a recurrence is pure: use "
             "LayerNorm or RMSNorm instead of BatchNorm."
@@ -195,10 +197,6 @@ def _of_equinox(module: Any) -> Module:
         return whole(*xs, key=key) if takes_key else whole(*xs)
 
     return Module(lambda key, *xs: weights, apply)
-
-
-def _is_index(leaf: Any) -> bool:
-    return type(leaf).__name__ == "StateIndex"
 
 
 def _is_instance(thing: Any, library: str) -> bool:

@@ -5,8 +5,8 @@ summed over steps and rows. JAX writes it with dy as the left factor, and XLA's 
 transposes dy in memory first: half the time of a gradient for wide layers. With x on the left
 nothing is moved. No axes are merged, so that a sharding of any of them is kept.
 
-`loop_product` is for one step in a loop. Its way back is dy Wᵀ, for which a CPU would read W against
-its order in memory, or rearrange it, again at each step. So it is given Wᵀ, made once.
+`loop_product` is for one step in a loop. Its transpose is dy Wᵀ, for which a CPU would read W
+against its order in memory, or rearrange it, again at each step. So it is given Wᵀ, made once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from recur.manual_axes import vary_over
+from recur.manual_axes import explicit_sharding, vary_over
 
 
 def product(x: jax.Array, kernel: jax.Array, **params: Any) -> jax.Array:
@@ -45,10 +45,17 @@ def _multiply(x: jax.Array, kernel: jax.Array, *_: Any, **params: Any) -> jax.Ar
     return jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())), **params)
 
 
-def _multiply_transposed(x: jax.Array, dy: jax.Array, **params: Any) -> jax.Array:
-    """xᵀ dy, summed over all axes but the last."""
+def _transpose_to_x(dy: jax.Array, x: Any, kernel: jax.Array, **params: Any) -> jax.Array:
+    """Dy Wᵀ, the cotangent of x."""
+    return product(dy, kernel.T, **params).astype(x.aval.dtype)
+
+
+def _transpose_to_kernel(dy: jax.Array, x: jax.Array, kernel: Any, **params: Any) -> jax.Array:
+    """xᵀ dy, summed over all axes but the last: the cotangent of W."""
     axes = tuple(range(x.ndim - 1))
-    return jax.lax.dot_general(x, dy, ((axes, axes), ((), ())), **params)
+    sharding = explicit_sharding(kernel.aval, dy)
+    d_kernel = jax.lax.dot_general(x, dy, ((axes, axes), ((), ())), out_sharding=sharding, **params)
+    return d_kernel.astype(kernel.aval.dtype)
 
 
 def _shape(*args: Any, **params: Any) -> Any:
@@ -75,11 +82,7 @@ def _new_primitive(name: str) -> Primitive:
 
 
 _product = _new_primitive("product")
-ad.defbilinear(
-    _product,
-    lambda dy, x, kernel, **params: product(dy, kernel.T, **params),
-    lambda dy, x, kernel, **params: _multiply_transposed(x, dy, **params),
-)
+ad.defbilinear(_product, _transpose_to_x, _transpose_to_kernel)
 
 _loop_product = _new_primitive("loop_product")
 
@@ -96,8 +99,7 @@ def _loop_product_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
 
 
 def _loop_product_transpose(dy: Any, x: Any, kernel: Any, transposed: Any, **params: Any) -> Any:
-    del x
-    return [loop_product(dy, transposed, kernel, **params), None, None]
+    return [loop_product(dy, transposed, kernel, **params).astype(x.aval.dtype), None, None]
 
 
 ad.primitive_jvps[_loop_product] = _loop_product_jvp

@@ -1,6 +1,7 @@
 """Measures recur beside its peers, all in one run, as ratios.
 
     python scripts/benchmark.py training                         a training step of one layer
+    python scripts/benchmark.py steps                            any step, beside lax.scan of it
     python scripts/benchmark.py long                             memory and time of long sequences
     python scripts/benchmark.py generation                       characters a second
     python scripts/benchmark.py parallel                         scan, associative, newton
@@ -25,10 +26,11 @@ import pathlib
 
 import jax
 import tyro
-from benchmarks import compiling, generation, long, parallel, report, sequences, training
+from benchmarks import compiling, generation, long, parallel, report, sequences, steps, training
 
 BENCHMARKS = {
     "training": training,
+    "steps": steps,
     "long": long,
     "generation": generation,
     "parallel": parallel,

@@ -119,26 +119,27 @@ def conv_lstm(
     shape = "*space", features
     carry = LSTMState._make([CarryPart(shape, is_sum=False), CarryPart(shape)])
 
-    def peek(bound, gate, c):
+    def peek(a, bound, gate, c):
+        """`a + c ⊙ p`."""
         if not peepholes:
-            return 0
+            return a
         p = getattr(bound.peephole, gate)
         if p.shape != c.shape:
             raise ValueError(
                 "conv_lstm: peepholes have a weight for every place, for frames of size "
                 f"{list(p.shape[:-1])}; got {list(c.shape[:-1])}. Do without, or init for these."
             )
-        return c * p.astype(c.dtype)
+        return a + c * p.astype(c.dtype)
 
     def step(bound, state, x, key=None):
         h, c = state
         a = _from_input(x, bound, "conv_lstm") + convolve(h, bound.recurrent_kernel)
         a = LSTMGates(*jnp.split(a.astype(c.dtype), 4, axis=-1))
-        i = sigmoid(a.input + peek(bound, "input", c), "input")
-        f = sigmoid(a.forget + peek(bound, "forget", c), "forget")
+        i = sigmoid(peek(a.input, bound, "input", c), "input")
+        f = sigmoid(peek(a.forget, bound, "forget", c), "forget")
         g = name(phi(a.candidate), "candidate")
         c = f * c + i * g
-        o = sigmoid(a.output + peek(bound, "output", c), "output")
+        o = sigmoid(peek(a.output, bound, "output", c), "output")
         h = (o * phi(c)).astype(h.dtype)
         return LSTMState(h, c), h
 

@@ -11,6 +11,7 @@ from jax.nn.initializers import lecun_normal, zeros
 from recur.call_repr import call_repr
 from recur.cells.initial import Initializer, Weight
 from recur.cells.parts import CarryPart, check_input, linear, make_cell
+from recur.checks import check_whole
 from recur.types import Cell
 
 
@@ -142,6 +143,7 @@ def diagonal(
       Orvieto et al. 2023, Resurrecting Recurrent Neural Networks for Long Sequences,
       https://arxiv.org/abs/2303.06349
     """
+    features = check_whole("diagonal: features", features, 1)
     width = 2 * features if complex_state else features
     weights = (
         Weight(rate_init, (features,)),
@@ -152,7 +154,7 @@ def diagonal(
     carry = CarryPart((features,), is_complex=complex_state)
 
     def step(bound, h, x, key=None):
-        real = h.real.dtype
+        real = jnp.finfo(h.dtype).dtype
         u = linear(x, bound.kernel, bound.bias, "diagonal").astype(real)
         size = jnp.exp(-jnp.exp(bound.rate.astype(real)))
         if complex_state:

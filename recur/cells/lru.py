@@ -13,6 +13,7 @@ from recur.call_repr import call_repr
 from recur.cells.initial import Initializer, Weight
 from recur.cells.linear import polar, uniform
 from recur.cells.parts import CarryPart, cast, linear, make_cell
+from recur.checks import check_whole
 from recur.types import Cell
 
 
@@ -84,6 +85,7 @@ def lru(
       Orvieto et al. 2023, Resurrecting Recurrent Neural Networks for Long Sequences,
       https://arxiv.org/abs/2303.06349
     """
+    features = check_whole("lru: features", features, 1)
     if not 0 < max_angle <= 2 * math.pi:
         raise ValueError(f"lru: max_angle is above 0 and at most 2π, got {max_angle!r}.")
     weights = (
@@ -100,7 +102,7 @@ def lru(
         return LRUParams(rate, angle, scale, kernel, output_kernel, skip)
 
     def step(bound, h, x, key=None):
-        logarithms = cast((bound.rate, bound.angle, bound.scale), h.real.dtype)
+        logarithms = cast((bound.rate, bound.angle, bound.scale), jnp.finfo(h.dtype).dtype)
         rate, angle, scale = map(jnp.exp, logarithms)
         real, imag = jnp.split(linear(x, bound.kernel, None, "lru").astype(rate.dtype), 2)
         h = polar(jnp.exp(-rate), angle) * h + jax.lax.complex(scale * real, scale * imag)

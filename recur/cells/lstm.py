@@ -136,20 +136,21 @@ def lstm(
     weights.append(Weight(peephole_init if peepholes else None, shape, Peepholes))
     carry = lstm_carry(features, features, initial_carry_init)
 
-    def peek(bound, gate, c):
+    def peek(a, bound, gate, c):
+        """`a + p(c)`."""
         if peepholes is None:
-            return 0
+            return a
         p = getattr(bound.peephole, gate)
-        return c * p.astype(c.dtype) if peepholes == "diagonal" else _product(c, p)
+        return a + (_product(c, p) if is_full else c * p.astype(c.dtype))
 
     def step(bound, state, x, key=None):
         h, c = state
         a = pre_activations(bound, x, h, c.dtype, "lstm")
-        i = sigmoid(a.input + peek(bound, "input", c), "input")
-        f = sigmoid(a.forget + peek(bound, "forget", c), "forget")
+        i = sigmoid(peek(a.input, bound, "input", c), "input")
+        f = sigmoid(peek(a.forget, bound, "forget", c), "forget")
         g = name(phi(a.candidate), "candidate")
         c = f * c + i * g
-        o = sigmoid(a.output + peek(bound, "output", c), "output")
+        o = sigmoid(peek(a.output, bound, "output", c), "output")
         h = (o * phi(c)).astype(h.dtype)
         return LSTMState(h, c), h
 

@@ -23,7 +23,7 @@ def update(
     pseudo_count: float = 0.0,
     parallel: bool = False,
 ) -> tuple[HiddenMarkov, jax.Array]:
-    """One update of Baum and Welch, after which the data are never less likely.
+    """Makes one Baum-Welch update, after which the data are never less likely.
 
         p(s_1 = i) ∝ Σ_b p(s_1 = i | x^b)
         p(j | i)   ∝ Σ_b Σ_{t>1} p(s_{t-1} = i, s_t = j | x^b)

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 
 from recur.call_repr import call_repr
 from recur.cells.custom import cell
-from recur.classic.log_space import common_dtype, log_sum, normalised
-from recur.classic.markov import MarkovChain, check_chain
-from recur.classic.recursion import Filtered, product, recursion, run
+from recur.classic.log_space import log_sum, normalised
+from recur.classic.markov import MarkovChain
+from recur.classic.recursion import Filtered, prepare, product, recursion, run
 from recur.lift.scan import scan
-from recur.masks import make_mask, zero_invalid
+from recur.masks import zero_invalid
 from recur.types import Cell, Mask
 
 
@@ -232,32 +232,6 @@ def _along(primals, tangents):
     of_initial = (states[:1] * change.log_initial[None]).sum()
     of_transition = (transitions * change.log_transition).sum()
     return log_likelihood, of_scores + of_initial + of_transition
-
-
-def prepare(
-    asker: str, chain: Any, log_scores: Any, length: Any
-) -> tuple[MarkovChain, jax.Array, jax.Array | None]:
-    """Checks the arguments of `asker`.
-
-    Returns:
-      The chain and the scores in one dtype of at least 32 bits, the scores zero in the padding, and
-      bool `[T]`, the steps that count, or None if all do.
-    """
-    chain, log_scores = check_chain(asker, chain), jnp.asarray(log_scores)
-    count = len(chain.log_initial)
-    if not jnp.issubdtype(log_scores.dtype, jnp.floating):
-        raise TypeError(
-            f"{asker}: expected log scores as floats, got {log_scores.dtype}. Those of symbols are "
-            "hidden_markov.observe(model, xs)."
-        )
-    if log_scores.ndim != 2 or log_scores.shape[1] != count:
-        raise ValueError(
-            f"{asker}: expected log scores of [T, {count}], one for each state of the chain, got "
-            f"{list(log_scores.shape)}. Use jax.vmap for rows."
-        )
-    chain, log_scores = common_dtype((chain, log_scores))
-    valid = make_mask(log_scores, length=length).valid
-    return chain, zero_invalid(valid, log_scores), valid
 
 
 def _backward_cell() -> Cell:

@@ -56,7 +56,7 @@ class HiddenMarkov(NamedTuple):
 
 
 def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
-    """Draws logits of a model, what an optimizer can change: `normalise` makes a model of them.
+    """Draws logits of a model, which an optimizer can change; `normalise` makes a model of them.
 
     Args:
       key: a typed key.
@@ -84,7 +84,7 @@ def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
 
 
 def normalise(logits: Logits) -> Logits:
-    """Makes log probabilities of logits.
+    """Converts logits to log probabilities.
 
         log p_i = logit_i - log Σ_j exp(logit_j),    along the last axis of each array
 
@@ -106,7 +106,7 @@ def normalise(logits: Logits) -> Logits:
 
 
 def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMarkov:
-    """Makes a model of probabilities given by hand, and checks them.
+    """Makes a model from given probabilities, and checks them.
 
     Args:
       initial: `[S]`, p(s_1 = i).
@@ -167,7 +167,7 @@ def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
 def log_likelihood(
     model: HiddenMarkov, xs: Any, length: Any = None, *, parallel: bool = False
 ) -> jax.Array:
-    """The log probability of a sequence of symbols, whatever the states: what one fits.
+    """Computes the log probability of a sequence of symbols, summed over the states.
 
         log p(x_1 ... x_T) = log Σ_s p(x, s)
 
@@ -205,7 +205,7 @@ def log_likelihood(
 
 
 def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
-    """Draws states, and the symbols that they emit.
+    """Samples states and the symbols that they emit.
 
         s_t ~ p(s_t | s_{t-1}),    x_t ~ p(x_t | s_t)
 

@@ -41,7 +41,7 @@ class MarkovChain(NamedTuple):
 
 
 def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
-    """Makes a chain of probabilities given by hand, and checks them.
+    """Makes a chain from given probabilities, and checks them.
 
     Args:
       initial: `[S]`, p(s_1 = i).
@@ -68,11 +68,11 @@ def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
 
 
 def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> MarkovChain:
-    """The chain under which sequences are likeliest, by counting.
+    """Fits a chain to sequences by maximum likelihood, that is by counting.
 
         p(j | i) = (count(i, j) + smoothing) / Σ_k (count(i, k) + smoothing)
 
-    A state that nothing follows is followed by all states alike.
+    A state that is never followed by another is followed by all states with equal probability.
 
     Args:
       sequences: integer arrays of states, of any lengths.
@@ -118,7 +118,7 @@ def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> 
 
 
 def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.Array:
-    """The log probability of a sequence of states that are seen.
+    """Computes the log probability of a sequence of observed states.
 
         log p(s_1 ... s_T) = log p(s_1) + Σ_{t>1} log p(s_t | s_{t-1})
 
@@ -184,7 +184,7 @@ def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
 
 
 def stationary(chain: MarkovChain) -> jax.Array:
-    """How often each state comes in the long run: the distribution that a step leaves as it is.
+    """Computes the stationary distribution, which a step does not change.
 
         π P = π,  Σ_i π_i = 1:    π = 1 (I - P + E)⁻¹,  where E is all ones
 

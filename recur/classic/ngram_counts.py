@@ -1,4 +1,4 @@
-"""How often each n-gram stands in documents: what every smoothing of n-grams starts from."""
+"""Counts of the n-grams in documents, from which every smoothing is computed."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Line(NamedTuple):
 class Grams(NamedTuple):
     """The different n-grams of one length, numbered in the order of their keys.
 
-    An n-gram is a context, the n-gram one token shorter in front of its last token, and that token.
-    So its key is the number of the context times V, plus the token.
+    An n-gram is a context, the n-gram of all its tokens but the last, and its last token. So its
+    key is the number of the context times V, plus the token.
     """
 
     keys: np.ndarray  # int64 [G], increasing
     suffixes: np.ndarray  # int64 [G], the number of the n-gram without its first token
     counts: np.ndarray  # int64 [G]
-    lefts: np.ndarray  # int64 [G], how many different tokens stand in front; counts at the top
+    lefts: np.ndarray  # int64 [G], how many different tokens precede it; counts at the top
 
 
 def count_grams(documents: Sequence[np.ndarray], order: int, size: int) -> list[Grams]:
     """Counts the n-grams of lengths 1 to order that end at a token to predict.
 
-    None reaches over the start of a document. A document's start counts as a token in front of its
-    own: where nothing can stand in front, `lefts` is how often the n-gram stands there.
+    None reaches over the start of a document. At the start of a document, where no token can
+    precede an n-gram, `lefts` counts each occurrence.
 
     Args:
       documents: as of `recur.sequences.Streams`; ids from 0 to size - 1.
@@ -47,8 +47,8 @@ def count_grams(documents: Sequence[np.ndarray], order: int, size: int) -> list[
       A `Grams` for each length.
 
     Raises:
-      TypeError: when a document does not hold integers.
-      ValueError: when a document is shorter than 2, or an id outside the vocabulary.
+      TypeError: if a document does not hold integers.
+      ValueError: if a document is shorter than 2, or an id outside the vocabulary.
 
     Example:
       >>> import numpy as np
@@ -86,7 +86,7 @@ def count_grams(documents: Sequence[np.ndarray], order: int, size: int) -> list[
 
 
 def contexts_of(numbers: np.ndarray, line: Line) -> np.ndarray:
-    """From the n-gram that ends at each token, the one that ends in front of it."""
+    """From the n-gram that ends at each token, the one that ends before it."""
     before = np.roll(numbers, 1)
     before[line.starts] = NONE
     return before

@@ -25,12 +25,12 @@ import jax
 import jax.numpy as jnp
 
 from recur.cells.custom import cell
-from recur.classic.log_space import safe_subtract, sum_of_logs
-from recur.classic.markov import MarkovChain
+from recur.classic.log_space import common_dtype, safe_subtract, sum_of_logs
+from recur.classic.markov import MarkovChain, check_chain
 from recur.keys import check_key
 from recur.layer import Layer
 from recur.lift.scan import scan
-from recur.masks import zero_invalid
+from recur.masks import make_mask, zero_invalid
 from recur.types import Cell, Mask
 
 Total = Callable[..., jax.Array]  # (values, axis) -> their sum in a semiring
@@ -41,6 +41,32 @@ class Filtered(NamedTuple):
 
     log_filtered: jax.Array  # [S], or [T, S] over time: log p(s_t | x_{1..t})
     log_evidence: jax.Array  # [], or [T]: log p(x_t | x_{1..t-1})
+
+
+def prepare(
+    asker: str, chain: Any, log_scores: Any, length: Any
+) -> tuple[MarkovChain, jax.Array, jax.Array | None]:
+    """Checks the arguments of `asker`.
+
+    Returns:
+      The chain and the scores in one dtype of at least 32 bits, the scores zero in the padding, and
+      bool `[T]`, the steps that count, or None if all do.
+    """
+    chain, log_scores = check_chain(asker, chain), jnp.asarray(log_scores)
+    count = len(chain.log_initial)
+    if not jnp.issubdtype(log_scores.dtype, jnp.floating):
+        raise TypeError(
+            f"{asker}: expected log scores as floats, got {log_scores.dtype}. Those of symbols are "
+            "hidden_markov.observe(model, xs)."
+        )
+    if log_scores.ndim != 2 or log_scores.shape[1] != count:
+        raise ValueError(
+            f"{asker}: expected log scores of [T, {count}], one for each state of the chain, got "
+            f"{list(log_scores.shape)}. Use jax.vmap for rows."
+        )
+    chain, log_scores = common_dtype((chain, log_scores))
+    valid = make_mask(log_scores, length=length).valid
+    return chain, zero_invalid(valid, log_scores), valid
 
 
 def max_of(values: jax.Array, axis: int) -> jax.Array:

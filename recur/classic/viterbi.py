@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.classic.forward_backward import prepare
 from recur.classic.markov import MarkovChain
-from recur.classic.recursion import max_of, run
+from recur.classic.recursion import max_of, prepare, run
 from recur.masks import zero_invalid
 
 

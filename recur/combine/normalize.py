@@ -20,6 +20,7 @@ from recur.combine.wrap import first_shapes, wrap_bound
 from recur.keys import check_key, split
 from recur.modules import as_module
 from recur.structure import Product, input_products, on_inputs, on_products, recurrent_products
+from recur.structure.jaxprs import aval_of
 from recur.types import Cell, Params
 
 
@@ -92,7 +93,7 @@ def normalize(cell: Cell, norm: Any) -> Cell:
     def draw(key: jax.Array, products: Sequence[Product]) -> tuple[Params, ...]:
         keys = split(key, len(products))
         return tuple(
-            module.init(k, jax.ShapeDtypeStruct(p.result.aval.shape, p.result.aval.dtype))
+            module.init(k, jax.ShapeDtypeStruct(aval_of(p.result).shape, aval_of(p.result).dtype))
             for k, p in zip(keys, products, strict=True)
         )
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any
 
 import jax
 
+_PROGRAMS: MutableMapping[Any, Callable] = weakref.WeakKeyDictionary()
 
-def call_compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Calls `function(*args, **options)`, compiled once for its callables, options and shapes.
 
-    Arrays and numbers in `args` are traced. Callables in them (layers, choosers, step functions)
-    and the options are constants of the program, which is found again by their hashes: a layer is
-    equal to itself alone, `top_k(5)` to every `top_k(5)`. If an argument is being traced already,
-    the function is called as it is.
+def call_compiled(function: Callable[..., Any], model: Any, *args: Any, **options: Any) -> Any:
+    """Calls `function(model, *args, **options)`, compiled once for each model and shape.
+
+    Arrays and numbers in `args` are traced. Callables in them, such as choosers, and the options
+    are constants of the program, which is found again by their hashes: `top_k(5)` equals every
+    `top_k(5)`. If an argument is being traced already, the function is called as it is.
 
     Args:
-      function: a pure function that lives as long as the program, such as one of a module.
+      function: a pure function that lives as long as the model, such as one of a module.
+      model: a layer or a function, by identity; its programs are freed when it is.
       *args: pytrees of arrays, numbers and callables.
       **options: hashable values.
 
@@ -27,14 +30,24 @@ def call_compiled(function: Callable[..., Any], *args: Any, **options: Any) -> A
     """
     leaves, structure = jax.tree.flatten(args)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-        return function(*args, **options)
+        return function(model, *args, **options)
     callables = tuple(leaf if callable(leaf) else None for leaf in leaves)
     arrays = [None if callable(leaf) else leaf for leaf in leaves]
-    return _call(function, structure, callables, tuple(options.items()), arrays)
+    try:
+        if model not in _PROGRAMS:
+            _PROGRAMS[model] = _make_program(weakref.ref(model))
+    except TypeError:  # a callable without a hash or weak references
+        return function(model, *args, **options)
+    return _PROGRAMS[model](function, structure, callables, tuple(options.items()), arrays)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _call(function, structure, callables, options, arrays):
-    pairs = zip(callables, arrays, strict=True)
-    args = jax.tree.unflatten(structure, [c if a is None else a for c, a in pairs])
-    return function(*args, **dict(options))
+def _make_program(model_of: Callable[[], Any]) -> Callable:
+    """A compiled function that refers to the model weakly, so that it does not keep it alive."""
+
+    @partial(jax.jit, static_argnums=(0, 1, 2, 3))
+    def program(function, structure, callables, options, arrays):
+        pairs = zip(callables, arrays, strict=True)
+        args = jax.tree.unflatten(structure, [c if a is None else a for c, a in pairs])
+        return function(model_of(), *args, **dict(options))
+
+    return program

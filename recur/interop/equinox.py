@@ -27,8 +27,8 @@ def from_equinox(
     Args:
       make: `make(key) -> cell`, a module called as `cell(x, state)`; it is called once at first, to
         see how the cell is made.
-      init_carry: `init_carry(cell, x) -> state_0`; by default zeros of `cell.hidden_size`: one array, or the
-        two of `eqx.nn.LSTMCell`.
+      init_carry: `init_carry(cell, x) -> state_0`; by default zeros of
+        `cell.hidden_size`: one array, or the two of `eqx.nn.LSTMCell`.
       output: `output(state) -> y`; by default the state, or the first of several.
 
     Returns:
@@ -37,7 +37,7 @@ def from_equinox(
 
     Raises:
       TypeError: when `make` gives no module.
-      ValueError: when the module has no `hidden_size` and `init_carry` is not given; while tracing, when
+      ValueError: if the module has no `hidden_size` and `init_carry` is not given; when tracing, if
         its state changes structure.
 
     Example:
@@ -63,7 +63,9 @@ def from_equinox(
         )
     name = f"from_equinox({type(made).__name__})"
     if init_carry is None and not hasattr(made, "hidden_size"):
-        raise ValueError(f"{name} has no hidden_size: pass init_carry, a function (cell, x) -> state.")
+        raise ValueError(
+            f"{name} has no hidden_size: pass init_carry, a function (cell, x) -> state."
+        )
     _, rest = eqx.partition(made, eqx.is_inexact_array)
 
     def init(key, x):

@@ -24,7 +24,8 @@ def chain(*parts: Any) -> Layer:
     and every module with an argument `deterministic`, is on when a key is given.
 
     Args:
-      *parts: layers, modules of Flax Linen, Flax NNX or Equinox, functions of one step, or names of `recur.modules.ACTIVATIONS`.
+      *parts: layers, modules of Flax Linen, Flax NNX or Equinox, functions of one step,
+        or names of `recur.modules.ACTIVATIONS`.
 
     Returns:
       A `Layer`; its params and its carry are tuples, one entry a part.

@@ -90,9 +90,7 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
         resets = pieces.reset_after() if is_backward else None
         given = (pieces, resets, split_along(key, step_count(pieces.xs)))
         carry, found = jax.lax.scan(segment, carry, given, reverse=is_backward)
-        carries, ys = jax.tree.map(
-            lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], found
-        )
+        carries, ys = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], found)
         return carries if all_carries else carry, ys
 
     return Layer(

@@ -261,9 +261,7 @@ def _solve(
     return jax.vmap(unpack)(zs), jax.lax.stop_gradient(report)
 
 
-def _iterate(
-    equations: System, settings: _Settings, count: int
-) -> tuple[jax.Array, NewtonReport]:
+def _iterate(equations: System, settings: _Settings, count: int) -> tuple[jax.Array, NewtonReport]:
     """Newton's method until the tolerance is met, steps run out, or numbers overflow."""
     tolerance = settings.tolerance
     if tolerance is None:
@@ -288,7 +286,9 @@ def _iterate(
     # Not from the given carry, which may hold NaN where a reset follows.
     guess = jnp.broadcast_to(equations.initial, (count, *equations.initial.shape))
     none = vary_over(guess, jnp.zeros((), jnp.int32))
-    zs, _, report = jax.lax.while_loop(goes_on, improve, arrive(guess, none))
+    first = arrive(guess, none)
+    first = jax.tree.map(lambda leaf: jnp.where(first[2].converged, leaf, leaf), first)
+    zs, _, report = jax.lax.while_loop(goes_on, improve, first)
     return zs, report
 
 

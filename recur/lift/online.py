@@ -81,8 +81,8 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
       method: `"rtrl"` or `"snap-1"`.
 
     Returns:
-      An `Online`: `init` and `update`, for one sequence; use `jit`, `scan` over time and `vmap` over
-      sequences on them.
+      An `Online`: `init` and `update`, for one sequence, on which to use `jit`, `scan` over time
+      and `vmap` over sequences.
 
     Raises:
       TypeError: when `cell` is not a cell; or while tracing, when params, carry or loss are not

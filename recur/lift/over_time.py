@@ -14,7 +14,7 @@ from recur.lift.mask import Steps, prepare_steps
 from recur.manual_axes import vary_over
 from recur.masks import drop_leading_axis, step_count, zero_invalid
 from recur.structure import Parts
-from recur.types import Bound, Carry, Cell, Shaped
+from recur.types import Bound, Carry, Cell, Direction, Shaped
 
 Run = Callable[[Bound, Carry, Carry, Steps, bool], tuple[Carry, tuple[Any, Any]]]
 
@@ -55,7 +55,7 @@ def over_time(cell: Cell, run: Run, *, reverse: bool = False) -> Layer:
         y, count = jax.eval_shape(first_output, bound, step_of(xs)), step_count(xs)
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
 
-    direction = "backward" if reverse else "forward"
+    direction: Direction = "backward" if reverse else "forward"
     return Layer(init, bind, begin, apply, find_output_shape, direction=direction)
 
 
@@ -65,7 +65,7 @@ def read_all(parts: Parts, xs: Any, crossing: Any, after: Any) -> Any:
 
 
 def check_carry(carry: Carry, initial_carry: Carry) -> None:
-    """Raises a ValueError unless `carry` has the structure, shapes and dtypes of the initial one."""
+    """Raises a ValueError unless `carry` is like the initial one."""
     came, expected = jax.eval_shape(lambda *trees: trees, carry, initial_carry)
     if signature(came) != signature(expected):
         raise ValueError(

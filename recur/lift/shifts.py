@@ -20,7 +20,6 @@ XLA does badly, the same shifts are a rule of reverse mode.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -60,6 +59,7 @@ def run_parts(
     Returns:
       The last carry, the carries after each step or (), and what `parts.read` reads.
     """
+    reverse_only = has_custom_vjp_or_control_flow(parts.found.inside)
 
     def loop(weights, values, shifts=None):
         """The results, and the factors of all products where there are shifts."""
@@ -68,13 +68,15 @@ def run_parts(
         constants = _join_constants(parts, constants, added)
         pairs = [(k, group.transpose(k)) for group, k in zip(parts.groups, kernels, strict=True)]
 
-        @partial(jax.checkpoint, prevent_cse=False, policy=_keep_products)  # a loop merges nothing
-        def advance_kept(constants, carry, x):
+        def advance_with(constants, carry, x):
             return parts.advance_with(pairs, constants, carry, *x, multiply=_multiply)
+
+        if not reverse_only:  # what that holds may be costly to recompute
+            advance_with = jax.checkpoint(advance_with, prevent_cse=False, policy=_keep_products)
 
         def advance(carry, x, key):
             del key
-            carry, crossing, factors = advance_kept(constants, carry, x)
+            carry, crossing, factors = advance_with(constants, carry, x)
             return carry, (crossing, () if shifts is None else factors)
 
         step = masked_step(advance, initial_carry, all_carries)
@@ -89,8 +91,7 @@ def run_parts(
     values = (steps.x, constants, carry, initial_carry, steps.valid, steps.reset)
     if not parts.groups:
         return loop(weights, values)[0]
-    reverse = has_custom_vjp_or_control_flow(parts.found.inside)
-    return (_reverse_rule if reverse else _forward_rule)(loop, parts, weights, values, length)
+    return (_reverse_rule if reverse_only else _forward_rule)(loop, parts, weights, values, length)
 
 
 def _forward_rule(loop: Callable, parts: Parts, weights: Any, values: Any, length: int) -> Any:
@@ -111,9 +112,7 @@ def _forward_rule(loop: Callable, parts: Parts, weights: Any, values: Any, lengt
             has_aux=True,
         )
         d_inputs, d_shifts = _shifts_of(parts, factors, length, *d_weights)
-        d_inexact = [
-            d if n not in d_inputs else d + d_inputs[n] for n, d in enumerate(d_inexact)
-        ]
+        d_inexact = [d if n not in d_inputs else d + d_inputs[n] for n, d in enumerate(d_inexact)]
         return outputs, along(d_inexact, d_shifts)
 
     return run(weights, inexact, rest)

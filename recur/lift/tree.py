@@ -77,7 +77,8 @@ def tree(cell: Cell) -> Layer:
       >>> cell = recur.cell(init, lambda params, word: jnp.zeros(4), step)
       >>> model = recur.batch(recur.chain(recur.tree(cell), nn.Dense(2)))
       >>> phrase = Node(0, (Node(3), Node(5)))
-      >>> [batch] = make_batches([post_order(phrase), post_order(Node(0, (phrase, Node(7))))], pad())
+      >>> trees = [post_order(phrase), post_order(Node(0, (phrase, Node(7))))]
+      >>> [batch] = make_batches(trees, pad())
       >>> params = model.init(jax.random.key(0), batch.steps)
       >>> ys = jax.jit(model)(params, batch.steps, **batch.layer_kwargs)
       >>> ys.shape, pool.last(ys, batch.mask).shape
@@ -92,6 +93,7 @@ def tree(cell: Cell) -> Layer:
       Short-Term Memory Networks, https://arxiv.org/abs/1503.00075
     """
     check_cell(cell, "tree")
+
     def run(bound, carry, initial_carry, steps, all_carries):
         places = _find(steps)
         # After the carries of all nodes come the two from which a tree may start.

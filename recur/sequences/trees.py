@@ -20,32 +20,32 @@ class Node(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """A tree as arrays, children before their parents: what `tree` runs over.
+    """A tree as arrays, children before their parents: the inputs of `recur.tree`.
 
-    The zeros of padding say that there is no child, and distances stay true wherever in a row a
-    tree stands: so trees are padded, bucketed and packed as any other steps of examples.
+    A distance of 0, as in padding, means that there is no child, and distances do not depend on
+    where in a row a tree begins: so trees are padded, bucketed and packed like other examples.
     """
 
     x: Any  # [N, ...] each
-    back: Any  # integer [N, C], how many nodes back each child stands; 0 where there is none
+    back: Any  # integer [N, C], how many nodes back each child is; 0 where there is none
 
 
 def post_order(root: Node, arity: int | None = None) -> Nodes:
-    """Lays a tree out with each node behind its children, from the first to the last.
+    """Converts a tree to arrays with each node after its children, which keep their order.
 
         back[n, c] = n - number of the c-th child of node n,    root = node N - 1
 
     Args:
-      root: the tree; it may be as deep as it likes.
-      arity: C, the most children a node of the data set has; that of this tree when not given.
-        Trees of one batch need the same, and the shape of params may depend on it.
+      root: the tree, of any depth.
+      arity: C, the most children a node of the data set has; by default that of this tree. Trees
+        of one batch need the same, and the shape of params may depend on it.
 
     Returns:
       `Nodes`, in NumPy.
 
     Raises:
-      TypeError: when a node is not a `Node`, or its x does not hold numbers.
-      ValueError: when the xs of nodes are not made alike, or one has more children than arity.
+      TypeError: if a node is not a `Node`, or its x does not hold numbers.
+      ValueError: if the xs of nodes differ in structure, or a node has more children than arity.
 
     Example:
       >>> from recur.sequences import Node, post_order
@@ -165,5 +165,5 @@ def _check_alike(xs: list[Any]) -> None:
         if describe(x) != expected:
             raise ValueError(
                 f"post_order: x of node {number}: expected {expected} as x of node 0, got "
-                f"{describe(x)}. A node without an input gets zeros, or an id of its own."
+                f"{describe(x)}. Give a node without an input zeros, or a special id."
             )

@@ -3,8 +3,12 @@
 This room knows nothing of time: it sees one step.
 """
 
-from recur.structure.classes import Product, Structure, find_structure
-from recur.structure.classes import has_custom_vjp_or_control_flow
+from recur.structure.classes import (
+    Product,
+    Structure,
+    find_structure,
+    has_custom_vjp_or_control_flow,
+)
 from recur.structure.doors import (
     input_products,
     name,
@@ -16,8 +20,8 @@ from recur.structure.doors import (
     recurrent_products,
 )
 from recur.structure.elementwise import is_elementwise_around_products
-from recur.structure.linear import Affine, linear_coefficients
 from recur.structure.groups import Group
+from recur.structure.linear import Affine, linear_coefficients
 from recur.structure.parts import Parts
 from recur.structure.report import StructureReport, structure_of
 from recur.structure.rows import ByRow, bind_rows

@@ -2,10 +2,10 @@
 
 The equations of `step(bound, carry, x, key)` are sorted into four classes:
 
-    invariant   depend on bound only                               computed once
-    before      depend on x and key, not on the carry              all steps at once, before the loop
+    invariant   depend on bound only                               once
+    before      depend on x and key, not on the carry              before the loop, for all steps
     inside      depend on the carry, and the next carry on them    in the loop
-    after       depend on the carry, and only the output on them   all steps at once, after the loop
+    after       depend on the carry, and only the output on them   after the loop, for all steps
 
 Only what is worth it moves out of the loop: products and what leads to or from them, and random
 bits. Cheap elementwise work stays, for what is moved is stored for all steps.
@@ -23,10 +23,10 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from recur.checks import check_step_carry
-from recur.structure.narrow import narrow
 from recur.structure.jaxprs import (
     Atom,
     Traced,
+    aval_of,
     contains,
     is_control_flow,
     made_by,
@@ -34,6 +34,7 @@ from recur.structure.jaxprs import (
     trace,
     variables,
 )
+from recur.structure.narrow import narrow
 
 # Products of arrays in the wide sense: what costs far more than storing its result.
 _CONVOLUTIONS = frozenset({"conv_general_dilated", "convolution", "correlation"})
@@ -52,11 +53,12 @@ class Product(NamedTuple):
 
     equation: JaxprEqn
     factor: Atom
-    kernel: Var
+    kernel: Atom
     side: int
 
     @property
     def result(self) -> Var:
+        """The variable that holds the product."""
         return self.equation.outvars[0]
 
 
@@ -146,7 +148,7 @@ def find_structure(step: Callable[..., Any], bound: Any, carry: Any, x: Any, key
 
 
 def _check_carry(traced: Traced, carry: Any) -> None:
-    after, _ = jax.tree.unflatten(traced.structure, [atom.aval for atom in traced.outputs])
+    after, _ = jax.tree.unflatten(traced.structure, [aval_of(atom) for atom in traced.outputs])
     check_step_carry(carry, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), after))
 
 
@@ -185,7 +187,7 @@ def _worth_moving_before(varying: Sequence[JaxprEqn]) -> list[JaxprEqn]:
         inputs = set(variables(equation.invars))
         if is_control_flow(equation) or _reads_other_keys(equation) or inputs & staying:
             staying.update(equation.outvars)
-        elif _is_costly(equation) or inputs & from_product:
+        elif is_costly(equation) or inputs & from_product:
             from_product.update(equation.outvars)
     wanted = set(from_product)
     for equation in reversed(varying):
@@ -213,13 +215,14 @@ def _without_last_sums(moved: Sequence[JaxprEqn], varying: Sequence[JaxprEqn]) -
     return kept[::-1]
 
 
-def _is_costly(equation: JaxprEqn) -> bool:
+def is_costly(equation: JaxprEqn) -> bool:
+    """Whether computing an equation costs far more than storing its result."""
     name = equation.primitive.name
     return name in ("dot_general", "random_bits") or name in _CONVOLUTIONS
 
 
 def _reads_other_keys(equation: JaxprEqn) -> bool:
-    dtypes = [atom.aval.dtype for atom in equation.invars if hasattr(atom.aval, "dtype")]
+    dtypes = [aval_of(atom).dtype for atom in equation.invars if hasattr(aval_of(atom), "dtype")]
     keys = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jax.dtypes.prng_key)]
     return any(str(dtype) != _THREEFRY for dtype in keys)
 
@@ -247,12 +250,12 @@ def _worth_moving_after(
     made = set(made_by(candidates))
     stored = {v for v in read_by(candidates) - made if v in on_carry}
     saved = made & set(variables(traced.outputs))
-    has_product = any(var in products for var in made) or any(map(_is_costly, candidates))
+    has_product = any(var in products for var in made) or any(map(is_costly, candidates))
     return candidates if has_product or _bytes(stored) <= _bytes(saved) else []
 
 
 def _bytes(of: Iterable[Var]) -> int:
-    sizes = [math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in of]
+    sizes = [math.prod(aval_of(var).shape) * aval_of(var).dtype.itemsize for var in of]
     return sum(sizes)
 
 

@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import JaxprEqn
 
 from recur.structure.classes import Product, Structure, find_structure
-from recur.structure.jaxprs import Atom, Rule, evaluate, made_by, variables
+from recur.structure.jaxprs import Atom, Rule, aval_of, evaluate, made_by, variables
 from recur.types import CellStep
 
 
@@ -83,7 +83,7 @@ def named_shapes(
 ) -> list[jax.ShapeDtypeStruct]:
     """The shapes of the values of a name, in the order of the step; as `on_named` finds them."""
     named = _find_named(find_structure(step, bound, carry, x, None), wanted, asker)
-    avals = [equation.outvars[0].aval for equation in named]
+    avals = [aval_of(equation.outvars[0]) for equation in named]
     return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
 
 

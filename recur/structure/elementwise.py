@@ -5,7 +5,7 @@ from __future__ import annotations
 from jax.extend.core import JaxprEqn, Var
 
 from recur.structure.classes import Product, Structure
-from recur.structure.jaxprs import variables
+from recur.structure.jaxprs import aval_of, variables
 
 # By name, since JAX adds and renames primitives: an unknown one counts as not elementwise.
 ELEMENTWISE = frozenset(
@@ -43,11 +43,11 @@ def is_elementwise_around_products(found: Structure) -> bool:
 
 
 def _is_square(product: Product) -> bool:
-    width = product.factor.aval.shape
-    return len(width) == 1 and product.kernel.aval.shape == 2 * width
+    width = aval_of(product.factor).shape
+    return len(width) == 1 and aval_of(product.kernel).shape == 2 * width
 
 
 def _is_elementwise(equation: JaxprEqn, on_carry: set[Var]) -> bool:
     depending = [var for var in variables(equation.invars) if var in on_carry]
-    shapes = {var.aval.shape for var in [*depending, *equation.outvars]}
+    shapes = {aval_of(var).shape for var in [*depending, *equation.outvars]}
     return equation.primitive.name in ELEMENTWISE and len(shapes) == 1

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from recur import products
 from recur.structure.classes import Product
-from recur.structure.jaxprs import Atom, evaluate
+from recur.structure.jaxprs import Atom, aval_of, evaluate
 
 
 class Group(NamedTuple):
@@ -39,7 +39,7 @@ class Group(NamedTuple):
         """The kernels of all products, `[H, n]` each where they are of a vector."""
         if len(self.products) == 1:
             return [kernel]
-        return jax.lax.split(kernel, self._widths, axis=1)
+        return [*jax.lax.split(kernel, self._widths, axis=1)]
 
     def multiply(
         self, factor: jax.Array, kernel: jax.Array, transposed: jax.Array | None = None
@@ -52,7 +52,7 @@ class Group(NamedTuple):
             m = products.product(factor, kernel, **params)
         else:
             m = products.loop_product(factor, kernel, transposed, **params)
-        return jax.lax.split(m, self._widths) if len(self.products) > 1 else [m]
+        return [*jax.lax.split(m, self._widths)] if len(self.products) > 1 else [m]
 
     def transpose(self, kernel: jax.Array) -> jax.Array | None:
         """The kernel transposed, for `multiply`."""
@@ -65,14 +65,18 @@ class Group(NamedTuple):
 
     @property
     def _widths(self) -> list[int]:
-        return [product.result.aval.shape[0] for product in self.products]
+        return [aval_of(product.result).shape[0] for product in self.products]
 
 
 def group(found: Iterable[Product]) -> list[Group]:
     """Groups products by their factor, dtypes and precision."""
     by_kind: dict[Any, list[Product]] = collections.defaultdict(list)
     for number, product in enumerate(found):
-        kind = (product.factor, product.kernel.aval.dtype, *map(str, _precision(product).values()))
+        kind = (
+            product.factor,
+            aval_of(product.kernel).dtype,
+            *map(str, _precision(product).values()),
+        )
         by_kind[kind if is_of_vector(product) else number].append(product)
     return [Group(of_kind) for of_kind in by_kind.values()]
 
@@ -85,7 +89,7 @@ def multiply_steps(product: Product, factor: jax.Array, kernel: jax.Array) -> ja
 
 def is_of_vector(product: Product) -> bool:
     """Whether a product is that of a vector with a matrix."""
-    return product.factor.aval.ndim == 1 and product.kernel.aval.ndim == 2
+    return aval_of(product.factor).ndim == 1 and aval_of(product.kernel).ndim == 2
 
 
 def _multiply_steps(product: Product, factor: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -95,7 +99,7 @@ def _multiply_steps(product: Product, factor: jax.Array, kernel: jax.Array) -> j
 
 
 def _as_traced(product: Product, factor: jax.Array, kernel: jax.Array) -> jax.Array:
-    values = {product.factor: factor, product.kernel: kernel}
+    values: Any = {product.factor: factor, product.kernel: kernel}
     return evaluate([product.equation], values)(product.result)
 
 

@@ -98,6 +98,11 @@ def variables(atoms: Iterable[Atom]) -> Iterator[Var]:
     return (atom for atom in atoms if not isinstance(atom, Literal))
 
 
+def aval_of(atom: Atom) -> Any:
+    """The shape and dtype of an atom."""
+    return atom.aval
+
+
 def read_by(equations: Iterable[JaxprEqn]) -> set[Var]:
     """The variables that equations read."""
     return {var for equation in equations for var in variables(equation.invars)}

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
 
-from recur.structure.jaxprs import Atom, evaluate, variables
+from recur.structure.jaxprs import Atom, aval_of, evaluate, variables
 from recur.structure.parts import Parts
 
 # What maps a ⊙ c + b to f(a) ⊙ f(c) + f(b), element by element, and in their order.
@@ -46,7 +46,7 @@ def linear_coefficients(parts: Parts, inside: Sequence[Any], asker: str) -> tupl
     found = parts.found
     values: dict[Any, Any] = dict(parts.known_inside(inside))
     for part, var in enumerate(found.carry):
-        one, zero = (make(var.aval.shape, var.aval.dtype) for make in (jnp.ones, jnp.zeros))
+        one, zero = (make(aval_of(var).shape, aval_of(var).dtype) for make in (jnp.ones, jnp.zeros))
         values[var] = Affine(one, zero, part)
 
     def read(atom: Atom) -> Any:
@@ -65,7 +65,7 @@ def linear_coefficients(parts: Parts, inside: Sequence[Any], asker: str) -> tupl
         else:
             evaluate([equation], values)
     pairs = [
-        _as_affine(read(atom), part, var.aval, asker)
+        _as_affine(read(atom), part, aval_of(var), asker)
         for part, (atom, var) in enumerate(zip(found.next_carry, found.carry, strict=True))
     ]
     return [pair.a for pair in pairs], [pair.b for pair in pairs]
@@ -106,12 +106,12 @@ def _side(value: Any, side: str) -> Any:
 
 
 def _keeps_size(equation: JaxprEqn) -> bool:
-    return equation.invars[0].aval.size == equation.outvars[0].aval.size
+    return aval_of(equation.invars[0]).size == aval_of(equation.outvars[0]).size
 
 
 def _keeps_numbers(equation: JaxprEqn) -> bool:
     """Whether a cast is one among real or among complex numbers."""
-    before, after = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
+    before, after = aval_of(equation.invars[0]).dtype, aval_of(equation.outvars[0]).dtype
     return jnp.issubdtype(after, jnp.inexact) and (
         jnp.issubdtype(before, jnp.complexfloating) <= jnp.issubdtype(after, jnp.complexfloating)
     )

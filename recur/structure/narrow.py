@@ -18,7 +18,7 @@ from typing import Any
 import jax
 from jax.extend.core import JaxprEqn, Var
 
-from recur.structure.jaxprs import Atom, Rule, Traced, evaluate, trace, variables
+from recur.structure.jaxprs import Atom, Rule, Traced, aval_of, evaluate, trace, variables
 
 _ELEMENTWISE = frozenset({"add", "sub", "mul", "convert_element_type"})
 
@@ -33,7 +33,7 @@ def narrow(traced: Traced, *arguments: Any) -> Traced:
     producers = {v: e for e in traced.jaxpr.eqns for v in e.outvars}
     readers = collections.Counter(v for e in traced.jaxpr.eqns for v in set(variables(e.invars)))
     readers.update(set(variables(traced.outputs)))
-    sliced = collections.Counter(
+    sliced: Any = collections.Counter(
         e.invars[0] for e in traced.jaxpr.eqns if _pieces(e) is not None
     )
     wide = {v for v, n in sliced.items() if n == readers[v] and _can_narrow(v, producers, readers)}
@@ -60,10 +60,14 @@ def narrow(traced: Traced, *arguments: Any) -> Traced:
 def _pieces(equation: JaxprEqn) -> list[tuple[int, int]] | None:
     """The (start, stop) of each output of an equation that slices a vector; None for others."""
     name, params = equation.primitive.name, equation.params
-    if name == "split" and equation.invars[0].aval.ndim == 1:
+    if name == "split" and aval_of(equation.invars[0]).ndim == 1:
         ends = [sum(params["sizes"][: n + 1]) for n in range(len(params["sizes"]))]
         return list(zip([0, *ends], ends, strict=False))
-    if name == "slice" and equation.invars[0].aval.ndim == 1 and params["strides"] in (None, (1,)):
+    if (
+        name == "slice"
+        and aval_of(equation.invars[0]).ndim == 1
+        and params["strides"] in (None, (1,))
+    ):
         return [(params["start_indices"][0], params["limit_indices"][0])]
     return None
 
@@ -86,12 +90,12 @@ def _is_product_of_vector(equation: JaxprEqn) -> bool:
     if equation.primitive.name != "dot_general":
         return False
     _, batch = equation.params["dimension_numbers"]
-    return not any(batch) and sorted(a.aval.ndim for a in equation.invars) == [1, 2]
+    return not any(batch) and sorted(aval_of(a).ndim for a in equation.invars) == [1, 2]
 
 
 def _piece(atom: Any, start: int, stop: int, producers: dict, read: Callable) -> Any:
     """`atom[start:stop]`, taken as early as possible."""
-    if atom.aval.ndim == 0:
+    if aval_of(atom).ndim == 0:
         return read(atom)
     equation = None if not isinstance(atom, Var) else producers.get(atom)
     if equation is not None and equation.primitive.name in _ELEMENTWISE:

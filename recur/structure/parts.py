@@ -17,9 +17,18 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import JaxprEqn, Var
 
-from recur.structure.classes import Product, Structure
+from recur.structure.classes import Product, Structure, is_costly
 from recur.structure.groups import Group, group, multiply_steps
-from recur.structure.jaxprs import Atom, Rule, Values, evaluate, made_by, read_by, variables
+from recur.structure.jaxprs import (
+    Atom,
+    Rule,
+    Values,
+    aval_of,
+    evaluate,
+    made_by,
+    read_by,
+    variables,
+)
 from recur.structure.sums import find_sums
 
 SAVED = "recur.product"  # the name of what a gradient keeps of each step; all else is recomputed
@@ -50,7 +59,7 @@ class Parts:
         self.found = found
         of_bound, _, *of_step = found.traced.arguments
         self._known = found.traced.values(bound)
-        evaluate(found.invariant, self._known)
+        read = evaluate(found.invariant, self._known)
 
         per_step = [*(var for given in of_step for var in given), *made_by(found.before)]
         of_loop = [*found.carry, *made_by(found.inside)]
@@ -62,19 +71,17 @@ class Parts:
 
         self.groups = group(filter(_is_inexact, found.products_of(found.inside)))
         self.kernels = [
-            each.join([self._known[product.kernel] for product in each.products])
-            for each in self.groups
+            each.join([read(product.kernel) for product in each.products]) for each in self.groups
         ]
         grouped = {product.result for each in self.groups for product in each.products}
         others = [e for e in found.inside if not grouped & set(e.outvars)]
+        self._costly = [*filter(is_costly, others)]
         factors = {each.factor for each in self.groups}
-        read = read_by(others) | factors | set(variables(found.next_carry))
-        self.constant_vars = [var for var in self._known if var in read]
+        others_read = read_by(others) | factors | set(variables(found.next_carry))
+        self.constant_vars = [var for var in self._known if var in others_read]
         self.constants = [self._known[var] for var in self.constant_vars]
         results = [*found.next_carry, *self.crossing, *self._after]
-        self.sums = find_sums(
-            found.inside, self._inside, grouped, set(self.constant_vars), results
-        )
+        self.sums = find_sums(found.inside, self._inside, grouped, set(self.constant_vars), results)
 
     def prepare(self, x: Any, key: Any = None) -> Prepared:
         """What is computed of the input of one step, without the carry."""
@@ -117,8 +124,8 @@ class Parts:
         values.update(zip(self.found.carry, leaves, strict=True))
         values.update(zip(self._inside, inside, strict=True))
         rules = self._rules_of_products(kernels, shifts, multiply)
-        for found in self.sums:
-            rules[found.equation.outvars[0]] = _kept_rule(found.equation)
+        for equation in [found.equation for found in self.sums] + self._costly:
+            rules[equation.outvars[0]] = _kept_rule(equation)
         read = evaluate(self.found.inside, values, rules)
         after = jax.tree.unflatten(structure, [read(atom) for atom in self.found.next_carry])
         factors = [read(each.factor) for each in self.groups]
@@ -167,26 +174,31 @@ class Parts:
         """Products that are mapped over all steps at once, in the form that is fast so."""
 
         def rule_for(product: Product) -> Rule:
-            return lambda read: [multiply_steps(product, read(product.factor), read(product.kernel))]
+            return lambda read: [
+                multiply_steps(product, read(product.factor), read(product.kernel))
+            ]
 
         return {p.result: rule_for(p) for p in self.found.products_of(equations)}
 
 
 def _is_inexact(product: Product) -> bool:
     atoms = (product.factor, product.kernel)
-    return all(jnp.issubdtype(atom.aval.dtype, jnp.inexact) for atom in atoms)
+    return all(jnp.issubdtype(aval_of(atom).dtype, jnp.inexact) for atom in atoms)
 
 
 def _kept_rule(equation: JaxprEqn) -> Rule:
     def rule(read: Callable[[Atom], Any]) -> list[jax.Array]:
         values = {var: read(var) for var in variables(equation.invars)}
-        return [_kept(evaluate([equation], values)(equation.outvars[0]))]
+        result = evaluate([equation], values)
+        return [_kept(result(var)) for var in equation.outvars]
 
     return rule
 
 
 def _kept(value: jax.Array) -> jax.Array:
     """Names a value as one that a gradient keeps."""
+    if not jnp.issubdtype(value.dtype, jnp.inexact):
+        return value
     if jnp.iscomplexobj(value):
         parts = (checkpoint_name(part, SAVED) for part in (value.real, value.imag))
         return jax.lax.complex(*parts)

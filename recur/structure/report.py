@@ -11,6 +11,7 @@ from jax.extend.core import JaxprEqn
 
 from recur.checks import check_cell
 from recur.structure.classes import Structure, find_structure
+from recur.structure.jaxprs import aval_of
 from recur.structure.linear import linear_coefficients
 from recur.structure.parts import Parts
 from recur.types import Cell, Context
@@ -103,7 +104,7 @@ def structure_of(
                     for name in ("invariant", "before", "inside", "after")
                 },
                 linear=_is_linear(parts, x, key),
-                stored=[_show(var.aval) for var in parts.crossing],
+                stored=[_show(aval_of(var)) for var in parts.crossing],
             )
         )
 
@@ -116,9 +117,9 @@ def _products(found: Structure, equations: Iterable[JaxprEqn]) -> list[str]:
 
 
 def _shape_of(group: Sequence[Any]) -> str:
-    factor, kernel = group[0].factor.aval, list(group[0].kernel.aval.shape)
+    factor, kernel = aval_of(group[0].factor), list(aval_of(group[0].kernel).shape)
     if len(group) > 1:
-        kernel[-1] = sum(product.kernel.aval.shape[-1] for product in group)
+        kernel[-1] = sum(aval_of(product.kernel).shape[-1] for product in group)
     return f"{list(factor.shape)} x {kernel}"
 
 

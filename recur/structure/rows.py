@@ -59,7 +59,9 @@ def bind_rows(bind_row: Callable[[Any, Any], Any], params: Any, of_rows: Any) ->
         read = evaluate(row_equations, {**known, **traced.values(params, given)})
         return [read(var) for var in of_row]
 
-    by_row = dict(zip(of_row, jax.vmap(bind_one)(of_rows) if row_equations else (), strict=True))
+    by_row: dict[Any, Any] = dict(
+        zip(of_row, jax.vmap(bind_one)(of_rows) if row_equations else (), strict=True)
+    )
     flags = [not isinstance(atom, Literal) and atom in by_row for atom in traced.outputs]
     pairs = list(zip(traced.outputs, flags, strict=True))
     shared = [None if flag else read(atom) for atom, flag in pairs]

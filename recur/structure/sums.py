@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn, Literal, Var
 
-from recur.structure.jaxprs import Atom, variables
+from recur.structure.jaxprs import Atom, aval_of, variables
 
 
 class Sum(NamedTuple):
@@ -94,6 +94,6 @@ def _sum_from(place: int, var: Var, readers: Mapping[Var, list], terms: Any) -> 
 
 
 def _is_addition(equation: JaxprEqn) -> bool:
-    avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
+    avals = [aval_of(atom) for atom in (*equation.invars, *equation.outvars)]
     same = len({(aval.shape, str(aval.dtype)) for aval in avals}) == 1
     return same and equation.primitive.name in ("add", "add_any")

@@ -30,8 +30,8 @@ class Specials(NamedTuple):
     Attributes:
       padding: fills rows up to one length.
       unknown: stands for whatever the vocabulary has not.
-      start: stands in front of a sentence.
-      end: stands behind it.
+      start: begins a sentence.
+      end: ends a sentence.
 
     Example:
       >>> from recur.text import Specials, words
@@ -62,7 +62,7 @@ class Tokenizer:
       split: how texts are cut: at "space", around "punctuation" too, into "characters", "bytes", or
         byte pairs, "bpe".
       specials: the special tokens.
-      entries: all others, their ids behind those of the special ones.
+      entries: all others; their ids follow those of the special tokens.
       merges: of "bpe", the pairs of entries that become one, in their order.
       lowercase: whether texts are put into lower case first.
 
@@ -110,12 +110,12 @@ class Tokenizer:
 
     @property
     def start(self) -> int | None:
-        """The id in front of a sentence."""
+        """The id of the token that begins a sentence."""
         return self._special(self.specials.start)
 
     @property
     def end(self) -> int | None:
-        """The id behind a sentence."""
+        """The id of the token that ends a sentence."""
         return self._special(self.specials.end)
 
     def _special(self, name: str | None) -> int | None:
@@ -163,7 +163,7 @@ class Tokenizer:
         return np.array(ids, np.int32)
 
     def frame(self, ids: Any) -> np.ndarray:
-        """Ids with start in front and end behind, as far as there are such tokens."""
+        """Ids between the start and the end token, as far as there are such tokens."""
         start, end = (np.array([] if i is None else [i], np.int32) for i in (self.start, self.end))
         return np.concatenate([start, self._checked(ids, "frame"), end])
 

@@ -43,7 +43,9 @@ def test_params_are_drawn_as_asked():
     assert 0 <= params.recurrent.min() < 0.1 and 0.9 < params.recurrent.max() < 1
     assert params.initial_carry is None and (cell.init_carry(params, jnp.ones(3)) == 0).all()
     ones = jax.nn.initializers.ones
-    params = indrnn(2, recurrent_init=ones, initial_carry_init=ones).init(jax.random.key(0), jnp.ones(3))
+    params = indrnn(2, recurrent_init=ones, initial_carry_init=ones).init(
+        jax.random.key(0), jnp.ones(3)
+    )
     assert (params.recurrent == 1).all() and (params.initial_carry == 1).all()
 
 

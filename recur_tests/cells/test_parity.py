@@ -77,7 +77,9 @@ def test_torch_rnn(activation):
     w, u, b, c = torch_arrays(case["weights"])
     layer = recur.scan(recur.elman(4, activation=activation, **F64))
     ends = layer.run(
-        ElmanParams(w, u, b + c, initial_carry=None), case["inputs"], carry=torch_state(case["initial"])
+        ElmanParams(w, u, b + c, initial_carry=None),
+        case["inputs"],
+        carry=torch_state(case["initial"]),
     )
     assert_close(ends, (torch_state(case["final"]), case["outputs"]), 1e-12)
 

@@ -67,11 +67,11 @@ def test_outputs_do_not_depend_on_the_stabiliser():
 
 def reading_pre_activations(cell, seed=1):
     """Params with which x `[4H]` is added to the pre-activations i, f, z and o, side by side."""
-    width = 4 * cell.init_carry(random_params(cell), X).cell.size
-    x = jax.ShapeDtypeStruct((width,), jnp.float64)
-    params = random_like(jax.eval_shape(cell.init, jax.random.key(0), x), seed)
-    blocks = jnp.eye(width).reshape(4, width // 4, width).transpose(0, 2, 1)
-    return params._replace(kernel=LSTMGates(*blocks), bias=jax.tree.map(jnp.zeros_like, params.bias))
+    params = random_params(cell, seed)
+    features = params.bias.input.size
+    blocks = jnp.eye(4 * features).reshape(4, features, 4 * features).transpose(0, 2, 1)
+    zeros = jax.tree.map(jnp.zeros_like, params.bias)
+    return params._replace(kernel=LSTMGates(*blocks), bias=zeros)
 
 
 @every_forget_gate

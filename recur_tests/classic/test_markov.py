@@ -123,7 +123,7 @@ APART = [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]]
         (lambda: log_likelihood(TRANSITION, [0]), TypeError, "a MarkovChain, got ndarray"),
         (lambda: log_likelihood(chain(), jnp.array([0, -1])), ValueError, "got -1 at step 1"),
         (lambda: log_likelihood(chain(), jnp.zeros(2)), TypeError, "integer states, got float"),
-        (lambda: log_likelihood(chain(), jnp.array([[0]])), ValueError, "jax.vmap does rows"),
+        (lambda: log_likelihood(chain(), jnp.array([[0]])), ValueError, "Use jax.vmap for rows"),
         (lambda: log_likelihood(chain(), jnp.array([0]), 2), ValueError, "length: expected from 0"),
         (lambda: sample(chain(), jax.random.PRNGKey(0), 3), TypeError, "expected a typed key"),
         (lambda: sample(chain(), jax.random.key(0), -1), ValueError, "steps: expected a whole"),

@@ -169,7 +169,7 @@ TEXT = np.array([0, 1, 2])
         (lambda: katz([], 2, 3), ValueError, "at least one document, got none"),
         (lambda: katz([np.ones(3)], 2, 3), TypeError, "document 0: expected integer .* float64"),
         (lambda: katz([TEXT, TEXT[:1]], 2, 3), ValueError, "document 1: .* 2 tokens.*shape .1."),
-        (lambda: katz(TEXT, 2, 3), ValueError, "one document is .document."),
+        (lambda: katz(TEXT, 2, 3), ValueError, "a single document in a list"),
         (
             lambda: kneser_ney([TEXT, TEXT], 2, 2),
             ValueError,

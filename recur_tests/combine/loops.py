@@ -12,6 +12,7 @@ import recur
 from recur.types import Cell
 from recur_tests.helpers import random_like
 
+_PRODUCTS = ("dot_general", "product", "loop_product")
 XS = jax.ShapeDtypeStruct((5, 3), jnp.float64)
 
 
@@ -32,7 +33,7 @@ def products_in_loop(
 def _products(jaxpr: Any, in_loop: bool) -> list[tuple[int, ...]]:
     found = []
     for equation in jaxpr.eqns:
-        if in_loop and equation.primitive.name == "dot_general":
+        if in_loop and equation.primitive.name in _PRODUCTS:
             found.append(equation.outvars[0].aval.shape)
         for inner in jaxprs_in_params(equation.params):
             found += _products(inner, in_loop or equation.primitive.name == "scan")

@@ -50,7 +50,10 @@ def test_what_the_cell_adds_is_what_is_read_in():
 def test_what_is_read_in_is_not_in_the_loop():
     mlp = nn.Sequential([dense(6), nn.tanh, dense(5)])
     assert products_in_loop(readin(GRU, mlp)) == [(12,)]
-    assert products_in_loop(readin(recur.gru(4, reset="before"), mlp)) == [(4,), (8,)]
+    assert products_in_loop(readin(recur.gru(4, reset="before", param_dtype=jnp.float64), mlp)) == [
+        (4,),
+        (8,),
+    ]
 
 
 def test_around_a_stack_it_is_no_stack():
@@ -95,7 +98,9 @@ def test_the_readout_is_not_in_the_loop():
     lstm = recur.lstm(4, param_dtype=jnp.float64)
     assert products_in_loop(recur.readout(lstm, dense(2))) == [(16,)]
     mlp = nn.Sequential([dense(6), nn.tanh, dense(2)])
-    assert products_in_loop(recur.readout(recur.residual(recur.gru(3)), mlp)) == [(9,)]
+    assert products_in_loop(
+        recur.readout(recur.residual(recur.gru(3, param_dtype=jnp.float64)), mlp)
+    ) == [(9,)]
 
 
 def test_noise_in_the_readout_is_drawn_step_by_step():

@@ -229,7 +229,7 @@ def test_every_product_has_a_mask_of_its_shape():
 
 
 def own_cell():
-    """A user's cell: h_t = 0.5 h_{t-1} + tanh(x_t + U h_{t-1}), with h on the right of the product."""
+    """A user's cell: h_t = 0.5 h_{t-1} + tanh(x_t + U h_{t-1}), h on the right of the product."""
 
     def step(kernel, h, x):
         g = recur.name(jnp.tanh(x + kernel @ h), "candidate")

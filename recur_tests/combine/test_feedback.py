@@ -113,7 +113,7 @@ def test_the_output_has_the_dtype_that_the_weights_give_it(weights, compute):
 
 def test_in_a_batch_it_keeps_to_lengths_and_resets():
     cell = feedback(recur.readout(recur.residual(readin(LSTM, dense(5))), dense(2)), join=None)
-    with pytest.raises(ValueError, match="residual adds x to the output"):
+    with pytest.raises(ValueError, match="residual adds the input to the output"):
         cell.init(jax.random.key(0), XS[0])
     cell = feedback(
         recur.readout(recur.residual(LSTM), dense(2)), lambda x, y: jnp.append(x[:2], y)

@@ -70,7 +70,7 @@ def test_the_norms_are_in_the_order_of_the_step():
 
 
 def own_cell():
-    """A user's cell, one product for two gates: h_t = σ(a) h_{t-1} + tanh(b), [a, b] = x W + h U."""
+    """A user's cell, two gates in a product: h_t = σ(a) h_{t-1} + tanh(b), [a, b] = x W + h U."""
 
     def init(key, x):
         w, u = jax.random.split(key)

@@ -24,7 +24,10 @@ def test_residual_of_zero_is_the_identity():
 
 
 def test_only_the_recurrent_product_is_in_the_loop():
-    lstm, before = recur.lstm(3, param_dtype=jnp.float64), recur.gru(3, reset="before")
+    lstm, before = (
+        recur.lstm(3, param_dtype=jnp.float64),
+        recur.gru(3, reset="before", param_dtype=jnp.float64),
+    )
     assert products_in_loop(recur.residual(lstm)) == [(12,)]
     assert products_in_loop(recur.residual(before)) == [(3,), (6,)]
 

@@ -1,5 +1,9 @@
 """Outside of `jax.jit` decoding is compiled once; and the layer is bound once, before the loop."""
 
+import functools
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +80,34 @@ def test_is_compiled_once(params, way):
         for number in range(1, 4):
             WAYS[way](params, number)
     assert not compiled
+
+
+def test_programs_do_not_keep_a_layer_alive():
+    layer = recur.chain(lambda token: jax.nn.one_hot(token, 4))
+    params = layer.init(jax.random.key(0), TOKENS[0])
+    generate(layer, params, TOKENS[0], max_tokens=2, key=jax.random.key(0))
+    reference = weakref.ref(layer)
+    del layer
+    gc.collect()
+    assert reference() is None
+
+
+def test_any_callable_may_be_searched():
+    """Without a hash, too, as a module of arrays."""
+
+    class Step:
+        __hash__ = None
+
+        def __call__(self, last, token):
+            return step(last, token)
+
+        def bound(self, last, token):
+            return step(last, token)
+
+    given = (jnp.asarray(0, jnp.int32), jnp.zeros(4))
+    expected = search(step, *given, num_beams=2, max_tokens=3)
+    for other in (Step(), functools.partial(step), Step().bound):
+        assert_close(search(other, *given, num_beams=2, max_tokens=3), expected)
 
 
 def test_equal_choosers_are_equal_values():

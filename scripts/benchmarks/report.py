@@ -63,6 +63,15 @@ def time_rounds(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
     return seconds
 
 
+def rounds_of(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """As `time_rounds`, of runs that return their seconds."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds):
+        for name in random.Random(number).sample(list(runs), len(runs)):
+            seconds[name].append(runs[name]())
+    return seconds
+
+
 def ratio(seconds: Sequence[float], to: Sequence[float]) -> float:
     """How many times faster than `to`, the median over rounds."""
     return statistics.median(b / a for a, b in zip(seconds, to, strict=True))
