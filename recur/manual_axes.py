@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 def vary_over(values: Any, tree: Any) -> Any:
@@ -27,13 +28,17 @@ def vary_over(values: Any, tree: Any) -> Any:
     return jax.tree.map(vary, tree)
 
 
-def shape_like(leaf: Any, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    """Another shape, of the dtype of `leaf` and varying over the axes that it varies over."""
+def drop_axes(leaf: Any, count: int) -> jax.ShapeDtypeStruct:
+    """The shape of `leaf` without its first axes, on the mesh axes on which it is."""
     dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
-    if isinstance(leaf, jax.Array):
-        leaf = jax.typeof(leaf)
-    axes = getattr(leaf, "manual_axis_type", None)
-    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=axes)
+    shape = leaf.shape[count:]
+    if not isinstance(leaf, jax.Array):
+        return jax.ShapeDtypeStruct(shape, dtype)
+    aval: Any = jax.typeof(leaf)
+    mesh, spec = aval.sharding.mesh, aval.sharding.spec
+    sharding = None if mesh.empty else NamedSharding(mesh, PartitionSpec(*spec[count:]))
+    axes = aval.manual_axis_type
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding, manual_axis_type=axes)
 
 
 def shard_like(rows: Any, tree: Any) -> Any:
@@ -47,7 +52,7 @@ def shard_like(rows: Any, tree: Any) -> Any:
         sharding: Any = jax.typeof(leaf).sharding
         axis = sharding.spec[0] if len(sharding.spec) else None
         if axis is not None:
-            spec = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(axis))
+            spec = NamedSharding(sharding.mesh, PartitionSpec(axis))
             return jax.tree.map(partial(jax.sharding.reshard, out_shardings=spec), tree)
     return tree
 

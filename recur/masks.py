@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur.keys import is_key
-from recur.manual_axes import shape_like
+from recur.manual_axes import drop_axes
 from recur.types import Mask
 
 
@@ -77,7 +77,7 @@ def drop_leading_axis(tree: Any) -> Any:
 
     In the dtypes that JAX gives them: without 64 bits, NumPy's int64 becomes int32.
     """
-    return jax.tree.map(lambda leaf: shape_like(leaf, leaf.shape[1:]), tree)
+    return jax.tree.map(lambda leaf: drop_axes(leaf, 1), tree)
 
 
 def zero_invalid(valid: jax.Array | None, tree: Any) -> Any:

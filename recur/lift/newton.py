@@ -286,9 +286,7 @@ def _iterate(equations: System, settings: _Settings, count: int) -> tuple[jax.Ar
     # Not from the given carry, which may hold NaN where a reset follows.
     guess = jnp.broadcast_to(equations.initial, (count, *equations.initial.shape))
     none = vary_over(guess, jnp.zeros((), jnp.int32))
-    first = arrive(guess, none)
-    first = jax.tree.map(lambda leaf: jnp.where(first[2].converged, leaf, leaf), first)
-    zs, _, report = jax.lax.while_loop(goes_on, improve, first)
+    zs, _, report = jax.lax.while_loop(goes_on, improve, arrive(guess, none))
     return zs, report
 
 

@@ -42,6 +42,9 @@ def bind_rows(bind_row: Callable[[Any, Any], Any], params: Any, of_rows: Any) ->
       params: what rows share.
       of_rows: what differs by row, with a row axis in front; it may be empty.
     """
+    if not jax.tree.leaves(of_rows):
+        bound = bind_row(params, of_rows)
+        return ByRow(bound, jax.tree.map(lambda _: None, bound))
     traced = trace(bind_row, params, drop_leading_axis(of_rows))
     on_row = set(traced.arguments[1])
     shared_equations, row_equations = [], []
@@ -59,9 +62,7 @@ def bind_rows(bind_row: Callable[[Any, Any], Any], params: Any, of_rows: Any) ->
         read = evaluate(row_equations, {**known, **traced.values(params, given)})
         return [read(var) for var in of_row]
 
-    by_row: dict[Any, Any] = dict(
-        zip(of_row, jax.vmap(bind_one)(of_rows) if row_equations else (), strict=True)
-    )
+    by_row: dict[Any, Any] = dict(zip(of_row, jax.vmap(bind_one)(of_rows), strict=True))
     flags = [not isinstance(atom, Literal) and atom in by_row for atom in traced.outputs]
     pairs = list(zip(traced.outputs, flags, strict=True))
     shared = [None if flag else read(atom) for atom, flag in pairs]
