@@ -67,7 +67,8 @@ def condition(
 
     Each product of the input and each array of the carry has its own K, and v K is computed once a
     sequence. So an Elman network becomes `h_t = tanh(x_t W + h_{t-1} U + v K + b)`. Products of the
-    input are those through which it reaches the carry. A cell without them reads `[x_t, v]`.
+    input are the last ones before it reaches the carry; one that the step splits into gates counts
+    as one a gate. A cell without them reads `[x_t, v]`.
 
     At the "first step", v K is replaced by zeros at all other steps; a segment that starts from a
     reset has its own first step. Around it, zoneout needs the rate `Conditioned(rate, 0.0)`. Of an

@@ -41,10 +41,11 @@ def normalize(cell: Cell, norm: Any) -> Cell:
 
     So an Elman network becomes `h_t = tanh(N(x_t W) + N'(h_{t-1} U) + b)`, and the gates do not
     depend on the scale of the kernels. Biases are outside of the norms, as in Ba et al. Each
-    product has its own norm: an LSTM of recur, which has one product a gate, has eight.
+    product has its own norm, and a product that the step splits into gates counts as one product a
+    gate: an LSTM has eight norms.
 
-    Products of the input are those through which the input reaches the carry: of an MLP before the
-    cell they are none of its own, and a readout has none.
+    Products of the input are the last ones before it reaches the carry: neither those of an MLP
+    around which the cell stands nor those of a readout.
 
     Args:
       cell: a cell with recurrent products; of a stack, wrap each of its cells.

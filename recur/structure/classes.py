@@ -28,6 +28,7 @@ from recur.structure.jaxprs import (
     Traced,
     aval_of,
     contains,
+    is_callback,
     is_control_flow,
     made_by,
     read_by,
@@ -178,14 +179,13 @@ def _find_products(equations: Iterable[JaxprEqn], constant: set[Var]) -> dict[Va
 def _worth_moving_before(varying: Sequence[JaxprEqn]) -> list[JaxprEqn]:
     """What leads to or from a product, a convolution or random bits of threefry keys.
 
-    Other keys draw other numbers under `vmap`. Control flow stays where it is, with all that reads
-    it: under `vmap` a `cond` runs both its branches.
+    What `vmap` would change stays where it is, with all that reads it.
     """
     staying: set[Var] = set()
     from_product: set[Var] = set()
     for equation in varying:
         inputs = set(variables(equation.invars))
-        if is_control_flow(equation) or _reads_other_keys(equation) or inputs & staying:
+        if _is_changed_by_vmap(equation) or inputs & staying:
             staying.update(equation.outvars)
         elif is_costly(equation) or inputs & from_product:
             from_product.update(equation.outvars)
@@ -221,6 +221,15 @@ def is_costly(equation: JaxprEqn) -> bool:
     return name in ("dot_general", "random_bits") or name in _CONVOLUTIONS
 
 
+def _is_changed_by_vmap(equation: JaxprEqn) -> bool:
+    """Whether an equation must not run for all steps at once.
+
+    Under `vmap` a `cond` runs both its branches, keys other than threefry's draw other numbers, and
+    a callback is called in another way or not at all.
+    """
+    return is_control_flow(equation) or is_callback(equation) or _reads_other_keys(equation)
+
+
 def _reads_other_keys(equation: JaxprEqn) -> bool:
     dtypes = [aval_of(atom).dtype for atom in equation.invars if hasattr(aval_of(atom), "dtype")]
     keys = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jax.dtypes.prng_key)]
@@ -236,7 +245,7 @@ def _worth_moving_after(
 ) -> list[JaxprEqn]:
     """What only the output needs, if there is a product in it or no more has to be stored for it.
 
-    Control flow stays in the loop, with what leads to it; and so do effects.
+    What `vmap` would change stays in the loop, with what leads to it; and so do effects.
     """
     needed = set(variables(traced.outputs[:carry_size]))
     for equation in reversed(equations):
@@ -244,7 +253,7 @@ def _worth_moving_after(
             needed.update(variables(equation.invars))
     candidates = [e for e in equations if not (e.effects or needed & set(e.outvars))]
     for equation in reversed(candidates):
-        if is_control_flow(equation) or needed & set(equation.outvars):
+        if _is_changed_by_vmap(equation) or needed & set(equation.outvars):
             needed.update([*equation.outvars, *variables(equation.invars)])
     candidates = [e for e in candidates if not needed & set(e.outvars)]
     made = set(made_by(candidates))

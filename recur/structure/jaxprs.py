@@ -19,6 +19,7 @@ Rule = Callable[[Callable[[Atom], Any]], Sequence[Any]]  # in place of an equati
 
 _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"})
 _CONTROL_FLOW = frozenset({"cond", "while", "scan"})
+_CALLBACKS = frozenset({"pure_callback", "io_callback", "debug_callback", "ffi_call"})
 
 
 class Traced(NamedTuple):
@@ -116,6 +117,11 @@ def made_by(equations: Iterable[JaxprEqn]) -> list[Var]:
 def is_control_flow(equation: JaxprEqn) -> bool:
     """Whether an equation is a `cond`, a `while` or a `scan`."""
     return equation.primitive.name in _CONTROL_FLOW
+
+
+def is_callback(equation: JaxprEqn) -> bool:
+    """Whether an equation leaves XLA: for an effect, or for a function that JAX cannot see."""
+    return bool(equation.effects) or equation.primitive.name in _CALLBACKS
 
 
 def contains(equations: Iterable[JaxprEqn], is_wanted: Callable[[JaxprEqn], bool]) -> bool:

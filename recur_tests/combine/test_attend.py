@@ -276,7 +276,7 @@ def test_a_wrong_memory_is_an_error(query):
         call(np.zeros((6, 3)))
     with pytest.raises(TypeError, match=r"real numbers \[S, D\], got int64\[6,2\]"):
         call(np.zeros((6, 2), int))
-    with pytest.raises(ValueError, match=r"one flag a row, the shape \[6\], got bool\[5\]"):
+    with pytest.raises(ValueError, match=r"one flag a row, of shape \[6\], got bool\[5\]"):
         call(Memory(ROWS, MASK[:5]))
     with pytest.raises(TypeError, match="the memory 'memory': expected a bool mask, got int64"):
         call(Memory(ROWS, MASK.astype(int)))

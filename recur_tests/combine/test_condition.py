@@ -90,7 +90,7 @@ def test_each_gate_has_its_own_kernel(cell):
     assert all((a != b).all() for a, b in zip(drawn, drawn[1:], strict=False))
 
 
-def test_a_product_for_several_gates_has_one_kernel():
+def test_a_product_that_is_split_into_gates_has_a_kernel_for_each():
     """A user's cell: h_t = σ(a) h_{t-1} + tanh(b), [a, b] = x_t W + h_{t-1} U."""
 
     def step(params, h, x):
@@ -102,7 +102,8 @@ def test_a_product_for_several_gates_has_one_kernel():
         return {"w": jnp.zeros((3, 8)), "u": jnp.zeros((4, 8))}
 
     params, run = conditioned(recur.cell(init, lambda params, x: jnp.zeros(4), step), "every step")
-    [kernel] = params.kernel
+    assert [kernel.shape for kernel in params.kernel] == [(2, 4), (2, 4)]
+    kernel = np.concatenate(params.kernel, axis=1)
     h = np.zeros(4)
     for x, found in zip(XS, run(params, XS)[1], strict=True):
         a, b = np.split(x @ params.cell["w"] + h @ params.cell["u"] + V @ kernel, 2)

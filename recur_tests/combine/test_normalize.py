@@ -19,7 +19,8 @@ MAKE = {
     "lstm": recur.lstm(4, param_dtype=jnp.float64, peepholes="diagonal"),
     "block-diagonal": block_diagonal_cell(),
 }
-EXACT = {"param_dtype": jnp.float64, "force_float32_reductions": False}
+WIDE = {"param_dtype": jnp.float64}
+EXACT = {"force_float32_reductions": False, **WIDE}
 BARE = nn.LayerNorm(epsilon=1e-12, use_bias=False, use_scale=False, **EXACT)
 FULL = nn.LayerNorm(**EXACT)
 RMS = nn.RMSNorm(epsilon=1e-12, **EXACT)
@@ -85,19 +86,18 @@ def own_cell():
 
 
 def test_a_cell_of_plain_functions():
-    """A product for several gates has one norm over all of them, as in Ba et al."""
+    """A product that the step splits into gates is one product a gate."""
     layer = recur.scan(normalize(own_cell(), FULL))
     params, h = given(layer)
-    [of_u], [of_m] = params.input, params.recurrent
-    assert of_u["scale"].shape == of_m["scale"].shape == (8,)
+    assert [norm["scale"].shape for norm in (*params.input, *params.recurrent)] == 4 * [(4,)]
 
     def norm(a, p):
         return (a - a.mean()) / jnp.sqrt(a.var() + 1e-6) * p["scale"] + p["bias"]
 
     _, hs = layer.run(params, XS, carry=h)
     for x, found in zip(XS, hs, strict=True):
-        pre = norm(x @ params.cell["w"], of_u) + norm(h @ params.cell["u"], of_m)
-        a, b = jnp.split(pre, 2)
+        u, m = jnp.split(x @ params.cell["w"], 2), jnp.split(h @ params.cell["u"], 2)
+        a, b = (norm(u[n], params.input[n]) + norm(m[n], params.recurrent[n]) for n in (0, 1))
         h = jax.nn.sigmoid(a) * h + jnp.tanh(b)
         assert_close(found, h)
 
@@ -223,7 +223,7 @@ def test_it_nests_and_runs_in_a_batch():
 def test_wrong_input_is_an_error():
     with pytest.raises(TypeError, match="normalize: expected a cell, got a layer"):
         normalize(recur.scan(MAKE["gru"]), FULL)
-    for cell in (leaky_integrator(), recur.indrnn(4), recur.conv_gru(2, (3,))):
+    for cell in (leaky_integrator(), recur.indrnn(4, **WIDE), recur.conv_gru(2, (3,), **WIDE)):
         xs = XS[..., None] if cell.call.startswith("conv") else XS
         with pytest.raises(TypeError, match="normalize: expected a cell with recurrent products"):
             recur.scan(normalize(cell, FULL)).init(jax.random.key(0), xs)

@@ -149,7 +149,9 @@ def by_gate(step):
     """The step with the tuples of `condition`, one entry a product, in the form of the bias."""
 
     def like_bias(bias, parts):
-        return type(bias)(*parts) if isinstance(bias, tuple) else parts[0]
+        if isinstance(bias, tuple):
+            return type(bias)(*parts)
+        return parts[0] if isinstance(parts, tuple) else parts
 
     def stepped(params, carry, x):
         kernel = like_bias(params.cell.bias, params.kernel)

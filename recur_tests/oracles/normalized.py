@@ -53,6 +53,8 @@ def normalized_gru(norm):
         h = sigmoid(z) * h + (1.0 - sigmoid(z)) * n
         return h, h
 
+    return stepped
+
 
 def normalized_gru_before(norm):
     """The GRU that resets before: n_t = tanh(N_n(x_t W_n) + N'_n((r_t ⊙ h_{t-1}) U_n) + b_n)."""
