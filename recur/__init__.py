@@ -21,6 +21,7 @@ from recur import (
     interop,
     lift,
     sequences,
+    serialization,
     structure,
     text,
     train,
@@ -83,6 +84,8 @@ from recur.structure import name, structure_of
 from recur.types import Cell, Mask
 
 __version__ = "0.1.0"
+
+serialization.register_namedtuples()
 
 __all__ = [
     "Cell",

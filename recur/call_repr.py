@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +31,8 @@ def call_repr(factory: Callable[P, R]) -> Callable[P, R]:
 def _show(value: Any) -> str:
     if isinstance(value, type):
         return value.__name__
+    if isinstance(value, np.generic):
+        return repr(value.item())
     if isinstance(value, jax.Array) or hasattr(value, "__array__"):
         return f"{getattr(value, 'dtype', type(value).__name__)}{list(getattr(value, 'shape', ()))}"
     if callable(value) and hasattr(value, "__qualname__"):

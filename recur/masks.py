@@ -72,6 +72,21 @@ def step_count(xs: Any) -> int:
     return leading_shape(xs, 0)[0]
 
 
+def known_step_count(xs: Any, asker: str, remedy: str) -> int:
+    """T, where it has to be a number.
+
+    Raises:
+      ValueError: when it is a symbolic dimension of `jax.export`.
+    """
+    count = step_count(xs)
+    if not isinstance(count, int):
+        raise ValueError(
+            f"{asker}: expected a known number of steps, got the symbolic dimension {count}. "
+            f"{remedy}"
+        )
+    return count
+
+
 def drop_leading_axis(tree: Any) -> Any:
     """The shapes without their first axis: those of one step, or of one row.
 

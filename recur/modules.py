@@ -103,6 +103,7 @@ def of_linen(module: nn.Module) -> Module:
     """A module of Flax Linen, whose weights `init` draws."""
 
     def init(key, *xs):
+        _check_one_array(module, xs)
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), xs)
         with nn.intercept_methods(_options_filled_in(deterministic=True, use_running_average=True)):
             variables = module.lazy_init(key, *shapes)
@@ -116,6 +117,7 @@ def of_linen(module: nn.Module) -> Module:
         return variables.get("params", {})
 
     def apply(params, *xs, key=None):
+        _check_one_array(module, xs)
         # Linen falls back to the stream "params" for every other one: one key serves them all.
         rngs = None if key is None else {"params": key}
         try:
@@ -128,6 +130,17 @@ def of_linen(module: nn.Module) -> Module:
             ) from error
 
     return Module(init, apply)
+
+
+def _check_one_array(module: nn.Module, xs: Any) -> None:
+    """Raises a TypeError for a NamedTuple given to a layer of one array, such as a Dense."""
+    for x in xs:
+        if hasattr(x, "_fields") and type(module).__module__.startswith("flax."):
+            raise TypeError(
+                f"{type(module).__name__} reads one array, got {type(x).__name__} with the fields "
+                f"{', '.join(x._fields)}. Choose one with a function before it, such as "
+                f"lambda y: y.{x._fields[0]}: in a chain, or with recur.readout."
+            )
 
 
 def _of_nnx(module: Any) -> Module:

@@ -53,7 +53,7 @@ def test_what_cannot_be_applied_is_an_error():
         as_module("sofmax")
     with pytest.raises(TypeError, match="expected a module, a function or an activation's name"):
         as_module(3)
-    with pytest.raises(TypeError, match="an activation's name, got GatedCell"):
+    with pytest.raises(TypeError, match="an activation's name, got Cell"):
         as_module(recur.lstm(3))
     with pytest.raises(
         TypeError, match="expected a function without weights, got the module Dense"
@@ -75,3 +75,40 @@ def test_another_width_is_an_error():
     params = module.init(jax.random.key(0), X)
     with pytest.raises(ValueError, match="Dense was initialised for inputs of another width"):
         module.apply(params, X[:3])
+
+
+def test_a_record_given_to_a_layer_of_one_array_names_its_fields():
+    decoder = recur.chain(recur.scan(recur.attend(recur.lstm(4), "memory")), nn.Dense(3))
+    xs = jnp.ones((5, 3), jnp.float32)
+    with pytest.raises(TypeError, match="got Attended with the fields output, weights, context"):
+        decoder.init(jax.random.key(0), xs, context={"memory": xs})
+
+
+def test_modules_of_nnx_and_equinox_are_trained():
+    import equinox as eqx
+    from flax import nnx
+
+    xs = jnp.ones((5, 3), jnp.float32)
+    for module in (
+        nnx.Linear(3, 4, rngs=nnx.Rngs(0)),
+        eqx.nn.Linear(3, 4, key=jax.random.key(0), dtype=jnp.float32),
+    ):
+        layer = recur.chain(module)
+        params = layer.init(jax.random.key(0), xs)
+        grads = jax.grad(lambda params, layer=layer: layer(params, xs).sum())(params)
+        assert all((leaf != 0).any() for leaf in jax.tree.leaves(grads))
+        assert len(jax.tree.leaves(grads)) == 2
+
+
+def test_modules_with_a_state_are_refused():
+    import equinox as eqx
+    from flax import nnx
+
+    with pytest.raises(ValueError, match="neither parameters nor random streams"):
+        as_module(nnx.BatchNorm(3, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"keeps state \(eqx.nn.State\)"):
+        as_module(eqx.nn.BatchNorm(3, "rows", mode="ema"))
+    with pytest.raises(TypeError, match="which keeps a state over time"):
+        as_module(nn.RNN(nn.GRUCell(3)))
+    with pytest.raises(TypeError, match="whose arrays would not be trained"):
+        recur.modules.activation(eqx.nn.Linear(3, 4, key=jax.random.key(0)))

@@ -6,7 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from recur.call_repr import call_repr
+from recur.checks import describe
 from recur.types import Bound, Carry, Cell, Params
 
 
@@ -68,9 +71,27 @@ def cell(
         return bind(params, x, **_accepted(bind, key=key, context=context))
 
     def step_cell(bound, carry, x, key=None):
-        return step(bound, carry, x, **_accepted(step, key=key))
+        given = jax.tree.flatten((bound, carry, x))
+        result = step(bound, carry, x, **_accepted(step, key=key))
+        _check_unchanged(given, jax.tree.flatten((bound, carry, x)))
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                f"step: expected a tuple (carry, y), got {describe(result)}. The order is that of "
+                "jax.lax.scan: return carry, y."
+            )
+        return result
 
     return Cell(init_cell, bind_cell, init_carry, step_cell)
+
+
+def _check_unchanged(before: Any, after: Any) -> None:
+    (leaves, structure), (leaves_after, structure_after) = before, after
+    same = structure == structure_after
+    if not same or any(a is not b for a, b in zip(leaves, leaves_after, strict=True)):
+        raise TypeError(
+            "step: it changes its params, carry or x in place, and that change would be lost. A "
+            "step is pure: return what changes as the next carry."
+        )
 
 
 def _accepted(function: Callable, **options: Any) -> dict[str, Any]:

@@ -143,7 +143,33 @@ def make_cell(
             return zeros
         return jax.tree.map(lambda leaf, zero: leaf.astype(zero.dtype), learned, zeros)
 
-    return Cell(init, bind_in_dtype(dtype), init_carry, step)
+    def bind(params, x, *, key=None, context=None):
+        check(x, label)
+        check_params(params, label, record, weights)
+        return bind_in_dtype(dtype)(params, x, key=key, context=context)
+
+    return Cell(init, bind, init_carry, step)
+
+
+def check_params(
+    params: Any, cell: str, record: Callable[..., Any], weights: Sequence[Weight]
+) -> None:
+    """Raises a TypeError unless params are of the types that `init` returns."""
+    if not isinstance(record, type):
+        return
+    remedy = "Pass what `init` of this layer returned, or a pytree of the same types."
+    if not isinstance(params, record):
+        raise TypeError(
+            f"{cell}: expected params as {record.__name__}, got {type(params).__name__}. {remedy}"
+        )
+    fields: Any = getattr(record, "_fields", ())
+    for field, value, weight in zip(fields, params, weights, strict=False):
+        one = value[0] if weight.layers is not None and value else value
+        if weight.gates is not None and one is not None and not isinstance(one, weight.gates):
+            raise TypeError(
+                f"{cell}: expected params.{field} as {weight.gates.__name__}, got "
+                f"{type(one).__name__}. {remedy}"
+            )
 
 
 def bind_in_dtype(dtype: Any) -> Callable[..., Any]:

@@ -136,7 +136,7 @@ def condition(
 
     def bind(params, x, *, key=None, context=None):
         v = jnp.asarray(vector_from(context, name, "condition"))
-        is_joined = params.kernel is None
+        is_joined = params.kernel is None and at != "initial carry"
         given = v if is_joined else jax.tree.map(lambda kernel: _project(v, kernel), params.kernel)
         x = _joined_shape(x, v) if is_joined else x
         return _Bound(cell.bind(params.cell, x, key=key, context=context), given)

@@ -34,7 +34,7 @@ from recur.layer import Layer
 from recur.lift.chain import chain
 from recur.lift.mask import Steps, masked_step, select
 from recur.lift.over_time import Run, over_time, read_all, step_of
-from recur.masks import step_count
+from recur.masks import known_step_count
 from recur.structure import Parts, find_structure, linear_coefficients
 from recur.types import Carry, Cell
 
@@ -110,12 +110,14 @@ class _Arithmetic(NamedTuple):
     plus: Callable[[jax.Array, jax.Array], jax.Array]
 
 
+_EXPORT = "recur.scan of the cell has the same params and outputs, and exports with any T."
 _PLAIN = _Arithmetic(0.0, jnp.multiply, jnp.add)
 _LOGARITHMS = _Arithmetic(-jnp.inf, jnp.add, jnp.logaddexp)
 
 
 def _run(cell: Cell, reverse: bool, log_space: bool) -> Run:
     def run(bound, carry, initial_carry, steps, all_carries):
+        count = known_step_count(steps.x, "associative", _EXPORT)
         one = step_of((steps.x, steps.key))
         parts = Parts(find_structure(cell.step, bound, carry, *one), bound)
 
@@ -129,7 +131,6 @@ def _run(cell: Cell, reverse: bool, log_space: bool) -> Run:
         xs, steps = steps.x, steps._replace(x=prepared.inside, key=None)
         if log_space:
             _check_real((a, b, carry))
-        count = step_count(xs)
         maps = _masked(a, b, carry, initial_carry, steps, count, reverse)
         carries = _by_logarithms(maps, reverse) if log_space else _composed(_PLAIN, maps, reverse)
         before = jax.tree.map(lambda c, cs: _before(c, cs, reverse), carry, carries)

@@ -16,7 +16,7 @@ from recur.keys import split_along
 from recur.layer import Layer, check_layer
 from recur.lift.mask import select
 from recur.manual_axes import vary_over
-from recur.masks import step_count
+from recur.masks import known_step_count, step_count
 from recur.types import Mask
 
 
@@ -76,7 +76,7 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
         if count == 0:
             return layer.apply(bound, carry, xs, mask, key, all_carries=all_carries)
         pieces = _Pieces(jax.tree.map(jnp.asarray, xs), mask.valid, mask.reset)
-        pieces = pieces.cut(min(number or _near_root(count), count))
+        pieces = pieces.cut(_near_root(xs) if number is None else number)
         carry = vary_over((bound, carry, pieces), carry)
 
         @partial(jax.checkpoint, prevent_cse=False)  # within a loop nothing is merged
@@ -111,8 +111,10 @@ class _Pieces(NamedTuple):
     def cut(self, number: int) -> _Pieces:
         """`number` pieces of one size, `[S, T / S, ...]`; padding at the end is invalid."""
         count = step_count(self.xs)
+        is_known = isinstance(count, int)  # not a symbolic dimension
+        number = min(number, count) if is_known else number
         size = -(-count // number)
-        if number * size > count:
+        if not is_known or number * size > count:
             steps = jnp.arange(number * size)
             inside = steps < count
             at = jnp.minimum(steps, count - 1)
@@ -129,8 +131,9 @@ class _Pieces(NamedTuple):
         return jnp.concatenate([firsts[1:], jnp.zeros_like(firsts[:1])])
 
 
-def _near_root(count: int) -> int:
+def _near_root(xs: Any) -> int:
     """A number of segments near √T that divides T, if there is one: then nothing is copied."""
+    count = known_step_count(xs, "checkpoint", "Pass segments=, their number.")
     root = round(math.sqrt(count))
     near = range(root, root // 2, -1)
     return next((number for number in near if count % number == 0), root)

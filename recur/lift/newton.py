@@ -49,11 +49,12 @@ from recur.lift.jacobians import (
 from recur.lift.mask import Steps, masked_step
 from recur.lift.over_time import Run, over_time, read_all, step_of
 from recur.manual_axes import vary_over
-from recur.masks import make_mask, step_count
+from recur.masks import known_step_count, make_mask
 from recur.partition_inexact import partition_inexact
 from recur.structure import Parts, find_structure
 from recur.types import Carry, Cell, Context, Params
 
+_EXPORT = "recur.scan of the cell has the same params and outputs, and exports with any T."
 _ROUNDINGS = 8  # of the carry's dtype, that a residual may have
 
 
@@ -204,12 +205,13 @@ def _run(cell: Cell, settings: _Settings, reverse: bool) -> Run:
     def run(bound, carry, initial_carry, steps, all_carries):
         del all_carries
         check_numbers(carry)
+        count = known_step_count(steps.x, "newton", _EXPORT)
         steps = turned(steps)
         one = step_of((steps.x, steps.key))
         parts = Parts(find_structure(cell.step, bound, carry, *one), bound)
         prepared = jax.vmap(parts.prepare)(steps.x, steps.key)
         xs, steps = steps.x, steps._replace(x=prepared.inside, key=None)
-        carries, report = _solve(parts, settings, carry, initial_carry, steps, step_count(xs))
+        carries, report = _solve(parts, settings, carry, initial_carry, steps, count)
         # Outputs are those of one step from the carries found: their derivative is JAX's own.
         step = masked_step(lambda c, u, key: parts.advance(c, u), initial_carry)
         after, (_, crossing) = jax.vmap(step)(jax.tree.map(before, carry, carries), steps)

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from recur.lift.mask import Steps, masked_step
 from recur.manual_axes import vary_over
 from recur.partition_inexact import partition_inexact
-from recur.structure import Group, Parts, has_custom_vjp_or_control_flow
+from recur.structure import Group, Parts, has_callbacks, has_custom_vjp_or_control_flow
 from recur.structure.parts import SAVED
 from recur.types import Carry
 
@@ -60,6 +60,7 @@ def run_parts(
       The last carry, the carries after each step or (), and what `parts.read` reads.
     """
     reverse_only = has_custom_vjp_or_control_flow(parts.found.inside)
+    calls_back = has_callbacks(parts.found.inside)
 
     def loop(weights, values, shifts=None):
         """The results, and the factors of all products where there are shifts."""
@@ -71,7 +72,7 @@ def run_parts(
         def advance_with(constants, carry, x):
             return parts.advance_with(pairs, constants, carry, *x, multiply=_multiply)
 
-        if not reverse_only:  # what that holds may be costly to recompute
+        if not (reverse_only or calls_back):  # what those hold may be costly to recompute
             advance_with = jax.checkpoint(advance_with, prevent_cse=False, policy=_keep_products)
 
         def advance(carry, x, key):
@@ -81,17 +82,23 @@ def run_parts(
 
         step = masked_step(advance, initial_carry, all_carries)
         given = Steps((inside, shifts), None, valid, reset)
-        carry, (carries, (crossing, factors)) = jax.lax.scan(
-            step, carry, given, length=length, **options
-        )
+        carry, (carries, (crossing, factors)) = _scan(step, carry, given, length, **options)
         return (carry, carries, crossing), factors
 
     constants, added = _split_constants(parts)
     weights = (parts.kernels, added)
     values = (steps.x, constants, carry, initial_carry, steps.valid, steps.reset)
-    if not parts.groups:
+    if calls_back or not parts.groups:  # as JAX does it: each effect happens once
         return loop(weights, values)[0]
     return (_reverse_rule if reverse_only else _forward_rule)(loop, parts, weights, values, length)
+
+
+def _scan(step: Callable, carry: Carry, given: Steps, length: int, **options: Any) -> Any:
+    """`jax.lax.scan` where T may be symbolic, and nothing may vary over time."""
+    if jax.tree.leaves(given):
+        return jax.lax.scan(step, carry, given, **options)
+    count = jnp.zeros((length, 0), bool)
+    return jax.lax.scan(lambda carry, _: step(carry, given), carry, count, **options)
 
 
 def _forward_rule(loop: Callable, parts: Parts, weights: Any, values: Any, length: int) -> Any:

@@ -7,6 +7,7 @@ from recur.structure.classes import (
     Product,
     Structure,
     find_structure,
+    has_callbacks,
     has_custom_vjp_or_control_flow,
 )
 from recur.structure.doors import (
@@ -36,6 +37,7 @@ __all__ = [
     "StructureReport",
     "bind_rows",
     "find_structure",
+    "has_callbacks",
     "has_custom_vjp_or_control_flow",
     "input_products",
     "is_elementwise_around_products",

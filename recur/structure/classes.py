@@ -273,6 +273,11 @@ def _others(equations: Sequence[JaxprEqn], taken: Sequence[JaxprEqn]) -> list[Ja
     return [equation for equation in equations if id(equation) not in known]
 
 
+def has_callbacks(equations: Iterable[JaxprEqn]) -> bool:
+    """Whether some of the equations have an effect or call a function that JAX cannot see."""
+    return contains(equations, is_callback)
+
+
 def has_custom_vjp_or_control_flow(equations: Iterable[JaxprEqn]) -> bool:
     """Whether a derivative must be taken in reverse: forward mode does not know the equations."""
 

@@ -71,7 +71,8 @@ def on_named(
         named = _find_named(found, wanted, asker)
 
         def rule_for(equation) -> Rule:
-            return lambda read: [function(bound, read(equation.invars[0]))]
+            # The name stays, so that the same may be done again.
+            return lambda read: [name(function(bound, read(equation.invars[0])), wanted)]
 
         return _run(found, {e.outvars[0]: rule_for(e) for e in named}, bound, carry, x, key)
 

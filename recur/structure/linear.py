@@ -20,7 +20,7 @@ from recur.structure.parts import Parts
 # What maps a ⊙ c + b to f(a) ⊙ f(c) + f(b), element by element, and in their order.
 _MAPS = frozenset(
     """broadcast_in_dim convert_element_type copy copy_p expand_dims name neg optimization_barrier
-    pcast pvary reduce_precision reshape squeeze stop_gradient""".split()
+    pcast pvary reduce_precision reshape squeeze""".split()
 )
 
 
@@ -89,7 +89,7 @@ def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
         constant = inputs[is_affine.index(False)]
         linear = inputs[is_affine.index(True)]
         return Affine(linear.a * constant, linear.b * constant, part)
-    if name == "div" and is_affine == [True, False]:
+    if name == "div" and is_affine == [True, False] and _is_inexact(equation):
         return Affine(run(inputs[0].a, inputs[1]), run(inputs[0].b, inputs[1]), part)
     if name == "select_n" and not is_affine[0]:
         return Affine(run(inputs[0], *a[1:]), run(inputs[0], *b[1:]), part)
@@ -107,6 +107,11 @@ def _side(value: Any, side: str) -> Any:
 
 def _keeps_size(equation: JaxprEqn) -> bool:
     return aval_of(equation.invars[0]).size == aval_of(equation.outvars[0]).size
+
+
+def _is_inexact(equation: JaxprEqn) -> bool:
+    """Whether numbers are real or complex: a division of integers rounds."""
+    return jnp.issubdtype(aval_of(equation.outvars[0]).dtype, jnp.inexact)
 
 
 def _keeps_numbers(equation: JaxprEqn) -> bool:

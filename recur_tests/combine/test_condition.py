@@ -134,6 +134,18 @@ def test_a_linear_cell_stays_linear(at):
     assert_close(run_at_once(params, XS), run(params, XS))
 
 
+def test_an_initial_carry_of_counts_alone_is_left_as_it_is():
+    counting = recur.cell(
+        init=lambda key, x: (),
+        init_carry=lambda params, x: jnp.zeros((), jnp.int32),
+        step=lambda params, count, x: (count + 1, x),
+    )
+    params, run = conditioned(counting, "initial carry")
+    count, ys = run(params, XS)
+    assert count == 5
+    assert_close(ys, jnp.asarray(XS))
+
+
 def test_where_no_product_reads_the_input_v_is_a_part_of_it():
     params, run = conditioned(leaky_integrator(), "every step")
     beside = np.concatenate([XS, np.tile(V, (5, 1))], axis=1)

@@ -1,0 +1,26 @@
+"""Names of the NamedTuples of recur, by which `jax.export` saves functions of them."""
+
+from __future__ import annotations
+
+import sys
+
+from jax import export
+
+_registered: set[str] = set()
+
+
+def register_namedtuples() -> None:
+    """Registers the public NamedTuples of all imported modules of recur with `jax.export`.
+
+    A function that takes or returns params or carries can then be saved by `serialize`, and loaded
+    by `jax.export.deserialize` where recur is imported. The name of `recur.cells.lstm.LSTMParams`
+    is "recur.LSTMParams", so that it outlives a move from one file to another.
+    """
+    modules = {name: module for name, module in sys.modules.items() if name.startswith("recur.")}
+    for module_name, module in modules.items():
+        for name, value in list(vars(module).items()):
+            is_tuple = isinstance(value, type) and issubclass(value, tuple)
+            is_own = is_tuple and hasattr(value, "_fields") and value.__module__ == module_name
+            if is_own and not name.startswith("_") and name not in _registered:
+                export.register_namedtuple_serialization(value, serialized_name=f"recur.{name}")
+                _registered.add(name)
