@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from recur.types import Cell, Context
 
@@ -97,7 +98,7 @@ def known_value(value: Any) -> np.ndarray | None:
 
     Comparing the array itself would give a tracer inside of `jax.jit`, even where it is known.
     """
-    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+    return None if isinstance(value, Tracer) else np.asarray(value)
 
 
 def check_entries(name: str, value: Any, count: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,18 @@ def check_key(key: Any) -> jax.Array:
 def is_key(value: Any) -> bool:
     """Whether `value` is a typed key or an array of them."""
     return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+@overload
+def split(key: jax.Array, count: int) -> Sequence[jax.Array]: ...
+
+
+@overload
+def split(key: None, count: int) -> Sequence[None]: ...
+
+
+@overload
+def split(key: jax.Array | None, count: int) -> Sequence[jax.Array | None]: ...
 
 
 def split(key: jax.Array | None, count: int) -> Sequence[jax.Array | None]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.core import Tracer
 
 from recur.checks import suggests_keywords
 from recur.keys import check_key, split
@@ -106,7 +107,7 @@ class Layer:
         _check_context(context)
         marks = make_mask(xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes)
         given = (params, xs, carry, context, marks, key)
-        is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given))
+        is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(given))
         run = self._run if is_traced else self._compiled_run
         return run(*given, all_carries=all_carries)
 

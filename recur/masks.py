@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from recur.keys import is_key
 from recur.manual_axes import drop_axes
@@ -121,7 +122,7 @@ def check_known_length(length: Any, count: int) -> None:
 
     Inside a transformation lengths have no values yet: there nothing is checked.
     """
-    if length is None or isinstance(length, jax.core.Tracer):
+    if length is None or isinstance(length, Tracer):
         return
     for row in np.argwhere((np.asarray(length) < 0) | (np.asarray(length) > count)):
         where = f"length of row {', '.join(map(str, row))}" if row.size else "length"

@@ -102,6 +102,7 @@ class CellStep(Protocol):
         Returns:
           The next carry, of the same structure, shapes and dtypes, and the output.
         """
+        ...
 
 
 class LayerInit(Protocol):
@@ -166,6 +167,7 @@ class LayerApply(Protocol):
         Returns:
           The last carry, or with `all_carries` the carries `[T, ...]`, and the outputs `[T, ...]`.
         """
+        ...
 
 
 class LayerOutputShape(Protocol):

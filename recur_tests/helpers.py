@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
+from recur.layer import Layer
+from recur.lift.mask import masked_step
+from recur.lift.over_time import over_time
 from recur.types import Cell
 
 
@@ -40,9 +43,17 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
     chex.assert_trees_all_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-def without_structure(cell: Cell) -> Cell:
-    """The cell as a plain one: a scan knows its step alone, whose derivative is JAX's own."""
-    return Cell(cell.init, cell.bind, cell.init_carry, cell.step)
+def plain_scan(cell: Cell, *, reverse: bool = False) -> Layer:
+    """`jax.lax.scan` of the step as it is, whose derivative is JAX's own."""
+
+    def run(bound, carry, initial_carry, steps, all_carries):
+        def advance(carry, x, key):
+            return cell.step(bound, carry, x, key)
+
+        step = masked_step(advance, initial_carry, all_carries)
+        return jax.lax.scan(step, carry, steps, reverse=reverse)
+
+    return over_time(cell, run, reverse=reverse)
 
 
 def weighted_sum(tree: Any) -> jax.Array:

@@ -145,7 +145,8 @@ def conv_lstm(
 
     def bind(params, x, *, key=None, context=None):
         bound = cell.bind(params, x)
-        return ConvLSTMParams(*map(_joined, bound[:3]), bound.peephole)
+        kernel, recurrent_kernel, bias = map(_joined, bound[:3])
+        return ConvLSTMParams(kernel, recurrent_kernel, bias, bound.peephole)
 
     dtypes = dtype, param_dtype, carry_dtype
     cell = make_cell("conv_lstm", features, ConvLSTMParams, weights, carry, step, dtypes, check)
@@ -233,7 +234,7 @@ def conv_gru(
     def bind(params, x, *, key=None, context=None):
         bound = cell.bind(params, x)
         *gates, candidate = bound.recurrent_kernel
-        recurrent_kernel = _joined(gates), candidate  # apart: r acts before its convolution
+        recurrent_kernel: Any = _joined(gates), candidate  # apart: r acts before its convolution
         return ConvGRUParams(_joined(bound.kernel), recurrent_kernel, _joined(bound.bias))
 
     dtypes = dtype, param_dtype, carry_dtype
@@ -262,7 +263,7 @@ def _check_frame(x: Any, cell: str, dimensions: int) -> tuple[int, ...]:
     return x.shape
 
 
-def _joined(gates: Any) -> jax.Array | None:
+def _joined(gates: Any) -> Any:
     """Joins the arrays of all gates along their channels, for one convolution."""
     return None if gates is None else jnp.concatenate(gates, axis=-1)
 

@@ -151,18 +151,16 @@ def make_cell(
     return Cell(init, bind, init_carry, step)
 
 
-def check_params(
-    params: Any, cell: str, record: Callable[..., Any], weights: Sequence[Weight]
-) -> None:
+def check_params(params: Any, cell: str, record: Any, weights: Sequence[Weight]) -> None:
     """Raises a TypeError unless params are of the types that `init` returns."""
-    if not isinstance(record, type):
+    fields = getattr(record, "_fields", None)
+    if fields is None:  # a function makes the params
         return
     remedy = "Pass what `init` of this layer returned, or a pytree of the same types."
     if not isinstance(params, record):
         raise TypeError(
             f"{cell}: expected params as {record.__name__}, got {type(params).__name__}. {remedy}"
         )
-    fields: Any = getattr(record, "_fields", ())
     for field, value, weight in zip(fields, params, weights, strict=False):
         one = value[0] if weight.layers is not None and value else value
         if weight.gates is not None and one is not None and not isinstance(one, weight.gates):
@@ -177,7 +175,7 @@ def bind_in_dtype(dtype: Any) -> Callable[..., Any]:
 
     def bind(params, x, *, key=None, context=None):
         floats = [leaf.dtype for leaf in jax.tree.leaves(params)]
-        if jnp.issubdtype(getattr(x, "dtype", None), jnp.floating):
+        if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating):
             floats.append(x.dtype)
         return cast(params, jnp.result_type(*floats) if dtype is None else dtype)
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from recur.classic.forward_backward import smooth
 from recur.classic.hidden_markov import HiddenMarkov, check_model, observe
@@ -73,7 +74,7 @@ def update(
     model = check_model("update", model)
     _check_normalised(model)
     xs, length = _check_rows(xs, length, model.log_emission.shape[1])
-    known = not isinstance(pseudo_count, jax.core.Tracer)
+    known = not isinstance(pseudo_count, Tracer)
     if known and not pseudo_count >= 0:
         raise ValueError(f"update: expected pseudo_count of at least 0, got {pseudo_count}.")
 
@@ -98,7 +99,7 @@ def update(
 
 def _check_normalised(model: HiddenMarkov) -> None:
     for leaf in jax.tree.leaves(model):
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             return
         sums = np.exp(np.asarray(leaf, np.float64)).sum(-1)
         if not np.allclose(sums, 1, atol=1e-2):  # of 16 bits they are as far off

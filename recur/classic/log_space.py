@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from recur.dtypes import at_least_float32
 from recur.masks import make_mask
@@ -99,7 +100,7 @@ def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None
     """
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{asker}: expected integer {what}, got {ids.dtype}.")
-    if isinstance(ids, jax.core.Tracer) or isinstance(length, jax.core.Tracer):
+    if isinstance(ids, Tracer) or isinstance(length, Tracer):
         return
     values = np.asarray(ids)
     outside = (values < 0) | (values >= size)

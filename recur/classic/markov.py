@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from recur.checks import check_whole
 from recur.classic.log_space import as_ids, check_sequence, common_dtype, log_probabilities
@@ -234,7 +235,7 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 def _check_meets(log_transition: jax.Array) -> None:
     """Raises a ValueError, where it is known, unless some state is reached from every state."""
-    if isinstance(log_transition, jax.core.Tracer):
+    if isinstance(log_transition, Tracer):
         return
     reached = np.isfinite(log_transition) | np.eye(len(log_transition), dtype=bool)
     for _ in range(len(reached).bit_length()):

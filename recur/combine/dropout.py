@@ -175,7 +175,7 @@ def recurrent_dropout(cell: Cell, rate: float) -> Cell:
         bound = cell.bind(params, x, key=cell_key, context=context)
         carry = jax.eval_shape(cell.init_carry, bound, x)
         shapes = _distinct(named_shapes(cell.step, "candidate", bound, carry, x, asker))
-        masks = None if key is None else draw_mask(mask_key, rate, shapes, asker)
+        masks = None if mask_key is None else draw_mask(mask_key, rate, shapes, asker)
         return _Bound(bound, recurrent=masks)
 
     def step(bound, carry, x, key=None):

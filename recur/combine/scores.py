@@ -27,7 +27,7 @@ class Score(NamedTuple):
 
     def init(
         self, draw: Callable[..., jax.Array], key: jax.Array, query: int, memory: int, features: int
-    ) -> dict[str, jax.Array | None]:
+    ) -> dict[str, Any]:
         """Draws weights for the widths Q, D and A; `draw(key, shape)` makes each."""
         q, m, w = jax.random.split(key, 3)
         return {

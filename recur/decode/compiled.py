@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.core import Tracer
 
 _PROGRAMS: MutableMapping[Any, Callable] = weakref.WeakKeyDictionary()
 
@@ -29,7 +30,7 @@ def call_compiled(function: Callable[..., Any], model: Any, *args: Any, **option
       What the function returns.
     """
     leaves, structure = jax.tree.flatten(args)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
         return function(model, *args, **options)
     callables = tuple(leaf if callable(leaf) else None for leaf in leaves)
     arrays = [None if callable(leaf) else leaf for leaf in leaves]

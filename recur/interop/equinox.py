@@ -54,15 +54,17 @@ def from_equinox(
     """
     import equinox as eqx
 
+    function: Any = make
     is_maker = callable(make) and not isinstance(make, eqx.Module)
-    made = make(jax.random.key(0)) if is_maker else None
+    made: Any = function(jax.random.key(0)) if is_maker else None
     if not isinstance(made, eqx.Module):
         raise TypeError(
             "from_equinox: expected a function of a key that makes a cell, as "
             f"lambda key: eqx.nn.LSTMCell(3, 64, key=key), got {named(make, made)}."
         )
     name = f"from_equinox({type(made).__name__})"
-    if init_carry is None and not hasattr(made, "hidden_size"):
+    features = getattr(made, "hidden_size", None)
+    if init_carry is None and features is None:
         raise ValueError(
             f"{name} has no hidden_size: pass init_carry, a function (cell, x) -> state."
         )
@@ -70,12 +72,12 @@ def from_equinox(
 
     def init(key, x):
         del x
-        return eqx.filter(make(key), eqx.is_inexact_array)
+        return eqx.filter(function(key), eqx.is_inexact_array)
 
     def initial_state(params, x):
         if init_carry is not None:
             return init_carry(eqx.combine(params, rest), x)
-        zeros = jnp.zeros(made.hidden_size, jax.tree.leaves(params)[0].dtype)
+        zeros = jnp.zeros(features, jax.tree.leaves(params)[0].dtype)
         return (zeros, zeros) if isinstance(made, eqx.nn.LSTMCell) else zeros
 
     def step(params, carry, x, key):

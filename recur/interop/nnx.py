@@ -50,7 +50,7 @@ def from_nnx(make: Callable[[Any], Any]) -> Cell:
     from flax import nnx
 
     is_maker = callable(make) and not isinstance(make, (nnx.Module, nn.Module))
-    made = make(nnx.Rngs(0)) if is_maker else None
+    made: Any = make(nnx.Rngs(0)) if is_maker else None
     if not hasattr(made, "initialize_carry"):
         raise TypeError(
             "from_nnx: expected a function of rngs that makes a recurrent cell, as "

@@ -82,8 +82,11 @@ def chain(*parts: Any) -> Layer:
 
 def _direction(layers: Sequence[Layer]) -> Direction:
     """The one direction of all layers that have one."""
-    directions = {layer.direction for layer in layers} - {"stepwise"} or {"stepwise"}
-    return directions.pop() if len(directions) == 1 else "bidirectional"
+    found: Direction = "stepwise"
+    for layer in layers:
+        if layer.direction not in (found, "stepwise"):
+            found = layer.direction if found == "stepwise" else "bidirectional"
+    return found
 
 
 def _as_layer(part: Any) -> Layer:

@@ -158,7 +158,11 @@ def _try_out(cell: Cell, params: Shaped, x: Shaped, context: Context) -> list[np
 
     @jax.jit
     def reached_in_any(entry, drawn, keys):
-        trial = jax.vmap(lambda drawn, key: reached(entry, *drawn, key))
+        def try_once(drawn, key):
+            params, carry, x, context = drawn
+            return reached(entry, params, carry, x, context, key)
+
+        trial = jax.vmap(try_once)
         return (trial(drawn, None) | trial(drawn, keys)).any(0)
 
     carry = jax.eval_shape(lambda *given: begin(*given)[1], params, None, context)

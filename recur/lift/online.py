@@ -115,8 +115,9 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
         raise ValueError(f"online: expected {expected} as the method, got {method!r}.")
     influence_of = _METHODS[method](cell)
 
-    def begin(params, x, context, key):
+    def begin(params, of_sequence):
         """The carry before the first step, and its influence."""
+        x, context, key = of_sequence
 
         def first(params):
             carry = cell.init_carry(cell.bind(params, x, key=key, context=context), x)
@@ -129,7 +130,8 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
     def init(params, x, *, context=None, key=None):
         _check_params(params)
         key = None if key is None else check_key(key)
-        return OnlineState(*begin(params, _shape_of(x), context, key), context, key)
+        carry, influence = begin(params, (_shape_of(x), context, key))
+        return OnlineState(carry, influence, context, key)
 
     def update(params, state, x, target, *, mask=None, reset=None, key=None):
         _check_params(params)
@@ -139,13 +141,16 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
         of_sequence = (_shape_of(x), state.context, state.key)
 
         def advance(held, x, key):
-            return learn(params, *held, x, target, key, of_sequence)
+            carry, influence = held
+            return learn(params, carry, influence, x, target, key, of_sequence)
 
-        initial = None if reset is None else begin(params, *of_sequence)
+        initial = None if reset is None else begin(params, of_sequence)
         step = masked_step(advance, initial)
         held = (state.carry, state.influence)
         held, (_, output) = step(held, Steps(x, key, mask, reset))
-        return OnlineState(*held, state.context, state.key), zero_invalid(mask, output)
+        carry, influence = held
+        state = OnlineState(carry, influence, state.context, state.key)
+        return state, zero_invalid(mask, output)
 
     def learn(params, carry, influence, x, target, key, of_sequence):
         shape, context, bind_key = of_sequence

@@ -20,6 +20,7 @@ XLA does badly, the same shifts are a rule of reverse mode.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -144,7 +145,8 @@ def _reverse_rule(loop: Callable, parts: Parts, weights: Any, values: Any, lengt
     def backward(residuals, d_outputs):
         back, factors, weights = residuals
         d_inexact, d_shifts = back(d_outputs)
-        _, transpose = jax.vjp(lambda *w: _shifts_of(parts, factors, length, *w), *weights)
+        shifts_of = partial(_shifts_of, parts, factors, length)
+        transpose = jax.linear_transpose(shifts_of, *weights)
         places = [found.place for found in parts.sums]
         d_weights = transpose(({place: d_inexact[place] for place in places}, d_shifts))
         return d_weights, d_inexact, None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from recur.call_repr import call_repr
 from recur.checks import check_cell, check_step_carry, describe
@@ -185,7 +186,7 @@ def _find(steps: Steps) -> _Places:
 
 def _check_known(back: jax.Array) -> None:
     """Raises a ValueError unless children are among the nodes before, where known."""
-    if isinstance(back, jax.core.Tracer):
+    if isinstance(back, Tracer):
         return
     distances = np.asarray(back)
     for node, place in np.argwhere((distances < 0) | (distances > np.arange(len(back))[:, None])):

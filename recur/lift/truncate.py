@@ -58,7 +58,9 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
     k1, k2 = _check(layer, k1, k2)
 
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
-        count = known_step_count(xs, "truncate", "Export the layer within: its outputs are the same.")
+        count = known_step_count(
+            xs, "truncate", "Export the layer within: its outputs are the same."
+        )
         if count <= k2:  # all windows start at the first step
             return layer.apply(bound, carry, xs, mask, key, all_carries=all_carries)
         sequence = _Sequence(jax.tree.map(jnp.asarray, xs), mask.valid, mask.reset)

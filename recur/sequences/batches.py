@@ -100,7 +100,7 @@ def batches(
         "examples": len(examples.lengths),
         "checksum of lengths": zlib.crc32(examples.lengths.tobytes()),
     }
-    stream = _Stream(planner, read, identity, epochs)
+    stream: Any = _Stream(planner, read, identity, epochs)
     return grain.experimental.ThreadPrefetchDatasetIterator(stream, prefetch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,7 +35,9 @@ def bucket(
         least 1; when batches are made, if a sequence is longer than the last boundary.
 
     Example:
-      >>> import numpy as np
+      >>> from typing import Any
+
+    import numpy as np
       >>> from recur.sequences import bucket, make_batches
       >>> sequences = [np.arange(n) for n in (2, 9, 1, 10, 3)]
       >>> for batch in make_batches(sequences, bucket((3, 10)), batch_size=2):
@@ -52,7 +55,7 @@ def bucket(
     given = () if boundaries is None else _check_boundaries(boundaries)
 
     def planner(lengths: np.ndarray, batch_size: int | None):
-        ends = given if count is None else find_boundaries(lengths, count)
+        ends: Any = given if count is None else find_boundaries(lengths, count)
         check_fits(lengths, ends[-1], cut, "bucket")
         buckets = np.searchsorted(ends, np.minimum(lengths, ends[-1]))
 

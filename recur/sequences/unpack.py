@@ -76,7 +76,7 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
     """
     _check_rows(tree, batch, "segments")
     steps = batch.mask.shape[1] if steps is None else steps
-    check_whole("segments: steps", steps, 1)
+    steps = check_whole("segments: steps", steps, 1)
     check_known_length(batch.length, steps)
     offset = jnp.arange(steps, dtype=jnp.int32)[None, None]
     mask = offset < jnp.asarray(batch.length)[..., None]

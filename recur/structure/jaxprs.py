@@ -7,10 +7,12 @@ in it here holds for one trace only, for its constants may be tracers of an oute
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 Atom = Var | Literal
@@ -89,7 +91,8 @@ def evaluate(
 
     for equation in equations:
         rule = (rules or {}).get(equation.outvars[0]) if equation.outvars else None
-        outputs = _run(equation, read) if rule is None else rule(read)
+        with source_of(equation):
+            outputs = _run(equation, read) if rule is None else rule(read)
         values.update(zip(equation.outvars, outputs, strict=True))
     return read
 
@@ -141,10 +144,20 @@ def _equations_within(equation: JaxprEqn) -> Iterator[JaxprEqn]:
 
 
 def _run(equation: JaxprEqn, read: Callable[[Atom], Any]) -> Sequence[Any]:
-    """One equation as a program of its own, which is how JAX keeps its source line and scope."""
+    """One equation as a program of its own, which is how JAX binds any primitive again."""
     inputs = list(dict.fromkeys(variables(equation.invars)))
-    alone = Jaxpr((), inputs, equation.outvars, [equation], debug_info=_NO_DEBUG_INFO)
+    bare = equation.replace(source_info=source_info_util.new_source_info())
+    alone = Jaxpr((), inputs, equation.outvars, [bare], debug_info=_NO_DEBUG_INFO)
     return jaxpr_as_fun(ClosedJaxpr(alone, ()))(*map(read, inputs))
+
+
+def source_of(equation: JaxprEqn) -> AbstractContextManager:
+    """Gives what is bound within the source line and the scope of an equation, once."""
+    source, stack = equation.source_info, source_info_util.current_name_stack()
+    names = source.name_stack.stack
+    if stack.stack[len(stack.stack) - len(names) :] != names:  # a rule may run its equation
+        stack = stack + source.name_stack
+    return source_info_util.user_context(source.traceback, name_stack=stack)
 
 
 _NO_DEBUG_INFO: Any = jax.make_jaxpr(lambda: ())().jaxpr.debug_info
@@ -158,12 +171,13 @@ def _evaluate_inlined(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequenc
         return atom.val if isinstance(atom, Literal) else values[atom]
 
     for equation in jaxpr.eqns:
-        if equation.primitive.name in _CALLS:
-            inner = equation.params["jaxpr"]
-            constants = getattr(inner, "consts", ())
-            inner = getattr(inner, "jaxpr", inner)
-            outputs = _evaluate_inlined(inner, constants, [*map(read, equation.invars)])
-        else:
-            outputs = _run(equation, read)
+        with source_of(equation):
+            if equation.primitive.name in _CALLS:
+                inner = equation.params["jaxpr"]
+                constants = getattr(inner, "consts", ())
+                inner = getattr(inner, "jaxpr", inner)
+                outputs = _evaluate_inlined(inner, constants, [*map(read, equation.invars)])
+            else:
+                outputs = _run(equation, read)
         values.update(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]

@@ -12,14 +12,24 @@ same at all steps: `split(h @ U)` becomes `h @ U_i, h @ U_f, ...`. The values ar
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from jax.extend.core import JaxprEqn, Var
 
-from recur.structure.jaxprs import Atom, Rule, Traced, aval_of, evaluate, trace, variables
+from recur.structure.jaxprs import (
+    Atom,
+    Rule,
+    Traced,
+    aval_of,
+    evaluate,
+    source_of,
+    trace,
+    variables,
+)
 
+_MOST_GATES = 16
 _ELEMENTWISE = frozenset({"add", "sub", "mul", "convert_element_type"})
 
 
@@ -33,10 +43,17 @@ def narrow(traced: Traced, *arguments: Any) -> Traced:
     producers = {v: e for e in traced.jaxpr.eqns for v in e.outvars}
     readers = collections.Counter(v for e in traced.jaxpr.eqns for v in set(variables(e.invars)))
     readers.update(set(variables(traced.outputs)))
-    sliced: Any = collections.Counter(
-        e.invars[0] for e in traced.jaxpr.eqns if _pieces(e) is not None
-    )
-    wide = {v for v, n in sliced.items() if n == readers[v] and _can_narrow(v, producers, readers)}
+    slicing: dict[Any, list[JaxprEqn]] = collections.defaultdict(list)
+    for equation in traced.jaxpr.eqns:
+        if _pieces(equation):
+            slicing[equation.invars[0]].append(equation)
+    wide = {
+        var
+        for var, equations in slicing.items()
+        if len(equations) == readers[var]
+        and _are_gates(var, equations)
+        and _can_narrow(var, producers, readers)
+    }
     if not wide:
         return traced
 
@@ -47,14 +64,13 @@ def narrow(traced: Traced, *arguments: Any) -> Traced:
 
         return rule
 
-    sliced_equations = [e for e in traced.jaxpr.eqns if _pieces(e) and e.invars[0] in wide]
-    rules = {equation.outvars[0]: rule_for(equation) for equation in sliced_equations}
+    rules = {equation.outvars[0]: rule_for(equation) for var in wide for equation in slicing[var]}
 
     def narrowed(*arguments):
         read = evaluate(traced.jaxpr.eqns, traced.values(*arguments), rules)
         return jax.tree.unflatten(traced.structure, [read(atom) for atom in traced.outputs])
 
-    return trace(narrowed, *arguments)
+    return narrow(trace(narrowed, *arguments), *arguments)  # what was sliced may be sliced again
 
 
 def _pieces(equation: JaxprEqn) -> list[tuple[int, int]] | None:
@@ -70,6 +86,13 @@ def _pieces(equation: JaxprEqn) -> list[tuple[int, int]] | None:
     ):
         return [(params["start_indices"][0], params["limit_indices"][0])]
     return None
+
+
+def _are_gates(var: Var, equations: Sequence[JaxprEqn]) -> bool:
+    """Whether slices are few, and take no entry twice: each becomes a product."""
+    pieces = [piece for equation in equations for piece in _pieces(equation) or ()]
+    width = sum(stop - start for start, stop in pieces)
+    return len(pieces) <= _MOST_GATES and width <= aval_of(var).shape[0]
 
 
 def _can_narrow(var: Var, producers: dict, readers: Any) -> bool:
@@ -100,12 +123,14 @@ def _piece(atom: Any, start: int, stop: int, producers: dict, read: Callable) ->
     equation = None if not isinstance(atom, Var) else producers.get(atom)
     if equation is not None and equation.primitive.name in _ELEMENTWISE:
         inputs = [_piece(each, start, stop, producers, read) for each in equation.invars]
-        return equation.primitive.bind(*inputs, **equation.params)
+        with source_of(equation):
+            return equation.primitive.bind(*inputs, **equation.params)
     if equation is not None and _is_product_of_vector(equation):
         inputs = [*map(read, equation.invars)]
         side = 0 if inputs[0].ndim == 2 else 1
         (contracted, _) = equation.params["dimension_numbers"]
         axis = 1 - contracted[side][0]
         inputs[side] = jax.lax.slice_in_dim(inputs[side], start, stop, axis=axis)
-        return equation.primitive.bind(*inputs, **equation.params)
+        with source_of(equation):
+            return equation.primitive.bind(*inputs, **equation.params)
     return jax.lax.slice_in_dim(read(atom), start, stop)

@@ -60,7 +60,7 @@ class Checkpoints:
         def badness(metrics):
             return metrics.get(best, math.inf)
 
-        keeps = [ocp.checkpoint_managers.LatestN(keep)]
+        keeps: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
         if best is not None:
             keeps.append(ocp.checkpoint_managers.BestN(get_metric_fn=badness, reverse=True, n=1))
         self.folder = pathlib.Path(folder).absolute()
@@ -136,7 +136,7 @@ class Checkpoints:
             state=self._args.StandardRestore(like), stream=self._args.JsonRestore()
         )
         try:
-            restored = self._manager.restore(step, args=items)
+            restored: Any = self._manager.restore(step, args=items)
         except Exception as error:
             raise self._damaged(step) from error
         return Restored(restored.state, restored.stream["stream"])

@@ -18,7 +18,7 @@ Gradient = Callable[[Any, Any, Any, jax.Array], tuple[tuple[jax.Array, Any], Any
 def gradient_by_device(
     loss: Loss,
     *,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     weight: Callable[[Any], Any] | None = None,
 ) -> Gradient:
     """Computes the value and gradient of a loss, with the rows of a batch split over devices.
@@ -97,7 +97,7 @@ def make_sharded_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     *,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     weight: Callable[[Any], Any] | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Makes one training update, with the rows of a batch split over devices.

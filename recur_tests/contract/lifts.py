@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 import recur
-from recur.types import AffineCell, AnyCell, Layer
-from recur_tests.contract.cases import CELLS, KINDS, STEPS, TYPES, WIDTH, CellCase
+from recur.layer import Layer
+from recur.types import Cell
+from recur_tests.contract.cases import BY_NAME, CELLS, KINDS, STEPS, TYPES, WIDTH, CellCase
 from recur_tests.lift.test_tree import on_a_line
 
 
@@ -19,8 +21,8 @@ class LiftCase(NamedTuple):
 
     name: str
     factory: Callable
-    lift: Callable[[AnyCell], Layer]
-    oracle: Callable[[AnyCell], Layer] = recur.loop
+    lift: Callable[[Cell], Layer]
+    oracle: Callable[[Cell], Layer] = recur.loop
     runs: Callable[[CellCase], bool] = lambda case: True
     among: tuple[str, ...] = tuple(case.name for case in CELLS)  # which see all that it looks at
 
@@ -29,28 +31,46 @@ class LiftCase(NamedTuple):
         return case.name in self.among and self.runs(case)
 
 
-def backwards(cell: AnyCell) -> Layer:
+def backward(cell: Cell) -> Layer:
     """The oracle of lifts that read from the last step to the first."""
     return recur.loop(cell, reverse=True)
 
 
-def is_affine(case: CellCase) -> bool:
-    """Whether a cell is linear in its carry, and says so."""
-    return isinstance(case.cell, AffineCell)
+def is_linear(case: CellCase) -> bool:
+    """Whether the step of a cell is found to be linear in its carry."""
+    return report(case.name).linear
+
+
+def is_smooth(case: CellCase) -> bool:
+    """Whether Newton's method runs a cell: forward mode knows it, and its carry is real."""
+    return is_real(case) and case.name != "custom-vjp"
 
 
 def is_real(case: CellCase) -> bool:
     """Whether the carry of a cell holds no complex numbers."""
-
-    def start(key):
-        x = jnp.ones(case.shape)
-        context = jax.tree.map(lambda make: make(WIDTH), case.context)
-        params = case.cell.init(key, x, context=context)
-        return case.cell.start(case.cell.bind(params, x, context=context), x)
-
     with jax.enable_x64(True):  # pairs are made before tests are
-        carry = jax.eval_shape(start, jax.random.key(0))
+        x, context = inputs(case)
+
+        def init_carry(key):
+            params = case.cell.init(key, x, context=context)
+            return case.cell.init_carry(case.cell.bind(params, x, context=context), x)
+
+        carry = jax.eval_shape(init_carry, jax.random.key(0))
     return not any(jnp.issubdtype(c.dtype, jnp.complexfloating) for c in jax.tree.leaves(carry))
+
+
+@functools.cache
+def report(name: str) -> recur.structure.StructureReport:
+    """What was found in the cell of a row."""
+    case = BY_NAME[name]
+    with jax.enable_x64(True):
+        x, context = inputs(case)
+        return recur.structure_of(case.cell, x, context=context)
+
+
+def inputs(case: CellCase) -> tuple[jax.Array, dict | None]:
+    """One step, and a context."""
+    return jnp.ones(case.shape), jax.tree.map(lambda make: make(WIDTH), case.context)
 
 
 LIFTS = [
@@ -60,7 +80,7 @@ LIFTS = [
         "scan-reverse",
         recur.scan,
         lambda cell: recur.scan(cell, reverse=True),
-        backwards,
+        backward,
         among=TYPES,
     ),
     LiftCase(
@@ -73,24 +93,23 @@ LIFTS = [
         "checkpoint-reverse",
         recur.checkpoint,
         lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), (2, 2)),
-        backwards,
-        among=TYPES,
+        backward,
     ),
-    LiftCase("associative", recur.associative, recur.associative, runs=is_affine),
+    LiftCase("associative", recur.associative, recur.associative, runs=is_linear),
     LiftCase(
         "associative-reverse",
         recur.associative,
         lambda cell: recur.associative(cell, reverse=True),
-        backwards,
-        is_affine,
+        backward,
+        is_linear,
         among=KINDS,
     ),
-    LiftCase("newton", recur.newton, recur.newton, runs=is_real, among=TYPES),
+    LiftCase("newton", recur.newton, recur.newton, runs=is_smooth, among=TYPES),
     LiftCase(
         "newton-diagonal",
         recur.newton,
         lambda cell: recur.newton(cell, jacobian="diagonal", damping=0.3),
-        runs=is_real,
+        runs=is_smooth,
         among=KINDS,
     ),
     LiftCase("tree", recur.tree, on_a_line, among=TYPES),

@@ -4,9 +4,10 @@ The loop is given clean inputs, the lifts inputs with NaN where steps do not cou
 the padding never matters, neither in values nor in gradients, and no gradient reaches it.
 
 The loop's values are those of a walk over the valid steps that knows no masks. Every cell runs by
-the lifts that look at what it is made of; those that see its kind or its type at most run a cell of
-each.
+the lifts that look into its step; those that see no more than a layer run a few.
 """
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,9 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import recur
-from recur_tests.contract.cases import CELLS, KINDS, STEPS, by_name, example
-from recur_tests.contract.lifts import LIFTS
-from recur_tests.helpers import assert_close, to_numpy, weighted_sum, without_structure
+from recur_tests.contract.cases import BY_NAME, CELLS, KINDS, STEPS, by_name, example
+from recur_tests.contract.lifts import LIFTS, report
+from recur_tests.helpers import assert_close, to_numpy, weighted_sum
 from recur_tests.oracles.lengths import run_valid_steps
 
 VALID = np.array([True, False, True, True, True])
@@ -30,7 +31,7 @@ def results(layer, context):
     """`(params, carry, xs) -> gradients with respect to each, (carry, ys)`."""
 
     def loss(params, carry, xs):
-        marks = {"valid": VALID, "reset": RESET, "length": LENGTH}
+        marks = {"mask": VALID, "reset": RESET, "length": LENGTH}
         ends = layer.run(params, xs, carry=carry, context=context, **marks)
         return weighted_sum(ends), ends
 
@@ -39,7 +40,7 @@ def results(layer, context):
 
 def step_by_step(cell):
     """The cell for a loop that runs in Python: only the step is compiled, once."""
-    return without_structure(cell)._replace(step=jax.jit(cell.step))
+    return dataclasses.replace(cell, step=jax.jit(cell.step))
 
 
 @pytest.mark.parametrize("case", **by_name(CELLS))
@@ -68,7 +69,7 @@ def assert_walked(ends, cell, given):
     bound = cell.bind(given.params, xs[0], context=given.context)
     carry, outputs = run_valid_steps(
         lambda carry, x: cell.step(bound, carry, x),
-        cell.start(bound, xs[0]), given.carry, xs, COUNTS, RESET,
+        cell.init_carry(bound, xs[0]), given.carry, xs, COUNTS, RESET,
     )  # fmt: skip
     ys = to_numpy(ends[1])
     assert_close(ends[0], carry)
@@ -103,7 +104,7 @@ def products(jaxpr, inside=False):
     """Shapes of all products of a jaxpr, apart by whether they are inside of a loop."""
     found = {False: [], True: []}
     for equation in jaxpr.eqns:
-        if equation.primitive.name in ("dot_general", "product"):
+        if equation.primitive.name in ("dot_general", "product", "loop_product"):
             found[inside].append(equation.outvars[0].aval.shape)
         for inner in jaxprs_in_params(equation.params):
             below = products(inner, inside or equation.primitive.name == "scan")
@@ -111,31 +112,35 @@ def products(jaxpr, inside=False):
     return found
 
 
-def test_only_the_product_with_the_state_is_inside_the_loop():
-    cell = recur.lstm(4, param_dtype=jnp.float64)
-    layer = recur.scan(cell)
+@pytest.mark.parametrize("name", ["lstm", "wide"])
+def test_only_the_product_with_the_state_is_inside_the_loop(name):
+    """Of an LSTM with one array a gate, and of a user's, whose gates stand side by side."""
+    case = BY_NAME[name]
+    layer = recur.scan(case.cell)
     xs = jnp.ones((7, 3))
     params = layer.init(jax.random.key(0), xs)
+    width = jax.eval_shape(layer, params, xs).shape[-1]
     forward = products(jax.make_jaxpr(layer)(params, xs).jaxpr)
-    assert forward == {False: 4 * [(7, 4)], True: [(16,)]}
+    assert forward == {False: 4 * [(7, width)], True: [(4 * width,)]}
     backward = products(jax.make_jaxpr(jax.grad(lambda p: layer(p, xs).sum()))(params).jaxpr)
-    assert sorted(backward[True]) == [(4,), (16,)]  # to h, and to m again
-    assert sorted(backward[False]) == 4 * [(3, 4)] + 4 * [(4, 4)] + 4 * [(7, 4)]
+    assert sorted(backward[True]) == sorted([(width,), (4 * width,)])  # to h, and m again
+    gradients = 4 * [(3, width)] + 4 * [(width, width)]
+    assert sorted(backward[False]) == sorted(gradients + 4 * [(7, width)])
 
 
-def test_a_trajectory_is_the_carry_after_every_step():
+def test_all_carries_are_the_carry_after_every_step():
     """Of the loop it is where runs over fewer steps end; of the others it is the loop's."""
-    case = next(case for case in CELLS if case.name == "lstm")
+    case = BY_NAME["lstm"]
     params, carry, xs, _ = example(case, recur.scan(case.cell))
-    marks = {"valid": VALID, "reset": RESET}
+    marks = {"mask": VALID, "reset": RESET}
 
     def run_loop(oracle, seen=slice(None)):
         part = {name: mark[seen] for name, mark in marks.items()}
         return oracle(step_by_step(case.cell)).run(params, xs[seen], carry=carry, **part)
 
     def all_carries(oracle):
-        streams = oracle(case.cell).streams
-        parts = [slice(0, t + 1) if streams else slice(t, STEPS) for t in range(STEPS)]
+        is_causal = oracle(case.cell).is_causal
+        parts = [slice(0, t + 1) if is_causal else slice(t, STEPS) for t in range(STEPS)]
         return jax.tree.map(lambda *each: np.stack(each), *(run_loop(oracle, p)[0] for p in parts))
 
     expected = {}
@@ -144,5 +149,15 @@ def test_a_trajectory_is_the_carry_after_every_step():
             continue
         if lift.oracle not in expected:
             expected[lift.oracle] = all_carries(lift.oracle), run_loop(lift.oracle)[1]
-        follow = jax.jit(lift.lift(case.cell).trajectory)
-        assert_close(follow(params, xs, carry=carry, **marks), expected[lift.oracle])
+        found = lift.lift(case.cell).run(params, xs, carry=carry, **marks, all_carries=True)
+        assert_close(found, expected[lift.oracle])
+
+
+LINEAR = """
+    affine condition-affine condition-initial-complex diagonal diagonal-complex highway-affine
+    interpolating leaky_integrator lru min_gru min_lstm readin-affine readout-affine zoneout-affine
+"""
+
+
+def test_linear_cells_are_found():
+    assert {case.name for case in CELLS if report(case.name).linear} == set(LINEAR.split())

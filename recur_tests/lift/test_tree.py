@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import recur
+from recur.layer import Layer
 from recur.lift.tree import tree
-from recur.sequences.lengths import step_count, validity
+from recur.masks import step_count
 from recur.sequences.trees import Nodes
-from recur.types import Cell, Layer
+from recur.types import Cell
 from recur_tests.helpers import assert_close, random_like, to_numpy, weighted_sum
 from recur_tests.oracles import tree as oracles
 
@@ -45,7 +46,7 @@ def child_sum_lstm():
 
     def step(params, children, x):
         W, U, b = params["W"], params["U"], params["b"]
-        here = children.valid[:, None]
+        here = children.mask[:, None]
         hs, cs = (jnp.where(here, leaf, 0.0) for leaf in children.carry)
         pre = {g: x @ W[g] + hs.sum(0) @ U[g] + b[g] for g in "iou"}
         forget = jax.nn.sigmoid((x @ W["f"] + b["f"])[None] + hs @ U["f"])
@@ -92,12 +93,12 @@ def test_equals_plain_recursion(name):
     layer, (_, oracle, start) = LAYERS[name], MODELS[name]
     nodes = draw(np.zeros((COUNT, 2), int))
     params = draw_params(layer, nodes)
-    came_in = random_like(layer.start(params, nodes), 1)
+    came_in = random_like(layer.init_carry(params, nodes), 1)
 
     @jax.jit
     @partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
     def found(params, carry, x, back, marks):
-        ends = layer.trajectory(params, Nodes(x, back), carry=carry, **marks)
+        ends = layer.run(params, Nodes(x, back), carry=carry, **marks, all_carries=True)
         last, ys = layer.run(params, Nodes(x, back), carry=carry, **marks)
         return weighted_sum((*ends, last)), (*ends, last, ys)
 
@@ -112,7 +113,7 @@ def test_equals_plain_recursion(name):
             return carries, ys, jax.tree.map(lambda leaf: leaf[-1], carries)
 
         arguments = params, came_in, nodes.x
-        gradient, (*ends, ys) = found(*arguments, back, {"valid": valid, "reset": reset})
+        gradient, (*ends, ys) = found(*arguments, back, {"mask": valid, "reset": reset})
         assert_close(to_numpy(tuple(ends)), expected(*to_numpy(arguments)))
         assert_close(ys, ends[1])
         assert_close(to_numpy(gradient), exact_gradients(expected, arguments))
@@ -135,41 +136,41 @@ def test_what_stands_in_the_padding_never_matters(name):
     @jax.jit
     @partial(jax.grad, argnums=(0, 1), has_aux=True)
     def found(params, x, back):
-        ends = layer.trajectory(params, Nodes(x, back), valid=valid)
+        ends = layer.run(params, Nodes(x, back), mask=valid, all_carries=True)
         return weighted_sum(ends), ends
 
     results = (_, of_x), _ = found(params, *dirty)
     assert_close(results, found(params, *clean), 0)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results))
     assert not of_x[~valid].any() and of_x[valid].any()
-    layer(params, dirty, valid=valid)  # where values are known, those of padding are not checked
+    layer(params, dirty, mask=valid)  # where values are known, those of padding are not checked
 
 
-def on_a_line(cell) -> Layer:
-    """Any cell, over a tree of one child a node: the last valid node in front of it."""
+def on_a_line(cell: Cell) -> Layer:
+    """Any cell, over a tree of one child a node: the last valid node before it."""
 
     def step(bound, children, x, key=None):
         return cell.step(bound, jax.tree.map(lambda leaf: leaf[0], children.carry), x, key)
 
-    layer = tree(Cell(cell.init, cell.bind, cell.start, step))
+    layer = tree(Cell(cell.init, cell.bind, cell.init_carry, step))
 
-    def nodes(xs, *, length=None, valid=None, **_):
+    def nodes(xs, valid=None):
         count = step_count(xs)
-        flags, own = validity(count, length, valid), jnp.arange(count)
-        last = jax.lax.cummax(own if flags is None else jnp.where(flags, own, -1))
+        own = jnp.arange(count)
+        last = jax.lax.cummax(own if valid is None else jnp.where(valid, own, -1))
         before = jnp.concatenate([jnp.full(1, -1), last])[:count]
         return Nodes(xs, jnp.where(before < 0, 0, own - before)[:, None])
 
-    def walk(go, bound, carry, xs, **options):
-        return go(bound, carry, nodes(xs, **options), **options)
+    def apply(bound, carry, xs, mask, key, *, all_carries=False):
+        xs = nodes(xs, mask.valid)
+        return layer.apply(bound, carry, xs, mask, key, all_carries=all_carries)
 
     return Layer(
         init=lambda key, xs, context=None: layer.init(key, nodes(xs), context=context),
         bind=lambda params, xs, **options: layer.bind(params, nodes(xs), **options),
-        start=lambda bound, xs: layer.start(bound, nodes(xs)),
-        apply=partial(walk, layer.apply),
-        follow=partial(walk, layer.follow),
-    )  # it reads forwards: of the pieces before it a line needs the last carry alone
+        begin=lambda bound, xs: layer.begin(bound, nodes(xs)),
+        apply=apply,
+    )  # it reads forward: of the pieces before it a line needs the last carry alone
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru"])
@@ -177,10 +178,10 @@ def test_a_line_equals_the_loop(name):
     cell = getattr(recur, name)(3, param_dtype=jnp.float64)
     line, loop, xs = on_a_line(cell), recur.loop(cell), draw(np.zeros((5, 1))).x
     params = draw_params(loop, xs)
-    carry = random_like(loop.start(params, xs), 1)
-    marks = {"valid": np.arange(5) != 1, "reset": np.arange(5) == 3}
-    found = jax.jit(line.trajectory)(params, xs, carry=carry, **marks)
-    assert_close(found, loop.trajectory(params, xs, carry=carry, **marks))
+    carry = random_like(loop.init_carry(params, xs), 1)
+    options = {"carry": carry, "mask": np.arange(5) != 1, "reset": np.arange(5) == 3}
+    found, expected = (each.run(params, xs, **options, all_carries=True) for each in (line, loop))
+    assert_close(found, expected)
 
 
 def test_each_node_has_noise_of_its_own():
@@ -214,7 +215,7 @@ def test_numpys_64_bits_are_jaxs_32_without_a_warning():
     nodes = draw(np.array([[0, 0], [0, 1]]))
     arguments = to_numpy((draw_params(LAYERS["net"], nodes), nodes))
     with jax.enable_x64(False):
-        assert LAYERS["net"](*arguments, valid=np.ones(2, bool)).dtype == jnp.float32
+        assert LAYERS["net"](*arguments, mask=np.ones(2, bool)).dtype == jnp.float32
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ each of them, whatever is found in it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,13 +15,23 @@ import jax.numpy as jnp
 import numpy as np
 
 import recur
+from recur.keys import is_key
 from recur.partition_inexact import partition_inexact
 from recur.types import Cell
 from recur_tests.helpers import random_like, weighted_sum
 
-STEPS, INPUT, HIDDEN, ROWS = 4, 3, 4, 2
+STEPS, INPUT, HIDDEN = 4, 3, 4
 HALF = 3e-2  # the tolerance where products are of 16 bits
-XS = random_like(jax.ShapeDtypeStruct((STEPS, INPUT), np.dtype("float64")), 0, 1.0)
+
+
+def _shape(*shape: int, dtype: str = "float64") -> jax.ShapeDtypeStruct:
+    with jax.enable_x64(True):
+        return jax.ShapeDtypeStruct(shape, np.dtype(dtype))
+
+
+_H = _shape(HIDDEN)
+XS = np.random.default_rng(0).standard_normal((STEPS, INPUT))
+WIDE_XS = np.random.default_rng(1).standard_normal((STEPS, HIDDEN))
 IDS = np.array([2, 0, 4, 2])
 
 
@@ -30,11 +41,10 @@ class Step(NamedTuple):
     Attributes:
       name: for the test's id.
       step: `(params, carry, x, key) -> (carry, y)`.
-      products: how many are expected before, in and after the loop; those in it by groups.
+      products: how many are to be found before, in and after the loop; in it, how many groups.
       carry: the shapes of the carry.
       xs: inputs `[T, ...]`.
       reverse_only: whether the step has no derivative in forward mode.
-      is_noisy: whether the step draws noise from its key.
       tolerance: relative and absolute.
     """
 
@@ -44,25 +54,27 @@ class Step(NamedTuple):
     carry: Any
     xs: Any
     reverse_only: bool
-    is_noisy: bool
     tolerance: float
 
     @property
+    def is_noisy(self) -> bool:
+        return "key" in inspect.signature(self.step).parameters
+
+    @property
     def cell(self) -> Cell:
-        shapes = self.carry
-        if self.is_noisy:
-            return recur.cell(draw_params, lambda p, x: _zeros(shapes), self.step)
-        return recur.cell(
-            draw_params, lambda p, x: _zeros(shapes), lambda p, c, x: self.step(p, c, x)
-        )
+        return recur.cell(draw_params, lambda params, x: zeros_like(self.carry), self.step)
+
+    @property
+    def x(self) -> Any:
+        """The input of one step."""
+        return jax.tree.map(lambda leaf: leaf[1], self.xs)
+
+    @property
+    def key(self) -> jax.Array | None:
+        return jax.random.key(3) if self.is_noisy else None
 
 
 TABLE: dict[str, Step] = {}
-_H = jax.ShapeDtypeStruct((HIDDEN,), np.dtype("float64"))
-
-
-def _zeros(shapes: Any) -> Any:
-    return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
 
 def found(
@@ -73,22 +85,21 @@ def found(
     carry: Any = _H,
     xs: Any = XS,
     reverse_only: bool = False,
-    is_noisy: bool = False,
     tolerance: float = 1e-9,
 ) -> Callable[[Callable], Callable]:
     """Enters a step into the table, with the products to be found before, in and after the loop."""
 
     def enter(step):
-        name, products = step.__name__, (before, inside, after)
-        row = Step(name, step, products, carry, xs, reverse_only, is_noisy, tolerance)
-        assert name not in TABLE
-        TABLE[name] = row
+        products = (before, inside, after)
+        assert step.__name__ not in TABLE
+        row = Step(step.__name__, step, products, carry, xs, reverse_only, tolerance)
+        TABLE[step.__name__] = row
         return step
 
     return enter
 
 
-def draw_params(key: jax.Array, x: Any) -> dict[str, jax.Array]:
+def draw_params(key: jax.Array | None = None, x: Any = None) -> dict[str, jax.Array]:
     """Weights of all kinds, of which a step uses some."""
     shapes = {
         "W": (INPUT, HIDDEN),
@@ -102,53 +113,91 @@ def draw_params(key: jax.Array, x: Any) -> dict[str, jax.Array]:
         "b": (HIDDEN,),
         "b4": (4 * HIDDEN,),
     }
-    return random_like({k: jax.ShapeDtypeStruct(v, np.dtype("float64")) for k, v in shapes.items()}, 1)
+    return random_like({name: _shape(*shape) for name, shape in shapes.items()}, 1)
 
 
-PARAMS = draw_params(jax.random.key(0), XS[0])
+def zeros_like(shapes: Any) -> Any:
+    """Zeros, and a key where a shape is that of a key."""
+    return jax.tree.map(
+        lambda s: jax.random.key(0) if is_key(s) else jnp.zeros(s.shape, s.dtype), shapes
+    )
 
 
-def results(layer: Any, case: Step, *, rows: int = 0, params: Any = PARAMS, **marks: Any) -> Any:
-    """Values, gradient and a product with the Hessian, from a carry that is not zero.
+def draw_carry(shapes: Any, rows: int | None = None) -> Any:
+    """A carry that is not zero, with a row axis where there are rows."""
+    leading = () if rows is None else (rows,)
+
+    def draw(shape):
+        if is_key(shape):
+            return jax.random.split(jax.random.key(5), leading) if leading else jax.random.key(5)
+        return random_like(jax.ShapeDtypeStruct((*leading, *shape.shape), shape.dtype), 2, 2.0)
+
+    return jax.tree.map(draw, shapes)
+
+
+def derivatives(
+    layer: Any,
+    case: Step,
+    *,
+    rows: int | None = None,
+    impl: str | None = None,
+    second: bool = True,
+    **options: Any,
+) -> list[jax.Array]:
+    """Values, the gradient and a product with the Hessian, from a carry that is not zero.
 
     Of params, inputs and carry, as far as they are real or complex; in one compiled function.
     """
-    shape = (rows,) if rows else ()
-    xs = np.stack([case.xs, case.xs[::-1]][:rows]) if rows else case.xs
-    spread = lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape), leaf.dtype)  # noqa: E731
-    carry = random_like(jax.tree.map(spread, case.carry), 2)
-    real, rest, join = partition_inexact((params, xs, carry))
+    xs = case.xs
+    if rows is not None:
+        xs = jax.tree.map(lambda leaf: np.stack([leaf, leaf[::-1], leaf][:rows]), xs)
+    real, rest, join = partition_inexact((draw_params(), xs, draw_carry(case.carry, rows)))
     if case.is_noisy:
-        marks["key"] = jax.random.key(3, impl=marks.pop("impl", None))
+        options["key"] = jax.random.key(3, impl=impl)
 
     def loss(real):
         params, xs, carry = join(real, rest)
-        ends = layer.run(params, xs, carry=carry, **marks)
-        return weighted_sum([_widest(leaf) for leaf in inexact(ends)]), ends
+        ends = layer.run(params, xs, carry=carry, **options)
+        return weighted_sum(_widest(ends)), numbers(ends)
 
     gradient = jax.grad(loss, has_aux=True)
 
     @jax.jit
     def derive(real):
+        if not second:
+            return gradient(real)
         if not case.reverse_only:
             return jax.jvp(gradient, (real,), (random_like(real, 9),))
 
         def along(real):
             first, ends = gradient(real)
-            return weighted_sum([_widest(leaf) for leaf in inexact(first)]), (first, ends)
+            return weighted_sum(_widest(first)), (first, ends)
 
         return jax.grad(along, has_aux=True)(real)
 
-    return inexact(derive(real))
+    return numbers(derive(real))
 
 
-def inexact(tree: Any) -> list[jax.Array]:
-    """The real and complex leaves of a tree; keys as their bits, for they are compared too."""
-    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number)]
+def numbers(tree: Any) -> list[jax.Array]:
+    """The leaves of a tree, keys as their bits, without the derivatives of what has none."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.dtype != jax.dtypes.float0]
+    return [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in leaves]
 
 
-def _widest(leaf: jax.Array) -> jax.Array:
-    return leaf.astype(jnp.complex128 if jnp.iscomplexobj(leaf) else jnp.float64)
+def _widest(tree: Any) -> list[jax.Array]:
+    """The leaves that have a derivative, in the widest dtype."""
+    leaves = [leaf for leaf in numbers(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    complex_ = jnp.complexfloating
+    return [
+        leaf.astype("complex128" if jnp.issubdtype(leaf.dtype, complex_) else "float64")
+        for leaf in leaves
+    ]
+
+
+def by_name(*names: str) -> dict[str, Any]:
+    """Arguments of `pytest.mark.parametrize` for some steps of the table, for all by default."""
+    rows = [TABLE[name] for name in names or TABLE]
+    return {"argvalues": rows, "ids": [row.name for row in rows]}
 
 
 # Plain recurrences
@@ -214,7 +263,7 @@ def jordan(p, carry, x):
     return (h, y), y
 
 
-@found(1, 2, 0, carry=(_H, jax.ShapeDtypeStruct((2,), np.dtype("float64"))))
+@found(1, 2, 0, carry=(_H, _shape(2)))
 def projected(p, carry, x):
     c, r = carry
     c = 0.5 * c + jnp.tanh(x @ p["W"] + r @ p["U"][:2])
@@ -298,13 +347,13 @@ def stopped(p, h, x):
     return h, h
 
 
-@found(1, 1, 1, carry=jax.ShapeDtypeStruct((2, HIDDEN), np.dtype("float64")))
+@found(1, 1, 1, carry=_shape(2, HIDDEN))
 def matrix_carry(p, c, x):
     c = jnp.tanh(c @ p["U"] + (x @ p["W"])[None])
     return c, c @ p["V"]
 
 
-@found(1, 1, 0, carry=jax.ShapeDtypeStruct((HIDDEN, HIDDEN), np.dtype("float64")))
+@found(1, 1, 0, carry=_shape(HIDDEN, HIDDEN))
 def matrix_memory(p, c, x):
     """Products of the carry with the carry are none with a kernel."""
     q = jnp.tanh(x @ p["W"])
@@ -338,7 +387,9 @@ def multiply(h, kernel):
     return h @ kernel
 
 
-multiply.defvjp(lambda h, u: (multiply(h, u), (h, u)), lambda r, g: (2 * r[1] @ g, jnp.outer(r[0], g)))
+multiply.defvjp(
+    lambda h, u: (multiply(h, u), (h, u)), lambda r, g: (2 * r[1] @ g, jnp.outer(r[0], g))
+)
 
 
 @jax.custom_jvp
@@ -444,7 +495,7 @@ def jitted(p, h, x):
 
 # Kinds of numbers
 
-_COMPLEX = jax.ShapeDtypeStruct((HIDDEN,), np.dtype("complex128"))
+_COMPLEX = _shape(HIDDEN, dtype="complex128")
 
 
 @found(1, 1, 0, carry=_COMPLEX)
@@ -482,14 +533,14 @@ def bfloat16_summed_in_float32(p, h, x):
     return h, times(h, p["V"])
 
 
-@found(1, 1, 1, carry=jax.ShapeDtypeStruct((HIDDEN,), np.dtype("float16")), tolerance=HALF)
+@found(1, 1, 1, carry=_shape(HIDDEN, dtype="float16"), tolerance=HALF)
 def float16(p, h, x):
     p = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), p)
     h = jnp.tanh(x.astype(jnp.float16) @ p["W"] + h @ p["U"])
     return h, h @ p["V"]
 
 
-@found(1, 0, 1, carry=(_H, jax.ShapeDtypeStruct((HIDDEN,), np.dtype("int32"))))
+@found(1, 0, 1, carry=(_H, _shape(HIDDEN, dtype="int32")))
 def integers(p, carry, x):
     """A product of integers has no derivative and stays in the loop as it is."""
     h, n = carry
@@ -499,10 +550,10 @@ def integers(p, carry, x):
     return (h, n), (h @ p["V"], n)
 
 
-_FLAGS = jax.ShapeDtypeStruct((HIDDEN,), np.dtype("bool"))
+_FLAGS = _shape(HIDDEN, dtype="bool")
 
 
-@found(1, 1, 0, carry=(_H, jax.ShapeDtypeStruct((), np.dtype("int32")), _FLAGS))
+@found(1, 1, 0, carry=(_H, _shape(dtype="int32"), _FLAGS))
 def counters_and_flags(p, carry, x):
     h, n, flags = carry
     h = jnp.tanh(x @ p["W"] + jnp.where(flags, h, 0.0) @ p["U"])
@@ -521,7 +572,7 @@ def one_hot_tokens(p, h, x):
     return h, h
 
 
-@found(1, 1, 0, carry=jax.ShapeDtypeStruct((), np.dtype("int32")))
+@found(1, 1, 0, carry=_shape(dtype="int32"))
 def lookup_by_the_carry(p, n, x):
     n = jnp.argmax(p["embedding"][n] @ p["U"] + x @ p["W"]).astype(jnp.int32)
     return n, p["embedding"][n]
@@ -538,7 +589,7 @@ def convolution(p, h, x):
 # Noise
 
 
-@found(1, 1, 1, is_noisy=True)
+@found(1, 1, 1)
 def noise(p, h, x, key):
     first, second = jax.random.split(key)
     h = h * jax.random.bernoulli(first, 0.7, h.shape).astype(h.dtype)
@@ -546,7 +597,7 @@ def noise(p, h, x, key):
     return h, h @ p["V"] * jax.random.normal(second, h.shape, h.dtype)
 
 
-@found(1, 1, 0, carry=(_H, jax.ShapeDtypeStruct((), jax.random.key(0).dtype)))
+@found(1, 1, 0, carry=(_H, jax.eval_shape(lambda: jax.random.key(0))))
 def key_in_the_carry(p, carry, x):
     h, key = carry
     key, own = jax.random.split(key)
@@ -656,19 +707,14 @@ def sum_of_two_inputs(p, h, x):
     return h, h
 
 
-@found(0, 1, 0, xs=random_like(jax.ShapeDtypeStruct((STEPS, HIDDEN), np.dtype("float64")), 0))
+@found(0, 1, 0, xs={"a": IDS, "b": WIDE_XS, "c": IDS > 1, "d": -WIDE_XS})
 def sum_with_x_itself(p, h, x):
-    """Both inputs of the sums are leaves of x, one of them an integer between them."""
-    h = jnp.tanh(p["b"] + (x + h @ p["U"]))
-    return h, x
+    """The input of the sum is one of several leaves of x, of which some have no derivative."""
+    h = jnp.where(x["c"], jnp.tanh(p["b"] + (x["d"] + h @ p["U"])), x["b"])
+    return h, x["a"]
 
 
-@found(
-    0,
-    1,
-    0,
-    xs=random_like(jax.ShapeDtypeStruct((STEPS, HIDDEN), np.dtype("float64")), 0),
-)
+@found(0, 1, 0, xs=WIDE_XS)
 def constant_added_and_read(p, h, x):
     h = jnp.tanh(x + h @ p["U"] + p["b"]) * p["b"]
     return h, h
@@ -714,8 +760,3 @@ def wide_and_scaled(p, h, x):
     m = 0.5 * (x @ p["W4"][:, : 2 * HIDDEN] + p["b4"][: 2 * HIDDEN] * (p["U4"].T @ h)[: 2 * HIDDEN])
     h = jnp.tanh(m[:HIDDEN]) * jax.nn.sigmoid(m[HIDDEN:])
     return h, h
-
-
-def by_name() -> dict[str, Any]:
-    """Arguments of `pytest.mark.parametrize` for all steps of the table."""
-    return {"argvalues": TABLE.values(), "ids": TABLE.keys()}

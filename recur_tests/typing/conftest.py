@@ -1,0 +1,3 @@
+"""These programs are read by type checkers and not run."""
+
+collect_ignore = ["downstream.py", "mistakes.py"]
