@@ -95,7 +95,8 @@ def _loop_product_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
         parts.append(loop_product(d_x, kernel, transposed, **params))
     if not isinstance(d_kernel, ad.Zero):
         parts.append(product(x, d_kernel, **params))
-    return loop_product(*primals, **params), sum(parts[1:], parts[0])
+    y = loop_product(*primals, **params)
+    return y, sum(parts[1:], parts[0]) if parts else ad.Zero(jax.typeof(y))
 
 
 def _loop_product_transpose(dy: Any, x: Any, kernel: Any, transposed: Any, **params: Any) -> Any:

@@ -54,7 +54,7 @@ def test_context_reaches_every_cell_alone_and_by_row(layer):
     assert (rows[0] != rows[1]).any()
 
 
-def test_what_looks_like_a_cell_is_told_where_it_stands():
+def test_what_is_not_a_cell_is_an_error_with_a_remedy():
     with pytest.raises(TypeError, match="expected a cell, .* got LSTMCell. recur.interop makes"):
         recur.zoneout(nn.LSTMCell(3), 0.1)
     with pytest.raises(TypeError, match="expected a cell, .* got float.$"):

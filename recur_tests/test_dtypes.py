@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recur.dtypes import precise
+from recur.dtypes import at_least_float32
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,6 @@ from recur.dtypes import precise
 )
 def test_only_narrow_floats_are_widened(given, found):
     values = np.array([0, 1, 3]).astype(jnp.dtype(given))
-    for leaf in precise({"numpy": values, "jax": jnp.asarray(values)}).values():
+    for leaf in at_least_float32({"numpy": values, "jax": jnp.asarray(values)}).values():
         assert leaf.dtype == found
         assert np.array_equal(leaf, values.astype(found))

@@ -56,7 +56,7 @@ def test_what_cannot_be_applied_is_an_error():
     with pytest.raises(TypeError, match="an activation's name, got Cell"):
         as_module(recur.lstm(3))
     with pytest.raises(
-        TypeError, match="expected a function without weights, got the module Dense"
+        TypeError, match="a function without weights, got Dense, whose arrays would"
     ):
         activation(nn.Dense(3))
     with pytest.raises(TypeError, match="got the class Dense: call it first"):

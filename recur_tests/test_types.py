@@ -1,37 +1,73 @@
+import ast
+import dataclasses
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 import recur
-from recur.types import AnyCell, Cell, Layer
-from recur_tests.contract.own_cells import block_diagonal_cell, leaky_integrator, own_cell
+from recur.combine.stack import Stack
+from recur.types import Cell, Mask
+from recur_tests.contract.own_cells import (
+    block_diagonal_cell,
+    conditioned_cell,
+    leaky_integrator,
+    own_cell,
+)
 from recur_tests.helpers import assert_close, random_like
 
 
-def test_a_users_functions_get_only_what_they_take():
-    plain = recur.cell(lambda key, x: 1.0, lambda p, x: p, lambda p, h, x: (h + x, h))
-    assert isinstance(plain, Cell)
-    assert plain.init(None, None, context={"image": 1}) == 1.0
-    assert plain.bind(1.0, None, key="key", context={}) == 1.0
-    assert plain.step(1.0, 2.0, 3.0, "key") == (5.0, 2.0)
-    full = recur.cell(
-        lambda key, x, context: context,
-        lambda p, x: p,
-        lambda p, h, x, key: (key, h),
-        bind=lambda p, x, **options: options,
-    )
-    assert full.init(None, None, context={"image": 1}) == {"image": 1}
-    assert full.bind(1.0, None, key="key") == {"key": "key", "context": None}
-    assert full.step(1.0, 2.0, 3.0, "key") == ("key", 2.0)
+def test_the_types_import_nothing_of_recur():
+    source = pathlib.Path(recur.types.__file__).read_text()
+    imported = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(node.module)
+        elif isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+    assert "jax" in imported
+    assert not any(name.split(".")[0] == "recur" for name in imported)
 
 
-def test_every_kind_of_cell_is_a_cell_and_a_layer_is_not():
+def test_every_cell_is_a_cell_and_a_layer_is_not():
     cells = [own_cell(), block_diagonal_cell(), leaky_integrator(), recur.stack(recur.gru(3))]
-    assert all(isinstance(cell, AnyCell) for cell in cells)
-    assert not isinstance(recur.scan(recur.gru(3)), AnyCell)
+    assert all(isinstance(cell, Cell) for cell in cells)
+    assert not isinstance(recur.scan(recur.gru(3)), Cell)
 
 
-def test_the_step_of_an_affine_cell_is_a_times_carry_plus_b():
+def test_a_cell_is_frozen_and_replaced():
+    cell = leaky_integrator()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cell.step = None
+
+    def step(bound, h, x, key=None):
+        carry, y = cell.step(bound, h, x, key)
+        return carry, 2 * y
+
+    doubled = dataclasses.replace(cell, step=step)
+    assert (doubled.init, doubled.bind) == (cell.init, cell.bind)
+    a, h, x = jnp.array([0.5]), jnp.array([1.0]), jnp.array([2.0])
+    assert_close(doubled.step(a, h, x), (cell.step(a, h, x)[0], jnp.array([3.0])))
+    stack = recur.stack(cell, cell)
+    assert isinstance(dataclasses.replace(stack, call="mine"), Stack)
+
+
+def test_cells_are_compared_and_hashed_by_identity():
+    cell = leaky_integrator()
+    assert cell == cell and cell != dataclasses.replace(cell)
+    assert len({cell, cell, dataclasses.replace(cell)}) == 2
+
+
+def test_a_cell_prints_as_the_code_that_made_it():
+    assert repr(recur.lstm(4)) == "lstm(4)"
+    assert repr(recur.stack(recur.gru(3), recur.lstm(4))) == "stack(gru(3), lstm(4))"
+    assert repr(leaky_integrator()) == "Cell(...)"
+    assert repr(dataclasses.replace(leaky_integrator(), call="leaky(3)")) == "leaky(3)"
+
+
+def test_a_step_is_of_one_step_of_one_sequence():
     cell = leaky_integrator()
     x, h, a = jnp.array([1.0, 2.0]), jnp.array([3.0, -1.0]), jnp.array([0.2, 0.7])
     carry, y = cell.step(a, h, x)
@@ -42,25 +78,19 @@ def test_the_step_of_an_affine_cell_is_a_times_carry_plus_b():
 def test_block_diagonal_kernels_act_head_by_head():
     cell = block_diagonal_cell()
     params = random_like(jax.eval_shape(cell.init, jax.random.key(0), jnp.ones(3)), 0)
-    h = jnp.array([0.1, 0.2, -0.3, 0.4])
+    h, x = jnp.array([0.1, 0.2, -0.3, 0.4]), jnp.array([0.5, -0.6, 0.7])
     whole = jax.scipy.linalg.block_diag(*params["u"])
-    assert_close(cell.products(params, h), h @ whole)
+    assert_close(cell.step(params, h, x)[0], jnp.tanh(x @ params["w"] + h @ whole))
 
 
-def test_a_layer_is_called_run_or_applied():
-    layer = recur.scan(recur.lstm(4, param_dtype=jnp.float64))
-    xs = jnp.ones((5, 3))
-    params = layer.init(jax.random.key(0), xs)
-    bound = layer.bind(params, xs)
-    carry, ys = layer.apply(bound, layer.start(bound, xs), xs)
-    assert_close(layer.run(params, xs), (carry, ys))
-    assert_close(layer(params, xs), ys)
-    with pytest.raises(AttributeError):
-        layer.init = None
-    assert isinstance(layer, Layer)
+def test_context_is_bound_once_and_read_at_each_step():
+    cell = conditioned_cell()
+    w, v, h, x = (jnp.full(2, value) for value in (0.5, 0.1, 0.3, -0.2))
+    bound = cell.bind(w, x, context={"image": v})
+    assert_close(cell.step(bound, h, x)[1], jnp.tanh(w * h + x + v))
 
 
-def test_unknown_options_of_a_layer_are_an_error():
-    layer = recur.scan(recur.gru(4))
-    with pytest.raises(TypeError, match="lengths"):
-        layer(None, None, lengths=3)
+def test_a_mask_counts_all_steps_and_resets_none_by_default():
+    assert Mask() == (None, None)
+    assert Mask._fields == ("valid", "reset")
+    assert jax.tree.leaves(Mask()) == []

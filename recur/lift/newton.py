@@ -234,6 +234,7 @@ def _solve(
     kind = kind_for(carry, settings.jacobian)
     given = (parts.kernels, parts.constants, carry, initial_carry, steps)
     real, rest, join = partition_inexact(given)
+    parts = parts.without_values()
 
     def system_of(real, rest):
         return system(parts, kind, *join(real, rest))

@@ -60,6 +60,10 @@ def run_parts(
     Returns:
       The last carry, the carries after each step or (), and what `parts.read` reads.
     """
+    constants, added = _split_constants(parts)
+    weights = (parts.kernels, added)
+    values = (steps.x, constants, carry, initial_carry, steps.valid, steps.reset)
+    parts = parts.without_values()
     reverse_only = has_custom_vjp_or_control_flow(parts.found.inside)
     calls_back = has_callbacks(parts.found.inside)
 
@@ -86,9 +90,6 @@ def run_parts(
         carry, (carries, (crossing, factors)) = _scan(step, carry, given, length, **options)
         return (carry, carries, crossing), factors
 
-    constants, added = _split_constants(parts)
-    weights = (parts.kernels, added)
-    values = (steps.x, constants, carry, initial_carry, steps.valid, steps.reset)
     if calls_back or not parts.groups:  # as JAX does it: each effect happens once
         return loop(weights, values)[0]
     return (_reverse_rule if reverse_only else _forward_rule)(loop, parts, weights, values, length)

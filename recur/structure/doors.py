@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 from jax.ad_checkpoint import checkpoint_name
-from jax.extend.core import JaxprEqn
+from jax.extend.core import JaxprEqn, Literal
 
 from recur.structure.classes import Product, Structure, find_structure
 from recur.structure.jaxprs import Atom, Rule, aval_of, evaluate, made_by, variables
@@ -217,7 +217,7 @@ def on_next_carry(step: CellStep, function: Callable[[Any, Any], Any]) -> CellSt
         changed = function(carry, jax.tree.unflatten(of_carry, map(read, atoms)))
         made = found.on_carry & set(made_by(for_carry))
         pairs = zip(atoms, jax.tree.leaves(changed), strict=True)
-        values.update({atom: value for atom, value in pairs if atom in made})
+        values.update({a: v for a, v in pairs if not isinstance(a, Literal) and a in made})
         computed = set(map(id, for_carry))
         evaluate([e for e in traced.jaxpr.eqns if id(e) not in computed], values)
         return changed, jax.tree.unflatten(of_output, map(read, found.outputs))

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
 
+from recur.manual_axes import vary_over
 from recur.structure.jaxprs import Atom, aval_of, evaluate, variables
 from recur.structure.parts import Parts
 
@@ -79,7 +80,7 @@ def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
     a, b = ([_side(value, side) for value in inputs] for side in ("a", "b"))
 
     def run(*given: Any) -> jax.Array:
-        return equation.primitive.bind(*given, **equation.params)
+        return equation.primitive.bind(*vary_over(given, given), **equation.params)
 
     if others:
         _refuse(equation, asker, "which mixes parts of the carry")

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -82,6 +84,18 @@ class Parts:
         self.constants = [self._known[var] for var in self.constant_vars]
         results = [*found.next_carry, *self.crossing, *self._after]
         self.sums = find_sums(found.inside, self._inside, grouped, set(self.constant_vars), results)
+
+    def without_values(self) -> Parts:
+        """The same parts without kernels and constants, for `advance_with`.
+
+        A rule for a derivative may keep these as long as a program lives; the values, which may be
+        tracers, are given to it.
+        """
+        parts = copy.copy(self)
+        traced = self.found.traced._replace(constants=())
+        parts.found = dataclasses.replace(self.found, traced=traced)
+        parts._known, parts.kernels, parts.constants = {}, [], []
+        return parts
 
     def prepare(self, x: Any, key: Any = None) -> Prepared:
         """What is computed of the input of one step, without the carry."""

@@ -167,7 +167,7 @@ CELLS = [
     case(recur.condition, _GRU, "image", **_IMAGE),
     case(recur.condition, _DIAGONAL, "image", variant="affine", **_IMAGE),
     case(recur.condition, _LSTM, "image", variant="first", at="first step", **_IMAGE),
-    case(recur.condition, _BEFORE, "image", variant="first-plain", at="first step", **_IMAGE),
+    case(recur.condition, _BEFORE, "image", variant="first-before", at="first step", **_IMAGE),
     case(recur.condition, _LSTM, "image", variant="initial", at="initial carry", **_IMAGE),
     case(recur.condition, _COMPLEX, "image", variant="initial-complex", at="initial carry", **_IMAGE),
     case(recur.film, _GRU, "image", **_IMAGE),

@@ -1,7 +1,7 @@
 """The length contract, for every kind of cell: against a walk over valid steps that knows no masks.
 
-One such walk of every cell, and that what stands in the padding never matters, in gradients too, is
-in `test_lifts`.
+One such walk of every cell, and that the padding never matters, in gradients too, is in
+`test_lifts`.
 """
 
 import hypothesis
@@ -12,8 +12,17 @@ import pytest
 from hypothesis import strategies as st
 
 import recur
-from recur.sequences.lengths import zero_invalid
-from recur_tests.contract.cases import CELLS, KINDS, STEPS, by_name, example
+from recur.masks import zero_invalid
+from recur_tests.contract.cases import (
+    BY_NAME,
+    CELLS,
+    KINDS,
+    STEPS,
+    by_name,
+    example,
+    linear_of_equinox,
+    linear_of_nnx,
+)
 from recur_tests.helpers import assert_close, to_numpy, weighted_sum
 from recur_tests.lift.test_tree import on_a_line
 from recur_tests.oracles.lengths import run_valid_steps
@@ -35,7 +44,7 @@ def walker(case, reverse):
     run = jax.jit(layer.run)
     step = jax.jit(case.cell.step)
     bound = layer.bind(given.params, given.xs, context=given.context)
-    fresh = layer.start(bound, given.xs)
+    initial = layer.begin(bound, given.xs)
     xs = np.asarray(given.xs)
 
     def compare(valid, reset):
@@ -44,11 +53,11 @@ def walker(case, reverse):
             xs,
             carry=given.carry,
             context=given.context,
-            valid=np.asarray(valid, bool),
+            mask=np.asarray(valid, bool),
             reset=np.asarray(reset, bool),
         )
         expected, outputs = run_valid_steps(
-            lambda carry, x: step(bound, carry, x), fresh, given.carry, xs, valid, reset,
+            lambda carry, x: step(bound, carry, x), initial, given.carry, xs, valid, reset,
             reverse=reverse,
         )  # fmt: skip
         assert_close(carry, expected)
@@ -65,7 +74,7 @@ each_kind = pytest.mark.parametrize("case", **by_name([c for c in CELLS if c.nam
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["", "reverse"])
 @each_kind
-def test_only_valid_steps_count_and_resets_start_afresh(case, reverse):
+def test_only_valid_steps_count_and_resets_start_from_the_initial_carry(case, reverse):
     compare = walker(case, reverse)
     for valid, reset in MARKS:
         compare(valid, reset)
@@ -99,6 +108,9 @@ LAYERS = {
     "newton-reverse": lambda cell: recur.newton(cell, jacobian="diagonal", reverse=True),
     "tree": on_a_line,
     "chain": lambda cell: recur.chain(recur.scan(cell), jnp.exp, recur.scan(cell)),
+    "modules": lambda cell: recur.chain(
+        linear_of_nnx(3, 3), recur.scan(cell), linear_of_equinox(3, 3)
+    ),
     "bidirectional": lambda cell: recur.bidirectional(
         recur.scan(cell), recur.scan(cell, reverse=True), merge=lambda f, b: f + b + 1
     ),
@@ -109,7 +121,7 @@ LAYERS = {
 def test_every_layer_keeps_the_contract(name):
     """A padded sequence is the short one, in carry, outputs and gradients; alone and in a batch."""
     layer = LAYERS[name](recur.gru(3, **F64))
-    given = example(CELLS[0], layer)
+    given = example(BY_NAME["elman"], layer)
 
     params, carry, xs = given.params, given.carry, np.asarray(given.xs)
     everywhere, first_three = np.ones(STEPS, bool), np.arange(STEPS) < 3
@@ -124,15 +136,15 @@ def test_every_layer_keeps_the_contract(name):
 
     padded = np.where(first_three[:, None], xs, np.nan)
     short = results(xs[:3])
-    by_length = results(padded, length=3, valid=everywhere)
-    by_valid = results(padded, length=STEPS, valid=first_three)
-    for gradient, (after, ys) in (by_length, by_valid):
+    by_length = results(padded, length=3, mask=everywhere)
+    by_mask = results(padded, length=STEPS, mask=first_three)
+    for gradient, (after, ys) in (by_length, by_mask):
         assert_close((gradient, (after, ys[:3])), short)
         assert not ys[3:].any()
-    _, (after, ys) = results(xs, length=0, valid=everywhere)
+    _, (after, ys) = results(xs, length=0, mask=everywhere)
     assert_close(after, carry)
     assert not ys.any()
-    _, (_, whole) = results(xs, length=STEPS, valid=everywhere)
+    _, (_, whole) = results(xs, length=STEPS, mask=everywhere)
     carries = jax.tree.map(lambda leaf: np.stack(2 * [leaf]), carry)
     run = jax.jit(recur.batch(layer).run)
     _, rows = run(params, np.stack([xs, padded]), carry=carries, length=np.array([STEPS, 3]))
@@ -142,7 +154,7 @@ def test_every_layer_keeps_the_contract(name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_packed_sequences_equal_sequences_alone(name):
     layer = LAYERS[name](recur.gru(3, **F64))
-    params, _, xs, _ = example(CELLS[0], layer, steps=4)
+    params, _, xs, _ = example(BY_NAME["elman"], layer, steps=4)
     run, reset = jax.jit(layer), np.array([True, False, True, False])
     alone = [run(params, piece) for piece in np.split(np.asarray(xs), 2)]
     assert_close(run(params, xs, reset=reset), np.concatenate(alone))
@@ -150,7 +162,7 @@ def test_packed_sequences_equal_sequences_alone(name):
 
 def test_a_reset_swallows_a_state_that_is_not_a_number():
     layer = recur.scan(recur.gru(3, **F64))
-    given = example(CELLS[0], layer)
+    given = example(BY_NAME["elman"], layer)
     reset = jnp.array([True, False, False, False, False])
     lost = jnp.full(3, jnp.nan)
     gradient = jax.grad(lambda p: layer.run(p, given.xs, carry=lost, reset=reset)[1].sum())

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import pytest
 
 import recur
-from recur.types import AffineCell, Cell, GatedCell
 from recur_tests.contract.cases import CELLS, WIDTH, by_name
 from recur_tests.contract.lifts import LIFTS
-from recur_tests.contract.table import README, with_tables
+from recur_tests.contract.table import PAGES, TABLES, with_tables
 
 RECURRENT = (recur, recur.cells, recur.combine, recur.interop, recur.lift)
 ROOMS = (
@@ -36,10 +35,10 @@ def functions_of(rooms):
 
 FACTORIES = functions_of(RECURRENT)
 FUNCTIONS = functions_of(ROOMS)
-# Layers of layers, which test_lengths and test_transforms run, and what makes no layer: test_online
-# runs every cell.
+# Layers of layers, which test_lengths and test_transforms run, and functions that make no layer:
+# test_online runs every cell, and recur_tests/structure has what looks into a step.
 LAYERS_OF_LAYERS = {recur.batch, recur.bidirectional, recur.chain}
-NO_LAYERS = {recur.lift.run_window, recur.online}
+NO_LAYERS = {recur.lift.run_window, recur.online, recur.name, recur.structure_of}
 NO_CELLS = {recur.cells.scaled_identity, recur.cells.positive}
 # Tested in recur_tests/interop, where their libraries are installed.
 ELSEWHERE = {recur.interop.from_haiku, recur.interop.from_equinox}
@@ -57,7 +56,6 @@ def test_every_factory_has_a_row():
     rows |= {lift.oracle for lift in LIFTS}
     missing = set(FACTORIES.values()) - rows - LAYERS_OF_LAYERS - NO_LAYERS - NO_CELLS - ELSEWHERE
     assert not missing
-    assert {AffineCell, Cell, GatedCell} <= rows
     assert len({case.name for case in CELLS}) == len(CELLS)
 
 
@@ -74,6 +72,14 @@ def test_every_function_is_documented_with_an_example(name):
         assert f"{parameter}:" in doc, f"{name} does not document {parameter}"
 
 
+def test_cells_and_layers_print_as_the_calls_that_made_them():
+    for case in CELLS:
+        shown = repr(case.cell)
+        assert shown.startswith((f"{case.factory.__name__}(", "Cell(...)")), shown
+        assert "\n" not in shown and " at 0x" not in shown, shown
+        assert repr(recur.scan(case.cell)) == f"scan({shown})"
+
+
 @pytest.mark.parametrize("case", **by_name(CELLS))
 def test_names_and_shapes_of_params_are_frozen(case):
     """A rename would orphan every checkpoint. To change one on purpose, edit the JSON by hand."""
@@ -86,7 +92,8 @@ def test_names_and_shapes_of_params_are_frozen(case):
     assert found == json.loads(FROZEN.read_text())[case.name]
 
 
-def test_the_readme_has_the_tables_of_the_registry():
+def test_the_docs_have_the_tables_of_the_registry():
     """To write them: python -m recur_tests.contract.table."""
-    text = README.read_text()
-    assert with_tables(text) == text
+    texts = [page.read_text() for page in PAGES]
+    assert all(with_tables(text) == text for text in texts)
+    assert all(sum(f"<!-- {name} -->" in text for text in texts) == 1 for name in TABLES)

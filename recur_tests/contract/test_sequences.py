@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 import recur
-from recur.sequences import bucket, first_steps, last_steps, lay_out, pack, pad, unpack
+from recur.sequences import bucket, first_steps, last_steps, make_batches, pack, pad, unpack
 from recur_tests.contract.cases import CELLS, TYPES, WIDTH, by_name, example
 from recur_tests.contract.lifts import LIFTS
 from recur_tests.helpers import assert_close, random_like, weighted_sum
@@ -25,17 +25,17 @@ def draw(lengths, shape=(WIDTH,), seed=0):
 
 
 def learner(case, layer):
-    """What a batch teaches: gradients, and by sequence its outputs, losses and input gradients."""
+    """Of all batches: gradients, and by sequence its outputs, losses and input gradients."""
     given = example(case, layer)
     batched = recur.batch(layer)
 
     @jax.jit
-    def learn(params, steps, valid, reset):
+    def learn(params, steps, mask, reset):
         context = jax.tree.map(lambda v: jnp.broadcast_to(v, (COUNT, *v.shape)), given.context)
 
         def loss(params, x):
-            x = jnp.where(valid.reshape(*valid.shape, *[1] * len(case.shape)), x, jnp.nan)
-            ys = batched(params, x, valid=valid, reset=reset, context=context)
+            x = jnp.where(mask.reshape(*mask.shape, *[1] * len(case.shape)), x, jnp.nan)
+            ys = batched(params, x, mask=mask, reset=reset, context=context)
             losses = jax.vmap(jax.vmap(weighted_sum))(ys) ** 2
             return (losses * steps["weight"]).sum(), (ys, losses)
 
@@ -44,9 +44,9 @@ def learner(case, layer):
 
     def learn_all(source, name):
         total, pieces = None, {}
-        for batch in lay_out(source, LAYOUTS[name], rows=COUNT):
-            reset = np.zeros_like(batch.valid) if batch.reset is None else batch.reset
-            gradients, found = learn(given.params, batch.steps, batch.valid, reset)
+        for batch in make_batches(source, LAYOUTS[name], batch_size=COUNT):
+            reset = np.zeros_like(batch.mask) if batch.reset is None else batch.reset
+            gradients, found = learn(given.params, batch.steps, batch.mask, reset)
             total = gradients if total is None else jax.tree.map(jnp.add, total, gradients)
             pieces |= unpack(found, batch)
         return total, dict(sorted(pieces.items()))
@@ -54,8 +54,8 @@ def learner(case, layer):
     return learn_all
 
 
-# A cell of each type by the first lift, and every lift with one cell it runs: that cells keep to
-# validity and resets, which is all that a layout tells them, is in test_lifts and test_lengths.
+# A few cells by the first lift, and every lift with one cell it runs: that cells keep to masks and
+# resets, which are all that a layout gives them, is in test_lifts and test_lengths.
 PAIRS = [(case, LIFTS[0]) for case in CELLS if case.name in TYPES]
 PAIRS += [
     (next(case for case in CELLS if case.name in TYPES and lift.tests(case)), lift)
@@ -84,12 +84,12 @@ def test_padded_bucketed_and_packed_sequences_give_the_same(case, lift):
 @hypothesis.settings(max_examples=6)
 @hypothesis.given(
     lengths=st.lists(st.integers(0, 7), min_size=1, max_size=6),
-    rows=st.none() | st.integers(1, 4),
+    batch_size=st.none() | st.integers(1, 4),
     width=st.integers(1, 3),
     room=st.integers(7, 12),
 )
-def test_batches_of_every_shape_and_inputs_of_every_structure(lengths, rows, width, room):
-    """Against each sequence alone, through a cell that eats a pytree."""
+def test_batches_of_every_shape_and_inputs_of_every_structure(lengths, batch_size, width, room):
+    """Against each sequence alone, through a cell that reads a pytree."""
 
     def step(params, carry, x):
         total = params * carry["total"] * jnp.exp(-x["gap"]) + x["value"]
@@ -97,7 +97,7 @@ def test_batches_of_every_shape_and_inputs_of_every_structure(lengths, rows, wid
 
     cell = recur.cell(
         init=lambda key, x: jnp.asarray(0.5),
-        start=lambda params, x: {"total": jnp.ones(x["value"].shape)},
+        init_carry=lambda params, x: {"total": jnp.ones(x["value"].shape)},
         step=step,
     )
     draws = np.random.default_rng(sum(lengths))
@@ -109,8 +109,8 @@ def test_batches_of_every_shape_and_inputs_of_every_structure(lengths, rows, wid
     expected = [jax.device_get(run(leak, alone)) for alone in source]
     for layout in (pad(), bucket(count=2), pack(room)):
         pieces = {}
-        for batch in lay_out(source, layout, rows):
-            pieces |= unpack(run_batch(leak, batch.steps, **batch.marks), batch)
+        for batch in make_batches(source, layout, batch_size):
+            pieces |= unpack(run_batch(leak, batch.steps, **batch.layer_kwargs), batch)
         assert_close([pieces[number] for number in range(len(source))], expected)
 
 
@@ -121,17 +121,16 @@ def test_the_last_carry_of_each_sequence_in_a_row(lift):
     layer = lift.lift(case.cell)
     params = example(case, layer).params
     source = [each["x"] for each in draw([3, 0, 4, 2])]
-    [batch] = lay_out(source, pack(6))
+    [batch] = make_batches(source, pack(6))
     batched = recur.batch(layer)
-    pick = last_steps if layer.streams else first_steps
+    pick = last_steps if layer.is_causal else first_steps
 
     @jax.jit
     def results(params, steps, marks):
-        carries, ys = batched.trajectory(params, steps, **marks)
-        start = batched.start(batched.bind(params, steps), steps)
-        return pick(carries, batch, empty=start), ys
+        carries, ys = batched.run(params, steps, **marks, all_carries=True)
+        return pick(carries, batch, empty=batched.init_carry(params, steps)), ys
 
-    found, ys = jax.device_get(results(params, batch.steps, batch.marks))
+    found, ys = jax.device_get(results(params, batch.steps, batch.layer_kwargs))
     outputs, run = unpack(ys, batch), jax.jit(layer.run)
     for (row, slot), number in np.ndenumerate(batch.number):
         if number >= 0:
@@ -149,13 +148,13 @@ def test_the_last_carries_of_deep_and_bidirectional_layers():
     layer = recur.chain("tanh", recur.bidirectional(forward, backward))
     source = [each["x"] for each in draw([3, 4, 2])]
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), source[0]), 0)
-    [batch] = lay_out(source, pack(6))
-    follow, run = jax.jit(recur.batch(layer).trajectory), jax.jit(layer.run)
-    (_, carries), _ = follow(params, batch.steps, **batch.marks)
+    [batch] = make_batches(source, pack(6))
+    batched = recur.batch(layer)
+    (_, carries), _ = batched.run(params, batch.steps, **batch.layer_kwargs, all_carries=True)
     found = (last_steps(carries.forward, batch), first_steps(carries.backward, batch))
     for (row, slot), number in np.ndenumerate(batch.number):
         if number >= 0:
-            (_, alone), _ = run(params, source[number])
+            (_, alone), _ = layer.run(params, source[number])
             assert_close(
                 jax.tree.map(lambda leaf, at=(row, slot): leaf[at], found),
                 (alone.forward, alone.backward),

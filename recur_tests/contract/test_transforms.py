@@ -8,7 +8,15 @@ from flax import linen as nn
 from jax.sharding import AxisType, PartitionSpec
 
 import recur
-from recur_tests.contract.cases import CELLS, by_name, dense, example
+from recur_tests.contract.cases import (
+    CELLS,
+    by_name,
+    dense,
+    example,
+    linear_of_equinox,
+    linear_of_nnx,
+)
+from recur_tests.contract.own_cells import interpolating_cell, plain_cell, wide_lstm
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 from recur_tests.lift.test_tree import on_a_line
 
@@ -17,14 +25,16 @@ LSTM, GRU = recur.lstm(3, **F64), recur.gru(3, **F64)
 LAYERS = {
     "scan": recur.scan(LSTM),
     "loop": recur.loop(LSTM),
-    "plain": recur.scan(recur.gru(3, reset="before", **F64)),
+    "before": recur.scan(recur.gru(3, reset="before", **F64)),
+    "wide": recur.scan(wide_lstm()),
     "truncate": recur.truncate(recur.scan(LSTM), 2, 3),
     "bidirectional": recur.bidirectional(recur.scan(LSTM), recur.scan(GRU, reverse=True)),
     "checkpoint": recur.checkpoint(recur.chain(recur.scan(LSTM), dense(3)), (2, 2)),
-    "associative": recur.associative(recur.stack(recur.diagonal(3, **F64), recur.leaky(**F64))),
+    "associative": recur.associative(recur.stack(recur.diagonal(3, **F64), interpolating_cell())),
     "newton": recur.newton(GRU),
     "tree": on_a_line(LSTM),
     "chain": recur.chain(recur.scan(LSTM), nn.Dropout(0.5), dense(3), "tanh"),
+    "modules": recur.chain(linear_of_nnx(3, 3), recur.scan(plain_cell()), linear_of_equinox(4, 3)),
     "batch": recur.batch(recur.scan(LSTM)),
 }
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
@@ -108,7 +118,7 @@ def test_no_second_compilation_and_no_leaked_tracer(layer):
 def test_numpy_arrays_are_arrays_and_jit_changes_nothing(layer):
     params, xs = given(layer)
     shape = (2,) if layer is LAYERS["batch"] else ()
-    marks = {"reset": np.arange(5) == 2, "valid": np.arange(5) != 3, "length": np.array(4)}
+    marks = {"reset": np.arange(5) == 2, "mask": np.arange(5) != 3, "length": np.array(4)}
     marks = {name: np.broadcast_to(mark, shape + mark.shape) for name, mark in marks.items()}
     plain = layer(jax.tree.map(np.asarray, params), np.asarray(xs), **marks)
     assert_close(plain, jax.jit(layer)(params, xs, **jax.tree.map(jnp.asarray, marks)))
@@ -116,7 +126,7 @@ def test_numpy_arrays_are_arrays_and_jit_changes_nothing(layer):
 
 @every_layer
 def test_shard_map_over_two_devices(layer):
-    """The batch is split over devices, and starts of zeros come to vary as their inputs do."""
+    """The batch is split over devices, and carries of zeros come to vary as their inputs do."""
     scans_in_parallel = layer in (LAYERS["associative"], LAYERS["newton"])
     if scans_in_parallel and jax.__version_info__ >= (0, 11):
         pytest.skip("XLA of jax 0.11 crashes compiling associative_scan's gradient in a shard_map")

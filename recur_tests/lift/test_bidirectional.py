@@ -34,9 +34,9 @@ def test_merges_both_directions(merge, expected):
 
 
 def test_wrong_layers_are_an_error():
-    with pytest.raises(ValueError, match="the second layer reads forwards too"):
+    with pytest.raises(ValueError, match="the second layer reads forward too"):
         recur.bidirectional(FORWARD, FORWARD)
-    with pytest.raises(TypeError, match="bidirectional: expected a layer, got GatedCell"):
+    with pytest.raises(TypeError, match="bidirectional: expected a layer, got Cell"):
         recur.bidirectional(CELL, CELL)
     with pytest.raises(ValueError, match="unknown merge 'max'"):
         recur.bidirectional(FORWARD, BACKWARD, merge="max")

@@ -5,7 +5,7 @@ import pytest
 from flax import linen as nn
 
 import recur
-from recur_tests.contract.cases import dense
+from recur_tests.contract.cases import dense, linear_of_equinox, linear_of_nnx
 from recur_tests.helpers import assert_close
 
 LSTM = recur.lstm(4, param_dtype=jnp.float64)
@@ -45,6 +45,17 @@ def test_dropout_is_off_without_a_key_and_differs_by_step_row_and_part_with_one(
     kept = batched(params, xs, key=jax.random.key(1)) != 0
     assert 0.2 < kept.mean() < 0.3  # one mask for both parts would keep a half
     assert len({mask.tobytes() for mask in jax.device_get(kept).reshape(6, 256)}) == 6
+
+
+def test_modules_of_nnx_and_equinox_are_applied_to_each_step_and_trained():
+    model = recur.chain(linear_of_nnx(3, 4), recur.scan(LSTM), linear_of_equinox(4, 2))
+    params = model.init(jax.random.key(0), XS)
+    nnx_params, lstm, eqx_params = params
+    inner = XS @ nnx_params["kernel"] + nnx_params["bias"][None]
+    expected = recur.scan(LSTM)(lstm, inner) @ eqx_params.weight.T + eqx_params.bias[None]
+    assert_close(model(params, XS), expected)
+    gradient = jax.grad(lambda params: (model(params, XS) ** 2).sum())(params)
+    assert all(leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
 def test_embeddings_read_tokens_and_padding_tokens_do_not_matter():

@@ -32,8 +32,8 @@ def run(request):
         ({"length": [2, 3]}, ValueError, r"one sequence, got the shape \[2\]. .* recur.batch"),
         ({"length": 6}, ValueError, "length: expected from 0 to the 5 steps there are, got 6"),
         ({"length": -1}, ValueError, "length: expected from 0 to the 5 steps there are, got -1"),
-        ({"valid": [1, 1, 1, 0, 0]}, TypeError, "valid: expected bool flags, got int"),
-        ({"valid": [True] * 4}, ValueError, r"valid: expected .* shape \[5\], got \[4\]"),
+        ({"mask": [1, 1, 1, 0, 0]}, TypeError, "mask: expected bool flags, got int"),
+        ({"mask": [True] * 4}, ValueError, r"mask: expected .* shape \[5\], got \[4\]"),
         ({"reset": [1.0] * 5}, TypeError, "reset: expected bool flags, got float"),
         ({"reset": [[True] * 5]}, ValueError, r"reset: expected .* shape \[5\], got \[1, 5\]"),
         ({"carry": np.ones(3)}, ValueError, "carry"),
@@ -70,15 +70,14 @@ def test_wrong_sequences_are_an_error(xs, message):
 def test_a_carry_of_another_structure_shape_or_dtype_is_an_error(lift, carry):
     layer = lift(CELL)
     bound = layer.bind(layer.init(jax.random.key(0), XS), XS)
-    with pytest.raises(ValueError, match=r"carry: expected float64\[4\], as start gives it, got "):
-        layer.apply(bound, carry, XS)
+    with pytest.raises(ValueError, match=r"carry: expected float64\[4\], as init_carry gives it, got "):
+        layer.apply(bound, carry, XS, recur.Mask(), None)
 
 
 def test_an_empty_sequence_has_no_outputs_and_keeps_the_carry():
     for name, layer in LAYERS.items():
         params = layer.init(jax.random.key(0), XS)
-        bound = layer.bind(params, XS)
-        start = jax.tree.map(lambda leaf: leaf + 0.5, layer.start(bound, XS))
-        carry, ys = layer.run(params, XS[:0], carry=start)
+        given = jax.tree.map(lambda leaf: leaf + 0.5, layer.init_carry(params, XS))
+        carry, ys = layer.run(params, XS[:0], carry=given)
         assert ys.shape == (0, 8 if name == "bidirectional" else 4)
-        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), carry, start))
+        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), carry, given))

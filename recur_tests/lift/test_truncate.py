@@ -54,20 +54,20 @@ def test_the_textbooks_model_has_the_textbooks_number_of_parameters():
     assert count == 2 * 100 * 8000 + 100**2 == 1_610_000
 
 
-def by_definition(layer, k1, k2, params, carry, xs, valid, reset):
+def by_definition(layer, k1, k2, params, carry, xs, mask, reset):
     """Each block of k1 outputs from a constant carry k2 steps before its end, one by one."""
-    end = max(t for t in range(len(xs)) if valid[t] or reset[t]) + 1
-    marks = {"valid": jnp.asarray(valid), "reset": jnp.asarray(reset)}
+    end = max(t for t in range(len(xs)) if mask[t] or reset[t]) + 1
+    flags = {"mask": jnp.asarray(mask), "reset": jnp.asarray(reset)}
 
     def piece(carry, begin, end):
-        part = {name: mark[begin:end] for name, mark in marks.items()}
+        part = {name: flag[begin:end] for name, flag in flags.items()}
         return layer.run(params, xs[begin:end], carry=carry, **part)
 
     ys, final = [], carry
     for e in (min(e, end) for e in range(k1, len(xs) + k1, k1)):
         begin = max(e - k2, 0)
-        start = carry if begin == 0 else jax.lax.stop_gradient(piece(carry, 0, begin)[0])
-        final, window = piece(start, begin, e)
+        first = carry if begin == 0 else jax.lax.stop_gradient(piece(carry, 0, begin)[0])
+        final, window = piece(first, begin, e)
         ys.append(window[len(window) - (e - sum(map(len, ys))) :])
     return final, jnp.concatenate(ys)
 
@@ -77,30 +77,30 @@ def test_is_its_definition(k1, k2):
     layer = recur.scan(recur.elman(2, **F64))
     xs = random_like(jax.ShapeDtypeStruct((7, 3), jnp.float64), 0)
     params = random_like(jax.eval_shape(layer.init, jax.random.key(0), xs), 1)
-    arguments = params, random_like(layer.start(params, xs), 2), xs
+    arguments = params, random_like(layer.init_carry(params, xs), 2), xs
 
-    def truncated(params, carry, xs, valid, reset):
-        marks = {"valid": jnp.asarray(valid), "reset": jnp.asarray(reset)}
-        return recur.truncate(layer, k1, k2).run(params, xs, carry=carry, **marks)
+    def truncated(params, carry, xs, mask, reset):
+        flags = {"mask": jnp.asarray(mask), "reset": jnp.asarray(reset)}
+        return recur.truncate(layer, k1, k2).run(params, xs, carry=carry, **flags)
 
     def defined(*arguments):
         final, ys = by_definition(layer, k1, k2, *arguments)
         return final, jnp.zeros((7, 2)).at[: len(ys)].set(ys)
 
-    def results(run, arguments, valid, reset):
+    def results(run, arguments, mask, reset):
         def loss(arguments):
-            ends = run(*arguments, valid, reset)
+            ends = run(*arguments, mask, reset)
             return weighted_sum(ends), ends
 
         return jax.grad(loss, has_aux=True)(arguments)
 
     find = jax.jit(lambda *given: results(truncated, *given))
-    for valid, reset in [
+    for mask, reset in [
         (np.arange(7) != 2, np.arange(7) == 4),
         (np.arange(7) < 4, np.arange(7) == 5),
     ]:
-        by_hand = jax.jit(lambda given, marks=(valid, reset): results(defined, given, *marks))
-        assert_close(find(arguments, valid, reset), by_hand(arguments))
+        by_hand = jax.jit(lambda given, flags=(mask, reset): results(defined, given, *flags))
+        assert_close(find(arguments, mask, reset), by_hand(arguments))
 
 
 def test_each_window_draws_noise_when_a_key_is_given():
@@ -114,9 +114,18 @@ def test_each_window_draws_noise_when_a_key_is_given():
     assert (run(params, xs) != 0).all()
 
 
-@pytest.mark.parametrize(("k1", "k2"), [(3, 2), (0, 2), (-1, 1), (1.0, 2)])
-def test_windows_shorter_than_blocks_are_an_error(k1, k2):
-    with pytest.raises(ValueError, match="expected whole numbers k2 >= k1 >= 1"):
+@pytest.mark.parametrize(
+    ("k1", "k2", "message"),
+    [
+        (3, 2, "expected k2 >= k1, got k1=3 and k2=2"),
+        (0, 2, "truncate: k1: expected a whole number of at least 1, got 0"),
+        (-1, 1, "truncate: k1: expected a whole number of at least 1, got -1"),
+        (1.0, 2, "truncate: k1: expected a whole number of at least 1, got 1.0"),
+        (1, True, "truncate: k2: expected a whole number of at least 1, got True"),
+    ],
+)
+def test_windows_shorter_than_blocks_are_an_error(k1, k2, message):
+    with pytest.raises(ValueError, match=message):
         recur.truncate(recur.scan(recur.gru(4)), k1, k2)
 
 
@@ -124,7 +133,7 @@ def test_layers_that_cannot_be_fed_in_pieces_are_an_error():
     backward = recur.scan(recur.gru(4), reverse=True)
     both = recur.bidirectional(recur.scan(recur.gru(4)), backward)
     for layer in (backward, both, recur.chain(both, nn.Dense(2))):
-        with pytest.raises(ValueError, match="reads backwards"):
+        with pytest.raises(ValueError, match="does not read forward only"):
             recur.truncate(layer, 2, 2)
-    with pytest.raises(TypeError, match="expected a layer, got GatedCell"):
+    with pytest.raises(TypeError, match="expected a layer, got Cell"):
         recur.truncate(recur.gru(4), 2, 2)

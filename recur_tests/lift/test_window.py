@@ -37,7 +37,7 @@ def test_a_stream_read_in_windows_is_the_textbooks_truncated_backpropagation(ste
         chosen = jax.nn.log_softmax(logits[0, 0])[window.targets[0, -1]]
         return -chosen, carry
 
-    streams = Streams([TOKENS], rows=1, k1=1, k2=steps_back + 1)
+    streams = Streams([TOKENS], batch_size=1, k1=1, k2=steps_back + 1)
     carry = (random_like(jax.ShapeDtypeStruct((1, 4), jnp.float64), 3), ())  # a reset comes first
     found, total = 0.0, jax.tree.map(jnp.zeros_like, params)
     for _ in range(streams.windows_per_epoch):
@@ -60,14 +60,14 @@ def test_windows_of_one_set_of_params_are_truncate(k1, k2, batched):
     count = 3 * k1
     xs = random_like(jax.ShapeDtypeStruct((*rows, count, 3), jnp.float64), 0)
     params = random_like(jax.eval_shape(model.init, jax.random.key(0), xs), 1)
-    fresh = model.start(model.bind(params, xs), xs)
+    initial = model.init_carry(params, xs)
     again = k2 - k1
     pad = [(0, 0)] * axis + [(again, 0)]
     padded = jnp.pad(xs, [*pad, (0, 0)], constant_values=9.0)
     reset = jnp.zeros((*rows, again + count), bool).at[..., again].set(True)
 
     def by_windows(params):
-        carry, ys = random_like(fresh, 2), []
+        carry, ys = random_like(initial, 2), []
         for begin in range(0, count, k1):
             part = slice(begin, begin + k2)
             piece = padded[:, part] if batched else padded[part]
@@ -94,10 +94,10 @@ def test_wrong_input():
     layer = recur.scan(recur.gru(2))
     xs = jnp.ones((3, 2), jnp.float32)
     params = layer.init(jax.random.key(0), xs)
-    carry = layer.start(params, xs)
+    carry = layer.init_carry(params, xs)
     for k1 in (0, 4):
         with pytest.raises(ValueError, match="k1 from 1 to the 3 steps of the window"):
             run_window(layer, params, carry, xs, k1)
-    backwards = recur.scan(recur.gru(2), reverse=True)
-    with pytest.raises(ValueError, match="reads backwards"):
-        run_window(backwards, params, carry, xs, 3)
+    backward = recur.scan(recur.gru(2), reverse=True)
+    with pytest.raises(ValueError, match="the layer is not causal"):
+        run_window(backward, params, carry, xs, 3)

@@ -158,7 +158,7 @@ def derivatives(
     def loss(real):
         params, xs, carry = join(real, rest)
         ends = layer.run(params, xs, carry=carry, **options)
-        return weighted_sum(_widest(ends)), numbers(ends)
+        return inexact_sum(ends), numbers(ends)
 
     gradient = jax.grad(loss, has_aux=True)
 
@@ -171,7 +171,7 @@ def derivatives(
 
         def along(real):
             first, ends = gradient(real)
-            return weighted_sum(_widest(first)), (first, ends)
+            return inexact_sum(first), (first, ends)
 
         return jax.grad(along, has_aux=True)(real)
 
@@ -184,14 +184,15 @@ def numbers(tree: Any) -> list[jax.Array]:
     return [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in leaves]
 
 
-def _widest(tree: Any) -> list[jax.Array]:
-    """The leaves that have a derivative, in the widest dtype."""
+def inexact_sum(tree: Any) -> jax.Array:
+    """A weighted sum of the leaves that have a derivative, in float64."""
     leaves = [leaf for leaf in numbers(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    complex_ = jnp.complexfloating
-    return [
-        leaf.astype("complex128" if jnp.issubdtype(leaf.dtype, complex_) else "float64")
-        for leaf in leaves
+    is_complex = [jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves]
+    widest = [
+        leaf.astype("complex128" if flag else "float64")
+        for leaf, flag in zip(leaves, is_complex, strict=True)
     ]
+    return weighted_sum([jnp.zeros(1), *widest])
 
 
 def by_name(*names: str) -> dict[str, Any]:
