@@ -10,18 +10,23 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 def vary_over(values: Any, tree: Any) -> Any:
     """Casts `tree` to vary over the axes of a `shard_map` over which any of `values` varies.
 
     A loop needs a carry of one type throughout, and the axes it varies over are part of the
-    type: a carry of zeros varies over none until it has met its inputs.
+    type: a carry of zeros varies over none until it has met its inputs. So it is with a mesh of
+    explicit axes: a carry of zeros is on none.
     """
-    axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(values)))
+    leaves = jax.tree.leaves(values)
+    axes = frozenset().union(*map(_varying, leaves))
+    mesh = next((mesh for mesh in map(_mesh, leaves) if AxisType.Explicit in mesh.axis_types), None)
 
     def vary(leaf):
+        if mesh is not None and _mesh(leaf).empty:
+            leaf = jax.sharding.reshard(leaf, _replicated(mesh, leaf))
         missing = tuple(sorted(axes - _varying(leaf)))
         return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
@@ -57,19 +62,25 @@ def shard_like(rows: Any, tree: Any) -> Any:
     return tree
 
 
-def explicit_sharding(aval: Any, like: jax.Array) -> jax.sharding.NamedSharding | None:
+def explicit_sharding(aval: Any, like: jax.Array) -> NamedSharding | None:
     """The sharding of `aval` where `like` is on a mesh of explicit axes; None on other meshes.
 
     There a sum over a sharded axis needs the sharding of its result; elsewhere the compiler
     chooses it.
     """
-    mesh = jax.typeof(like).sharding.mesh
-    if jax.sharding.AxisType.Explicit not in mesh.axis_types:
+    mesh = _mesh(like)
+    if AxisType.Explicit not in mesh.axis_types:
         return None
-    if aval.sharding.mesh.empty:  # replicated, so far as the type says
-        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*aval.ndim * [None]))
-    return aval.sharding
+    return _replicated(mesh, aval) if aval.sharding.mesh.empty else aval.sharding
 
 
 def _varying(leaf: Any) -> frozenset:
     return jax.typeof(leaf).manual_axis_type.varying
+
+
+def _mesh(leaf: Any) -> Any:
+    return jax.typeof(leaf).sharding.mesh
+
+
+def _replicated(mesh: Any, leaf: Any) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(*leaf.ndim * [None]))

@@ -7,9 +7,10 @@ the name of an activation all become the same pair of pure functions, so that
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import flax.errors
@@ -105,7 +106,8 @@ def of_linen(module: nn.Module) -> Module:
     def init(key, *xs):
         _check_one_array(module, xs)
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), xs)
-        with nn.intercept_methods(_options_filled_in(deterministic=True, use_running_average=True)):
+        options = _options_filled_in(deterministic=True, use_running_average=True)
+        with _explained(module, xs), nn.intercept_methods(options):
             variables = module.lazy_init(key, *shapes)
         mutable = sorted(set(variables) - {"params"})
         if mutable:
@@ -120,16 +122,30 @@ def of_linen(module: nn.Module) -> Module:
         _check_one_array(module, xs)
         # Linen falls back to the stream "params" for every other one: one key serves them all.
         rngs = None if key is None else {"params": key}
-        try:
-            with nn.intercept_methods(_options_filled_in(deterministic=key is None)):
-                return module.apply({"params": params}, *xs, rngs=rngs)
-        except flax.errors.ScopeParamShapeError as error:
-            raise ValueError(
-                f"{type(module).__name__} was initialised for inputs of another width than "
-                f"{_shapes(xs)}: {error}"
-            ) from error
+        options = _options_filled_in(deterministic=key is None)
+        with _explained(module, xs), nn.intercept_methods(options):
+            return module.apply({"params": params}, *xs, rngs=rngs)
 
     return Module(init, apply)
+
+
+@contextlib.contextmanager
+def _explained(module: nn.Module, xs: Any) -> Iterator[None]:
+    """Turns errors of Linen about the shapes of inputs into ones that say what to do."""
+    try:
+        yield
+    except flax.errors.ScopeParamShapeError as error:
+        raise ValueError(
+            f"{type(module).__name__} was initialised for inputs of another width than "
+            f"{_shapes(xs)}: {error}"
+        ) from error
+    except IndexError as error:
+        if all(leaf.ndim for leaf in jax.tree.leaves(xs)):
+            raise
+        raise ValueError(
+            f"{type(module).__name__} reads one step of one sequence, got the shape {_shapes(xs)}. "
+            "An axis is missing: xs are [T, I], and [B, T, I] if the layer is batched."
+        ) from error
 
 
 def _check_one_array(module: nn.Module, xs: Any) -> None:

@@ -41,7 +41,7 @@ def lru(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The linear recurrent unit (LRU): complex units that decay and rotate, and a linear output.
+    """The linear recurrent unit (LRU): complex units that decay and rotate, read linearly.
 
         λ = exp(-exp(ν) + i exp(θ))    so |λ| < 1 for all weights
         h_t = λ ⊙ h_{t-1} + exp(γ) ⊙ (x_t B)

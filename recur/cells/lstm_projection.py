@@ -45,7 +45,7 @@ def projected_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory with a recurrent projection (LSTMP): its output is narrower than c.
+    """Long short-term memory with a recurrent projection to a narrower output (LSTMP).
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i)
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)

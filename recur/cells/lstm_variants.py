@@ -48,7 +48,7 @@ def coupled_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory with coupled input and forget gates (CIFG): the input gate is 1 - f.
+    """Long short-term memory with coupled input and forget gates (CIFG): i = 1 - f.
 
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
         g_t = φ(x_t W_g + h_{t-1} U_g + b_g)

@@ -144,7 +144,7 @@ def min_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The minimal long short-term memory (minLSTM): linear in its state, so it runs in parallel.
+    """The minimal long short-term memory (minLSTM): linear in its state, so parallel.
 
         f_t = sigmoid(x_t W_f + b_f)
         i_t = sigmoid(x_t W_i + b_i)

@@ -73,7 +73,7 @@ def categorical(logits: jax.Array, key: jax.Array | None) -> jax.Array:
 
 
 def temperature(value: float | jax.Array, choose: Chooser = categorical) -> Chooser:
-    """Divides the logits by a temperature: below 1 sharpens the distribution, above 1 flattens it.
+    """Divides logits by a temperature: below 1 sharpens the distribution, above 1 flattens.
 
     Args:
       value: above 0; it may be traced.

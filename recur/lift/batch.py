@@ -59,6 +59,7 @@ def batch(layer: Layer) -> Layer:
     def bind(params, xs, *, key=None, context=None):
         count, x = row_count(xs), drop_leading_axis(xs)
         check_rows("context", context, count)
+        context = jax.tree.map(jnp.asarray, context)
 
         def bind_row(params, of_row):
             key, context = of_row
@@ -79,6 +80,7 @@ def batch(layer: Layer) -> Layer:
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         count = row_count(xs)
         check_rows("carry", carry, count)
+        carry = jax.tree.map(jnp.asarray, carry)  # vmap of a custom_jvp fails on NumPy's
         carry, mask, keys = shard_like(xs, (carry, mask, split_along(key, count)))
 
         def apply_row(bound, carry, x, mask, key):

@@ -16,7 +16,7 @@ from recur.checks import check_cell, check_step_carry, describe
 from recur.layer import Layer
 from recur.lift.mask import Steps
 from recur.lift.over_time import over_time
-from recur.masks import step_count
+from recur.masks import step_count, zero_invalid
 from recur.sequences.trees import Nodes
 from recur.types import Carry, Cell
 
@@ -103,7 +103,7 @@ def tree(cell: Cell) -> Layer:
         def visit(rows, node):
             step, place = node
             children = Children(_at(rows, place.child), place.there)
-            carry, y = cell.step(bound, children, step.x.x, step.key)
+            carry, y = _step_of_node(cell, bound, children, step.x.x, step.key)
             check_step_carry(initial_carry, carry)
             put = partial(jax.lax.dynamic_update_index_in_dim, index=place.own, axis=0)
             return jax.tree.map(put, rows, carry), y
@@ -113,8 +113,31 @@ def tree(cell: Cell) -> Layer:
         came_in = len(places.own) + 1
         return _at(rows, jnp.append(came_in, places.held)[-1]), (carries, ys)
 
+    layer = over_time(_of_nodes(cell), run)
     # A piece would hand on its last carry alone, and a node may need any: feed a tree as a whole.
-    return dataclasses.replace(over_time(_of_nodes(cell), run), direction="bidirectional")
+    return _TreeLayer(
+        layer.init,
+        layer.bind,
+        layer.begin,
+        layer.apply,
+        layer.find_output_shape,
+        direction="bidirectional",
+    )
+
+
+class _TreeLayer(Layer):
+    """A layer that checks known trees before it compiles, since a compiled call sees no values."""
+
+    @property
+    def _compiled_run(self):
+        compiled = super()._compiled_run
+
+        def run(params, xs, carry, context, mask, key, *, all_carries):
+            if isinstance(xs, Nodes):
+                _check_known(zero_invalid(mask.valid, jnp.asarray(xs.back)))
+            return compiled(params, xs, carry, context, mask, key, all_carries=all_carries)
+
+        return run
 
 
 def _of_nodes(cell: Cell) -> Cell:
@@ -133,9 +156,24 @@ def _of_nodes(cell: Cell) -> Cell:
         """One node without children that are there; for the shape of its output."""
         (count,) = node.back.shape
         carries = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), carry)
-        return cell.step(bound, Children(carries, jnp.zeros(count, bool)), node.x, key)
+        absent = Children(carries, jnp.zeros(count, bool))
+        return _step_of_node(cell, bound, absent, node.x, key)
 
     return dataclasses.replace(cell, init=init, bind=bind, init_carry=init_carry, step=step)
+
+
+def _step_of_node(cell: Cell, bound: Any, children: Children, x: Any, key: Any) -> Any:
+    """The step; an error if it takes the children for the carry of a step before."""
+    try:
+        return cell.step(bound, children, x, key)
+    except AttributeError as error:
+        if not isinstance(error.obj, Children):
+            raise
+        raise TypeError(
+            "tree: expected a cell whose step takes Children(carry, mask) in place of a carry, got "
+            f"{cell!r}, whose step reads {error.name!r} of a carry. Write a step that joins the "
+            "carries of the children, with recur.cell."
+        ) from error
 
 
 def _x_of(node: Any) -> Any:
@@ -186,7 +224,7 @@ def _find(steps: Steps) -> _Places:
 
 def _check_known(back: jax.Array) -> None:
     """Raises a ValueError unless children are among the nodes before, where known."""
-    if isinstance(back, Tracer):
+    if isinstance(back, Tracer) or back.ndim != 2:  # which `_x_of` refuses
         return
     distances = np.asarray(back)
     for node, place in np.argwhere((distances < 0) | (distances > np.arange(len(back))[:, None])):

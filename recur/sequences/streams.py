@@ -123,7 +123,7 @@ class Streams:
 
 
 def whole_rows(documents: Sequence[np.ndarray], batch_size: int) -> Window:
-    """Arranges whole documents one after the other in rows of nearly equal length, for evaluation.
+    """Arranges whole documents in rows of nearly equal length, for evaluation.
 
     Each document is read from its start, and none is cut.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jax.extend.core import JaxprEqn, Var
+from collections.abc import Iterable
+
+from jax.extend.core import JaxprEqn, Literal, Var
 
 from recur.structure.classes import Product, Structure
 from recur.structure.jaxprs import aval_of, variables
@@ -17,6 +19,9 @@ ELEMENTWISE = frozenset(
     select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor
     """.split()
 )
+
+# Functions with a derivative of their own stay whole in a trace, and calls do within them.
+_FUNCTIONS = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr", "pjit": "jaxpr"}
 
 
 def is_elementwise_around_products(found: Structure) -> bool:
@@ -50,4 +55,21 @@ def _is_square(product: Product) -> bool:
 def _is_elementwise(equation: JaxprEqn, on_carry: set[Var]) -> bool:
     depending = [var for var in variables(equation.invars) if var in on_carry]
     shapes = {aval_of(var).shape for var in [*depending, *equation.outvars]}
-    return equation.primitive.name in ELEMENTWISE and len(shapes) == 1
+    if len(shapes) > 1:
+        return False
+    if equation.primitive.name in _FUNCTIONS:
+        inner = equation.params[_FUNCTIONS[equation.primitive.name]].jaxpr
+        pairs = zip(inner.invars, equation.invars, strict=True)
+        given = {var for var, atom in pairs if not isinstance(atom, Literal) and atom in on_carry}
+        return _are_elementwise(inner.eqns, given)
+    return equation.primitive.name in ELEMENTWISE
+
+
+def _are_elementwise(equations: Iterable[JaxprEqn], on_carry: set[Var]) -> bool:
+    """Whether each of the equations of a function is elementwise, as those of `jax.nn.relu` are."""
+    for equation in equations:
+        if on_carry & set(variables(equation.invars)):
+            on_carry.update(equation.outvars)
+            if not _is_elementwise(equation, on_carry):
+                return False
+    return True

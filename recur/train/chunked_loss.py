@@ -23,7 +23,7 @@ def chunked_cross_entropy(
     *,
     size: int = 1024,
 ) -> jax.Array:
-    """Computes `cross_entropy` in chunks of steps, so that not all logits are in memory at once.
+    """Computes `cross_entropy` in chunks of steps, which bounds the memory for logits.
 
         l_t = -log softmax(to_logits(h_t))[target_t],    and 0 where masked
 
