@@ -3,7 +3,7 @@
 from recur.combine.adapt import ReadinParams, ReadoutParams, readin, readout
 from recur.combine.attend import Attended, AttendParams, attend
 from recur.combine.condition import Conditioned, ConditionParams, condition
-from recur.combine.contexts import Memory
+from recur.combine.context_values import Memory
 from recur.combine.dropout import recurrent_dropout, variational_dropout
 from recur.combine.feedback import Feedback, feedback
 from recur.combine.film import FilmParams, film

@@ -11,7 +11,7 @@ from jax.nn.initializers import Initializer, lecun_normal
 
 from recur.call_repr import call_repr
 from recur.checks import check_cell, describe
-from recur.combine.contexts import Memory, check_width, memory_from, zero_masked
+from recur.combine.context_values import Memory, check_width, memory_from, zero_masked
 from recur.combine.feedback import feed_back
 from recur.combine.scores import SCORES, check_score
 from recur.combine.wrap import first_shapes, hidden_of, side_by_side

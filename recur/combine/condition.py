@@ -11,7 +11,7 @@ from jax.nn.initializers import Initializer, lecun_normal
 
 from recur.call_repr import call_repr
 from recur.checks import check_cell
-from recur.combine.contexts import check_width, vector_from
+from recur.combine.context_values import check_width, vector_from
 from recur.combine.wrap import first_shapes, side_by_side
 from recur.keys import check_key, split, split_like
 from recur.structure import input_products, on_inputs

@@ -10,7 +10,7 @@ from jax.nn.initializers import Initializer, lecun_normal
 
 from recur.call_repr import call_repr
 from recur.checks import check_cell, describe
-from recur.combine.contexts import check_width, vector_from
+from recur.combine.context_values import check_width, vector_from
 from recur.combine.wrap import output_shape, wrap_bound
 from recur.keys import check_key, split
 from recur.types import Cell, Params

@@ -133,7 +133,8 @@ def newton(
 
     Values and gradients are those of `scan`, to rounding. A round takes O(log T) time: it is for
     long sequences of small states that forget, where few rounds do. Where `max_steps` do not
-    suffice, the scan runs instead, with a warning; `solve` reports it without one.
+    suffice, the scan runs instead, with a warning; `solve` reports it without one. The warning is a
+    callback, which `jax.export` refuses: export `solve`.
 
     With `"full"` Jacobians of n entries a round costs n³ a step, and the gradient is found in
     parallel too. With `"diagonal"` ones it costs p + 1 steps of the cell, p the leaves of the carry

@@ -30,7 +30,7 @@ from recur.lift.mask import Steps, masked_step
 from recur.manual_axes import vary_over
 from recur.partition_inexact import partition_inexact
 from recur.structure import Group, Parts, has_callbacks, has_custom_vjp_or_control_flow
-from recur.structure.parts import SAVED
+from recur.structure.step_parts import SAVED
 from recur.types import Carry
 
 _keep_products = jax.checkpoint_policies.save_only_these_names(SAVED)

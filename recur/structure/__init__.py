@@ -22,10 +22,10 @@ from recur.structure.doors import (
 )
 from recur.structure.elementwise import is_elementwise_around_products
 from recur.structure.groups import Group
-from recur.structure.linear import Affine, linear_coefficients
-from recur.structure.parts import Parts
+from recur.structure.linearity import Affine, linear_coefficients
 from recur.structure.report import StructureReport, structure_of
 from recur.structure.rows import ByRow, bind_rows
+from recur.structure.step_parts import Parts
 
 __all__ = [
     "Affine",

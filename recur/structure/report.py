@@ -12,8 +12,8 @@ from jax.extend.core import JaxprEqn
 from recur.checks import check_cell
 from recur.structure.classes import Structure, find_structure
 from recur.structure.jaxprs import aval_of
-from recur.structure.linear import linear_coefficients
-from recur.structure.parts import Parts
+from recur.structure.linearity import linear_coefficients
+from recur.structure.step_parts import Parts
 from recur.types import Cell, Context
 
 

@@ -8,7 +8,7 @@ import pytest
 import recur
 from recur.combine import Feedback
 from recur.combine.attend import Attended, AttendParams, attend
-from recur.combine.contexts import Memory
+from recur.combine.context_values import Memory
 from recur_tests.combine.loops import products_in_loop
 from recur_tests.helpers import assert_close, random_like, to_numpy, weighted_sum
 

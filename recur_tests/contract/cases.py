@@ -115,7 +115,14 @@ CELLS = [
     wide(recur.elman, 4, initial_carry_init=_INITIAL),
     wide(recur.elman, 4, variant="relu", activation="relu", use_bias=False),
     wide(recur.jordan, 4, 2),
-    wide(recur.jordan, 4, 2, variant="softmax", output_activation="softmax", initial_carry_init=_INITIAL),
+    wide(
+        recur.jordan,
+        4,
+        2,
+        variant="softmax",
+        output_activation="softmax",
+        initial_carry_init=_INITIAL,
+    ),
     wide(recur.ugrnn, 4),
     wide(recur.mgu, 4, initial_carry_init=_INITIAL),
     wide(recur.mgu, 4, variant="after", reset="after"),
@@ -169,7 +176,9 @@ CELLS = [
     case(recur.condition, _LSTM, "image", variant="first", at="first step", **_IMAGE),
     case(recur.condition, _BEFORE, "image", variant="first-before", at="first step", **_IMAGE),
     case(recur.condition, _LSTM, "image", variant="initial", at="initial carry", **_IMAGE),
-    case(recur.condition, _COMPLEX, "image", variant="initial-complex", at="initial carry", **_IMAGE),
+    case(
+        recur.condition, _COMPLEX, "image", variant="initial-complex", at="initial carry", **_IMAGE
+    ),
     case(recur.film, _GRU, "image", **_IMAGE),
     case(recur.attend, _GRU, "memory", **_ATTEND),
     case(recur.attend, _LSTM, "memory", variant="dot", score="dot", features=2, **_ATTEND),

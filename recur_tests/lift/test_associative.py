@@ -9,8 +9,6 @@ import recur
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 
 F64 = {"param_dtype": jnp.float64}
-
-
 XS = np.random.default_rng(0).standard_normal((5, 3))
 
 
@@ -93,7 +91,8 @@ def test_parts_of_a_carry_that_mix_are_an_error():
 
 def test_cells_that_are_not_linear_and_what_is_no_cell():
     xs = jnp.ones((4, 3))
-    for cell in (recur.lstm(3, **F64), recur.stack(recur.leaky_integrator(), recur.gru(3, **F64))):
+    leaky, gru = recur.leaky_integrator(**F64), recur.gru(3, **F64)
+    for cell in (recur.lstm(3, **F64), recur.stack(leaky, gru)):
         layer = recur.associative(cell)
         params = layer.init(jax.random.key(0), xs)
         with pytest.raises(TypeError, match=r"associative: expected a step that is linear"):
@@ -202,10 +201,12 @@ def test_in_log_space_what_comes_before_a_reset_does_not_matter():
     layer = recur.associative(recur.leaky_integrator(**F64), log_space=True)
     xs = jnp.abs(random_like(jnp.zeros((7, 2)), 0))
     params = layer.init(jax.random.key(0), xs)
-    run = jax.jit(lambda xs: layer(params, xs, reset=jnp.arange(7) == 4))
-    lost = run(xs.at[2].set(-1.0))  # which has no logarithm
-    assert_close(lost[4:], run(xs)[4:])
-    assert jnp.isnan(lost[2:4]).all()
+    reset = jnp.arange(7) == 4
+    run = jax.jit(lambda xs: layer.run(params, xs, reset=reset, all_carries=True))
+    lost, expected = run(xs.at[2].set(-1.0)), run(xs)  # which has no logarithm
+    after = [jax.tree.map(lambda leaf: leaf[4:], ends) for ends in (lost, expected)]
+    assert_close(*after)
+    assert jnp.isnan(lost[0][2:4]).all()
 
 
 def test_in_log_space_products_of_coefficients_do_not_overflow():

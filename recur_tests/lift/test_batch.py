@@ -5,21 +5,20 @@ import pytest
 from flax import linen as nn
 
 import recur
-from recur_tests.helpers import assert_close
+from recur_tests.helpers import assert_close, inner_jaxprs
 
 CELL = recur.gru(4, param_dtype=jnp.float64)
 LAYER = recur.scan(CELL)
 XS = np.linspace(-1, 1, 30).reshape(2, 5, 3)
 
 
-def test_starts_carries_and_pieces_have_rows():
+def test_carries_and_pieces_have_rows():
     batched = recur.batch(LAYER)
     params = batched.init(jax.random.key(0), XS)
-    bound = batched.bind(params, XS)
-    start = batched.start(bound, jax.ShapeDtypeStruct(XS.shape, XS.dtype))
-    assert start.shape == (2, 4)
-    carry, first = batched.apply(bound, start, XS[:, :2])
-    carry, second = batched.apply(bound, carry, XS[:, 2:])
+    initial = batched.init_carry(params, jax.ShapeDtypeStruct(XS.shape, XS.dtype))
+    assert initial.shape == (2, 4)
+    carry, first = batched.run(params, XS[:, :2], carry=initial)
+    carry, second = batched.run(params, XS[:, 2:], carry=carry)
     whole = batched.run(params, XS)
     assert_close((carry, jnp.concatenate([first, second], axis=1)), whole)
 
@@ -30,6 +29,39 @@ def test_weights_are_shared_by_rows_and_not_copied():
     jaxpr = str(jax.make_jaxpr(batched)(params, XS))
     assert "f64[2,4,4]" not in jaxpr
     assert "f64[2,3,4]" not in jaxpr
+
+
+def equations_of(jaxpr, in_loop=False):
+    """All equations, and whether each is in the body of a loop."""
+    for equation in jaxpr.eqns:
+        yield equation, in_loop
+        for inner in inner_jaxprs(equation):
+            yield from equations_of(inner, in_loop or equation.primitive.name == "scan")
+
+
+@pytest.mark.parametrize("query", ["output", "state"])
+def test_a_memory_is_projected_once_for_all_rows_and_outside_of_the_loop(query):
+    """Also in the gradient; and no weight gets a row axis."""
+    rows, slots, depth = 2, 7, 6
+    width = 5  # in which the query and the memory are compared
+    cell = recur.attend(CELL, "memory", query=query, features=width, param_dtype=jnp.float64)
+    layer = recur.batch(recur.scan(cell))
+    context = {"memory": np.linspace(-1, 1, rows * slots * depth).reshape(rows, slots, depth)}
+    params = layer.init(jax.random.key(0), XS, context=context)
+    weights = {leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim == 2}
+
+    def loss(params):
+        return jnp.sin(layer(params, XS, context=context).output).sum()
+
+    for function in (loss, jax.grad(loss)):
+        projections = []
+        for equation, in_loop in equations_of(jax.make_jaxpr(function)(params).jaxpr):
+            shapes = [getattr(var.aval, "shape", ()) for var in equation.invars]
+            if equation.primitive.name == "dot_general" and (depth, width) in shapes:
+                projections.append((shapes[0], in_loop))
+            made = {getattr(var.aval, "shape", ()) for var in equation.outvars}
+            assert not made & {(rows, *shape) for shape in weights}
+        assert projections == [((rows, slots, depth), False)]
 
 
 def test_batches_of_batches():
@@ -44,18 +76,21 @@ def test_batches_of_batches():
     [
         (
             {"length": np.array(3)},
-            r"length needs one entry for each of 2 rows, got the shape \[\]",
+            r"length: expected one integer for each row, the shape \[2\], got the shape \[\]",
         ),
-        ({"length": np.array([3])}, r"length needs one entry .* got the shape \[1\]"),
-        ({"valid": np.ones(5, bool)}, r"valid needs one entry .* got the shape \[5\]"),
-        ({"reset": np.ones((3, 5), bool)}, r"reset needs one entry .* \[3, 5\]"),
-        ({"carry": np.ones(4)}, r"carry needs one entry .* \[4\]"),
+        ({"length": np.array([3])}, r"length: expected one .* \[2\], got the shape \[1\]"),
+        (
+            {"mask": np.ones(5, bool)},
+            r"mask: expected one flag a step, the shape \[2, 5\], .* \[5\]",
+        ),
+        ({"reset": np.ones((3, 5), bool)}, r"reset: expected one .* \[2, 5\], got \[3, 5\]"),
+        ({"carry": np.ones(4)}, r"batch: carry needs one entry for each of 2 rows, got .* \[4\]"),
         ({"context": {"image": np.ones(7)}}, r"context needs one entry .* \[7\]"),
-        ({"length": np.ones((2, 1), int)}, r"expected one integer for one sequence"),
+        ({"length": np.ones((2, 1), int)}, r"expected one integer for each row, .* \[2, 1\]"),
         ({"length": np.ones(2)}, r"length: expected an integer"),
         (
-            {"valid": np.ones((2, 4), bool)},
-            r"batch: valid: expected one flag a step of each row, the shape \[2, 5\], got \[2, 4\]",
+            {"mask": np.ones((2, 4), bool)},
+            r"mask: expected one flag a step, the shape \[2, 5\], got \[2, 4\]",
         ),
         ({"length": np.array([5, 6])}, r"length of row 1: expected from 0 to the 5 .* got 6"),
         ({"length": jnp.array([-1, 5])}, r"length of row 0: expected from 0 .* got -1"),
@@ -74,7 +109,7 @@ def test_a_context_of_other_rows_is_an_error_at_init_too():
 
 
 def test_what_is_not_a_batched_layer_is_an_error():
-    with pytest.raises(TypeError, match="expected a layer, got GatedCell"):
+    with pytest.raises(TypeError, match="expected a layer, got Cell"):
         recur.batch(CELL)
     with pytest.raises(TypeError, match="expected a layer, got Dense"):
         recur.batch(nn.Dense(3))

@@ -13,7 +13,7 @@ GRU = recur.gru(3, param_dtype=jnp.float64)
 XS = np.random.default_rng(0).standard_normal((11, 3))
 MARKS = {
     "length": 10,
-    "valid": np.arange(11) != 4,
+    "mask": np.arange(11) != 4,
     "reset": np.isin(np.arange(11), [3, 4, 8]),
 }
 
@@ -44,8 +44,8 @@ def test_the_order_of_recomputation():
     assert checkpointed == forward + [6, 7, 4, 5, 2, 3, 0, 1]
     nested = order_of_steps(lambda cell: recur.checkpoint(recur.scan(cell), (2, 2)), 8)
     assert nested == forward + [4, 5, 6, 7, 6, 7, 4, 5, 0, 1, 2, 3, 2, 3, 0, 1]
-    backwards = order_of_steps(lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), 2), 4)
-    assert backwards == [3, 2, 1, 0, 1, 0, 3, 2]
+    backward = order_of_steps(lambda cell: recur.checkpoint(recur.scan(cell, reverse=True), 2), 4)
+    assert backward == [3, 2, 1, 0, 1, 0, 3, 2]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -56,7 +56,8 @@ def test_any_segments_equal_the_layer(reverse):
     def results(layer):
         def loss(params, carry, xs):
             ends = layer.run(params, xs, carry=carry, **MARKS)
-            return weighted_sum(ends), (ends, layer.trajectory(params, xs, carry=carry, **MARKS))
+            carries = layer.run(params, xs, carry=carry, **MARKS, all_carries=True)
+            return weighted_sum(ends), (ends, carries)
 
         return jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(params, jnp.full(3, 0.3), XS)
 
@@ -70,10 +71,11 @@ def test_no_steps_at_all():
     params = layer.init(jax.random.key(0), XS)
     carry, ys = layer.run(params, XS[:0], carry=jnp.full(3, 0.3))
     assert_close(carry, jnp.full(3, 0.3))
-    assert ys.shape == layer.trajectory(params, XS[:0])[0].shape == (0, 3)
+    carries, _ = layer.run(params, XS[:0], all_carries=True)
+    assert ys.shape == carries.shape == (0, 3)
 
 
-def test_noise_is_drawn_anew_in_each_segment_and_again_on_the_way_back():
+def test_each_segment_draws_other_noise_and_the_same_on_the_way_back():
     layer = recur.checkpoint(recur.chain(recur.scan(GRU), nn.Dropout(0.5)), 2)
     params = layer.init(jax.random.key(0), XS)
     zero = jax.jit(layer)(params, XS, key=jax.random.key(1)) == 0
@@ -94,9 +96,9 @@ def test_memory_grows_as_the_square_root():
     assert kept[1] < 6 * kept[0] and kept[1] < plain[1] / 8
 
 
-def test_what_it_cannot_do_is_told():
+def test_what_it_cannot_do_is_an_error():
     layer = recur.scan(GRU)
-    with pytest.raises(ValueError, match="reads both ways"):
+    with pytest.raises(ValueError, match="the layer is bidirectional"):
         recur.checkpoint(recur.bidirectional(layer, recur.scan(GRU, reverse=True)))
     with pytest.raises(ValueError, match="is batched"):
         recur.checkpoint(recur.batch(layer))
@@ -110,11 +112,27 @@ def test_what_it_cannot_do_is_told():
         recur.checkpoint(layer, ())
 
 
-def test_a_chain_that_reads_backwards_is_one_that_can_be_cut():
-    backwards = recur.chain("tanh", recur.scan(GRU, reverse=True))
-    assert backwards.reads == "backwards" and not backwards.streams
-    assert recur.chain("tanh").streams
-    layer = recur.checkpoint(backwards, 3)
+def test_a_layer_that_truncates_its_gradient_is_refused_with_the_remedy_in_a_chain_too():
+    truncated = recur.truncate(recur.scan(GRU), 2, 3)
+    remedy = r"truncates its gradient.* recur.truncate\(recur.checkpoint\(layer\), k1, k2\)"
+    both = recur.bidirectional(truncated, recur.scan(GRU, reverse=True))
+    for layer in (truncated, recur.chain("tanh", recur.chain(truncated), "tanh"), both):
+        with pytest.raises(ValueError, match=remedy):
+            recur.checkpoint(layer)
+    layer = recur.truncate(recur.checkpoint(recur.scan(GRU), 2), 2, 3)
     params = layer.init(jax.random.key(0), XS)
-    run, expected = jax.jit(layer.run), jax.jit(backwards.run)
+    found, expected = (
+        jax.jit(jax.value_and_grad(lambda p, each=each: weighted_sum(each(p, XS))))(params)
+        for each in (layer, truncated)
+    )
+    assert_close(found, expected)
+
+
+def test_a_chain_that_reads_backward_is_one_that_can_be_cut():
+    backward = recur.chain("tanh", recur.scan(GRU, reverse=True))
+    assert backward.direction == "backward" and not backward.is_causal
+    assert recur.chain("tanh").is_causal
+    layer = recur.checkpoint(backward, 3)
+    params = layer.init(jax.random.key(0), XS)
+    run, expected = jax.jit(layer.run), jax.jit(backward.run)
     assert_close(run(params, XS, **MARKS), expected(params, XS, **MARKS))

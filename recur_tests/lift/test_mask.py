@@ -29,7 +29,11 @@ def run(request):
     [
         ({"length": 2.5}, TypeError, "length: expected an integer, got float"),
         ({"length": True}, TypeError, "length: expected an integer, got bool"),
-        ({"length": [2, 3]}, ValueError, r"one sequence, got the shape \[2\]. .* recur.batch"),
+        (
+            {"length": [2, 3]},
+            ValueError,
+            r"length: expected one integer for one sequence .* recur.batch.*, got the shape \[2\]",
+        ),
         ({"length": 6}, ValueError, "length: expected from 0 to the 5 steps there are, got 6"),
         ({"length": -1}, ValueError, "length: expected from 0 to the 5 steps there are, got -1"),
         ({"mask": [1, 1, 1, 0, 0]}, TypeError, "mask: expected bool flags, got int"),
@@ -70,7 +74,9 @@ def test_wrong_sequences_are_an_error(xs, message):
 def test_a_carry_of_another_structure_shape_or_dtype_is_an_error(lift, carry):
     layer = lift(CELL)
     bound = layer.bind(layer.init(jax.random.key(0), XS), XS)
-    with pytest.raises(ValueError, match=r"carry: expected float64\[4\], as init_carry gives it, got "):
+    with pytest.raises(
+        ValueError, match=r"carry: expected float64\[4\], as init_carry gives it, got "
+    ):
         layer.apply(bound, carry, XS, recur.Mask(), None)
 
 

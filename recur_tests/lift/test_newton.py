@@ -10,25 +10,21 @@ from jax.sharding import AxisType, PartitionSpec
 import recur
 from recur.lift.jacobians import exact_blocks, kind_for, system
 from recur.lift.mask import Steps
-from recur.lift.newton import newton
-from recur.types import Cell, GatedCell
-from recur_tests.contract.cases import CELLS, STEPS, example
+from recur.lift.newton import NewtonReport, newton
+from recur.structure import Parts, find_structure, is_elementwise_around_products
+from recur.types import Cell
+from recur_tests.contract.cases import BY_NAME, STEPS, example
 from recur_tests.helpers import assert_close, random_like, weighted_sum
-from recur_tests.lift.test_gated import kernels_of_two_widths, without_kernels
 from recur_tests.lift.test_online import noisy_cell
 
 F64 = {"param_dtype": jnp.float64}
-MARKS = {"valid": np.arange(STEPS) != 1, "reset": np.arange(STEPS) % 2 == 1}
+MARKS = {"mask": np.arange(STEPS) != 1, "reset": np.arange(STEPS) % 2 == 1}
 ELMAN, GRU = recur.elman(3, **F64), recur.gru(3, **F64)
 KINDS = pytest.mark.parametrize("jacobian", ["full", "diagonal"])
 
 
-def named(name):
-    return next(case for case in CELLS if case.name == name)
-
-
 def given_for(cell, steps=STEPS, scale=1.0):
-    given = example(named("elman")._replace(cell=cell), recur.scan(cell), steps=steps)
+    given = example(BY_NAME["elman"]._replace(cell=cell), recur.scan(cell), steps=steps)
     return given._replace(params=jax.tree.map(lambda leaf: scale * leaf, given.params))
 
 
@@ -58,7 +54,7 @@ def assert_same(layer, oracle, given, **marks):
     ],
 )
 def test_values_and_gradients_equal_the_scans(name, options):
-    cell = named(name).cell
+    cell = BY_NAME[name].cell
     oracle = recur.scan(cell, reverse=options.get("reverse", False))
     assert_same(newton(cell, **options), oracle, given_for(cell), **MARKS)
 
@@ -95,9 +91,10 @@ def test_damping_takes_more_steps_to_the_same_place():
     assert few.converged and more.converged and few.steps < more.steps
 
 
-def test_a_report_tells_how_it_went():
+def test_a_report_of_how_it_converged():
     given = given_for(GRU)
     carry, ys, report = jax.jit(newton(GRU, tolerance=1e-3).solve)(given.params, given.xs)
+    assert isinstance(report, NewtonReport)
     assert report.converged and 0 < report.residual <= 1e-3 and 0 < report.steps < STEPS
     expected = jax.jit(recur.scan(GRU).run)(given.params, given.xs)
     assert_close((carry, ys), expected, 1e-3)
@@ -107,7 +104,7 @@ def test_a_report_tells_how_it_went():
 
 
 @KINDS
-def test_where_it_does_not_converge_the_scan_runs_and_a_warning_tells(jacobian):
+def test_where_it_does_not_converge_the_scan_runs_with_a_warning(jacobian):
     given = given_for(ELMAN, steps=12, scale=8.0)
     layer = newton(ELMAN, jacobian=jacobian, max_steps=1)
     with pytest.warns(RuntimeWarning, match="after 1 steps the residual was"):
@@ -154,7 +151,7 @@ def test_rows_that_converge_and_rows_that_do_not():
 
 
 @KINDS
-def test_a_reset_swallows_a_carry_that_is_not_a_number(jacobian):
+def test_a_reset_discards_a_carry_that_is_not_a_number(jacobian):
     given = given_for(GRU)._replace(carry=jnp.full(3, jnp.nan))
     reset = jnp.zeros(STEPS, bool).at[0].set(True)
     layer = newton(GRU, jacobian=jacobian)
@@ -198,36 +195,49 @@ def test_noise_is_that_of_the_scan(cell, jacobian):
     assert_same(layer, recur.scan(cell), given_for(cell), key=jax.random.key(3))
 
 
-GATED = {
-    case.name: case.cell
-    for case in CELLS
-    if isinstance(case.cell, GatedCell) and case.context is None
-}
-GATED |= {"without-kernels": without_kernels(), "two-widths": kernels_of_two_widths()}
+def structure_for(cell, given):
+    """What is found in the step, and a system of its equations for the first input."""
+    bound = cell.bind(given.params, given.xs[0])
+    found = find_structure(cell.step, bound, given.carry, given.xs[0], None)
+    parts = Parts(found, bound)
+    steps = Steps(parts.prepare(given.xs[0]).inside, None, None, None)
+    carry = jax.tree.map(jnp.asarray, given.carry)
+    weights = (parts.kernels, parts.constants)
+    return found, system(parts, "diagonal", *weights, carry, carry, steps), steps
 
 
-@pytest.mark.parametrize("cell", GATED.values(), ids=GATED.keys())
-def test_blocks_read_off_the_structure_are_those_of_the_jacobian(cell):
+BLOCKS = """
+    elman elman-relu jordan lstm lstm-no-bias lstm-diagonal original_lstm coupled_lstm ugrnn
+    mgu-after gru gru-replace slstm indrnn layer_norm_lstm gru-before mgu block-diagonal
+    projected_lstm cell plain wide branching recurrent_highway from_linen from_nnx
+""".split()
+ELEMENTWISE = """
+    elman elman-relu lstm lstm-no-bias lstm-diagonal original_lstm coupled_lstm ugrnn mgu-after gru
+    gru-replace slstm indrnn plain wide from_linen from_nnx
+""".split()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_are_those_of_the_jacobian(name):
+    """Also where they are found from the products, by p tangents for all units."""
+    cell = BY_NAME[name].cell
     given = given_for(cell, steps=2)
-
-    def advance(bound, carry, u, key):
-        return cell.advance(bound, carry, u)
+    seen = {}
 
     @jax.jit
-    def both(params, carry, x):
-        bound = cell.bind(params, x)
-        steps = Steps(cell.project(bound, x), None, None, None)
-        equations = system(cell, "diagonal", advance, bound, carry, carry, steps)
+    def both(given):
+        found, equations, steps = structure_for(cell, given)
+        seen["elementwise"] = is_elementwise_around_products(found)
+        seen["few tangents"] = equations.find is not exact_blocks
         z = equations.first
         near = equations.find(lambda z: equations.near(z, steps), z)
-        exact = exact_blocks(lambda z: equations.step(z, steps), z)
-        assert equations.find is not exact_blocks
-        return near, exact
+        return near, exact_blocks(lambda z: equations.step(z, steps), z)
 
-    near, exact = both(given.params, given.carry, given.xs[0])
-    assert near.shape[1] == len(jax.tree.leaves(given.carry))  # 2 of an LSTM
+    near, exact = both(given)
     assert_close(near, exact)
     assert np.abs(near).max() > 0
+    is_elementwise = name in ELEMENTWISE
+    assert seen == {"elementwise": is_elementwise, "few tangents": is_elementwise}
 
 
 def test_leaves_of_several_shapes_have_plain_diagonals():
@@ -240,19 +250,19 @@ def test_leaves_of_several_shapes_have_plain_diagonals():
 
     cell = recur.cell(
         init=lambda key, x: jax.random.normal(key, x.shape),
-        start=lambda w, x: (jnp.zeros(()), jnp.zeros(x.shape)),
+        init_carry=lambda w, x: (jnp.zeros(()), jnp.zeros(x.shape)),
         step=step,
     )
     assert_same(newton(cell, jacobian="diagonal"), recur.scan(cell), given_for(cell))
 
 
-def test_half_precision_keeps_its_dtype():
+def test_half_precision_keeps_its_dtypes():
     cell = recur.gru(4, dtype=jnp.bfloat16)
     layer = newton(cell)
     xs = random_like(jax.ShapeDtypeStruct((STEPS, 3), jnp.float32), 0)
     params = layer.init(jax.random.key(0), xs)
     carry, ys, report = jax.jit(layer.solve)(params, xs)
-    assert {carry.dtype, ys.dtype} == {jnp.dtype("bfloat16")} and report.converged
+    assert (carry.dtype, ys.dtype) == (jnp.float32, jnp.bfloat16) and report.converged
     expected = jax.jit(recur.scan(cell))(params, xs)
     assert_close(ys.astype(jnp.float32), expected.astype(jnp.float32), 0.1)
 
@@ -261,6 +271,16 @@ def test_large_carries_have_diagonal_jacobians():
     assert kind_for((jnp.zeros(32), jnp.zeros(32)), None) == "full"
     assert kind_for((jnp.zeros(32), jnp.zeros(33)), None) == "diagonal"
     assert kind_for(jnp.zeros(2), "diagonal") == "diagonal"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("lengths", "length"), ("valid", "mask"), ("masks", "mask")]
+)
+def test_misspelt_keywords_of_solve_are_an_error_that_names_the_right_one(given, meant):
+    layer = newton(GRU)
+    for call in (layer.solve, layer.run, layer):
+        with pytest.raises(TypeError, match=f"keyword argument '{given}'. Did you mean '{meant}'"):
+            call(None, None, **{given: 3})
 
 
 def test_what_cannot_be_solved_is_refused():
@@ -278,7 +298,7 @@ def test_what_cannot_be_solved_is_refused():
         cell = Cell(
             init=lambda key, x, context=None: (),
             bind=lambda params, x, *, key=None, context=None: (),
-            start=lambda bound, x, dtype=dtype: {"h": jnp.zeros(2), "n": jnp.zeros((), dtype)},
+            init_carry=lambda bound, x, dtype=dtype: {"h": jnp.zeros(2), "n": jnp.zeros((), dtype)},
             step=lambda bound, carry, x, key=None: (carry, x),
         )
         with pytest.raises(TypeError, match=rf"got {jnp.dtype(dtype)} at carry\['n'\]"):

@@ -23,6 +23,7 @@ from recur_tests.structure.steps import (
     draw_carry,
     draw_params,
     numbers,
+    spike,
 )
 
 FLAGS = {
@@ -123,6 +124,39 @@ def test_first_derivatives_of_functions_with_derivatives_of_their_own():
     assert_close(gradient(recur.scan), gradient(recur.loop))
 
 
+LIFTS = {
+    "scan": recur.scan,
+    "checkpoint": lambda cell: recur.checkpoint(recur.scan(cell)),
+    "truncate": lambda cell: recur.truncate(recur.scan(cell), 4, 4),
+    "bidirectional": lambda cell: recur.bidirectional(
+        recur.scan(cell), recur.scan(cell, reverse=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("lift", LIFTS.values(), ids=LIFTS.keys())
+@pytest.mark.parametrize("make", [recur.elman, recur.gru, recur.lstm])
+def test_spikes_are_trained_in_a_batch(make, lift):
+    """An activation with a surrogate slope, which forward mode does not know."""
+    cell = make(HIDDEN, activation=spike, param_dtype=jnp.float64)
+    xs = np.stack([XS, -XS])
+    plain = recur.loop
+    if lift is LIFTS["bidirectional"]:
+        plain = lambda cell: recur.bidirectional(  # noqa: E731
+            recur.loop(cell), recur.loop(cell, reverse=True)
+        )
+
+    def gradient(lift):
+        layer = recur.batch(lift(cell))
+        params = random_like(jax.eval_shape(layer.init, jax.random.key(0), xs), 1)
+        loss = lambda p: weighted_sum(layer(p, xs, length=jnp.array([4, 3])))  # noqa: E731
+        return jax.jit(jax.grad(loss))(params)
+
+    found, expected = gradient(lift), gradient(plain)
+    assert_close(found, expected)
+    assert any(leaf.any() for leaf in jax.tree.leaves(found))
+
+
 def closing_over(params):
     """A cell without params of its own: weights are constants of its step, or tracers."""
 
@@ -173,6 +207,29 @@ def test_a_layer_is_not_bound_to_the_tracers_of_its_first_call():
     first = jax.jit(jax.grad(lambda s: layer(s, XS).sum()))(0.5)
     assert_close(jax.grad(lambda s: layer(s, XS).sum())(0.5), first)
     assert_close(layer(0.5, XS), jax.jit(layer)(0.5, XS))
+
+
+@pytest.mark.parametrize("rows", [None, 2])
+def test_arrays_of_numpy_within_a_compiled_function(rows):
+    """As constants: the carry and what a step closes over, or a row of the context."""
+
+    def bind(params, x, context=None):
+        return params, context["v"]
+
+    def step(bound, h, x):
+        params, v = bound
+        h = jnp.tanh(x @ params["W"] + h @ params["U"] + v * h)
+        return h, h
+
+    cell = recur.cell(draw_params, lambda p, x: jnp.zeros(HIDDEN), step, bind)
+    wrap = recur.batch if rows else lambda layer: layer
+    leading = (rows,) if rows else ()
+    xs, v, carry = (np.ones((*leading, *shape)) for shape in (XS.shape, (HIDDEN,), (HIDDEN,)))
+
+    def run(lift):
+        return jax.jit(lambda p: wrap(lift(cell)).run(p, xs, carry=carry, context={"v": v}))
+
+    assert_close(run(recur.scan)(draw_params()), run(recur.loop)(draw_params()))
 
 
 def test_numbers_in_the_padding_do_not_matter():
@@ -315,6 +372,60 @@ def test_the_gradient_of_a_kernel_is_one_product_after_the_loop(name):
     before, inside, after = case.products
     assert values == (before + after, [inside])
     assert gradient == GRADIENTS[name]
+
+
+def in_loops(jaxpr, inside=False):
+    """The equations in the bodies of loops."""
+    for equation in jaxpr.eqns:
+        if inside:
+            yield equation
+        for inner in inner_jaxprs(equation):
+            yield from in_loops(inner, inside or equation.primitive.name == "scan")
+
+
+def test_the_products_of_all_rows_are_one_product_with_one_kernel():
+    """In the loop and on the way back: h U of rows `[B, H]`, and dh by the transposed kernel."""
+    case = TABLE["wide_lstm"]
+    layer, xs = recur.batch(recur.scan(case.cell)), jnp.stack([case.xs, case.xs, case.xs])
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sin(layer(p, xs)).sum()))(draw_params()).jaxpr
+    factors = [
+        [var.aval.shape for var in equation.invars[:2]]
+        for equation in in_loops(jaxpr)
+        if equation.primitive.name in PRODUCTS
+    ]
+    wide = 4 * HIDDEN
+    assert factors == [[(3, HIDDEN), (HIDDEN, wide)], [(3, wide), (wide, HIDDEN)]]
+
+
+def test_rows_with_weights_of_their_own():
+    """Kernels by row, as of an ensemble; and what bind makes of a context, as masks by row."""
+
+    def step(bound, h, x):
+        params, mask = bound
+        h = jnp.tanh(x @ params["W"] + (h * mask) @ (params["U"] * mask[:, None]))
+        return h, h
+
+    cell = recur.cell(
+        init=draw_params,
+        init_carry=lambda bound, x: jnp.zeros(HIDDEN),
+        step=step,
+        bind=lambda params, x, context=None: (params, context["mask"]),
+    )
+    xs, masks = jnp.stack([XS, XS]), jnp.array([[1.0, 0, 1, 2], [1, 1, 0, 1]])
+    models = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), draw_params())
+
+    def results(lift):
+        def of_masks(params):
+            return weighted_sum(recur.batch(lift(cell))(params, xs, context={"mask": masks}))
+
+        def of_models(params):
+            return weighted_sum(lift(cell)(params, XS, context={"mask": masks[0]}))
+
+        along = random_like(draw_params(), 9)
+        both = jax.jvp(jax.grad(of_masks), (draw_params(),), (along,))
+        return both, jax.vmap(jax.value_and_grad(of_models))(models)
+
+    assert_close(jax.jit(lambda: results(recur.scan))(), jax.jit(lambda: results(recur.loop))())
 
 
 def test_a_loop_stores_its_products_and_recomputes_the_rest():

@@ -125,7 +125,7 @@ def test_equals_plain_recursion(name):
 
 
 @every_model
-def test_what_stands_in_the_padding_never_matters(name):
+def test_the_padding_never_matters(name):
     """Padding in the midst too, whose children are anything; a child that is padding is absent."""
     layer, valid = LAYERS[name], np.array([True, False, True, True, False])
     clean = draw(np.array([[0, 0], [0, 0], [2, 0], [0, 1], [0, 0]]))
@@ -184,7 +184,7 @@ def test_a_line_equals_the_loop(name):
     assert_close(found, expected)
 
 
-def test_each_node_has_noise_of_its_own():
+def test_each_node_draws_other_noise():
     def step(params, children, x, key=None):
         noise = jnp.zeros(()) if key is None else jax.random.normal(key)
         return noise, noise
@@ -240,10 +240,15 @@ def test_what_is_no_tree_is_an_error(back, error, message):
 def test_what_is_not_a_cell_over_trees_is_an_error():
     with pytest.raises(TypeError, match="tree: expected a cell, got a layer"):
         tree(recur.scan(recur.lstm(2)))
-    with pytest.raises(TypeError, match="whose step takes Children, .* got GatedCell"):
-        tree(recur.lstm(2))
-    with pytest.raises(ValueError, match="reads both ways"):
+    nodes = draw(np.zeros((1, 1), int))
+    layer = tree(recur.gru(2, param_dtype=jnp.float64))
+    message = r"takes Children.* got gru\(2, .*\), whose step reads 'astype' .* recur.cell"
+    with pytest.raises(TypeError, match=message):
+        layer(layer.init(jax.random.key(0), nodes), nodes)
+    with pytest.raises(ValueError, match="the layer is bidirectional"):
         recur.checkpoint(LAYERS["net"])
     other = recur.cell(lambda key, x: (), lambda params, x: jnp.zeros(2), lambda p, c, x: (x, x))
-    with pytest.raises(ValueError, match=r"carry: expected float64\[2\], .* got float64\[3\]"):
+    with pytest.raises(
+        ValueError, match=r"step: expected the next .* float64\[2\], got float64\[3\]"
+    ):
         tree(other)((), draw(np.zeros((1, 1), int)))

@@ -17,4 +17,4 @@ recur.scan(3)  # error
 recur.scan(layer)  # error
 recur.batch(recur.lstm(64))  # error
 recur.lstm(64, activations="relu")  # error
-layer.streams  # error
+print(layer.streams)  # error

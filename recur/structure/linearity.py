@@ -16,7 +16,7 @@ from jax.extend.core import JaxprEqn, Literal
 
 from recur.manual_axes import vary_over
 from recur.structure.jaxprs import Atom, aval_of, evaluate, variables
-from recur.structure.parts import Parts
+from recur.structure.step_parts import Parts
 
 # What maps a ⊙ c + b to f(a) ⊙ f(c) + f(b), element by element, and in their order.
 _MAPS = frozenset(

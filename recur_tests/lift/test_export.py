@@ -1,0 +1,122 @@
+"""Layers leave Python: for any number of steps, for other platforms, and as bytes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import export
+
+import recur
+from recur_tests.helpers import assert_close
+
+CELL = recur.lstm(4)
+XS = np.linspace(-1, 1, 18, dtype=np.float32).reshape(6, 3)
+LAYERS = {
+    "scan": recur.scan(CELL),
+    "backward": recur.scan(recur.gru(4, reset="before"), reverse=True),
+    "stack": recur.scan(recur.stack(CELL, recur.min_gru(4))),
+    "chain": recur.chain(recur.scan(CELL), nn.Dense(2)),
+    "bidirectional": recur.bidirectional(
+        recur.scan(CELL), recur.scan(recur.elman(4), reverse=True)
+    ),
+    "checkpoint": recur.checkpoint(recur.scan(CELL), segments=4),
+    "noise": recur.scan(recur.recurrent_dropout(CELL, 0.5)),
+    "batch": recur.batch(recur.scan(CELL)),
+    "without x": recur.scan(
+        recur.cell(
+            lambda key, x: jnp.eye(3),
+            lambda p, x: jnp.ones(3),
+            lambda p, h, x: 2 * (jnp.tanh(h @ p),),
+        )
+    ),
+}
+KNOWN_LENGTH = {
+    "associative": recur.associative(recur.min_gru(4)),
+    "newton": recur.newton(recur.elman(4)),
+}
+REFUSED = {
+    "associative": (KNOWN_LENGTH["associative"], "recur.scan of the cell"),
+    "newton": (KNOWN_LENGTH["newton"], "recur.scan of the cell"),
+    "checkpoint": (recur.checkpoint(recur.scan(CELL)), "Pass segments="),
+    "truncate": (recur.truncate(recur.scan(CELL), 1, 2), "Export the layer within"),
+}
+
+
+def shapes_like(layer, xs, *, symbolic=True):
+    """Arguments for an export: params, xs and lengths, with any number of steps and rows."""
+    rows = (2,) if layer.is_batched else ()
+    params = jax.eval_shape(
+        layer.init, jax.random.key(0), jnp.zeros((*rows, *xs.shape), jnp.float32)
+    )
+    steps, width = xs.shape
+    if symbolic:
+        names = "b, t" if rows else "t"
+        *rows, steps = export.symbolic_shape(names)
+    shape = jax.ShapeDtypeStruct((*rows, steps, width), xs.dtype)
+    return params, shape, jax.ShapeDtypeStruct((*rows,), jnp.int32)
+
+
+def functions_of(layer, noisy=False):
+    """The outputs, and the gradient with respect to params."""
+    key = jax.random.key(1) if noisy else None
+
+    def run(params, xs, length):
+        solve = getattr(layer, "solve", layer.run)  # of newton, whose run calls the host
+        return solve(params, xs, length=length, key=key)
+
+    def gradient(params, xs, length):
+        ys = lambda params: jax.tree.leaves(run(params, xs, length)[1])  # noqa: E731
+        return jax.grad(lambda params: sum((y**2).sum() for y in ys(params)))(params)
+
+    return run, gradient
+
+
+def draw(layer, xs):
+    params = layer.init(jax.random.key(0), xs)
+    return params, xs, jnp.full(xs.shape[:1] if layer.is_batched else (), xs.shape[-2] - 1)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_any_number_of_steps(name):
+    """One program for sequences of any length, in values and gradients."""
+    layer = LAYERS[name]
+    for function in functions_of(layer, name == "noise"):
+        exported = export.export(jax.jit(function))(*shapes_like(layer, XS))
+        for count in (6, 5):  # with 4 segments, neither is cut evenly
+            xs = np.stack([XS, -XS])[:, :count] if layer.is_batched else XS[:count]
+            given = draw(layer, xs.astype(np.float32))
+            given = (*given[:2], given[2].astype(jnp.int32))
+            assert_close(exported.call(*given), jax.jit(function)(*given), 1e-5)
+
+
+@pytest.mark.parametrize("layer, remedy", REFUSED.values(), ids=REFUSED.keys())
+def test_where_the_number_of_steps_must_be_known(layer, remedy):
+    run, _ = functions_of(layer)
+    message = rf": expected a known number of steps, got the symbolic dimension t\. {remedy}"
+    with pytest.raises(ValueError, match=message):
+        export.export(jax.jit(run))(*shapes_like(layer, XS))
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *KNOWN_LENGTH])
+def test_lowering_for_other_platforms(name):
+    layer = {**LAYERS, **KNOWN_LENGTH}[name]
+    symbolic = name not in KNOWN_LENGTH
+    for function in functions_of(layer, name == "noise"):
+        shapes = shapes_like(layer, XS, symbolic=symbolic)
+        exported = export.export(jax.jit(function), platforms=["cuda", "tpu"])(*shapes)
+        assert exported.platforms == ("cuda", "tpu")
+
+
+@pytest.mark.parametrize("name", ["scan", "stack", "chain", "batch"])
+def test_saved_as_bytes(name):
+    """With params as arguments: their types are known by name."""
+    pytest.importorskip("flatbuffers")
+    layer = LAYERS[name]
+    xs = np.stack([XS, -XS]) if layer.is_batched else XS
+    params, xs, length = draw(layer, xs)
+    given = (params, xs, length.astype(jnp.int32))
+    for function in functions_of(layer):
+        exported = export.export(jax.jit(function))(*shapes_like(layer, XS))
+        loaded = export.deserialize(exported.serialize())
+        assert_close(loaded.call(*given), jax.jit(function)(*given), 1e-5)

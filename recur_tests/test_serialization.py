@@ -1,0 +1,66 @@
+import subprocess
+import sys
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+import recur
+from recur import serialization
+
+SAVED = """
+import sys
+import jax.numpy as jnp
+from jax import export
+import recur
+loaded = export.deserialize(open(sys.argv[1], "rb").read())
+params = recur.cells.ElmanParams(jnp.ones((3, 2)), jnp.ones((2, 2)), None, None)
+print(type(loaded.call(params)).__name__, loaded.call(params).kernel.sum())
+"""
+
+
+def namedtuples():
+    """The public NamedTuples of all modules of recur."""
+    for name, module in sorted(sys.modules.items()):
+        for value in vars(module).values() if name.startswith("recur.") else ():
+            is_tuple = isinstance(value, type) and issubclass(value, tuple)
+            if is_tuple and hasattr(value, "_fields") and value.__module__ == name:
+                yield value
+
+
+def test_every_public_namedtuple_has_a_name():
+    public = [each for each in namedtuples() if not each.__name__.startswith("_")]
+    assert len({each.__name__ for each in public}) == len(public) > 50
+    for each in public:
+        with pytest.raises(ValueError, match="Duplicate|already"):
+            export.register_namedtuple_serialization(each, serialized_name=each.__name__)
+
+
+def test_registering_twice_does_nothing():
+    serialization.register_namedtuples()
+
+
+def test_a_function_of_params_is_loaded_in_another_process(tmp_path):
+    pytest.importorskip("flatbuffers")
+
+    def double(params):
+        return jax.tree.map(lambda leaf: 2 * leaf, params)
+
+    params = recur.cells.ElmanParams(jnp.ones((3, 2)), jnp.ones((2, 2)), None, None)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+    path = tmp_path / "double"
+    path.write_bytes(export.export(jax.jit(double))(params).serialize())
+    done = subprocess.run(
+        [sys.executable, "-c", SAVED, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["ElmanParams", "12.0"]
+
+
+def test_names_do_not_tell_files():
+    """So that a type may move to another file and is still found."""
+    assert all("." not in name for name in serialization._registered)
+    assert "LSTMParams" in serialization._registered
+    assert typing.get_type_hints(recur.cells.ElmanParams)
