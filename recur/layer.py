@@ -104,11 +104,10 @@ class Layer:
         """
         if key is not None:
             check_key(key)
-        _check_context(context)
+        check_context(context)
         marks = make_mask(xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes)
         given = (params, xs, carry, context, marks, key)
-        is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(given))
-        run = self._run if is_traced else self._compiled_run
+        run = self._run if is_traced(given) else self._compiled_run
         return run(*given, all_carries=all_carries)
 
     @suggests_keywords
@@ -153,7 +152,7 @@ class Layer:
           context: as of `run`.
           key: as of `run`.
         """
-        _check_context(context)
+        check_context(context)
         return self.begin(self.bind(params, xs, key=split(key, 2)[0], context=context), xs)
 
     def output_shape(self, bound: Any, xs: Shaped) -> Shaped:
@@ -195,7 +194,13 @@ def check_layer(layer: Any, asker: str) -> None:
         )
 
 
-def _check_context(context: Any) -> None:
+def is_traced(tree: Any) -> bool:
+    """Whether a function of a pytree is being traced, so that it need not be compiled."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def check_context(context: Any) -> None:
+    """Raises a TypeError unless `context` is a mapping or None."""
     if context is not None and not isinstance(context, Mapping):
         raise TypeError(
             "expected the context as a mapping of names to values, {name: ...}, got "

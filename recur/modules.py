@@ -60,12 +60,8 @@ def as_module(thing: Any) -> Module:
     """
     if isinstance(thing, type):
         raise TypeError(f"expected a module, got the class {thing.__name__}: call it first.")
-    if isinstance(thing, (nn.RNNCellBase, nn.RNN, nn.Bidirectional)):
-        raise TypeError(
-            f"expected a module of one step, got {type(thing).__name__}, which keeps a state over "
-            "time. Lift its cell: recur.scan(recur.interop.from_linen(cell))."
-        )
     if isinstance(thing, nn.Module):
+        _check_one_step(thing, (nn.RNNCellBase, nn.RNN, nn.Bidirectional), "from_linen")
         return of_linen(thing)
     if _is_instance(thing, "flax.nnx"):
         return _of_nnx(thing)
@@ -148,6 +144,15 @@ def _explained(module: nn.Module, xs: Any) -> Iterator[None]:
         ) from error
 
 
+def _check_one_step(module: Any, recurrent: tuple[type, ...], door: str) -> None:
+    """Raises a TypeError for recurrent cells and layers, which stand in a chain as layers."""
+    if isinstance(module, recurrent):
+        raise TypeError(
+            f"expected a module of one step, got {type(module).__name__}, which keeps a state over "
+            f"time. Lift its cell: recur.scan(recur.interop.{door}(...))."
+        )
+
+
 def _check_one_array(module: nn.Module, xs: Any) -> None:
     """Raises a TypeError for a NamedTuple given to a layer of one array, such as a Dense."""
     for x in xs:
@@ -162,6 +167,7 @@ def _check_one_array(module: nn.Module, xs: Any) -> None:
 def _of_nnx(module: Any) -> Module:
     from flax import nnx
 
+    _check_one_step(module, (nnx.RNNCellBase, nnx.RNN, nnx.Bidirectional), "from_nnx")
     graph, weights, streams, others = split_nnx(module)
     if jax.tree.leaves(others):
         raise ValueError(
@@ -212,6 +218,7 @@ def _reseeded(streams: Any, key: jax.Array | None) -> Any:
 def _of_equinox(module: Any) -> Module:
     import equinox as eqx
 
+    _check_one_step(module, (eqx.nn.GRUCell, eqx.nn.LSTMCell), "from_equinox")
     weights, rest = eqx.partition(module, eqx.is_inexact_array)
     nodes = jax.tree.leaves(rest, is_leaf=lambda node: isinstance(node, eqx.nn.StateIndex))
     if any(isinstance(node, eqx.nn.StateIndex) for node in nodes):

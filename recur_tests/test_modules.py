@@ -108,7 +108,62 @@ def test_modules_with_a_state_are_refused():
         as_module(nnx.BatchNorm(3, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match=r"keeps state \(eqx.nn.State\)"):
         as_module(eqx.nn.BatchNorm(3, "rows", mode="ema"))
-    with pytest.raises(TypeError, match="which keeps a state over time"):
-        as_module(nn.RNN(nn.GRUCell(3)))
     with pytest.raises(TypeError, match="whose arrays would not be trained"):
         recur.modules.activation(eqx.nn.Linear(3, 4, key=jax.random.key(0)))
+
+
+def test_recurrent_modules_are_lifted_as_cells():
+    import equinox as eqx
+    from flax import nnx
+
+    of_nnx = nnx.GRUCell(3, 4, rngs=nnx.Rngs(0))
+    of_equinox = eqx.nn.GRUCell(3, 4, key=jax.random.key(0))
+    for door, modules in {
+        "from_linen": (nn.GRUCell(3), nn.RNN(nn.GRUCell(3))),
+        "from_nnx": (of_nnx, nnx.RNN(of_nnx)),
+        "from_equinox": (of_equinox, eqx.nn.LSTMCell(3, 4, key=jax.random.key(0))),
+    }.items():
+        for module in modules:
+            with pytest.raises(TypeError, match=f"keeps a state over time. Lift its cell.*{door}"):
+                recur.chain(module)
+            with pytest.raises(TypeError, match="keeps a state over time"):
+                recur.readout(recur.gru(3), module)
+
+
+def stateful_modules():
+    import equinox as eqx
+    from flax import nnx
+
+    keys, rngs = jax.random.split(jax.random.key(0)), nnx.Rngs(0)
+    return {
+        "nnx": nnx.Sequential(nnx.Linear(4, 9, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)),
+        "equinox": eqx.nn.Sequential([eqx.nn.Linear(4, 9, key=keys[0]), eqx.nn.Dropout(0.5)]),
+    }
+
+
+@pytest.mark.parametrize("library", ["nnx", "equinox"])
+def test_dropout_of_modules_that_hold_weights_is_on_when_a_key_is_given(library):
+    """And the module itself, its random streams included, stays as it is."""
+    module = stateful_modules()[library]
+    before = [leaf.tolist() for leaf in jax.tree.leaves(module) if hasattr(leaf, "tolist")]
+    layer, xs = recur.batch(recur.chain(module)), jnp.ones((2, 3, 4), jnp.float32)
+    params = layer.init(jax.random.key(0), xs)
+    quiet = layer(params, xs)
+    assert (quiet == layer(params, xs)).all() and (quiet[0, 0] == quiet[1, 2]).all()
+    noisy = layer(params, xs, key=jax.random.key(1))
+    assert (noisy == layer(params, xs, key=jax.random.key(1))).all()
+    masks = {(row == 0).tobytes() for row in jax.device_get(noisy).reshape(6, 9)}
+    assert len(masks) == 6  # each step of each row has its own
+    after = [leaf.tolist() for leaf in jax.tree.leaves(module) if hasattr(leaf, "tolist")]
+    assert before == after
+
+
+def test_a_scalar_given_to_a_layer_of_vectors_is_an_error():
+    for module in (nn.Dense(2), nn.Sequential([nn.Dense(3), nn.tanh])):
+        module = as_module(module)
+        with pytest.raises(ValueError, match=r"got the shape \(\). An axis is missing: .* \[T, I\]"):
+            module.init(jax.random.key(0), X[0])
+        with pytest.raises(ValueError, match="An axis is missing"):
+            module.apply(module.init(jax.random.key(0), X), X[0])
+    embed = as_module(nn.Embed(5, 3))
+    assert embed.apply(embed.init(jax.random.key(0), jnp.array(2)), jnp.array(2)).shape == (3,)

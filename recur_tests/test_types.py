@@ -1,6 +1,4 @@
-import ast
 import dataclasses
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +14,6 @@ from recur_tests.contract.own_cells import (
     own_cell,
 )
 from recur_tests.helpers import assert_close, random_like
-
-
-def test_the_types_import_nothing_of_recur():
-    source = pathlib.Path(recur.types.__file__).read_text()
-    imported = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            imported.add(node.module)
-        elif isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-    assert "jax" in imported
-    assert not any(name.split(".")[0] == "recur" for name in imported)
 
 
 def test_every_cell_is_a_cell_and_a_layer_is_not():

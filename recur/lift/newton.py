@@ -25,6 +25,7 @@ linear in dw: a rule of forward mode, from which JAX derives all others.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -34,8 +35,8 @@ import jax.numpy as jnp
 
 from recur.call_repr import call_repr
 from recur.checks import check_cell, check_whole, suggests_keywords
-from recur.keys import split
-from recur.layer import Layer
+from recur.keys import check_key, split
+from recur.layer import Layer, check_context, is_traced
 from recur.lift.jacobians import (
     Kind,
     System,
@@ -99,11 +100,22 @@ class NewtonLayer(Layer):
 
         The arguments are those of `run`. Nothing warns where it did not converge.
         """
+        if key is not None:
+            check_key(key)
+        check_context(context)
         marks = make_mask(xs, length=length, mask=mask, reset=reset)
+        given = (params, xs, carry, context, marks, key)
+        return (self._solve if is_traced(given) else self._compiled_solve)(*given)
+
+    def _solve(self, params, xs, carry, context, mask, key):
         bind_key, apply_key = split(key, 2)
         bound = self.bind(params, xs, key=bind_key, context=context)
         carry = self.begin(bound, xs) if carry is None else carry
-        return self.attempt(bound, carry, xs, marks, apply_key)
+        return self.attempt(bound, carry, xs, mask, apply_key)
+
+    @functools.cached_property
+    def _compiled_solve(self):
+        return jax.jit(self._solve)
 
 
 class _Settings(NamedTuple):

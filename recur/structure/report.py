@@ -74,8 +74,8 @@ def structure_of(
       >>> import jax.numpy as jnp, recur
       >>> print(recur.structure_of(recur.elman(4), jnp.ones(3)))
       elman(4)
-        before the loop   2 equations, products: [3] x [3, 4]
-        in the loop       3 equations, products: [4] x [4, 4]
+        before the loop   1 equations, products: [3] x [3, 4]
+        in the loop       4 equations, products: [4] x [4, 4]
         after the loop    0 equations, products: none
         once              0 equations
         stored          float32[4]

@@ -87,9 +87,22 @@ def test_complex_inputs_are_an_error(name):
     with pytest.raises(TypeError, match=f"{name}: expected a real input, got complex64.*x.real"):
         cell.init(jax.random.key(0), x)
     params = cell.init(jax.random.key(0), x.real)
-    bound = cell.bind(params, x)
     with pytest.raises(TypeError, match=f"{name}: expected a real input, got complex64"):
-        cell.step(bound, cell.init_carry(bound, x), x)
+        cell.bind(params, x)
+    bound = cell.bind(params, x.real)
+    with pytest.raises(TypeError, match=f"{name}: expected a real input, got complex64"):
+        cell.step(bound, cell.init_carry(bound, x.real), x)
+
+
+def test_params_of_another_cell_are_an_error():
+    x = jnp.ones(3, jnp.float32)
+    lstm, gru, ugrnn, mgu = (f(4) for f in (recur.lstm, recur.gru, recur.ugrnn, recur.mgu))
+    with pytest.raises(TypeError, match="gru: expected params as GRUParams, got LSTMParams"):
+        gru.bind(lstm.init(jax.random.key(0), x), x)
+    with pytest.raises(TypeError, match="mgu: expected params.kernel as MGUGates, got UGRNNGates"):
+        mgu.bind(ugrnn.init(jax.random.key(0), x), x)
+    with pytest.raises(TypeError, match="lstm: expected params as LSTMParams, got NoneType"):
+        lstm.bind(None, x)
 
 
 def test_an_input_of_several_arrays_is_an_error():

@@ -118,7 +118,7 @@ def test_a_word_names_one_file():
 
 def test_files_hold_one_idea_each():
     for path in modules():
-        assert lines_of_code(path) <= 190, path
+        assert lines_of_code(path) <= 200, path
 
 
 def lines_of_code(path):

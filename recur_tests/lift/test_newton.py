@@ -14,7 +14,7 @@ from recur.lift.newton import NewtonReport, newton
 from recur.structure import Parts, find_structure, is_elementwise_around_products
 from recur.types import Cell
 from recur_tests.contract.cases import BY_NAME, STEPS, example
-from recur_tests.helpers import assert_close, random_like, weighted_sum
+from recur_tests.helpers import assert_close, counting_compilations, random_like, weighted_sum
 from recur_tests.lift.test_online import noisy_cell
 
 F64 = {"param_dtype": jnp.float64}
@@ -101,6 +101,16 @@ def test_a_report_of_how_it_converged():
     assert np.abs(ys - expected[1]).max() > 1e-9  # as loose as was asked for
     _, _, none = newton(GRU).solve(given.params, given.xs[:0], carry=given.carry)
     assert (none.steps, none.residual, none.converged) == (0, 0, True)
+
+
+def test_a_solution_outside_of_jit_is_compiled_once():
+    given, layer = given_for(GRU), newton(GRU)
+    found = layer.solve(given.params, given.xs, length=3)
+    with counting_compilations() as compiled:
+        again = layer.solve(given.params, given.xs, length=3)
+        layer.solve(given.params, given.xs, length=2)
+    assert not compiled
+    assert_close(again, found, 0)
 
 
 @KINDS

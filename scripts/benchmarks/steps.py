@@ -31,7 +31,7 @@ SHAPES = {
     False: ((1, 256, 64, 128), (32, 128, 128, 128), (64, 64, 256, 512)),
     True: ((1, 64, 16, 16),),  # when quick
 }
-ROUNDS = {False: 11, True: 2}
+ROUNDS = {False: 7, True: 2}
 SCAN, LAX, LIBRARY, BESIDE = "recur.scan", "lax.scan", "own library", "other checkout"
 HEADING = """One layer by `recur.scan` and by `jax.lax.scan` of the same step, on {device}: the
 outputs, and the gradient of the mean of their squares along weights and inputs. float32, B

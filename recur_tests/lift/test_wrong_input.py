@@ -1,4 +1,4 @@
-"""Steps that change their carry, and sequences that lack an axis, are errors in every lift."""
+"""Steps that change their carry, sequences that lack an axis and misspelt keywords, in all lifts."""
 
 import jax
 import jax.numpy as jnp
@@ -120,3 +120,47 @@ def test_a_batch_given_to_a_layer_of_one_sequence_is_an_error(cell):
     expected = "of the carry before it|reads one step of one sequence"
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=expected):
         layer(params, np.ones((2, 4, 3)))
+
+
+NEWTON = recur.newton(recur.gru(4, **F64))
+CALLS = {
+    "call": NEWTON,
+    "run": NEWTON.run,
+    "solve": NEWTON.solve,
+    "init_carry": NEWTON.init_carry,
+    "batched call": recur.batch(NEWTON),
+    "batched run": recur.batch(NEWTON).run,
+    "chain": recur.chain("tanh", NEWTON).run,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_misspelt_keywords_are_an_error_that_names_the_right_one(call):
+    misspelt = {"key_": "key", "contexts": "context"}
+    if call != "init_carry":
+        misspelt |= {"lengths": "length", "valid": "mask", "masks": "mask", "resets": "reset"}
+    for given, meant in misspelt.items():
+        message = rf"unexpected keyword argument '{given}'. Did you mean '{meant}'\? It takes "
+        with pytest.raises(TypeError, match=message):
+            CALLS[call](None, XS, **{given: None})
+
+
+@pytest.mark.parametrize(
+    "carry", [np.ones(3), np.ones((4, 1)), (np.ones(4),), np.ones(4, np.float32), {"h": np.ones(4)}]
+)
+@pytest.mark.parametrize("call", ["call", "run", "solve", "chain"])
+def test_a_carry_unlike_the_initial_one_is_an_error(call, carry):
+    params = NEWTON.init(jax.random.key(0), XS)
+    if call == "chain":
+        params, carry = ((), params), ((), carry)
+    with pytest.raises(ValueError, match=r"carry: expected float64\[4\], as init_carry gives it, "):
+        CALLS[call](params, XS, carry=carry)
+
+
+def test_contexts_and_keys_of_a_solution_are_checked():
+    params = NEWTON.init(jax.random.key(0), XS)
+    with pytest.raises(TypeError, match="a mapping of names to values.* got ndarray"):
+        NEWTON.solve(params, XS, context=np.ones(3))
+    for key in (0, jnp.zeros(2, jnp.uint32)):
+        with pytest.raises(TypeError, match="expected a typed key"):
+            NEWTON.solve(params, XS, key=key)
