@@ -21,6 +21,7 @@ from recur.structure import Structure, find_structure
 from recur.structure.jaxprs import variables
 
 matplotlib.use("agg")
+matplotlib.rcParams["svg.hashsalt"] = "recur"  # the same file each time
 from matplotlib import pyplot as plt  # noqa: E402
 
 # Of the palette of Okabe and Ito, told apart by colour-blind readers, and by their lightness.
@@ -56,7 +57,7 @@ def main(options: Options) -> None:
     draw(found, axes)
     figure.tight_layout()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.out)
+    figure.savefig(options.out, metadata={"Date": None} if options.out.suffix == ".svg" else None)
     print(options.out)
 
 
