@@ -10,7 +10,7 @@ X = jnp.ones(4, jnp.float32)
 
 
 class Asks(nn.Module):
-    """A module that must be told, and tells a nested one that would be told otherwise."""
+    """A module with the argument `deterministic`, which sets that of a nested one itself."""
 
     @nn.compact
     def __call__(self, x, deterministic):
@@ -137,7 +137,9 @@ def stateful_modules():
     keys, rngs = jax.random.split(jax.random.key(0)), nnx.Rngs(0)
     return {
         "nnx": nnx.Sequential(nnx.Linear(4, 9, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)),
-        "equinox": eqx.nn.Sequential([eqx.nn.Linear(4, 9, key=keys[0]), eqx.nn.Dropout(0.5)]),
+        "equinox": eqx.nn.Sequential(
+            [eqx.nn.Linear(4, 9, key=keys[0], dtype=jnp.float32), eqx.nn.Dropout(0.5)]
+        ),
     }
 
 
@@ -161,7 +163,7 @@ def test_dropout_of_modules_that_hold_weights_is_on_when_a_key_is_given(library)
 def test_a_scalar_given_to_a_layer_of_vectors_is_an_error():
     for module in (nn.Dense(2), nn.Sequential([nn.Dense(3), nn.tanh])):
         module = as_module(module)
-        with pytest.raises(ValueError, match=r"got the shape \(\). An axis is missing: .* \[T, I\]"):
+        with pytest.raises(ValueError, match=r"got the shape \(\). An axis is missing"):
             module.init(jax.random.key(0), X[0])
         with pytest.raises(ValueError, match="An axis is missing"):
             module.apply(module.init(jax.random.key(0), X), X[0])

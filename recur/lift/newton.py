@@ -156,7 +156,8 @@ def newton(
     step, and n² numbers.
 
     Args:
-      cell: any cell; its carry holds real floating-point numbers.
+      cell: any cell that forward mode can differentiate; its carry holds real floating-point
+        numbers.
       jacobian: `"full"` or `"diagonal"`; full up to 64 entries of the carry, when not given.
       tolerance: 8 eps of the carry's dtype, when not given.
       max_steps: the largest number of rounds; T are enough, unless numbers overflow.
@@ -167,7 +168,8 @@ def newton(
       A `NewtonLayer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell; when tracing, if its carry is not real floats.
+      TypeError: if `cell` is not a cell; when tracing, if its carry is not real floats, or JAX
+        cannot differentiate it in forward mode, as a function with a `custom_vjp`.
       ValueError: if an option is none of those above.
 
     Example:

@@ -42,7 +42,7 @@ def is_linear(case: CellCase) -> bool:
 
 
 def is_smooth(case: CellCase) -> bool:
-    """Whether Newton's method runs a cell: forward mode knows it, and its carry is real."""
+    """Whether Newton's method runs a cell: it has a derivative in forward mode and a real carry."""
     return is_real(case) and case.name != "custom-vjp"
 
 

@@ -1,4 +1,4 @@
-"""The length contract, for every kind of cell: against a walk over valid steps that knows no masks.
+"""The length contract, for every kind of cell: against a walk over valid steps without masks.
 
 One such walk of every cell, and that the padding never matters, in gradients too, is in
 `test_lifts`.
@@ -160,7 +160,7 @@ def test_packed_sequences_equal_sequences_alone(name):
     assert_close(run(params, xs, reset=reset), np.concatenate(alone))
 
 
-def test_a_reset_swallows_a_state_that_is_not_a_number():
+def test_a_reset_discards_a_state_that_is_not_a_number():
     layer = recur.scan(recur.gru(3, **F64))
     given = example(BY_NAME["elman"], layer)
     reset = jnp.array([True, False, False, False, False])

@@ -1,9 +1,9 @@
-"""Lift × cell: values and gradients equal those of the plain loop, from no zero carry.
+"""Lift × cell: values and gradients equal those of the plain loop, from a carry that is not zero.
 
-The loop is given clean inputs, the lifts inputs with NaN where steps do not count: what stands in
-the padding never matters, neither in values nor in gradients, and no gradient reaches it.
+The loop is given clean inputs, the lifts inputs with NaN where steps do not count: the padding
+never matters, neither in values nor in gradients, and no gradient reaches it.
 
-The loop's values are those of a walk over the valid steps that knows no masks. Every cell runs by
+The loop's values are those of a walk over the valid steps without masks. Every cell runs by
 the lifts that look into its step; those that see no more than a layer run a few.
 """
 

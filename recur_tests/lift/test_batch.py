@@ -5,7 +5,7 @@ import pytest
 from flax import linen as nn
 
 import recur
-from recur_tests.helpers import assert_close, inner_jaxprs
+from recur_tests.helpers import assert_close, inner_jaxprs, weighted_sum
 
 CELL = recur.gru(4, param_dtype=jnp.float64)
 LAYER = recur.scan(CELL)
@@ -62,6 +62,51 @@ def test_a_memory_is_projected_once_for_all_rows_and_outside_of_the_loop(query):
             made = {getattr(var.aval, "shape", ()) for var in equation.outvars}
             assert not made & {(rows, *shape) for shape in weights}
         assert projections == [((rows, slots, depth), False)]
+
+
+def scaled_by_context():
+    """Elman's network with a mask of units and a recurrent kernel that differ by row."""
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, (3, 4)), "u": jax.random.normal(key, (4, 4))}
+
+    def bind(params, x, context):
+        return {**params, "u": params["u"] * context["scale"], "mask": context["mask"]}
+
+    def step(bound, h, x):
+        h = jnp.tanh(x @ bound["w"] + h @ bound["u"]) * bound["mask"]
+        return h, h
+
+    return recur.cell(init, lambda bound, x: 0.5 * bound["mask"], step, bind)
+
+
+def test_kernels_and_constants_that_differ_by_row():
+    """By context, and by params, as those of an ensemble; from carries that differ too."""
+    context = {"scale": jnp.array([0.5, 2.0]), "mask": jnp.array([[1.0, 0, 1, 2], [1, 1, 0, 1]])}
+    cell = scaled_by_context()
+    params = cell.init(jax.random.key(0), XS[0, 0])
+
+    def row_of(lift, params, row):
+        one = jax.tree.map(lambda leaf: leaf[row], context)
+        return lift(cell).run(params, XS[row], context=one)
+
+    def derive(function):
+        def along(params):
+            gradient = jax.grad(lambda params: weighted_sum(function(params)))
+            return function(params), jax.jvp(gradient, (params,), (params,))
+
+        return jax.jit(along)(params)
+
+    def by_loop(params):
+        rows = [row_of(recur.loop, params, row) for row in range(2)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+    batched = recur.batch(recur.scan(cell))
+    assert_close(derive(lambda params: batched.run(params, XS, context=context)), derive(by_loop))
+    ensemble = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)
+    found = jax.jit(jax.vmap(lambda params: row_of(recur.scan, params, 1)))(ensemble)
+    expected = row_of(recur.loop, jax.tree.map(lambda leaf: 2 * leaf, params), 1)
+    assert_close(jax.tree.map(lambda leaf: leaf[1], found), expected)
 
 
 def test_batches_of_batches():

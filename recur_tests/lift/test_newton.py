@@ -144,7 +144,7 @@ def test_rows_that_converge_and_rows_that_do_not():
 
     expected = jax.jit(lambda params: gradients(recur.scan(ELMAN), params))(params)
 
-    def told(run):
+    def check(run):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with jax.checking_leaks():
@@ -156,8 +156,8 @@ def test_rows_that_converge_and_rows_that_do_not():
         return gradients(layer, params)
 
     rows, mesh = PartitionSpec("rows"), jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
-    told(jax.jit(run))
-    told(jax.jit(jax.shard_map(run, mesh=mesh, in_specs=rows, out_specs=rows)))
+    check(jax.jit(run))
+    check(jax.jit(jax.shard_map(run, mesh=mesh, in_specs=rows, out_specs=rows)))
 
 
 @KINDS

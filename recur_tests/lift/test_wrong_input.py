@@ -1,4 +1,4 @@
-"""Steps that change their carry, sequences that lack an axis and misspelt keywords, in all lifts."""
+"""Steps that change their carry, missing axes and misspelt keywords are errors in all lifts."""
 
 import jax
 import jax.numpy as jnp
