@@ -13,11 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from recur.layer import Layer
-from recur.lift.mask import masked_step
-from recur.lift.over_time import over_time
-from recur.types import Cell
-
 
 def random_like(tree: Any, seed: int, scale: float = 0.5) -> Any:
     """Normal values for all arrays of a tree or of its shapes, so that no bias is zero."""
@@ -41,19 +36,6 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
     """Compares two pytrees leaf by leaf."""
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     chex.assert_trees_all_close(actual, expected, rtol=tolerance, atol=tolerance)
-
-
-def plain_scan(cell: Cell, *, reverse: bool = False) -> Layer:
-    """`jax.lax.scan` of the step as it is, whose derivative is JAX's own."""
-
-    def run(bound, carry, initial_carry, steps, all_carries):
-        def advance(carry, x, key):
-            return cell.step(bound, carry, x, key)
-
-        step = masked_step(advance, initial_carry, all_carries)
-        return jax.lax.scan(step, carry, steps, reverse=reverse)
-
-    return over_time(cell, run, reverse=reverse)
 
 
 def weighted_sum(tree: Any) -> jax.Array:
