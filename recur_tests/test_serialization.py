@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import typing
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +60,7 @@ def test_a_function_of_params_is_loaded_in_another_process(tmp_path):
 
 def test_names_do_not_tell_files():
     """So that a type may move to another file and is still found."""
-    assert all("." not in name for name in serialization._registered)
-    assert "LSTMParams" in serialization._registered
-    assert typing.get_type_hints(recur.cells.ElmanParams)
+    pytest.importorskip("flatbuffers")
+    params = recur.cells.ElmanParams(np.ones((3, 2)), np.ones((2, 2)), None, None)
+    saved = export.export(jax.jit(lambda params: params))(params).serialize()
+    assert b"recur.ElmanParams" in saved and b"recur.cells" not in saved
