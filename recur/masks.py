@@ -20,7 +20,7 @@ def make_mask(
     """Checks a user's length and flags and turns them into one `Mask`.
 
     Args:
-      xs: `[T, ...]`, behind `batch_axes` row axes.
+      xs: `[*B, T, ...]`.
       length: integers `[*B]`, how many steps of each sequence count.
       mask: bool `[*B, T]`, the steps that count.
       reset: bool `[*B, T]`, the first steps of segments.
@@ -73,19 +73,9 @@ def step_count(xs: Any) -> int:
     return leading_shape(xs, 0)[0]
 
 
-def known_step_count(xs: Any, asker: str, remedy: str) -> int:
-    """T, where it has to be a number.
-
-    Raises:
-      ValueError: when it is a symbolic dimension of `jax.export`.
-    """
-    count = step_count(xs)
-    if not isinstance(count, int):
-        raise ValueError(
-            f"{asker}: expected a known number of steps, got the symbolic dimension {count}. "
-            f"{remedy}"
-        )
-    return count
+def is_known(count: Any) -> bool:
+    """Whether a number of steps is a number, and no symbolic dimension of `jax.export`."""
+    return isinstance(count, int)
 
 
 def drop_leading_axis(tree: Any) -> Any:

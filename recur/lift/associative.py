@@ -34,7 +34,8 @@ from recur.layer import Layer
 from recur.lift.chain import chain
 from recur.lift.mask import Steps, masked_step, select
 from recur.lift.over_time import Run, over_time, read_all, step_of
-from recur.masks import known_step_count
+from recur.lift.prefix import compose_prefixes
+from recur.masks import step_count
 from recur.structure import Parts, find_structure, linear_coefficients
 from recur.types import Carry, Cell
 
@@ -110,14 +111,13 @@ class _Arithmetic(NamedTuple):
     plus: Callable[[jax.Array, jax.Array], jax.Array]
 
 
-_EXPORT = "recur.scan of the cell has the same params and outputs, and exports with any T."
 _PLAIN = _Arithmetic(0.0, jnp.multiply, jnp.add)
 _LOGARITHMS = _Arithmetic(-jnp.inf, jnp.add, jnp.logaddexp)
 
 
 def _run(cell: Cell, reverse: bool, log_space: bool) -> Run:
     def run(bound, carry, initial_carry, steps, all_carries):
-        count = known_step_count(steps.x, "associative", _EXPORT)
+        count = step_count(steps.x)
         one = step_of((steps.x, steps.key))
         parts = Parts(find_structure(cell.step, bound, carry, *one), bound)
 
@@ -137,7 +137,7 @@ def _run(cell: Cell, reverse: bool, log_space: bool) -> Run:
         step = masked_step(lambda c, u, key: parts.advance(c, u), initial_carry)
         _, (_, crossing) = jax.vmap(step)(before, steps)
         ys = read_all(parts, xs, crossing, prepared.after)
-        if count:
+        if count != 0:
             carry = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], carries)
         return carry, (carries if all_carries else (), ys)
 
@@ -148,7 +148,7 @@ def _before(first: jax.Array, carries: jax.Array, reverse: bool) -> jax.Array:
     """The carry before each step, in reading order."""
     first = jnp.asarray(first)[None]
     joined = [carries[1:], first] if reverse else [first, carries[:-1]]
-    return jnp.concatenate(joined)[: len(carries)]
+    return jnp.concatenate(joined)[: carries.shape[0]]
 
 
 def _check_real(numbers: Any) -> None:
@@ -179,7 +179,7 @@ def _masked(
 def _composed(arithmetic: _Arithmetic, maps: _Maps, reverse: bool) -> Carry:
     """The carry after each step: the b of the composition of all maps up to it."""
     compose = functools.partial(_compose, arithmetic)
-    return jax.lax.associative_scan(compose, maps, reverse=reverse).b
+    return compose_prefixes(compose, maps, reverse=reverse).b
 
 
 def _compose(arithmetic: _Arithmetic, first: _Maps, second: _Maps) -> _Maps:

@@ -16,8 +16,10 @@ from recur.keys import split_along
 from recur.layer import Layer, check_layer
 from recur.lift.mask import select
 from recur.manual_axes import vary_over
-from recur.masks import known_step_count, step_count
+from recur.masks import is_known, step_count
 from recur.types import Mask
+
+_SEGMENTS = 32  # of a sequence of unknown length: √T for about 1,000 steps
 
 
 @call_repr
@@ -34,7 +36,7 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
 
     Args:
       layer: a layer that reads in one direction.
-      segments: S, by default a number near √T. Of several numbers, the first is the number of
+      segments: S, by default a number near √T, or 32 where T is a symbolic dimension. Of several numbers, the first is the number of
         segments, the next the number of segments within each, and so on.
 
     Returns:
@@ -111,10 +113,9 @@ class _Pieces(NamedTuple):
     def cut(self, number: int) -> _Pieces:
         """`number` pieces of one size, `[S, T / S, ...]`; padding at the end is invalid."""
         count = step_count(self.xs)
-        is_known = isinstance(count, int)  # not a symbolic dimension
-        number = min(number, count) if is_known else number
+        number = min(number, count) if is_known(count) else number
         size = -(-count // number)
-        if not is_known or number * size > count:
+        if not is_known(count) or number * size > count:
             steps = jnp.arange(number * size)
             inside = steps < count
             at = jnp.minimum(steps, count - 1)
@@ -133,7 +134,9 @@ class _Pieces(NamedTuple):
 
 def _near_root(xs: Any) -> int:
     """A number of segments near √T that divides T, if there is one: then nothing is copied."""
-    count = known_step_count(xs, "checkpoint", "Pass segments=, their number.")
+    count = step_count(xs)
+    if not is_known(count):
+        return _SEGMENTS
     root = round(math.sqrt(count))
     near = range(root, root // 2, -1)
     return next((number for number in near if count % number == 0), root)

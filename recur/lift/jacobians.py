@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from recur.lift.influence import flatten
 from recur.lift.mask import Steps, masked_step
+from recur.lift.prefix import compose_prefixes
 from recur.manual_axes import vary_over
 from recur.structure import Group, Parts, is_elementwise_around_products
 from recur.types import Carry
@@ -177,7 +178,7 @@ def solve_linear(jacobians: jax.Array, b: jax.Array) -> jax.Array:
     Returns:
       `[T, units, p]`.
     """
-    _, d = jax.lax.associative_scan(_compose, (jacobians, b[..., None]))
+    _, d = compose_prefixes(_compose, (jacobians, b[..., None]))
     return d[..., 0]
 
 

@@ -50,12 +50,11 @@ from recur.lift.jacobians import (
 from recur.lift.mask import Steps, masked_step
 from recur.lift.over_time import Run, over_time, read_all, step_of
 from recur.manual_axes import vary_over
-from recur.masks import known_step_count, make_mask
+from recur.masks import is_known, make_mask, step_count
 from recur.partition_inexact import partition_inexact
 from recur.structure import Parts, find_structure
 from recur.types import Carry, Cell, Context, Params
 
-_EXPORT = "recur.scan of the cell has the same params and outputs, and exports with any T."
 _ROUNDINGS = 8  # of the carry's dtype, that a residual may have
 
 
@@ -197,7 +196,8 @@ def newton(
 
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         (carries, last, report), ys = layer.apply(bound, carry, xs, mask, key, all_carries=True)
-        _warn_unless_converged(report)
+        if is_known(step_count(xs)):  # an exported program cannot call the host
+            _warn_unless_converged(report)
         return carries if all_carries else last, ys
 
     return NewtonLayer(
@@ -220,7 +220,7 @@ def _run(cell: Cell, settings: _Settings, reverse: bool) -> Run:
     def run(bound, carry, initial_carry, steps, all_carries):
         del all_carries
         check_numbers(carry)
-        count = known_step_count(steps.x, "newton", _EXPORT)
+        count = step_count(steps.x)
         steps = turned(steps)
         one = step_of((steps.x, steps.key))
         parts = Parts(find_structure(cell.step, bound, carry, *one), bound)

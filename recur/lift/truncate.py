@@ -13,7 +13,7 @@ from recur.keys import split, split_along
 from recur.layer import Layer, check_layer
 from recur.lift.mask import select
 from recur.manual_axes import vary_over
-from recur.masks import known_step_count, step_count, zero_invalid
+from recur.masks import is_known, step_count, zero_invalid
 from recur.types import Mask
 
 
@@ -58,9 +58,12 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
     k1, k2 = _check(layer, k1, k2)
 
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
-        count = known_step_count(
-            xs, "truncate", "Export the layer within: its outputs are the same."
-        )
+        count = step_count(xs)
+        if not is_known(count):
+            raise ValueError(
+                f"truncate: expected a known number of steps, got the symbolic dimension {count}. "
+                "Export the layer within: its outputs are the same."
+            )
         if count <= k2:  # all windows start at the first step
             return layer.apply(bound, carry, xs, mask, key, all_carries=all_carries)
         sequence = _Sequence(jax.tree.map(jnp.asarray, xs), mask.valid, mask.reset)
