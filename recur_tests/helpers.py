@@ -68,3 +68,15 @@ def counting_compilations() -> Iterator[list[str]]:
 def inner_jaxprs(equation: Any) -> list[Any]:
     """The jaxprs among the parameters of an equation."""
     return [getattr(jaxpr, "jaxpr", jaxpr) for jaxpr in jaxprs_in_params(equation.params)]
+
+
+def count_primitives(closed: Any, *names: str) -> int:
+    """How often primitives of these names are bound in a jaxpr, those within others included."""
+
+    def count(jaxpr):
+        return sum(
+            (equation.primitive.name in names) + sum(map(count, inner_jaxprs(equation)))
+            for equation in jaxpr.eqns
+        )
+
+    return count(closed.jaxpr)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from recur.call_repr import call_repr
 from recur.keys import split_along
 from recur.layer import Layer, check_is_layer
+from recur.lift.chunks import ROWS
 from recur.manual_axes import shard_like
 from recur.masks import drop_leading_axis, leading_shape
 from recur.structure import ByRow, bind_rows
@@ -88,7 +89,8 @@ def batch(layer: Layer) -> Layer:
 
         # Rows last among the leading axes, as a loop over time reads and writes its arrays.
         xs, mask = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axes), (xs, mask))
-        return jax.vmap(apply_row, (_BY_ROW, 0, axes, axes, 0))(bound, carry, xs, mask, keys)
+        in_axes = (_BY_ROW, 0, axes, axes, 0)
+        return jax.vmap(apply_row, in_axes, axis_name=ROWS)(bound, carry, xs, mask, keys)
 
     def find_output_shape(bound, xs):
         count, x = row_count(xs), drop_leading_axis(xs)

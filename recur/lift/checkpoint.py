@@ -36,8 +36,9 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
 
     Args:
       layer: a layer that reads in one direction.
-      segments: S, by default a number near √T, or 32 where T is a symbolic dimension. Of several numbers, the first is the number of
-        segments, the next the number of segments within each, and so on.
+      segments: S, by default a number near √T, or 32 where T is a symbolic dimension. Of several
+        numbers, the first is the number of segments, the next the number of segments within each,
+        and so on.
 
     Returns:
       A `Layer` with the layer's params and carry. With a key, each segment draws its own noise.

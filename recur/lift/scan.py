@@ -9,6 +9,7 @@ from recur.checks import check_cell, check_whole
 from recur.combine.stack import Stack
 from recur.layer import Layer
 from recur.lift.chain import chain
+from recur.lift.chunks import chunk_size, run_in_chunks
 from recur.lift.over_time import over_time, read_all, step_of
 from recur.lift.shifts import run_parts
 from recur.masks import step_count
@@ -56,12 +57,18 @@ def scan(cell: Cell, *, reverse: bool = False, unroll: int = 1) -> Layer:
     def run(bound, carry, initial_carry, steps, all_carries):
         one = step_of((steps.x, steps.key))
         parts = Parts(find_structure(cell.step, bound, carry, *one), bound)
-        prepared = jax.vmap(parts.prepare)(steps.x, steps.key)
-        loop_steps = steps._replace(x=prepared.inside, key=None)
-        options = {"length": step_count(steps.x), "reverse": reverse, "unroll": unroll}
-        carry, carries, crossing = run_parts(
-            parts, carry, initial_carry, loop_steps, all_carries, **options
-        )
-        return carry, (carries, read_all(parts, steps.x, crossing, prepared.after))
+
+        def run_all(parts, carry, initial_carry, steps):
+            prepared = jax.vmap(parts.prepare)(steps.x, steps.key)
+            loop_steps = steps._replace(x=prepared.inside, key=None)
+            options = {"length": step_count(steps.x), "reverse": reverse, "unroll": unroll}
+            carry, carries, crossing = run_parts(
+                parts, carry, initial_carry, loop_steps, all_carries, **options
+            )
+            return carry, (carries, read_all(parts, steps.x, crossing, prepared.after))
+
+        size = chunk_size(parts, step_count(steps.x))
+        advance = run_all if size is None else run_in_chunks(run_all, size, reverse)
+        return advance(parts, carry, initial_carry, steps)
 
     return over_time(cell, run, reverse=reverse)

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from recur.checks import check_step_carry
+from recur.structure.concatenations import split_concatenations
 from recur.structure.jaxprs import (
     Atom,
     Traced,
@@ -116,7 +117,8 @@ def find_structure(step: Callable[..., Any], bound: Any, carry: Any, x: Any, key
       key: the key of the step, or None.
     """
     arguments = (bound, carry, x, key)
-    traced = narrow(trace(step, *arguments), *arguments)
+    traced = split_concatenations(trace(step, *arguments), *arguments)
+    traced = narrow(traced, *arguments)
     _check_carry(traced, carry)
     of_bound, of_carry, *_ = traced.arguments
     equations = _needed(traced)
@@ -260,10 +262,11 @@ def _worth_moving_after(
     stored = {v for v in read_by(candidates) - made if v in on_carry}
     saved = made & set(variables(traced.outputs))
     has_product = any(var in products for var in made) or any(map(is_costly, candidates))
-    return candidates if has_product or _bytes(stored) <= _bytes(saved) else []
+    return candidates if has_product or bytes_of(stored) <= bytes_of(saved) else []
 
 
-def _bytes(of: Iterable[Var]) -> int:
+def bytes_of(of: Iterable[Var]) -> int:
+    """The bytes of what some variables hold."""
     sizes = [math.prod(aval_of(var).shape) * aval_of(var).dtype.itemsize for var in of]
     return sum(sizes)
 

@@ -74,7 +74,7 @@ def on_named(
             # The name stays, so that the same may be done again.
             return lambda read: [name(function(bound, read(equation.invars[0])), wanted)]
 
-        return _run(found, {e.outvars[0]: rule_for(e) for e in named}, bound, carry, x, key)
+        return found.traced.run({e.outvars[0]: rule_for(e) for e in named}, bound, carry, x, key)
 
     return rewritten
 
@@ -146,7 +146,7 @@ def on_products(
             return rule
 
         rules = {product.result: rule_for(n, product) for n, product in enumerate(products)}
-        return _run(found, rules, bound, carry, x, key)
+        return found.traced.run(rules, bound, carry, x, key)
 
     return rewritten
 
@@ -191,7 +191,7 @@ def on_inputs(step: CellStep, function: Callable[[Any, int, jax.Array], jax.Arra
             return rule
 
         rules = {product.result: rule_for(n, product) for n, product in enumerate(products)}
-        return _run(found, rules, bound, carry, x, key)
+        return found.traced.run(rules, bound, carry, x, key)
 
     return rewritten
 
@@ -237,9 +237,3 @@ def _needed_for(atoms: Iterable[Atom], equations: Sequence[JaxprEqn]) -> list[Ja
 
 def _variables_of(product: Product) -> list[Any]:
     return [product.factor, product.kernel]
-
-
-def _run(found: Structure, rules: dict, *arguments: Any) -> Any:
-    traced = found.traced
-    read = evaluate(traced.jaxpr.eqns, traced.values(*arguments), rules)
-    return jax.tree.unflatten(traced.structure, [read(atom) for atom in traced.outputs])

@@ -48,6 +48,11 @@ class Traced(NamedTuple):
             values.update(zip(variables, jax.tree.leaves(argument), strict=True))
         return values
 
+    def run(self, rules: Mapping[Var, Rule], *arguments: Any) -> Any:
+        """The function, with `rules` in place of some of its equations."""
+        read = evaluate(self.jaxpr.eqns, self.values(*arguments), rules)
+        return jax.tree.unflatten(self.structure, [read(atom) for atom in self.outputs])
+
 
 def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
     """Traces a function and inlines its calls of `jax.jit` and `jax.checkpoint`.
@@ -144,7 +149,7 @@ def _equations_within(equation: JaxprEqn) -> Iterator[JaxprEqn]:
 
 
 def _run(equation: JaxprEqn, read: Callable[[Atom], Any]) -> Sequence[Any]:
-    """One equation as a program of its own, which is how JAX binds any primitive again."""
+    """One equation as a whole program, which is how JAX binds any primitive again."""
     inputs = list(dict.fromkeys(variables(equation.invars)))
     bare = equation.replace(source_info=source_info_util.new_source_info())
     alone = Jaxpr((), inputs, equation.outvars, [bare], debug_info=_NO_DEBUG_INFO)

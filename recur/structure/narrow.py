@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +24,6 @@ from recur.structure.jaxprs import (
     Rule,
     Traced,
     aval_of,
-    evaluate,
     source_of,
     trace,
     variables,
@@ -66,11 +66,8 @@ def narrow(traced: Traced, *arguments: Any) -> Traced:
 
     rules = {equation.outvars[0]: rule_for(equation) for var in wide for equation in slicing[var]}
 
-    def narrowed(*arguments):
-        read = evaluate(traced.jaxpr.eqns, traced.values(*arguments), rules)
-        return jax.tree.unflatten(traced.structure, [read(atom) for atom in traced.outputs])
-
-    return narrow(trace(narrowed, *arguments), *arguments)  # what was sliced may be sliced again
+    narrowed = trace(partial(traced.run, rules), *arguments)
+    return narrow(narrowed, *arguments)  # what was sliced may be sliced again
 
 
 def _pieces(equation: JaxprEqn) -> list[tuple[int, int]] | None:
@@ -100,7 +97,7 @@ def _can_narrow(var: Var, producers: dict, readers: Any) -> bool:
     equation = producers.get(var)
     if equation is None:
         return False
-    if _is_product_of_vector(equation):
+    if is_product_of_vector(equation):
         return True
     if equation.primitive.name not in _ELEMENTWISE:
         return False
@@ -109,7 +106,8 @@ def _can_narrow(var: Var, producers: dict, readers: Any) -> bool:
     )
 
 
-def _is_product_of_vector(equation: JaxprEqn) -> bool:
+def is_product_of_vector(equation: JaxprEqn) -> bool:
+    """Whether an equation is the product of a vector with a matrix, in any order."""
     if equation.primitive.name != "dot_general":
         return False
     _, batch = equation.params["dimension_numbers"]
@@ -125,7 +123,7 @@ def _piece(atom: Any, start: int, stop: int, producers: dict, read: Callable) ->
         inputs = [_piece(each, start, stop, producers, read) for each in equation.invars]
         with source_of(equation):
             return equation.primitive.bind(*inputs, **equation.params)
-    if equation is not None and _is_product_of_vector(equation):
+    if equation is not None and is_product_of_vector(equation):
         inputs = [*map(read, equation.invars)]
         side = 0 if inputs[0].ndim == 2 else 1
         (contracted, _) = equation.params["dimension_numbers"]

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import JaxprEqn, Var
 
-from recur.structure.classes import Product, Structure, is_costly
+from recur.structure.classes import Product, Structure, bytes_of, is_costly
 from recur.structure.groups import Group, group, multiply_steps
 from recur.structure.jaxprs import (
     Atom,
@@ -61,7 +61,7 @@ class Parts:
         self.found = found
         of_bound, _, *of_step = found.traced.arguments
         self._known = found.traced.values(bound)
-        read = evaluate(found.invariant, self._known)
+        evaluate(found.invariant, self._known)
 
         per_step = [*(var for given in of_step for var in given), *made_by(found.before)]
         of_loop = [*found.carry, *made_by(found.inside)]
@@ -72,18 +72,28 @@ class Parts:
         self.crossing = [var for var in of_loop if var in output_reads]
 
         self.groups = group(filter(_is_inexact, found.products_of(found.inside)))
-        self.kernels = [
-            each.join([read(product.kernel) for product in each.products]) for each in self.groups
-        ]
         grouped = {product.result for each in self.groups for product in each.products}
         others = [e for e in found.inside if not grouped & set(e.outvars)]
         self._costly = [*filter(is_costly, others)]
         factors = {each.factor for each in self.groups}
         others_read = read_by(others) | factors | set(variables(found.next_carry))
         self.constant_vars = [var for var in self._known if var in others_read]
-        self.constants = [self._known[var] for var in self.constant_vars]
+        self._known_vars = [*self._known]
+        self._take_values(self._known)
         results = [*found.next_carry, *self.crossing, *self._after]
         self.sums = find_sums(found.inside, self._inside, grouped, set(self.constant_vars), results)
+
+    def _take_values(self, known: Values) -> None:
+        self._known = known
+        self.kernels = [
+            each.join([known[product.kernel] for product in each.products]) for each in self.groups
+        ]
+        self.constants = [known[var] for var in self.constant_vars]
+
+    @property
+    def values(self) -> list[Any]:
+        """All that is the same for all steps."""
+        return [*self._known.values()]
 
     def without_values(self) -> Parts:
         """The same parts without kernels and constants, for `advance_with`.
@@ -96,6 +106,18 @@ class Parts:
         parts.found = dataclasses.replace(self.found, traced=traced)
         parts._known, parts.kernels, parts.constants = {}, [], []
         return parts
+
+    def with_values(self, values: Sequence[Any]) -> Parts:
+        """The same parts with other `values`."""
+        parts = copy.copy(self)
+        parts._take_values(dict(zip(self._known_vars, values, strict=True)))
+        return parts
+
+    def bytes_per_step(self) -> int:
+        """What is stored of one step for the loop and after it, beside its input and output."""
+        made = set(made_by(self.found.before))
+        prepared = made & {*self._inside, *self._after}
+        return bytes_of(prepared | (set(self.crossing) if self.found.after else set()))
 
     def prepare(self, x: Any, key: Any = None) -> Prepared:
         """What is computed of the input of one step, without the carry."""
