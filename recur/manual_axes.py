@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.core import ShapedArray
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
@@ -22,7 +23,7 @@ def vary_over(values: Any, tree: Any) -> Any:
     """
     leaves = jax.tree.leaves(values)
     axes = frozenset().union(*map(_varying, leaves))
-    mesh = next((mesh for mesh in map(_mesh, leaves) if AxisType.Explicit in mesh.axis_types), None)
+    mesh = next((_mesh(leaf) for leaf in leaves if has_explicit_axes(leaf)), None)
 
     def vary(leaf):
         if mesh is not None and _mesh(leaf).empty:
@@ -62,24 +63,64 @@ def shard_like(rows: Any, tree: Any) -> Any:
     return tree
 
 
+def has_explicit_axes(leaf: Any) -> bool:
+    """Whether an array, or its type, is on a mesh with explicit axes."""
+    return AxisType.Explicit in _mesh(leaf).axis_types
+
+
+def placed_like(values: Any, tree: Any) -> Any:
+    """Shards the arrays of `tree` as those of `values`, on a mesh of explicit axes.
+
+    A loop needs a carry of one type throughout, and there its sharding is part of the type: that
+    of a hidden state which comes of kernels sharded by columns is theirs. Leading axes that
+    `values` lack are not sharded.
+    """
+
+    def place(value, leaf):
+        if not has_explicit_axes(value):
+            return leaf
+        spec = PartitionSpec(
+            *(None,) * (leaf.ndim - _aval(value).ndim), *_aval(value).sharding.spec
+        )
+        return jax.sharding.reshard(leaf, NamedSharding(_mesh(value), spec))
+
+    return jax.tree.map(place, values, tree)
+
+
 def explicit_sharding(aval: Any, like: jax.Array) -> NamedSharding | None:
     """The sharding of `aval` where `like` is on a mesh of explicit axes; None on other meshes.
 
     There a sum over a sharded axis needs the sharding of its result; elsewhere the compiler
     chooses it.
     """
-    mesh = _mesh(like)
-    if AxisType.Explicit not in mesh.axis_types:
+    if not has_explicit_axes(like):
         return None
-    return _replicated(mesh, aval) if aval.sharding.mesh.empty else aval.sharding
+    return _replicated(_mesh(like), aval) if aval.sharding.mesh.empty else aval.sharding
+
+
+def product_sharding(x: jax.Array, kernel: jax.Array) -> NamedSharding | None:
+    """The sharding of `x W` where it sums over an axis that is sharded over an explicit mesh.
+
+    Nothing is left to choose elsewhere: there it is None.
+    """
+    if not has_explicit_axes(x):
+        return None
+    of_x, of_kernel = (jax.typeof(factor).sharding.spec for factor in (x, kernel))
+    if of_x[-1] is None:
+        return None
+    return NamedSharding(_mesh(x), PartitionSpec(*of_x[:-1], *of_kernel[1:]))
 
 
 def _varying(leaf: Any) -> frozenset:
     return jax.typeof(leaf).manual_axis_type.varying
 
 
+def _aval(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, ShapedArray) else jax.typeof(leaf)
+
+
 def _mesh(leaf: Any) -> Any:
-    return jax.typeof(leaf).sharding.mesh
+    return _aval(leaf).sharding.mesh
 
 
 def _replicated(mesh: Any, leaf: Any) -> NamedSharding:

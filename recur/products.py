@@ -19,7 +19,12 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from recur.manual_axes import explicit_sharding, vary_over
+from recur.manual_axes import (
+    explicit_sharding,
+    placed_like,
+    product_sharding,
+    vary_over,
+)
 
 
 def product(x: jax.Array, kernel: jax.Array, **params: Any) -> jax.Array:
@@ -42,12 +47,13 @@ def loop_product(
 
 
 def _multiply(x: jax.Array, kernel: jax.Array, *_: Any, **params: Any) -> jax.Array:
+    params["out_sharding"] = product_sharding(x, kernel)
     return jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())), **params)
 
 
 def _transpose_to_x(dy: jax.Array, x: Any, kernel: jax.Array, **params: Any) -> jax.Array:
     """Dy Wᵀ, the cotangent of x."""
-    return product(dy, kernel.T, **params).astype(x.aval.dtype)
+    return placed_like(x.aval, product(dy, kernel.T, **params).astype(x.aval.dtype))
 
 
 def _transpose_to_kernel(dy: jax.Array, x: jax.Array, kernel: Any, **params: Any) -> jax.Array:
@@ -100,7 +106,8 @@ def _loop_product_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
 
 
 def _loop_product_transpose(dy: Any, x: Any, kernel: Any, transposed: Any, **params: Any) -> Any:
-    return [loop_product(dy, transposed, kernel, **params).astype(x.aval.dtype), None, None]
+    d_x = loop_product(dy, transposed, kernel, **params).astype(x.aval.dtype)
+    return [placed_like(x.aval, d_x), None, None]
 
 
 ad.primitive_jvps[_loop_product] = _loop_product_jvp

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from recur.manual_axes import drop_axes, explicit_sharding, shard_like, vary_over
+from recur.manual_axes import (
+    drop_axes,
+    explicit_sharding,
+    placed_like,
+    product_sharding,
+    shard_like,
+    vary_over,
+)
 from recur_tests.helpers import assert_close
 
 ROWS, WHOLE = PartitionSpec("rows"), PartitionSpec()
@@ -153,3 +160,33 @@ def test_on_other_meshes_there_is_no_explicit_sharding():
     with jax.set_mesh(mesh_of(AxisType.Auto)):
         rows = jax.device_put(x, NamedSharding(jax.sharding.get_mesh(), ROWS))
         assert explicit_sharding(jax.typeof(rows), rows) is None
+
+
+def test_placed_like_shards_as_values_are(explicit_mesh):
+    sharded = explicit(jnp.ones((3, 2)), None, "rows")
+    tree = {"same": sharded, "whole": jnp.zeros((3, 2)), "steps": jnp.zeros((5, 3, 2))}
+    found = placed_like(dict.fromkeys(tree, sharded), tree)
+    specs = {name: jax.typeof(leaf).sharding.spec for name, leaf in found.items()}
+    whole = PartitionSpec(None, "rows")
+    assert specs == {"same": whole, "whole": whole, "steps": PartitionSpec(None, None, "rows")}
+    found = placed_like(jax.typeof(sharded), jnp.zeros((3, 2)))
+    assert jax.typeof(found).sharding.spec == whole
+
+
+def test_placed_like_leaves_values_alone_on_other_meshes():
+    leaf = jnp.zeros(2)
+    assert placed_like(jnp.ones(2), leaf) is leaf
+    with jax.set_mesh(mesh_of(AxisType.Auto)):
+        rows = jax.device_put(jnp.ones(2), NamedSharding(jax.sharding.get_mesh(), ROWS))
+        assert placed_like(rows, leaf) is leaf
+
+
+def test_product_sharding_is_for_sums_over_a_sharded_axis(explicit_mesh):
+    kernel = explicit(jnp.ones((2, 4)), None, None)
+    summed = product_sharding(explicit(jnp.ones((3, 2)), None, "rows"), kernel)
+    assert summed.spec == PartitionSpec(None, None)
+    assert product_sharding(explicit(jnp.ones((4, 2)), "rows", None), kernel) is None
+
+
+def test_on_other_meshes_the_compiler_chooses_the_sharding_of_a_product():
+    assert product_sharding(jnp.ones((3, 2)), jnp.ones((2, 4))) is None

@@ -35,6 +35,7 @@ from recur.lift.chain import chain
 from recur.lift.mask import Steps, masked_step, select
 from recur.lift.over_time import Run, over_time, read_all, step_of
 from recur.lift.prefix import compose_prefixes
+from recur.manual_axes import placed_like
 from recur.masks import step_count
 from recur.structure import Parts, find_structure, linear_coefficients
 from recur.types import Carry, Cell
@@ -146,7 +147,7 @@ def _run(cell: Cell, reverse: bool, log_space: bool) -> Run:
 
 def _before(first: jax.Array, carries: jax.Array, reverse: bool) -> jax.Array:
     """The carry before each step, in reading order."""
-    first = jnp.asarray(first)[None]
+    first = placed_like(carries[:1], jnp.asarray(first)[None])
     joined = [carries[1:], first] if reverse else [first, carries[:-1]]
     return jnp.concatenate(joined)[: carries.shape[0]]
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from recur.checks import check_step_carry
 from recur.keys import split_along
+from recur.manual_axes import placed_like
 from recur.masks import step_count, zero_invalid
 from recur.types import Carry, Mask
 
@@ -63,6 +64,7 @@ def masked_step(
             carry = select(given.reset, initial_carry, carry)
         advanced, y = advance(carry, given.x, given.key)
         check_step_carry(carry, advanced)
+        advanced = placed_like(carry, advanced)
         if given.valid is not None:
             advanced = select(given.valid, advanced, carry)
         return advanced, (advanced if all_carries else (), y)

@@ -49,7 +49,7 @@ from recur.lift.jacobians import (
 )
 from recur.lift.mask import Steps, masked_step
 from recur.lift.over_time import Run, over_time, read_all, step_of
-from recur.manual_axes import vary_over
+from recur.manual_axes import has_explicit_axes, vary_over
 from recur.masks import is_known, make_mask, step_count
 from recur.partition_inexact import partition_inexact
 from recur.structure import Parts, find_structure
@@ -145,7 +145,8 @@ def newton(
     Values and gradients are those of `scan`, to rounding. A round takes O(log T) time: it is for
     long sequences of small states that forget, where few rounds do. Where `max_steps` do not
     suffice, the scan runs instead, with a warning; `solve` reports it without one. The warning is a
-    callback, which `jax.export` refuses: export `solve`.
+    callback, which `jax.export` refuses: export `solve`, or with a symbolic number of steps, for
+    which there is no warning. Nor is there one on a mesh with explicit axes.
 
     With `"full"` Jacobians of n entries a round costs n³ a step, and the gradient is found in
     parallel too. With `"diagonal"` ones it costs p + 1 steps of the cell, p the leaves of the carry
@@ -196,7 +197,8 @@ def newton(
 
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         (carries, last, report), ys = layer.apply(bound, carry, xs, mask, key, all_carries=True)
-        if is_known(step_count(xs)):  # an exported program cannot call the host
+        # An exported program cannot call the host; nor can one row of a mesh with explicit axes.
+        if is_known(step_count(xs)) and not has_explicit_axes(report.residual):
             _warn_unless_converged(report)
         return carries if all_carries else last, ys
 

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.lift.mask import Steps, masked_step
-from recur.manual_axes import vary_over
+from recur.manual_axes import placed_like, vary_over
 from recur.partition_inexact import partition_inexact
 from recur.structure import Group, Parts, has_callbacks, has_custom_vjp_or_control_flow
 from recur.structure.step_parts import SAVED
@@ -183,7 +183,8 @@ def _zero_shifts(parts: Parts, length: int) -> list[list[jax.Array | None]]:
 
     def zeros(product):
         aval = product.result.aval
-        return None if product.result in in_sums else jnp.zeros((length, *aval.shape), aval.dtype)
+        zeros = jnp.zeros((length, *aval.shape), aval.dtype)
+        return None if product.result in in_sums else placed_like(aval, zeros)
 
     return [[zeros(product) for product in group.products] for group in parts.groups]
 

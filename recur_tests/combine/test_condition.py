@@ -320,11 +320,7 @@ def test_a_wrong_context_is_an_error(at):
         recur.batch(layer)(params, jnp.zeros((4, 5, 3)), context={"image": jnp.zeros((3, 2))})
 
 
-def test_another_width_beside_the_input_is_an_error():
-    layer = recur.scan(condition(recur.feedback(GRU), "image", **F64))
-    params = layer.init(jax.random.key(0), XS, context={"image": V})
-    with pytest.raises(ValueError, match="gru.* of width 9, got 10"):
-        layer(params, XS, context={"image": jnp.zeros(3)})
+def test_what_cannot_be_beside_the_input_is_an_error():
     pair = recur.cell(lambda key, x: 0.0, lambda params, x: 0.0, lambda params, h, x: (h, x))
     with pytest.raises(ValueError, match="condition concatenates arrays along their last axis"):
         recur.scan(condition(pair, "image")).init(jax.random.key(0), (XS, XS), context={"image": V})

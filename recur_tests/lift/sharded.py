@@ -1,6 +1,6 @@
 """Measures programs on a mesh of four devices; run by test_sharding.py in its own process.
 
-`python -m recur_tests.lift.sharded Auto` (or Explicit, or kernels) prints one JSON object:
+`python -m recur_tests.lift.sharded rows Auto` (or kernels, or Explicit) prints one JSON object:
 for each layer the share of the flops that a device does, the shapes that are gathered, and the
 largest error.
 """
@@ -38,6 +38,7 @@ LAYERS = {
     "layer_norm_lstm": scan(recur.layer_norm_lstm(HIDDEN)),
     "min_gru": scan(recur.min_gru(HIDDEN)),
     "associative": recur.batch(recur.associative(recur.min_gru(HIDDEN))),
+    "newton": recur.batch(recur.newton(recur.elman(HIDDEN))),
     "attend": scan(recur.attend(recur.gru(HIDDEN), "memory")),
     "bidirectional": recur.batch(
         recur.bidirectional(
@@ -87,12 +88,12 @@ def measure(function, placed, arguments, alone):
     }
 
 
-def placement(kind):
+def placement(spread, axis_type):
     """A mesh of four devices, and how params are placed on it."""
-    if kind != "kernels":
-        mesh = jax.make_mesh((4,), ("rows",), axis_types=(AxisType[kind],))
+    if spread == "rows":
+        mesh = jax.make_mesh((4,), ("rows",), axis_types=(AxisType[axis_type],))
         return mesh, partial(jax.device_put, device=NamedSharding(mesh, P()))
-    mesh = jax.make_mesh((2, 2), ("rows", "model"), axis_types=2 * (AxisType.Auto,))
+    mesh = jax.make_mesh((2, 2), ("rows", "model"), axis_types=2 * (AxisType[axis_type],))
 
     def by_columns(params):
         specs = {2: P(None, "model")}
@@ -102,10 +103,11 @@ def placement(kind):
     return mesh, by_columns
 
 
-def main(kind):
-    mesh, place_params = placement(kind)
+def main(spread, axis_type):
+    mesh, place_params = placement(spread, axis_type)
     measured = {}
-    for name, function, (params, given), alone in programs(SPREAD if kind == "kernels" else LAYERS):
+    names = SPREAD if spread == "kernels" else LAYERS
+    for name, function, (params, given), alone in programs(names):
         rows = jax.device_put(given, NamedSharding(mesh, P("rows")))
         placed = (place_params(params), rows)
         measured[name] = measure(function, placed, (params, given), alone)
@@ -115,4 +117,4 @@ def main(kind):
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 4)
     jax.config.update("jax_disable_most_optimizations", True)  # quick to compile
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -13,9 +13,9 @@ import pytest
 from recur_tests.lift.sharded import LAYERS, ROWS, SPREAD, STEPS
 
 
-def measured(kind):
+def measured(*kind):
     """For each layer, what its outputs and its gradient cost and gather."""
-    command = [sys.executable, "-m", "recur_tests.lift.sharded", kind]
+    command = [sys.executable, "-m", "recur_tests.lift.sharded", *kind]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -24,7 +24,7 @@ def measured(kind):
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_each_device_computes_its_rows(kind):
     """A quarter of the work each, and the numbers of one device."""
-    found = measured(kind)
+    found = measured("rows", kind)
     assert len(found) == 2 * len(LAYERS)
     for name, of in found.items():
         assert of["share"] < 0.28, name
@@ -32,13 +32,14 @@ def test_each_device_computes_its_rows(kind):
         assert of["error"] < 1e-6, name
 
 
-def test_kernels_may_be_spread_too():
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_kernels_may_be_spread_too(kind):
     """Columns over two devices, rows over two.
 
     The loop gathers the state of one step, for its product with all of U's rows; the gradient of
     U needs the states of all steps once more. The rows stay where they are.
     """
-    found = measured("kernels")
+    found = measured("kernels", kind)
     assert len(found) == 2 * len(SPREAD)
     for name, of in found.items():
         assert of["share"] < 0.29, name
