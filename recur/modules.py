@@ -118,9 +118,11 @@ def of_linen(module: nn.Module) -> Module:
         _check_one_array(module, xs)
         # Linen falls back to the stream "params" for every other one: one key serves them all.
         rngs = None if key is None else {"params": key}
+        # A Dropout need not derive a key of this one, which is for it alone: less to compile.
+        given: Any = {"rng": key} if isinstance(module, nn.Dropout) else {}
         options = _options_filled_in(deterministic=key is None)
         with _explained(module, xs), nn.intercept_methods(options):
-            return module.apply({"params": params}, *xs, rngs=rngs)
+            return module.apply({"params": params}, *xs, rngs=rngs, **given)
 
     return Module(init, apply)
 

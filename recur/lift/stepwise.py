@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from flax import linen as nn
 
 from recur.keys import check_key
 from recur.layer import Layer
@@ -17,6 +18,8 @@ from recur.modules import as_module
 def stepwise(thing: Any) -> Layer:
     """Makes a layer without a carry of a module, a function or an activation's name."""
     module = as_module(thing)
+    # Dropout is for each entry alone, so one key serves all steps: keys by step compile for longer.
+    at_once = isinstance(thing, nn.Dropout) and not thing.broadcast_dims
 
     def init(key, xs, context=None):
         del context
@@ -32,8 +35,11 @@ def stepwise(thing: Any) -> Layer:
 
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         del all_carries  # a carry of nothing is all carries
-        steps = prepare_steps(xs, mask, key)
-        ys = jax.vmap(lambda x, key: module.apply(bound, x, key=key))(steps.x, steps.key)
+        steps = prepare_steps(xs, mask, None if at_once else key)
+        if at_once:
+            ys = module.apply(bound, steps.x, key=key)
+        else:
+            ys = jax.vmap(lambda x, key: module.apply(bound, x, key=key))(steps.x, steps.key)
         return carry, zero_invalid(mask.valid, ys)
 
     def find_output_shape(bound, xs):

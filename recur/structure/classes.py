@@ -54,8 +54,8 @@ class Product(NamedTuple):
     """
 
     equation: JaxprEqn
-    factor: Atom
-    kernel: Atom
+    factor: Var
+    kernel: Var
     side: int
 
     @property
@@ -174,6 +174,7 @@ def _find_products(equations: Iterable[JaxprEqn], constant: set[Var]) -> dict[Va
             if is_constant.count(True) == 1:
                 side = is_constant.index(False)
                 factor, kernel = equation.invars[side], equation.invars[1 - side]
+                assert isinstance(factor, Var) and isinstance(kernel, Var)  # literals are scalars
                 products[equation.outvars[0]] = Product(equation, factor, kernel, side)
     return products
 

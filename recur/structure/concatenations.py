@@ -40,7 +40,8 @@ def split_concatenations(traced: Traced, *arguments: Any) -> Traced:
         if not is_product_of_vector(equation):
             return None
         side = [aval_of(atom).ndim for atom in equation.invars].index(1)
-        maker = makers.get(equation.invars[side])
+        vector: Any = equation.invars[side]
+        maker = makers.get(vector)
         if maker is None or maker.primitive.name != "concatenate":
             return None
         parts = [(atom, atom in on_carry) for atom in maker.invars]

@@ -85,9 +85,8 @@ class Parts:
 
     def _take_values(self, known: Values) -> None:
         self._known = known
-        self.kernels = [
-            each.join([known[product.kernel] for product in each.products]) for each in self.groups
-        ]
+        kernels = [[known[product.kernel] for product in each.products] for each in self.groups]
+        self.kernels = [each.join(of) for each, of in zip(self.groups, kernels, strict=True)]
         self.constants = [known[var] for var in self.constant_vars]
 
     @property
