@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import math
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-
-from recur.keys import is_key
+from recur.checks import check_whole
 from recur.train.loop import Report, is_due
+from recur.train.run_folder import RunFolder
+from recur.train.signals import signals_held_back
+from recur.train.state_arrays import digest_of_json, digests, from_arrays, shapes, to_arrays
 from recur.train.step import TrainState
+
+_PREFIX = "update"  # of the folder of each checkpoint, as in update_100
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_GLOB = "*?["  # in a path, Orbax takes these for a pattern when it reads
 
 
 class Restored(NamedTuple):
@@ -22,6 +29,7 @@ class Restored(NamedTuple):
 
     state: TrainState
     stream: Any  # what the iterator's `get_state` gave, for its `set_state`
+    unread: Sequence[dict[str, float]] = ()  # metrics that no report had yet, for `fit`
 
 
 class Checkpoints:
@@ -29,15 +37,20 @@ class Checkpoints:
 
     A checkpoint holds parameters, the optimizer's state, carry, key and the position in the stream
     of batches: all of what a run is, so that a run killed at any moment resumes and then equals the
-    run that was never killed. It is written by a thread, under a name of its own until it is whole.
+    run that was never killed. It is written by a thread, under another name until it is whole, with
+    a digest of each array, which `restore` verifies.
+
+    Opening a folder changes nothing in it. One process at a time saves; others may read.
 
     Args:
-      folder: where they are; made when it is not there.
+      folder: where they are: a new or empty folder, or one of checkpoints.
       keep: how many of the last are kept.
-      best: the metric, the lower the better, by which one more is kept: the best of all.
+      best: the metric, the lower the better, by which one more is kept: the best of all. NaN is
+        the worst.
 
     Raises:
-      ValueError: when keep is below 1.
+      ValueError: if keep is below 1, the folder holds something else, or its path has one of `*?[`,
+        with which Orbax cannot read it back.
 
     Example:
       >>> import tempfile, jax, jax.numpy as jnp, optax
@@ -52,68 +65,84 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike, *, keep: int = 3, best: str | None = None):
-        import orbax.checkpoint as ocp  # here, for it doubles the time that `import recur` takes
-
-        if keep < 1:
-            raise ValueError(f"Checkpoints: expected to keep at least 1, got {keep}.")
-
-        def badness(metrics):
-            return metrics.get(best, math.inf)
-
-        keeps: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
-        if best is not None:
-            keeps.append(ocp.checkpoint_managers.BestN(get_metric_fn=badness, reverse=True, n=1))
+        self._keep, self._best = check_whole("Checkpoints: keep", keep, 1), best
         self.folder = pathlib.Path(folder).absolute()
-        self._best = best
-        self._args = ocp.args
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
-                "stream": ocp.JsonCheckpointHandler(),
-            },
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keeps),
-                best_fn=badness,  # the policies decide; this lets metrics be written
-                cleanup_tmp_directories=True,  # of a run that was killed while it wrote
-            ),
-        )
+        if any(character in str(self.folder) for character in _GLOB):
+            raise ValueError(
+                f"{self.folder}: expected a path without any of {_GLOB}, with which it could not "
+                "be read back. Name another folder."
+            )
+        self._run = RunFolder(self.folder)
+        self._records: dict[int, dict[str, Any] | None] = {}  # None where it cannot be read
+        self._at: int | None = None  # the update that was restored or saved last
+        self._manager = self._open(is_writer=False)
 
     def steps(self) -> list[int]:
         """The updates of which there are checkpoints, in their order."""
-        return sorted(self._manager.all_steps())
+        self._wait()
+        return self._known_steps()
 
     def best_step(self) -> int | None:
-        """The update of the best checkpoint; of the last where none was measured."""
-        measured = {}
-        for step in self.steps():
-            metrics = self._manager.metrics(step)
-            if metrics and self._best in metrics:
-                measured[step] = metrics[self._best]
-        return min(measured, key=measured.__getitem__) if measured else self._manager.latest_step()
-
-    def save(self, state: TrainState, stream: Any = None, metrics: dict | None = None) -> None:
-        """Starts to write a checkpoint, named by its update; one that is there is left as it is.
-
-        Args:
-          state: the state to hold.
-          stream: the position in the stream of batches, whatever JSON can hold.
-          metrics: numbers to choose the best by.
+        """The update of the best checkpoint; of the last where none was measured.
 
         Raises:
-          OSError: when a checkpoint before this one could not be written.
+          ValueError: when the metrics of one cannot be read; it names the checkpoint.
+        """
+        steps = self.steps()
+        measured = {
+            step: _badness(metrics[self._best])
+            for step in steps
+            if self._best in (metrics := self._read_record(step)["metrics"])
+        }
+        return min(measured, key=measured.__getitem__) if measured else max(steps, default=None)
+
+    def save(
+        self,
+        state: TrainState,
+        stream: Any = None,
+        metrics: Mapping[str, float] | None = None,
+        unread: Sequence[Mapping[str, float]] = (),
+    ) -> None:
+        """Starts to write a checkpoint, named by its update.
+
+        One of the same update that this object saved or restored is left as it is. After a restore
+        of an update before others, those are set aside: moved into a folder in this one.
+
+        Args:
+          state: the state to hold: arrays, keys and numbers.
+          stream: the position in the stream of batches, whatever JSON can hold.
+          metrics: numbers to choose the best by.
+          unread: of a `Report`.
+
+        Raises:
+          TypeError: if a leaf of the state is no number, or JSON cannot hold the stream.
+          ValueError: if the folder holds this update or a later one, of another run.
+          OSError: if another process writes here, or a checkpoint could not be written.
         """
         step = int(state.step)
-        if step in self._manager.all_steps():
-            return
-        items = self._args.Composite(
-            state=self._args.StandardSave(state), stream=self._args.JsonSave({"stream": stream})
-        )
-        with _writing(self.folder):
-            self._manager.save(step, args=items, metrics=metrics or {})
+        arrays = to_arrays(state)
+        record = {
+            "stream": stream,
+            "metrics": {name: float(value) for name, value in (metrics or {}).items()},
+            "unread": [dict(each) for each in unread],
+            "shapes": shapes(arrays),
+            "digests": digests(arrays),
+        }
+        record = _as_json(record)
+        with signals_held_back(), self._writing():
+            self._lock()
+            if step == self._at:
+                return
+            self._make_way(step)
+            items = self._args.Composite(
+                state=self._args.StandardSave(_numbered(arrays)),
+                record=self._args.JsonSave({**record, "digest": digest_of_json(record)}),
+            )
+            self._records[step], self._at = record, step
+            self._manager.save(step, args=items)
 
     def restore(self, like: TrainState, step: int | None = None) -> Restored | None:
-        """Reads a checkpoint.
+        """Reads a checkpoint and verifies it.
 
         Args:
           like: a state of the same structure, shapes and dtypes, such as the first one.
@@ -123,50 +152,63 @@ class Checkpoints:
           What it held, or None when the folder holds none.
 
         Raises:
-          ValueError: when it is of another model, or damaged; it says where, and what to do.
-          OSError: when one that was being written could not be.
+          ValueError: if there is none of that update; if it is of another model; or if it cannot be
+            read or is not what was written, in which case the newest whole one is named.
+          OSError: if one that was being written could not be.
         """
-        with _writing(self.folder):
-            self._manager.wait_until_finished()
-        step = self._manager.latest_step() if step is None else step
-        if step is None:
+        steps = self.steps()
+        if step is None and not steps:
             return None
-        check_same_structure(self._saved_shapes(step), _shapes(like), self.folder / str(step))
-        items = self._args.Composite(
-            state=self._args.StandardRestore(like), stream=self._args.JsonRestore()
-        )
+        step = steps[-1] if step is None else step
+        if step not in steps:
+            known = ", ".join(map(str, steps)) or "none"
+            raise ValueError(
+                f"{self.folder}: expected the update of a checkpoint, got {step}; there are "
+                f"{known}."
+            )
         try:
-            restored: Any = self._manager.restore(step, args=items)
-        except Exception as error:
-            raise self._damaged(step) from error
-        return Restored(restored.state, restored.stream["stream"])
+            restored = self._read(like, step)
+        except _Unreadable as error:
+            raise ValueError(f"{error} {self._offer(like, step)}") from error
+        self._at = step
+        return restored
 
-    def callback(self, every: int, batches: Any = None):
+    def callback(self, every: int, batches: Any = None) -> Callable[[Report], None]:
         """A callback of `fit` that saves now and then.
 
-        It does so every so many updates, when `best` was measured, and when the loop ends.
+        It does so every so many updates, when `best` was measured, and when the loop ends. From
+        here on no other process may write to the folder.
 
         Args:
           every: how many updates lie between two checkpoints.
           batches: the iterator that `fit` is given, if it has `get_state()`.
+
+        Raises:
+          ValueError: if every is not a whole number of at least 1.
+          OSError: if another process writes here.
         """
+        every = check_whole("Checkpoints.callback: every", every, 1)
+        self._lock()
 
         def save(report: Report) -> None:
             if is_due(report, every) or self._best in report.metrics or report.last:
                 stream = None if batches is None else batches.get_state()
-                self.save(report.state, stream, report.metrics)
+                self.save(report.state, stream, report.metrics, report.unread)
 
         return save
 
     def close(self) -> None:
-        """Waits until all is written.
+        """Waits until all is written, and lets another process write.
 
         Raises:
           OSError: when it could not be.
         """
-        with _writing(self.folder):
-            self._manager.wait_until_finished()
-        self._manager.close()
+        with signals_held_back(), self._writing():
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._run.unlock()
+                self._manager.close()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -174,20 +216,149 @@ class Checkpoints:
     def __exit__(self, kind, error, trace) -> None:
         self.close()
 
-    def _saved_shapes(self, step: int) -> dict[str, str]:
-        try:
-            tree = self._manager.item_metadata(step)["state"].tree
-        except Exception as error:
-            raise self._damaged(step) from error
-        return _shapes(tree)
+    def _open(self, *, is_writer: bool) -> Any:
+        import orbax.checkpoint as ocp  # here, for it doubles the time that `import recur` takes
 
-    def _damaged(self, step: int) -> ValueError:
-        before = [each for each in self.steps() if each < step]
-        then = f"goes on from update {before[-1]}" if before else "starts again"
-        return ValueError(
-            f"{self.folder / str(step)}: expected a whole checkpoint, but it is damaged. Remove "
-            f"this folder, and the run {then}."
+        self._args = ocp.args
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "record": ocp.JsonCheckpointHandler(),
+        }
+        options = ocp.CheckpointManagerOptions(
+            step_prefix=_PREFIX,
+            preservation_policy=_Policy(self._preserved),
+            cleanup_tmp_directories=is_writer,  # of a run that was killed while it wrote
         )
+        return ocp.CheckpointManager(self.folder, item_handlers=handlers, options=options)
+
+    def _lock(self) -> None:
+        """Becomes the one process that writes here."""
+        if not self._run.is_locked:
+            self._run.lock()
+            self._manager.close()
+            self._manager = self._open(is_writer=True)
+
+    def _make_way(self, step: int) -> None:
+        """Sets aside what is later than the update that this run is at."""
+        steps = self._known_steps()
+        if self._at is None and any(each >= step for each in steps):
+            raise ValueError(
+                f"{self.folder}: expected no checkpoint of update {step} or later, got that of "
+                f"update {steps[-1]}, of another run. Restore it to go on with that run, or name "
+                "another folder to begin a new one."
+            )
+        later = [each for each in steps if self._at is not None and each > self._at]
+        if later:
+            self._wait()
+            self._run.set_aside([self._path(each).name for each in later])
+            for each in later:
+                self._records.pop(each, None)
+            self._manager.reload()
+
+    def _preserved(self, steps: Sequence[int]) -> set[int]:
+        """The last ones, the best one, and those whose metrics cannot be read."""
+        kept = set(sorted(steps)[-self._keep :])
+        records = {step: self._known_record(step) for step in steps}
+        kept.update(step for step, record in records.items() if record is None)
+        measured = {
+            step: _badness(record["metrics"][self._best])
+            for step, record in records.items()
+            if record is not None and self._best in record["metrics"]
+        }
+        return kept | ({min(measured, key=measured.__getitem__)} if measured else set())
+
+    def _read(self, like: TrainState, step: int) -> Restored:
+        record = self._read_record(step)
+        wanted = to_arrays(like)
+        check_same_structure(record["shapes"], shapes(wanted), self._path(step))
+        items = self._args.Composite(state=self._args.StandardRestore(_numbered(wanted)))
+        with self._reading(step):
+            found: Any = self._manager.restore(step, args=items)
+        numbered = dict(found.state)
+        arrays = {name: numbered.get(str(n), leaf) for n, (name, leaf) in enumerate(wanted.items())}
+        for name, digest in digests(arrays).items():
+            if record["digests"].get(name, digest) != digest:
+                raise _Unreadable(f"{self._path(step)}: {name} is not what was written.")
+        return Restored(from_arrays(arrays, like), record["stream"], record["unread"])
+
+    def _read_record(self, step: int) -> dict[str, Any]:
+        if self._records.get(step) is None:
+            with self._reading(step):
+                items = self._args.Composite(record=self._args.JsonRestore())
+                record = dict(self._manager.restore(step, args=items).record)
+                digest = record.pop("digest", None)
+            if digest != digest_of_json(record):
+                raise _Unreadable(f"{self._path(step)}/record: it is not what was written.")
+            self._records[step] = record
+        return self._records[step]  # type: ignore[return-value]
+
+    def _known_record(self, step: int) -> dict[str, Any] | None:
+        try:
+            return self._read_record(step)
+        except _Unreadable:
+            return None
+
+    def _offer(self, like: TrainState, step: int) -> str:
+        """What can be done where a checkpoint cannot be read."""
+        for before in reversed([each for each in self._known_steps() if each < step]):
+            with contextlib.suppress(ValueError):
+                self._read(like, before)
+                return (
+                    f"The newest whole one before it is that of update {before}: restore it by "
+                    f"step={before}, or move {self._path(step).name} to another folder."
+                )
+        return "There is no whole one before it."
+
+    def _known_steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def _path(self, step: int) -> pathlib.Path:
+        return self.folder / f"{_PREFIX}_{step}"
+
+    def _wait(self) -> None:
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what the system says when it cannot write into an OSError with the remedy."""
+        try:
+            yield
+        except Exception as error:
+            code = _system_error(error)
+            if code is None:
+                raise
+            room = " Make room, or name another folder." if code in _NO_ROOM else ""
+            raise OSError(
+                f"{self.folder}: a checkpoint could not be written ({os.strerror(code)}).{room} "
+                "Those before it are whole, and the run goes on from the last."
+            ) from error
+
+    @contextlib.contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = str(error).split("\n")[0][:200]
+            raise _Unreadable(f"{self._path(step)}: it cannot be read ({reason}).") from error
+
+
+class _Unreadable(ValueError):
+    """A checkpoint that cannot be read, or is not what was written."""
+
+
+class _Policy(NamedTuple):
+    """Which checkpoints stay, as Orbax asks for it."""
+
+    preserved: Callable[[Sequence[int]], set[int]]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Whether each stays."""
+        del context
+        kept = self.preserved([each.step for each in checkpoints])
+        return [each.step in kept for each in checkpoints]
 
 
 def check_same_structure(saved: dict[str, str], expected: dict[str, str], where: Any) -> None:
@@ -202,34 +373,28 @@ def check_same_structure(saved: dict[str, str], expected: dict[str, str], where:
             )
 
 
-def _shapes(tree: Any) -> dict[str, str]:
-    """Each array's dtype and shape, by the path of its names."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    shapes = {}
-    for path, leaf in leaves:
-        leaf = jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        shapes[name] = f"{leaf.dtype}{list(leaf.shape)}"
-    return shapes
+def _badness(value: float) -> float:
+    return math.inf if math.isnan(value) else value
 
 
-@contextlib.contextmanager
-def _writing(folder: pathlib.Path) -> Iterator[None]:
-    """What the thread that writes raises, as an OSError that says what to do."""
+def _numbered(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays by number, for a name may hold any character; nothing is written of empty ones."""
+    return {str(n): leaf for n, leaf in enumerate(arrays.values()) if leaf.size}
+
+
+def _as_json(record: dict[str, Any]) -> dict[str, Any]:
     try:
-        yield
-    except Exception as error:
-        raise OSError(
-            f"{folder}: a checkpoint could not be written ({_reason(error)}). Make room, or take "
-            "another folder; those before it are whole, and the run goes on from the last."
+        return json.loads(json.dumps(record))
+    except TypeError as error:
+        raise TypeError(
+            f"stream: expected what JSON can hold, such as get_state() of recur's iterators gives, "
+            f"got {error}."
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    """A few words of what may be pages."""
-    code = re.search(r"os_error_code='(\d+)'", str(error))  # as TensorStore words it
+def _system_error(error: BaseException) -> int | None:
+    """The number of an error of the system, as Python or TensorStore words it."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
     if code:
-        return os.strerror(int(code[1]))
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return repr(error).split("\n")[0][:200]
+        return int(code[1])
+    return error.errno if isinstance(error, OSError) else None

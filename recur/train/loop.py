@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
+from recur.checks import check_whole
+from recur.train.signals import first_signal_collected
 from recur.train.step import TrainState
 
 
@@ -23,6 +24,7 @@ class Report(NamedTuple):
     metrics: dict[str, float]  # means over the updates in between
     last: bool = False  # whether the loop ends after this report
     interrupted: bool = False  # whether it ends because it was asked to
+    unread: Sequence[dict[str, float]] = ()  # of updates since `since`, when interrupted among them
 
 
 _NO_MORE = object()
@@ -37,6 +39,7 @@ def fit(
     steps: int,
     callbacks: Sequence[Callback] = (),
     report_every: int = 10,
+    unread: Sequence[Mapping[str, float]] = (),
 ) -> TrainState:
     """Updates until `steps` updates are done, and reports on the way.
 
@@ -45,7 +48,9 @@ def fit(
     validation stands before the log and the checkpoints.
 
     On Ctrl-C (SIGINT) or SIGTERM the update under way is finished, a last report is made, so that
-    checkpoints are saved, and KeyboardInterrupt is raised; a second signal does not wait.
+    checkpoints are saved, and KeyboardInterrupt is raised; a second signal does not wait. Between
+    two reports, that report holds in `unread` the metrics of the updates so far, so that the run
+    goes on to the report that it would have made.
 
     Args:
       step: `(state, batch) -> (state, metrics)`, as `make_step` makes it, compiled.
@@ -54,11 +59,15 @@ def fit(
       steps: how many updates the run has, those before `state` included.
       callbacks: functions of a `Report`.
       report_every: metrics are read from the device only so often, so that it need not wait.
+      unread: of the checkpoint from which the run goes on, `Restored.unread`.
 
     Returns:
       The last state.
 
     Raises:
+      ValueError: when steps or report_every is no whole number, from 0 and from 1, or the state is
+        that of several runs.
+      TypeError: when a callback returns something other than a dict of numbers or None.
       FloatingPointError: when a loss or the norm of a gradient is not finite; it names the update,
         and no callback hears of the state after it.
       KeyboardInterrupt: when it was interrupted, after the last report.
@@ -76,24 +85,29 @@ def fit(
       2 10.0
       4 0.625
     """
+    check_whole("fit: steps", steps, 0)
+    check_whole("fit: report_every", report_every, 1)
     batches = iter(batches)
-    done = since = int(state.step)
+    done = _updates_done(state)
+    pending: list[Mapping[str, Any]] = [*unread]
+    since = done - len(pending)
     report = None
-    unread: list[dict[str, jax.Array]] = []
-    with _signals() as interrupted:
+    with first_signal_collected() as interrupted:
         while done < steps and not interrupted:
             batch = next(batches, _NO_MORE)
             if batch is _NO_MORE:
                 break
             state, metrics = step(state, batch)
-            unread.append(metrics)
+            pending.append(metrics)
             done += 1
             if done % report_every == 0 and done < steps:
-                report = Report(done, since, state, _read(unread, since))
+                report = Report(done, since, state, _means(_read(pending, since)))
                 _tell(callbacks, report)
-                since, unread = done, []
-        if unread:
-            report = Report(done, since, state, _read(unread, since))
+                since, pending = done, []
+        if pending:
+            read = _read(pending, since)
+            is_early = interrupted and done < steps
+            report = Report(done, since, state, _means(read), unread=read if is_early else ())
         elif report:  # it ends just behind a report, which did not know that it was the last
             report = report._replace(since=done)
         if report:
@@ -124,8 +138,7 @@ def every(count: int, callback: Callback) -> Callback:
       100
       200
     """
-    if count < 1:
-        raise ValueError(f"every: expected a count of at least 1, got {count}.")
+    count = check_whole("every: count", count, 1)
 
     def call(report):
         if is_due(report, count) or (report.last and not report.interrupted):
@@ -142,13 +155,45 @@ def is_due(report: Report, count: int) -> bool:
 
 def _tell(callbacks: Sequence[Callback], report: Report) -> None:
     for callback in callbacks:
-        found = callback(report)
-        if found:
-            report = report._replace(metrics={**report.metrics, **found})
+        found = _as_numbers(callback, callback(report))
+        report = report._replace(metrics={**report.metrics, **found})
 
 
-def _read(unread: list[dict[str, jax.Array]], since: int) -> dict[str, float]:
-    """The means of metrics over updates, once it is sure that all of them were good."""
+def _as_numbers(callback: Callback, found: Any) -> dict[str, float]:
+    """What a callback returned, as Python's floats."""
+    if found is None:
+        return {}
+    name = getattr(callback, "__qualname__", type(callback).__name__)
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"fit: expected the callback {name} to return a dict of numbers or None, got "
+            f"{type(found).__name__}."
+        )
+    for metric, value in found.items():
+        array = np.asarray(value)
+        if array.ndim or not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
+            raise TypeError(
+                f"fit: expected the callback {name} to return numbers, got "
+                f"{type(value).__name__} for {metric!r}. Take a mean, or float() of it."
+            )
+    return {metric: float(value) for metric, value in found.items()}
+
+
+def _updates_done(state: TrainState) -> int:
+    if np.ndim(state.step):
+        raise ValueError(
+            f"fit: expected the state of one run, got steps of shape {list(np.shape(state.step))}. "
+            "Train an ensemble with a jax.vmap of the step, in a loop of your own."
+        )
+    return int(state.step)
+
+
+def _means(read: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(metrics[name] for metrics in read) / len(read) for name in read[0]}
+
+
+def _read(unread: list[Mapping[str, Any]], since: int) -> list[dict[str, float]]:
+    """The metrics of updates, once it is sure that all of them were good."""
     read = [{name: float(v) for name, v in each.items()} for each in jax.device_get(unread)]
     for number, metrics in enumerate(read, start=since + 1):
         for name in ("loss", "gradient_norm"):
@@ -157,30 +202,4 @@ def _read(unread: list[dict[str, jax.Array]], since: int) -> dict[str, float]:
                     f"update {number}: the {name.replace('_', ' ')} is {metrics[name]}. A lower "
                     "learning rate or clipping tames it; no checkpoint was made of it."
                 )
-    return {name: sum(metrics[name] for metrics in read) / len(read) for name in read[0]}
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM in a list; a second one acts as it did before."""
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came  # only the main thread may handle signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore():
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def handle(number, frame):
-        del frame
-        came.append(number)
-        restore()
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield came
-    finally:
-        restore()
+    return read

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 
+from recur.files import replacing
 from recur.train.loop import Report
 
 
@@ -14,16 +15,16 @@ class JsonLines:
 
         {"step": 100, "loss": 2.31, "gradient_norm": 0.84}
 
-    Nothing in a line depends on the clock, so a run that was killed and resumed leaves the file of
-    the run that was not.
+    Nothing in a line depends on the clock, so a run that was killed or interrupted and resumed
+    leaves the file of the run that was not.
 
     Args:
       path: the file; made when it is not there.
-      step: how many updates the run has done: lines after it, written by a run that was killed
-        before its next checkpoint, are taken out.
+      step: how many updates the run has done, where it goes on: lines after it, written by a run
+        that was killed before its next checkpoint, are taken out. By default the run is a new one.
 
     Raises:
-      ValueError: when a line that is not the last is no JSON; it names the line.
+      ValueError: when the file is not one of such lines, or it has lines and no step is given.
 
     Example:
       >>> import pathlib, tempfile
@@ -35,18 +36,28 @@ class JsonLines:
       [{'step': 10, 'loss': 2.5}]
     """
 
-    def __init__(self, path: str | os.PathLike, step: int = 0):
+    def __init__(self, path: str | os.PathLike, step: int | None = None):
         self._path = pathlib.Path(path)
-        kept = (
-            [r for r in read_json_lines(path) if r["step"] <= step] if self._path.exists() else []
-        )
-        fresh = self._path.with_name(self._path.name + ".new")  # so that no moment has half a file
-        fresh.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        fresh.replace(self._path)
+        lines = _lines_of(self._path) if self._path.exists() else []
+        records = _parse(self._path, lines)
+        for number, record in enumerate(records, start=1):
+            _check_record(self._path, number, record)
+        for number, line in enumerate(lines[len(records) :], start=len(records) + 1):
+            if not '{"step": '.startswith(line[:9]):  # it was not cut short by a kill
+                raise _expected_object(self._path, number, line)
+        if records and step is None:
+            raise ValueError(
+                f"{path}: expected a new file, got one with metrics up to update "
+                f"{records[-1]['step']}. Pass step=, the updates done, to go on with that run, or "
+                "name another file."
+            )
+        kept = [line for line, r in zip(lines, records, strict=False) if r["step"] <= (step or 0)]
+        with replacing(self._path) as file:
+            file.writelines(f"{line}\n" for line in kept)
 
     def __call__(self, report: Report) -> None:
-        """Writes one line, where there is something new."""
-        if report.step == report.since:
+        """Writes one line, where there is something new and the updates of a report are done."""
+        if report.step == report.since or report.unread:
             return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": report.step, **report.metrics}) + "\n")
@@ -72,15 +83,44 @@ def read_json_lines(path: str | os.PathLike) -> list[dict]:
       >>> read_json_lines(path)
       [{'step': 10, 'loss': 2.5}]
     """
+    path = pathlib.Path(path)
+    return _parse(path, _lines_of(path))
+
+
+def _lines_of(path: pathlib.Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected JSON lines in UTF-8, got {error}.") from error
+
+
+def _parse(path: pathlib.Path, lines: list[str]) -> list[dict]:
+    """The records of lines; after the last newline there is nothing, or a line cut short."""
     records = []
-    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
             if number < len(lines):
-                raise ValueError(
-                    f"{path}, line {number}: expected one JSON object a line, got {line[:60]!r}. "
-                    "Mend or remove the line."
-                ) from error
+                raise _expected_object(path, number, line) from error
+            continue
+        if not isinstance(record, dict):
+            raise _expected_object(path, number, line)
+        records.append(record)
     return records
+
+
+def _expected_object(path: pathlib.Path, number: int, line: str) -> ValueError:
+    return ValueError(
+        f"{path}, line {number}: expected one JSON object a line, got {line[:60]!r}. Mend or "
+        "remove the line, or name another file."
+    )
+
+
+def _check_record(path: pathlib.Path, number: int, record: dict) -> None:
+    step = record.get("step")
+    if not isinstance(step, int):
+        raise ValueError(
+            f"{path}, line {number}: expected metrics of an update, with its number as step, got "
+            f"{step!r}. Mend or remove the line, or name another file."
+        )

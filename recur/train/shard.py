@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from recur.dtypes import at_least_float32
 from recur.keys import split
 from recur.train.step import Loss, TrainState, advance, checked_loss
 
@@ -34,7 +35,7 @@ def gradient_by_device(
     Args:
       loss: as for `make_step`, a mean over what counts; the carry and the batch have a row axis
         first.
-      devices: `jax.devices()` by default.
+      devices: `jax.local_devices()` by default, those of this process.
       weight: `weight(batch) -> scalar`, the share of the rows in the mean, such as
         `batch.mask.sum()`; the number of rows by default.
 
@@ -56,7 +57,7 @@ def gradient_by_device(
       >>> value.item(), gradient.item()
       (4.0, 4.0)
     """
-    devices = list(jax.devices() if devices is None else devices)
+    devices = list(jax.local_devices() if devices is None else devices)
     differentiate_loss = jax.value_and_grad(checked_loss(loss), has_aux=True)
 
     @jax.jit
@@ -66,12 +67,17 @@ def gradient_by_device(
 
     @jax.jit
     def join(parts):
-        dtype = parts[0][0][0][0].dtype  # of the value
-        shares = jnp.stack([share for _, share in parts]).astype(dtype)
-        shares = shares / jnp.maximum(shares.sum(), 1)
+        shares = jnp.stack([_as_float(share) for _, share in parts])
+        total = shares.sum()
+        equal = jnp.full_like(shares, 1 / len(parts))  # where nothing counts anywhere
+        shares = jnp.where(total == 0, equal, shares / jnp.where(total == 0, 1, total))
 
         def mean(*leaves):
-            return jnp.tensordot(shares.astype(leaves[0].dtype), jnp.stack(leaves), 1)
+            """In the dtype of the leaves; of integers and flags a float."""
+            values = jnp.stack([*map(_as_float, leaves)])
+            average = jnp.tensordot(shares.astype(values.dtype), values, 1)
+            is_inexact = jnp.issubdtype(leaves[0].dtype, jnp.inexact)
+            return average.astype(leaves[0].dtype) if is_inexact else average
 
         values, carries, metrics, gradients = zip(
             *((value, *rest, gradient) for ((value, rest), gradient), _ in parts), strict=True
@@ -112,7 +118,7 @@ def make_sharded_step(
       loss: as for `make_step`, a mean over what counts; the carry and the batch have a row axis
         first.
       optimizer: any Optax transformation.
-      devices: `jax.devices()` by default.
+      devices: `jax.local_devices()` by default, those of this process.
       weight: `weight(batch) -> scalar`, the share of the rows in the mean, such as
         `batch.mask.sum()`; the number of rows by default.
 
@@ -157,6 +163,12 @@ def _split(tree: Any, parts: int) -> list[Any]:
     return [
         jax.tree.map(lambda leaf, at=at: leaf[at : at + size], tree) for at in range(0, count, size)
     ]
+
+
+def _as_float(leaf: jax.Array) -> jax.Array:
+    """A float of at least 32 bits."""
+    is_inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return at_least_float32(leaf) if is_inexact else leaf.astype(jnp.result_type(float))
 
 
 def _row_count(tree: Any) -> int:

@@ -1,6 +1,8 @@
 import functools
+import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -17,6 +19,7 @@ from recur.sequences import Streams
 from recur.train import (
     Checkpoints,
     Report,
+    TrainState,
     cross_entropy,
     fit,
     init_state,
@@ -131,6 +134,7 @@ def test_keeps_the_last_and_the_best(tmp_path):
         checkpoints.save(at(state, 7))
         checkpoints.save(at(state, 7), stream="a second time, and left alone")
         assert checkpoints.best_step() == 7
+        assert checkpoints.restore(like=state).stream is None
     assert checkpoints.folder == tmp_path / "none measured"
 
 
@@ -158,7 +162,7 @@ def test_another_models_checkpoint_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
     with Checkpoints(tmp_path) as checkpoints:
-        differs = r"0: expected float32\[3, 4\] at params/1/kernel/input, but .*\[3, 3\]"
+        differs = r"update_0: expected float32\[3, 4\] at params/1/kernel/input, but .*\[3, 3\]"
         with pytest.raises(ValueError, match=differs):
             checkpoints.restore(like=first_state(features=4))
         fewer = state._replace(params=state.params[:-1])
@@ -166,39 +170,248 @@ def test_another_models_checkpoint_is_refused(tmp_path):
             checkpoints.restore(like=fewer)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("damage", ["cut short", "emptied", "without metadata"])
-def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+def test_reading_waits_for_what_is_being_written(tmp_path):
+    state = first_state()
+    with Checkpoints(tmp_path, keep=1, best="valid") as checkpoints:
+        for step, valid in enumerate([3.0, 2.0, 1.0], start=1):
+            checkpoints.save(at(state, step), metrics={"valid": valid})
+            assert checkpoints.best_step() == step
+            assert checkpoints.restore(state, checkpoints.best_step()).state.step == step
+            assert checkpoints.steps() == [step]
+
+
+@pytest.mark.parametrize("values", [[2.0, 1.0, np.nan, 4.0, 5.0], [np.nan, 1.0, 3.0, np.nan]])
+def test_nan_is_the_worst_metric(tmp_path, values):
+    with Checkpoints(tmp_path, keep=1, best="valid") as checkpoints:
+        for step, valid in enumerate(values, start=1):
+            checkpoints.save(at(first_state(), step), metrics={"valid": valid})
+        assert checkpoints.best_step() == 2
+        assert checkpoints.steps() == [2, len(values)]
+
+
+def test_of_metrics_that_are_all_nan_the_first_is_best(tmp_path):
+    with Checkpoints(tmp_path, best="valid") as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(at(first_state(), step), metrics={"valid": np.nan})
+        assert checkpoints.best_step() == 1
+
+
+def files_of(folder):
+    """Everything in a folder, by path, but the names of who writes."""
+    files = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {path: data for path, data in files.items() if "recur-writer" not in path.name}
+
+
+@pytest.mark.parametrize("name", ["2019/cat.jpg", "notes.txt", "update_3/cat.jpg"])
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before = files_of(tmp_path)
+    with pytest.raises(ValueError, match="expected a new folder.*name another folder"):
+        Checkpoints(tmp_path, keep=1)
+    assert files_of(tmp_path) == before
+    with pytest.raises(ValueError, match="expected a folder, got a file"):
+        Checkpoints(tmp_path / name)
+
+
+def test_what_is_put_into_a_folder_of_ours_stays(tmp_path):
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(at(first_state(), 1))
+    for name in ("2019", "set-aside"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cat.jpg").write_text("mine")
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert checkpoints.steps() == [1]
+        checkpoints.save(at(first_state(), 5000))
+        checkpoints.save(at(first_state(), 5001))
+    assert (tmp_path / "2019" / "cat.jpg").read_text() == "mine"
+    assert (tmp_path / "set-aside" / "cat.jpg").read_text() == "mine"
+
+
+@pytest.mark.parametrize("step", [10, 200, 300])
+def test_a_new_run_in_a_used_folder_is_refused(tmp_path, step):
+    with Checkpoints(tmp_path) as checkpoints:
+        for each in (200, 300):
+            checkpoints.save(at(first_state(), each))
+    before = files_of(tmp_path)
+    with Checkpoints(tmp_path) as checkpoints:
+        message = f"no checkpoint of update {step} or later, got that of update 300.*Restore it"
+        with pytest.raises(ValueError, match=message):
+            checkpoints.save(at(first_state(), step))
+    assert files_of(tmp_path) == before
+
+
+def test_going_back_sets_later_checkpoints_aside(tmp_path):
     state = first_state()
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(at(state, 1))
-        checkpoints.save(at(state, 2))
-    folder = tmp_path / "2"
-    if damage == "cut short":
-        for file in folder.glob("state/**/d/*"):
-            file.write_bytes(file.read_bytes()[:20])
-    elif damage == "without metadata":
-        (folder / "state" / "_METADATA").unlink()
-    else:
-        shutil.rmtree(folder)
-        folder.mkdir()
+        for step in (2, 4, 6):
+            checkpoints.save(at(state, step), stream="first")
+    later = {path.name: path.read_bytes() for path in files_of(tmp_path / "update_6")}
     with Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(ValueError, match="/2: .*damaged. Remove this folder.*from update 1"):
-            checkpoints.restore(like=state)
+        checkpoints.restore(state, step=4)
+        assert checkpoints.steps() == [2, 4, 6]  # reading moves nothing
+        checkpoints.save(at(state, 5), stream="second")
+        assert checkpoints.steps() == [2, 4, 5]
+        checkpoints.save(at(state, 6), stream="second")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(state).stream == "second"
+    aside = {path.name: path.read_bytes() for path in files_of(tmp_path / "set-aside-1/update_6")}
+    assert aside == later
+
+
+def test_an_update_that_is_not_there(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(at(first_state(), 7))
+        with pytest.raises(ValueError, match="update of a checkpoint, got 8; there are 7"):
+            checkpoints.restore(first_state(), step=8)
+
+
+@pytest.mark.parametrize("name", ["lr[0.1]", "what?", "all*"])
+def test_a_path_that_could_not_be_read_back_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="expected a path without any of"):
+        Checkpoints(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def state_with(params):
+    return init_state(params, optax.sgd(0.1), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"w": jnp.ones((0, 3))},
+        {"w": np.float32(1)},
+        {"w": 1.0, "n": 3, "flag": True},
+        {"a/b": jnp.ones(2), "a": {"b": jnp.zeros(2)}},
+        [jnp.ones(3, jnp.bfloat16), np.arange(3), None],
+        {"key": jax.random.key(3, impl="rbg"), "complex": jnp.ones(2, jnp.complex64)},
+    ],
+    ids=["empty", "of numpy", "of python", "names with slashes", "dtypes", "keys"],
+)
+def test_leaves_of_every_kind(tmp_path, params):
+    state = TrainState(jnp.zeros((), jnp.int32), params, (), None, jax.random.key(0))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(state).state
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    for found, expected in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
+        assert type(found) is type(expected)
+        assert getattr(found, "dtype", None) == getattr(expected, "dtype", None)
+        if jnp.issubdtype(jnp.result_type(found), jnp.number):
+            assert np.array_equal(found, expected)
+    assert jnp.array_equal(jax.random.key_data(restored.key), jax.random.key_data(state.key))
+
+
+@pytest.mark.parametrize(
+    "leaf", ["text", object(), np.array(["a"])], ids=["str", "object", "texts"]
+)
+def test_a_leaf_that_is_no_number_is_named(tmp_path, leaf):
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(TypeError, match="params/w: expected numbers"):
+            checkpoints.save(state_with({})._replace(params={"w": leaf}))
+        with pytest.raises(TypeError, match="stream: expected what JSON can hold"):
+            checkpoints.save(first_state(), stream=jnp.ones(2))
+        assert checkpoints.steps() == []
+
+
+def flip_a_bit(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+DAMAGE = {
+    "cut short": lambda folder: [
+        file.write_bytes(file.read_bytes()[:20]) for file in folder.glob("state/**/d/*")
+    ],
+    "emptied": lambda folder: (shutil.rmtree(folder / "state"), shutil.rmtree(folder / "record")),
+    "another stream": lambda folder: (folder / "record" / "metadata").write_text(
+        (folder / "record" / "metadata").read_text().replace('"position": 2', '"position": 3')
+    ),
+    "no metrics": lambda folder: (folder / "record" / "metadata").write_text("{"),
+    "other bits": lambda folder: [*map(flip_a_bit, folder.glob("state/**/d/*"))],
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one(tmp_path, damage):
+    state = first_state()
+    with Checkpoints(tmp_path, keep=9) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(at(state, step), stream={"position": step})
+    for step in (2, 3) if damage != "another stream" else (2,):
+        DAMAGE[damage](tmp_path / f"update_{step}")
+    with Checkpoints(tmp_path, keep=9) as checkpoints:
+        last = None if damage != "another stream" else 2
+        message = f"update_{last or 3}.*: .*The newest whole one before it is that of update 1"
+        with pytest.raises(ValueError, match=message):
+            checkpoints.restore(like=state, step=last)
         assert checkpoints.restore(like=state, step=1).state.step == 1
+        checkpoints.save(at(state, 2), stream="again")
+        assert checkpoints.restore(like=state).stream == "again"
+
+
+def test_damaged_metrics_are_named_and_their_checkpoint_is_kept(tmp_path):
+    state = first_state()
+    with Checkpoints(tmp_path, keep=2, best="valid") as checkpoints:
+        for step, valid in enumerate([1.0, 3.0, 2.0]):
+            checkpoints.save(at(state, step), metrics={"valid": valid})
+    DAMAGE["no metrics"](tmp_path / "update_0")
+    with Checkpoints(tmp_path, keep=2, best="valid") as checkpoints:
+        with pytest.raises(ValueError, match="update_0"):
+            checkpoints.best_step()
+        checkpoints.restore(state)
+        for step in (3, 4):
+            checkpoints.save(at(state, step), metrics={"valid": float(step)})
+        assert checkpoints.steps() == [0, 2, 3, 4]
 
 
 def test_a_checkpoint_half_written_is_no_checkpoint(tmp_path):
-    """What a kill leaves of one: a folder with a name of its own."""
+    """What a kill leaves of one: a folder with another name."""
     state = first_state()
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(at(state, 1))
-    shutil.copytree(tmp_path / "1", tmp_path / "2.orbax-checkpoint-tmp")
-    shutil.rmtree(tmp_path / "2.orbax-checkpoint-tmp" / "stream")
+    half = tmp_path / "update_2.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "update_1", half)
+    shutil.rmtree(half / "record")
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps() == [1]
+        assert half.exists()  # reading changes nothing
+        checkpoints.restore(state)
         checkpoints.save(at(state, 2))
-    assert checkpoints.steps() == [1, 2]
+    assert checkpoints.folder == tmp_path and not half.exists()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [1, 2]
+
+
+SECOND_WRITER = """
+import sys
+from recur.train import Checkpoints
+with Checkpoints(sys.argv[1]) as checkpoints:
+    print(checkpoints.steps())
+    try:
+        checkpoints.callback(1)
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_one_process_writes_and_others_read(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(at(first_state(), 1))
+        checkpoints.steps()
+        script = [sys.executable, "-c", SECOND_WRITER, str(tmp_path)]
+        out = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+        steps, error = out.splitlines()
+        assert steps == "[1]"
+        assert f"process {os.getpid()} on {socket.gethostname()}" in error
+        checkpoints.save(at(first_state(), 2))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [1, 2]
+        checkpoints.callback(1)  # the other one let go
 
 
 FULL_DISK = """
@@ -208,10 +421,12 @@ from recur.train import Checkpoints, TrainState
 state = TrainState(jnp.zeros((), jnp.int32), jnp.ones(3000), None, None, None)
 with Checkpoints(sys.argv[1]) as checkpoints:
     checkpoints.save(state)
+again = Checkpoints(sys.argv[1])
+again.restore(state)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # as full as a test can make a disk
 try:
-    with Checkpoints(sys.argv[1]) as checkpoints:
-        checkpoints.save(state._replace(step=state.step + 1))
+    with again:
+        again.save(state._replace(step=state.step + 1))
 except OSError as error:
     print(error)
 with Checkpoints(sys.argv[1]) as checkpoints:
@@ -224,8 +439,8 @@ def test_a_full_disk_is_an_os_error_and_leaves_what_was_there(tmp_path):
     out = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     error, rest = out.splitlines()
     assert error == (
-        f"{tmp_path}: a checkpoint could not be written (File too large). Make room, or take "
-        "another folder; those before it are whole, and the run goes on from the last."
+        f"{tmp_path}: a checkpoint could not be written (File too large). Make room, or "
+        "name another folder. Those before it are whole, and the run goes on from the last."
     )
     assert rest == "[0] 3000.0"
 

@@ -4,10 +4,11 @@ import signal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
-from recur.train import Report, every, fit, init_state, make_step
+from recur.train import JsonLines, Report, every, fit, init_state, make_step
 
 pytestmark = pytest.mark.usefixtures("lenient")
 OPTIMIZER = optax.sgd(0.5)
@@ -97,8 +98,9 @@ def test_every():
     ):
         callback(report)
     assert [report.step for report in called] == [30, 40, 42]
-    with pytest.raises(ValueError, match="a count of at least 1, got 0"):
-        every(0, called.append)
+    for count in (0, -1, 2.0, True):
+        with pytest.raises(ValueError, match="every: count: expected a whole number of at least 1"):
+            every(count, called.append)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -126,3 +128,85 @@ def test_a_signal_ends_it_after_the_update_and_a_last_report(begin, number):
     assert [(r.step, r.last, r.interrupted) for r in reports] == [(5, True, True)]
     assert reports[0].state.params == -7.5
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("at", [3, 4, 5, 7])
+def test_an_interrupted_run_leaves_the_lines_of_the_run_that_was_not(begin, tmp_path, at):
+    step, state = begin
+    whole = JsonLines(tmp_path / "whole.jsonl")
+    fit(step, state, numbers(), steps=8, callbacks=[whole], report_every=3)
+
+    def batches():
+        for n in numbers():
+            if n == at:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield n
+
+    path, reports = tmp_path / "stopped.jsonl", []
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            step,
+            state,
+            batches(),
+            steps=8,
+            callbacks=[JsonLines(path), reports.append],
+            report_every=3,
+        )
+    assert len(reports[-1].unread) == at % 3
+    fit(
+        step,
+        reports[-1].state,
+        itertools.islice(numbers(), at, None),
+        steps=8,
+        callbacks=[JsonLines(path, step=at)],
+        report_every=3,
+        unread=reports[-1].unread,
+    )
+    assert path.read_text() == (tmp_path / "whole.jsonl").read_text()
+
+
+def test_metrics_of_callbacks_are_floats(begin):
+    heard = []
+    found = {"jax": jnp.mean(jnp.ones(3)), "numpy": np.float32(2), "int": 3}
+    fit(*begin, numbers(), steps=1, callbacks=[lambda _: found, heard.append])
+    metrics = heard[0].metrics
+    assert [metrics[name] for name in found] == [1.0, 2.0, 3.0]
+    assert {type(metrics[name]) for name in found} == {float}
+
+
+@pytest.mark.parametrize(
+    "found, message",
+    [
+        (3.0, "to return a dict of numbers or None, got float"),
+        ({"loss": np.ones(2)}, "to return numbers, got ndarray for 'loss'"),
+        ({"loss": "low"}, "to return numbers, got str for 'loss'"),
+        ({"loss": None}, "to return numbers, got NoneType for 'loss'"),
+    ],
+)
+def test_other_metrics_of_callbacks_are_an_error(begin, found, message):
+    with pytest.raises(TypeError, match=message):
+        fit(*begin, numbers(), steps=1, callbacks=[lambda report: found])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            {"steps": 1, "report_every": 0},
+            "fit: report_every: expected a whole number of at least 1",
+        ),
+        ({"steps": 1, "report_every": -2}, "fit: report_every"),
+        ({"steps": 1, "report_every": 1.5}, "fit: report_every"),
+        ({"steps": -1}, "fit: steps: expected a whole number of at least 0"),
+        ({"steps": True}, "fit: steps"),
+    ],
+)
+def test_numbers_of_updates(begin, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(*begin, numbers(), **options)
+
+
+def test_an_ensemble_is_refused(begin):
+    step, state = begin
+    with pytest.raises(ValueError, match=r"the state of one run, got steps of shape \[2\]"):
+        fit(step, jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state), numbers(), steps=1)

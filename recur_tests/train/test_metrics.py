@@ -38,3 +38,43 @@ def test_a_damaged_line_is_named(tmp_path):
     path.write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
     with pytest.raises(ValueError, match=r"metrics.jsonl, line 2: expected one JSON object"):
         read_json_lines(path)
+
+
+TEXTS = {
+    "one line": "buy milk",
+    "lines": "buy milk\nand bread\n",
+    "another object": '{"name": "milk"}\n',
+    "a list": "[1, 2]\n",
+    "deep": "[" * 100_000 + "\n",
+    "a step that is none": '{"step": "ten"}\n',
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path, name):
+    path = tmp_path / "notes.txt"
+    path.write_text(TEXTS[name])
+    with pytest.raises(ValueError, match="notes.txt, line 1: expected"):
+        JsonLines(path, step=5)
+    assert path.read_text() == TEXTS[name]
+
+
+def test_the_lines_of_another_run_are_refused_and_left_alone(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = JsonLines(path)
+    log(report(10))
+    before = path.read_text()
+    with pytest.raises(ValueError, match="a new file, got one with metrics up to update 10"):
+        JsonLines(path)
+    assert path.read_text() == before
+    JsonLines(path, step=0)
+    assert path.read_text() == ""
+
+
+def test_lines_that_stay_are_left_as_they_are(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    kept = '{"step": 10, "loss":   1, "note": "ein Ü"}\n'
+    path.write_text(kept + '{"step": 20, "loss": 1}\n', encoding="utf-8")
+    JsonLines(path, step=10)
+    assert path.read_text(encoding="utf-8") == kept
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]

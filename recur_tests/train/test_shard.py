@@ -100,3 +100,22 @@ def test_rows_that_do_not_divide_are_told(given):
         gradient_by_device(loss)(params, None, odd, key)
     with pytest.raises(ValueError, match="a first axis of the same number of rows"):
         gradient_by_device(loss)(params, None, {**batch, "mask": np.ones((3, 6), bool)}, key)
+
+
+def test_weights_below_one_weigh_as_they_are():
+    def mean(params, carry, batch, key):
+        return params * batch.mean(), (carry, {})
+
+    differentiate = gradient_by_device(mean, weight=lambda batch: 0.1 * batch.sum())
+    (value, _), gradient = differentiate(2.0, None, jnp.array([1.0, 3.0]), jax.random.key(0))
+    assert_close((value, gradient), (2 * 2.5, jnp.asarray(2.5)), 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.bool_, jnp.float16, jnp.bfloat16])
+def test_metrics_of_any_dtype_are_averaged(dtype):
+    def counted(params, carry, batch, key):
+        return params * 0.0, (carry, {"count": batch.sum().astype(dtype)})
+
+    ones = jnp.array([1.0, 0.0])
+    (_, (_, metrics)), _ = gradient_by_device(counted)(1.0, None, ones, jax.random.key(0))
+    assert metrics["count"] == 0.5

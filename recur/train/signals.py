@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM, in the main thread: collected, or held back for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def first_signal_collected() -> Iterator[list[int]]:
+    """Collects the first SIGINT or SIGTERM in a list; a second one acts as it did before."""
+    came: list[int] = []
+
+    def handle(number, restore):
+        came.append(number)
+        restore()
+
+    with _handled_by(handle):
+        yield came
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Lets what is within finish; signals that came meanwhile act after it."""
+    came: list[int] = []
+    with _handled_by(lambda number, restore: came.append(number)):
+        yield
+    if came:
+        signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def _handled_by(handle: Callable[[int, Callable[[], None]], None]) -> Iterator[None]:
+    """Calls `handle(number, restore)` at a signal; only the main thread may handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _NUMBERS}
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in _NUMBERS:
+        signal.signal(number, lambda number, frame: handle(number, restore))
+    try:
+        yield
+    finally:
+        restore()

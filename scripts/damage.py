@@ -1,0 +1,136 @@
+"""Damages files of checkpoints, one at a time, and counts what is restored wrong without an error.
+
+    python scripts/damage.py                       400 damaged files
+    python scripts/damage.py --files 20 --seed 1
+
+Install: pip install -e ".[train]". A run of a small model is saved; then in each round one file of
+a copy is cut short, emptied, deleted, or has a bit flipped, and all checkpoints are restored. Each
+is refused, or equal to what was saved bit for bit; anything else is counted as silent, and ends the
+script with 1. The last line printed has the counts.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import pathlib
+import shutil
+import sys
+import tempfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+import recur
+from recur.train import Checkpoints, init_state
+
+STEPS = (10, 20, 30)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How many files to damage."""
+
+    files: int = 400
+    """How many."""
+    seed: int = 0
+    """Of what is damaged, and how."""
+
+
+def save_run(folder: pathlib.Path) -> list[Any]:
+    """Saves a checkpoint for each of STEPS, and returns what each holds."""
+    layer = recur.scan(recur.lstm(16))
+    params = layer.init(jax.random.key(0), jnp.ones((2, 8)))
+    state = init_state(params, optax.adam(0.1), jax.random.key(1))
+    saved = []
+    with Checkpoints(folder, best="valid") as checkpoints:
+        for step in STEPS:
+            state = state._replace(
+                step=jnp.asarray(step, jnp.int32),
+                params=jax.tree.map(lambda leaf: leaf + 0.5, state.params),
+            )
+            stream = {"position": 7 * step}
+            checkpoints.save(state, stream, {"valid": 1 / step})
+            saved.append((state, stream))
+    return saved
+
+
+def damage(file: pathlib.Path, draws: np.random.Generator) -> str:
+    """Damages a file, and says how."""
+    data = bytearray(file.read_bytes())
+    kind = draws.choice(["a bit flipped", "cut short", "emptied", "deleted", "zeros"])
+    if kind == "deleted":
+        file.unlink()
+        return kind
+    at = int(draws.integers(len(data))) if data else 0
+    if kind == "a bit flipped" and data:
+        data[at] ^= 1 << int(draws.integers(8))
+    if kind == "zeros" and data:
+        data[at : at + 16] = bytes(len(data[at : at + 16]))
+    kept = {"cut short": at, "emptied": 0}.get(kind, len(data))
+    file.write_bytes(data[:kept])
+    return kind
+
+
+def restore_all(folder: pathlib.Path, saved: list[Any]) -> collections.Counter:
+    """Restores every checkpoint of a folder, and counts what came of it."""
+    found: collections.Counter = collections.Counter()
+    for step, (state, stream) in zip(STEPS, saved, strict=True):
+        try:
+            with Checkpoints(folder, best="valid") as checkpoints:
+                restored = checkpoints.restore(like=saved[0][0], step=step)
+        except (ValueError, OSError) as error:
+            found["refused"] += 1
+            assert str(folder) in str(error), error
+            continue
+        assert restored is not None
+        is_whole = restored.stream == stream and _equal(restored.state, state)
+        found["whole" if is_whole else "silent"] += 1
+    return found
+
+
+def _equal(state: Any, other: Any) -> bool:
+    def bits(tree):
+        return [
+            np.asarray(jax.random.key_data(leaf) if leaf is tree.key else leaf).tobytes()
+            for leaf in jax.tree.leaves(tree)
+        ]
+
+    return bits(state) == bits(other)
+
+
+def main(options: Options) -> None:
+    """Damages so many files, one at a time."""
+    for name in ("absl", "asyncio"):  # Orbax logs what it also raises
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda unraisable: None
+    draws = np.random.default_rng(options.seed)
+    counts: collections.Counter = collections.Counter()
+    with tempfile.TemporaryDirectory() as place:
+        whole, copy = pathlib.Path(place) / "whole", pathlib.Path(place) / "copy"
+        saved = save_run(whole)
+        for number in range(options.files):
+            shutil.copytree(whole, copy)
+            files = sorted(path for path in copy.rglob("*") if path.is_file())
+            file = files[int(draws.integers(len(files)))]
+            name = file.relative_to(copy)
+            kind = damage(file, draws)
+            found = restore_all(copy, saved)
+            counts += found
+            if found["silent"]:
+                print(f"{number}: {name}, {kind}: restored wrong without an error")
+            shutil.rmtree(copy)
+    print(
+        f"{options.files} damaged files, {3 * options.files} restores: {counts['whole']} whole, "
+        f"{counts['refused']} refused, {counts['silent']} silent"
+    )
+    sys.exit(counts["silent"] > 0)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
