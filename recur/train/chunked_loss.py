@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from recur.checks import check_whole
 from recur.dtypes import at_least_float32
+from recur.ids import check_known_ids
 from recur.masks import zero_invalid
 from recur.train.losses import check_mask, check_targets, cross_entropy
 
@@ -36,7 +37,7 @@ def chunked_cross_entropy(
       to_logits: `[size, H] -> [size, V]`, each row independently: a Dense layer, or the transpose
         of an embedding.
       hs: `[..., H]`; those at masked steps never matter.
-      targets: integer `[...]`, each from 0 to V - 1 where the step counts.
+      targets: as of `cross_entropy`.
       mask: bool `[...]`, True where the step counts; all steps by default.
       size: how many steps, of all rows together, a chunk has.
 
@@ -45,7 +46,8 @@ def chunked_cross_entropy(
 
     Raises:
       TypeError: if targets are not integers, or mask is not bool.
-      ValueError: if the shapes do not fit, or size is below 1.
+      ValueError: if the shapes do not fit, size is below 1, or, where it is known, a target that
+        counts is outside the vocabulary.
 
     Example:
       >>> import jax.numpy as jnp
@@ -56,7 +58,7 @@ def chunked_cross_entropy(
       >>> jnp.exp(masked_mean(losses)).round(-2).item()
       50000.0
     """
-    chunks, shape = _cut("chunked_cross_entropy", hs, targets, mask, size)
+    chunks, shape = _cut("chunked_cross_entropy", to_logits, hs, targets, mask, size)
     logits_of, closed = _convert_closure(to_logits, chunks)
 
     @partial(jax.checkpoint, prevent_cse=False)  # common subexpressions are not merged in a loop
@@ -88,7 +90,7 @@ def chunked_cross_entropy_sum(
     Args:
       to_logits: `[size, H] -> [size, V]`, each row independently.
       hs: `[..., H]`; those at masked steps never matter.
-      targets: integer `[...]`, each from 0 to V - 1 where the step counts.
+      targets: as of `cross_entropy`.
       mask: bool `[...]`, True where the step counts; all steps by default.
       size: how many steps, of all rows together, a chunk has.
 
@@ -97,7 +99,8 @@ def chunked_cross_entropy_sum(
 
     Raises:
       TypeError: if targets are not integers, or mask is not bool.
-      ValueError: if the shapes do not fit, or size is below 1.
+      ValueError: if the shapes do not fit, size is below 1, or, where it is known, a target that
+        counts is outside the vocabulary.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -113,7 +116,7 @@ def chunked_cross_entropy_sum(
       Hsu et al. 2024, Liger Kernel: Efficient Triton Kernels for LLM Training,
       https://arxiv.org/abs/2410.10989
     """
-    chunks, _ = _cut("chunked_cross_entropy_sum", hs, targets, mask, size)
+    chunks, _ = _cut("chunked_cross_entropy_sum", to_logits, hs, targets, mask, size)
     logits_of, closed = _convert_closure(to_logits, chunks)
 
     def loss_of(closed, h, targets, mask):
@@ -157,15 +160,23 @@ def _convert_closure(to_logits: Callable[[jax.Array], jax.Array], chunks: tuple)
 
 
 def _cut(
-    name: str, hs: jax.Array, targets: jax.Array, mask: jax.Array | None, size: int
+    name: str,
+    to_logits: Callable[[jax.Array], jax.Array],
+    hs: jax.Array,
+    targets: jax.Array,
+    mask: jax.Array | None,
+    size: int,
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[int, ...]]:
-    """Returns hs, targets and mask as `[chunks, size, ...]` each, and the shape of the steps."""
+    """Checks and returns hs, targets and mask as `[chunks, size, ...]`, and the shape of steps."""
     size = check_whole(f"{name}: size", size, 1)
+    given = {"ids": targets, "mask": mask}
     hs, targets = jnp.asarray(hs), jnp.asarray(targets)
     check_targets(targets, hs, name)
     if mask is None:
         mask = jnp.ones(targets.shape, bool)
     mask = check_mask(mask, targets.shape, name)
+    logits = jax.eval_shape(to_logits, jax.ShapeDtypeStruct((size, hs.shape[-1]), hs.dtype))
+    check_known_ids(name, "targets that count", size=logits.shape[-1], **given)
     count = targets.size
     chunks = -(-count // size)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from recur.dtypes import at_least_float32
+from recur.ids import check_known_ids, is_inside
 from recur.masks import zero_invalid
 
 
@@ -18,7 +19,9 @@ def cross_entropy(
         l_t = -log softmax(logits_t)[target_t],    and 0 where masked
 
     Logits and targets at masked steps never matter, NaN and ids outside the vocabulary included, in
-    values and in gradients. Logits of 16 bits are summed in float32.
+    values and in gradients. Logits of 16 bits are summed in float32. Inside of a transformation,
+    where the values of targets are not known, a target outside the vocabulary costs 0 and has no
+    gradient; elsewhere it is an error.
 
     Args:
       logits: `[..., V]`.
@@ -30,7 +33,8 @@ def cross_entropy(
 
     Raises:
       TypeError: if targets are not integers, or mask is not bool.
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or, where it is known, a target that counts is outside
+        the vocabulary.
 
     Example:
       >>> import jax.numpy as jnp
@@ -40,13 +44,17 @@ def cross_entropy(
       >>> perplexity(masked_mean(losses, targets >= 0)).round(3).item()
       4.0
     """
+    given = {"ids": targets, "mask": mask}
     logits, targets = jnp.asarray(logits), jnp.asarray(targets)
     check_targets(targets, logits, "cross_entropy")
     if mask is not None:
         mask = check_mask(mask, targets.shape, "cross_entropy")
-    logits, targets = zero_invalid(mask, (at_least_float32(logits), targets))
+    size = logits.shape[-1]
+    check_known_ids("cross_entropy", "targets that count", size=size, **given)
+    counts = is_inside(targets, size) if mask is None else is_inside(targets, size) & mask
+    logits, targets = zero_invalid(mask, at_least_float32(logits)), zero_invalid(counts, targets)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return zero_invalid(mask, losses)
+    return zero_invalid(counts, losses)
 
 
 def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -55,11 +63,11 @@ def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         sum_t mask_t values_t / sum_t mask_t
 
     Args:
-      values: float `[...]`; those at masked steps never matter.
+      values: `[...]`, of floats, integers or flags; those at masked steps never matter.
       mask: bool `[...]`, True where the step counts; all steps by default.
 
     Returns:
-      A scalar.
+      A scalar, a float of at least 32 bits.
 
     Raises:
       TypeError: if mask is not bool.
@@ -71,7 +79,9 @@ def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
       >>> masked_mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False])).item()
       2.0
     """
-    values = jnp.asarray(values)
+    values = at_least_float32(jnp.asarray(values))
+    if not jnp.issubdtype(values.dtype, jnp.inexact):
+        values = values.astype(jnp.result_type(float))
     if mask is None:
         mask = jnp.ones(values.shape, bool)
     mask = check_mask(mask, values.shape, "masked_mean")

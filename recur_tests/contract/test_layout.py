@@ -16,6 +16,9 @@ FLOORS = [
         "types",
         "keys",
         "checks",
+        "arrays",
+        "ids",
+        "files",
         "masks",
         "layer",
         "call_repr",
@@ -96,7 +99,7 @@ def test_few_files_know_each_library():
         "haiku": {("interop", "haiku")},
         "equinox": {("modules",), ("interop", "equinox")},
         "grain": {("sequences", "batches"), ("sequences", "pack")},
-        "orbax": {("train", "checkpoint")},
+        "orbax": {("train", "checkpoint_files")},
         "matplotlib": {("diagnose", "plots")},
         "tokenizers": {("text", "engine")},
     }

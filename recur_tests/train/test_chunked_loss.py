@@ -109,3 +109,18 @@ def test_of_no_steps_the_sum_is_zero():
 
     value, gradient = jax.value_and_grad(summed)(KERNEL)
     assert value == 0 and not gradient.any()
+
+
+@pytest.mark.parametrize("loss", [chunked_cross_entropy, chunked_cross_entropy_sum])
+def test_labels_outside_the_vocabulary_are_refused_or_have_no_weight(loss):
+    hs, targets = np.ones((2, 3, 4)), np.array([[0, 1, 2], [5, -1, 0]])
+
+    def to_logits(h):
+        return h @ jnp.ones((4, 5))
+
+    with pytest.raises(ValueError, match=f"{loss.__name__}: expected targets that count from 0 to"):
+        loss(to_logits, hs, targets, size=2)
+    found = jax.jit(lambda targets: loss(to_logits, hs, targets, size=2).sum())(targets)
+    assert_close(found, 4 * np.log(5), 1e-12)
+    mask = (targets >= 0) & (targets < 5)
+    assert_close(loss(to_logits, hs, targets, mask, size=2).sum(), 4 * np.log(5), 1e-12)

@@ -39,6 +39,21 @@ def test_what_stands_in_the_padding_never_matters_not_in_gradients_either():
     assert not gradient[~VALID].any()
 
 
+@pytest.mark.parametrize("outside", [-1, -100, 7, 300])
+def test_where_labels_are_not_known_one_outside_has_no_weight(outside):
+    targets = np.where(VALID, TARGETS, outside)
+    losses, gradient = jax.jit(jax.vmap(jax.value_and_grad(total)))(LOGITS, targets)
+    assert_close(losses, np.where(VALID, by_hand(LOGITS, TARGETS), 0).sum(1), 1e-12)
+    assert not gradient[~VALID].any() and gradient[VALID].any()
+    known = jax.jit(lambda logits: cross_entropy(logits, targets))
+    with pytest.raises(ValueError, match=f"0 to 6, got {outside} at step"):
+        known(LOGITS)
+
+
+def total(logits, targets):
+    return cross_entropy(logits, targets).sum()
+
+
 def test_half_precision_is_summed_in_float32():
     losses = cross_entropy(jnp.asarray(LOGITS, jnp.bfloat16), TARGETS)
     assert losses.dtype == jnp.float32
@@ -53,6 +68,23 @@ def test_the_mean_counts_valid_steps_only():
     assert not np.isnan(jax.grad(masked_mean)(values, np.zeros(4, bool))).any()
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([True, True, True, False]), 0.75),
+        (np.full(300, 100, np.int8), 100.0),
+        (np.full(3000, 100, np.float16), 100.0),
+        (np.full(70_000, 1, np.float16), 1.0),
+        (np.full(3000, 1.0, jnp.bfloat16), 1.0),
+    ],
+)
+def test_a_mean_of_narrow_values_is_summed_in_at_least_float32(values, expected):
+    found = masked_mean(values)
+    assert found == expected and found.dtype in (jnp.float32, jnp.float64)
+    mask = np.arange(len(values)) < 2
+    assert masked_mean(values, mask) == values[:2].astype(float).mean()
+
+
 def test_perplexity_and_bits():
     assert_close(perplexity(math.log(12.5)), 12.5, 1e-12)
     assert_close(bits(math.log(8)), 3.0, 1e-7)
@@ -65,6 +97,12 @@ def test_perplexity_and_bits():
         (lambda: cross_entropy(LOGITS, TARGETS[:, :4]), ValueError, r"targets of shape \[3, 5\]"),
         (lambda: cross_entropy(LOGITS, TARGETS, TARGETS), TypeError, "expected mask as bool"),
         (lambda: cross_entropy(LOGITS, TARGETS, VALID[0]), ValueError, r"shape \[3, 5\], got \[5"),
+        (
+            lambda: cross_entropy(LOGITS, TARGETS - 7 * (TARGETS == 0)),
+            ValueError,
+            "cross_entropy: expected targets that count from 0 to 6, got -7 at step . of row",
+        ),
+        (lambda: cross_entropy(LOGITS[0, 0], np.array(7)), ValueError, "0 to 6, got 7.$"),
         (lambda: masked_mean(LOGITS, VALID), ValueError, r"shape \[3, 5, 7\], got \[3, 5\]"),
     ],
 )

@@ -1,0 +1,175 @@
+"""The files of checkpoints, by Orbax: arrays, and a record that says what they are."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from recur.train.run_folder import RunFolder
+from recur.train.state_arrays import digest_of_json, digests
+
+_PREFIX = "update"  # of the folder of each checkpoint, as in update_100
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Unreadable(ValueError):
+    """A checkpoint that cannot be read, or is not what was written."""
+
+
+class CheckpointFiles:
+    """A folder of checkpoints, which one process at a time writes.
+
+    Args:
+      folder: where they are.
+      preserved: `preserved(steps) -> steps`, which of those that are there stay at the next save.
+    """
+
+    def __init__(self, folder: pathlib.Path, preserved: Callable[[Sequence[int]], set[int]]):
+        self.folder, self._preserved = folder, preserved
+        self._run = RunFolder(folder)
+        self._records: dict[int, dict[str, Any]] = {}
+        self._manager = self._open(is_writer=False)
+
+    def steps(self) -> list[int]:
+        """The updates of which there are checkpoints, in their order."""
+        return sorted(self._manager.all_steps())
+
+    def path(self, step: int) -> pathlib.Path:
+        """The folder of one."""
+        return self.folder / f"{_PREFIX}_{step}"
+
+    def lock(self) -> None:
+        """Becomes the one process that writes here; an OSError names another one."""
+        if not self._run.is_locked:
+            self._run.lock()
+            self._manager.close()
+            self._manager = self._open(is_writer=True)
+
+    def write(self, step: int, arrays: Mapping[str, Any], record: dict[str, Any]) -> None:
+        """Starts to write one."""
+        items = self._args.Composite(
+            state=self._args.StandardSave(_numbered(arrays)),
+            record=self._args.JsonSave({**record, "digest": digest_of_json(record)}),
+        )
+        with self._writing():
+            self.lock()
+            self._records[step] = record
+            self._manager.save(step, args=items)
+
+    def read(self, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays of one, verified; empty ones are those of `like`."""
+        items = self._args.Composite(state=self._args.StandardRestore(_numbered(like)))
+        with self._reading(step):
+            numbered = dict(self._manager.restore(step, args=items).state)
+        arrays = {name: numbered.get(str(n), leaf) for n, (name, leaf) in enumerate(like.items())}
+        written = self.read_record(step)["digests"]
+        for name, digest in digests(arrays).items():
+            if written.get(name, digest) != digest:
+                raise Unreadable(f"{self.path(step)}: {name} is not what was written.")
+        return arrays
+
+    def read_record(self, step: int) -> dict[str, Any]:
+        """The record of one, verified."""
+        if step not in self._records:
+            items = self._args.Composite(record=self._args.JsonRestore())
+            with self._reading(step):
+                record = dict(self._manager.restore(step, args=items).record)
+                digest = record.pop("digest", None)
+            if digest != digest_of_json(record):
+                raise Unreadable(f"{self.path(step)}/record: it is not what was written.")
+            self._records[step] = record
+        return self._records[step]
+
+    def set_aside(self, steps: Sequence[int]) -> None:
+        """Moves some into a folder in this one."""
+        if steps:
+            self.lock()
+            self.wait()
+            self._run.set_aside([self.path(step).name for step in steps])
+            for step in steps:
+                self._records.pop(step, None)
+            self._manager.reload()
+
+    def wait(self) -> None:
+        """Waits until all is written."""
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits until all is written, and lets another process write."""
+        with self._writing():
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._run.unlock()
+                self._manager.close()
+
+    def _open(self, *, is_writer: bool) -> Any:
+        import orbax.checkpoint as ocp  # here, for it doubles the time that `import recur` takes
+
+        self._args = ocp.args
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "record": ocp.JsonCheckpointHandler(),
+        }
+        options = ocp.CheckpointManagerOptions(
+            step_prefix=_PREFIX,
+            preservation_policy=_Policy(self._preserved),
+            cleanup_tmp_directories=is_writer,  # of a run that was killed while it wrote
+        )
+        return ocp.CheckpointManager(self.folder, item_handlers=handlers, options=options)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what the system says when it cannot write into an OSError with the remedy."""
+        try:
+            yield
+        except Exception as error:
+            code = _system_error(error)
+            if code is None:
+                raise
+            room = " Make room, or name another folder." if code in _NO_ROOM else ""
+            raise OSError(
+                f"{self.folder}: a checkpoint could not be written ({os.strerror(code)}).{room} "
+                "Those before it are whole, and the run goes on from the last."
+            ) from error
+
+    @contextlib.contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = str(error).split("\n")[0][:200]
+            raise Unreadable(f"{self.path(step)}: it cannot be read ({reason}).") from error
+
+
+class _Policy(NamedTuple):
+    """Which checkpoints stay, as Orbax asks for it."""
+
+    preserved: Callable[[Sequence[int]], set[int]]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Whether each stays."""
+        del context
+        kept = self.preserved([each.step for each in checkpoints])
+        return [each.step in kept for each in checkpoints]
+
+
+def _numbered(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays by number, for a name may hold any character; nothing is written of empty ones."""
+    return {str(n): leaf for n, leaf in enumerate(arrays.values()) if leaf.size}
+
+
+def _system_error(error: BaseException) -> int | None:
+    """The number of an error of the system, as Python or TensorStore words it."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if code:
+        return int(code[1])
+    return error.errno if isinstance(error, OSError) else None
