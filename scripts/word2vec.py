@@ -57,6 +57,7 @@ from recur.train import Report, fit, init_state, make_step
 OBJECTIVES = {"skip-gram": skip_gram, "cbow": cbow}
 HELD_OUT_ONE_IN = 20  # sentences
 RIVALS = 100  # random words that each held-out word is ranked among
+RANKED = 5000  # held-out words, as far as there are so many
 COMPARED = 1000  # frequent words whose ten nearest are compared
 DRAWN = 400  # frequent words in the picture, as far as there is room for their letters
 SHOWN = range(100, 500, 40)  # words by frequency; the first hundred are "the" and its like
@@ -242,7 +243,8 @@ def held_out_scores(options: Options, corpus: Corpus, params: Word2Vec) -> tuple
     random words come as often as in the training text, so that to know what is frequent is of no
     use.
     """
-    windows = next(Contexts(corpus.held_out, 5000, window=options.window, sample=None))
+    count = min(RANKED, sum(map(len, corpus.held_out)))
+    windows = next(Contexts(corpus.held_out, count, window=options.window, sample=None))
     counts = np.bincount(np.concatenate(corpus.training), minlength=len(corpus.words))
     draws = np.random.default_rng(0)
     rivals = draws.choice(len(counts), (len(windows.centers), RIVALS), p=counts / counts.sum())

@@ -9,11 +9,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.checks import describe, signature
+from recur.arrays import as_array
+from recur.checks import check_function, describe, signature
 from recur.decode.compiled import call_compiled
-from recur.decode.generate import Read, check_prompt, read_prompt, token_rules
+from recur.decode.generate import (
+    Read,
+    check_prompt,
+    check_prompt_ids,
+    read_prompt,
+    token_rules,
+    vocabulary_of,
+)
 from recur.decode.hypotheses import Beams, Row, Rules, begin, check_beams, close, extend, make_rules
-from recur.layer import Layer
+from recur.layer import Layer, check_context
 from recur.types import Carry, Context, Params
 
 
@@ -45,7 +53,7 @@ def beam_search(
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      prompt: integer `[T]`, or `[B, T]` of a batched layer, padded at the end; T ≥ 1.
+      prompt: as of `generate`.
       num_beams: how many hypotheses are extended at once, from 1 to V.
       num_return: how many hypotheses to return, from 1 to num_beams.
       max_tokens: how many tokens a hypothesis has at most, `eos` included.
@@ -87,10 +95,13 @@ def beam_search(
     """
     rules = token_rules("beam_search", max_tokens, min_tokens, eos, forbidden)
     check_beams("beam_search", num_beams, num_return, length_penalty)
-    prompt, length = check_prompt(layer, prompt, length, "beam_search")
-    given = (layer, params, prompt, carry, context, length, length_penalty)
+    tokens, lengths = check_prompt(layer, prompt, length, "beam_search")
+    check_context(context)
+    given = (layer, params, tokens, carry, context, lengths, length_penalty)
     options = {"num_beams": num_beams, "num_return": num_return, "rules": rules}
-    return call_compiled(_beam_search, *given, **options)
+    beams, vocabulary = call_compiled(_beam_search, *given, **options)
+    check_prompt_ids("beam_search", prompt, length, vocabulary)
+    return beams
 
 
 def _beam_search(
@@ -100,7 +111,8 @@ def _beam_search(
     beam_axis = prompt.ndim - 1  # after the rows
     read_all = jax.vmap(read, in_axes=beam_axis, out_axes=beam_axis)
     given = (num_beams, num_return, rules, length_penalty)
-    return _search(read_all, carry, logits, make_rules("beam_search", logits, *given))
+    beams = _search(read_all, carry, logits, make_rules("beam_search", logits, *given))
+    return beams, vocabulary_of(logits)
 
 
 def search(
@@ -180,7 +192,9 @@ def search(
     """
     rules = token_rules("search", max_tokens, min_tokens, eos, forbidden)
     check_beams("search", num_beams, num_return, length_penalty)
-    carry, logits = jax.tree.map(jnp.asarray, (carry, logits))
+    check_function("search: step", step)
+    logits = as_array("search: logits", logits)
+    carry = jax.tree.map(partial(as_array, "search: carry"), carry)
     options = {"num_beams": num_beams, "num_return": num_return, "rules": rules}
     return call_compiled(_search_row, step, carry, logits, length_penalty, **options)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.decode.sample import Chooser
+from recur.decode.sample import Chooser, check_token
 from recur.keys import split, split_along
 from recur.layer import Layer
 from recur.lift.mask import select
@@ -70,7 +70,7 @@ def feed(
 
     def decide_row(logits, key, position):
         coin, draw = split(_fold(key, position), 2)
-        token = choose(jax.lax.stop_gradient(logits), draw)
+        token = check_token(choose(jax.lax.stop_gradient(logits), draw))
         return token.astype(tokens.dtype), jnp.broadcast_to(uses_teacher(coin), ())
 
     decide = jax.vmap(decide_row, in_axes=(0, 0, None)) if rows else decide_row

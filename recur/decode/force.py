@@ -14,15 +14,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.checks import known_value
+from recur.arrays import check_one_number
+from recur.checks import check_function, is_number, known_value
 from recur.decode.compiled import call_compiled
 from recur.decode.feed import feed
 from recur.decode.generate import check_tokens
 from recur.decode.sample import Chooser, argmax, categorical
+from recur.ids import check_known_ids
 from recur.keys import check_key
-from recur.layer import Layer
+from recur.layer import Layer, check_context
 from recur.masks import make_mask
-from recur.types import Carry, Context, Params
+from recur.types import Carry, Context, Mask, Params
 
 
 def teacher_forcing(
@@ -44,7 +46,9 @@ def teacher_forcing(
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer; those at masked steps never matter.
+      tokens: integer `[T]`, or `[B, T]` of a batched layer, of at least 0; those at masked steps
+        never matter. Inside of a transformation they are not known, and not checked; nor is the
+        size of the vocabulary that the layer reads.
       carry: the carry to start from; the initial carry by default.
       context: as of the layer.
       length: as of the layer.
@@ -57,7 +61,8 @@ def teacher_forcing(
 
     Raises:
       TypeError: if `layer` is not a layer, or the tokens are not integers.
-      ValueError: if the layer is not causal, or shapes do not fit.
+      ValueError: if the layer is not causal, shapes do not fit, or, where it is known, a token is
+        below 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -73,8 +78,9 @@ def teacher_forcing(
       Networks, https://doi.org/10.1162/neco.1989.1.2.270
     """
     tokens = check_tokens(layer, tokens, "integer tokens", "teacher_forcing")
-    flags = {"length": length, "mask": mask, "reset": reset}
-    return layer(params, tokens, carry=carry, context=context, **flags, key=key)
+    mask = _make_mask(layer, tokens, length, mask, reset).valid
+    check_known_ids("teacher_forcing", "tokens", tokens, None, mask=mask)
+    return layer(params, tokens, carry=carry, context=context, mask=mask, reset=reset, key=key)
 
 
 def free_running(
@@ -101,8 +107,8 @@ def free_running(
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer; only the first one that is read, and
-        the first one after each reset, matters.
+      tokens: as of `teacher_forcing`; only the first one that is read, and the first one after each
+        reset, matters.
       choose: a chooser, see `recur.decode.sample`.
       carry: the carry to start from; the initial carry by default.
       context: as of the layer.
@@ -116,7 +122,8 @@ def free_running(
 
     Raises:
       TypeError: if `layer` is not a layer, the tokens are not integers, or a needed key is missing.
-      ValueError: if the layer is not causal, or shapes do not fit.
+      ValueError: if the layer is not causal, shapes do not fit, or, where it is known, a token is
+        below 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -128,9 +135,12 @@ def free_running(
       [1, 2, 3]
     """
     tokens = check_tokens(layer, tokens, "integer tokens", "free_running")
+    check_context(context)
+    check_function("free_running: choose", choose)
     key = None if key is None else check_key(key)
     steps = _make_mask(layer, tokens, length, mask, reset)
     given = (layer, params, tokens, choose, carry, context, steps, key)
+    check_known_ids("free_running", "tokens", tokens, None, mask=_read_first(tokens, steps))
     return call_compiled(_free_running, *given)
 
 
@@ -170,7 +180,9 @@ def scheduled_sampling(
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
       params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer; those at masked steps never matter.
+      tokens: integer `[T]`, or `[B, T]` of a batched layer, of at least 0; those at masked steps
+        never matter. Inside of a transformation they are not known, and not checked; nor is the
+        size of the vocabulary that the layer reads.
       rate: the probability of a teacher's token, from 0 to 1; it may be traced. The first token of
         the sequence, and the first one after each reset, is always the teacher's.
       choose: a chooser, see `recur.decode.sample`.
@@ -185,9 +197,10 @@ def scheduled_sampling(
       Logits `[T, V]` or `[B, T, V]`, zero at masked steps.
 
     Raises:
-      TypeError: if `layer` is not a layer, the tokens are not integers, or there is no typed key.
-      ValueError: if the layer is not causal, shapes do not fit, or the rate is not one number from
-        0 to 1.
+      TypeError: if `layer` is not a layer, the tokens are not integers, the rate is not one number,
+        `choose` is no function, or there is no typed key.
+      ValueError: if the layer is not causal, shapes do not fit, the rate is not from 0 to 1, or,
+        where it is known, a token is below 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -206,9 +219,12 @@ def scheduled_sampling(
       Recurrent Neural Networks, https://arxiv.org/abs/1506.03099
     """
     tokens = check_tokens(layer, tokens, "integer tokens", "scheduled_sampling")
+    check_context(context)
+    check_function("scheduled_sampling: choose", choose)
     _check_rate(rate)
     steps = _make_mask(layer, tokens, length, mask, reset)
     given = (layer, params, tokens, rate, choose, carry, context, steps, check_key(key))
+    check_known_ids("scheduled_sampling", "tokens", tokens, None, mask=steps.valid)
     return call_compiled(_scheduled_sampling, *given)
 
 
@@ -224,6 +240,13 @@ def _make_mask(layer, tokens, length, mask, reset):
     return make_mask(tokens, **flags, batch_axes=layer.batch_axes)
 
 
+def _read_first(tokens: jax.Array, steps: Mask) -> jax.Array:
+    """The steps at which free running reads a teacher's token: the first, and those of resets."""
+    valid = jnp.ones(tokens.shape, bool) if steps.valid is None else steps.valid
+    first = valid & (valid.cumsum(-1) == 1)
+    return first if steps.reset is None else first | (valid & steps.reset)
+
+
 def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
     """A schedule for `scheduled_sampling` that falls from near 1 to 0, steepest around k log k.
 
@@ -236,7 +259,7 @@ def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
       `schedule(count) -> rate`, as Optax's are.
 
     Raises:
-      ValueError: if k is below 1.
+      ValueError: if k is no finite number of at least 1.
 
     Example:
       >>> from recur.decode import inverse_sigmoid_decay
@@ -248,8 +271,8 @@ def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
       Bengio, Vinyals, Jaitly & Shazeer 2015, Scheduled Sampling for Sequence Prediction with
       Recurrent Neural Networks, section 2.4, https://arxiv.org/abs/1506.03099
     """
-    if not k >= 1:
-        raise ValueError(f"inverse_sigmoid_decay: expected k of at least 1, got {k}.")
+    if not is_number(k) or not 1 <= k < math.inf:
+        raise ValueError(f"inverse_sigmoid_decay: expected k as a number of at least 1, got {k!r}.")
 
     def schedule(count):
         updates = jnp.asarray(count, jnp.result_type(float))
@@ -259,10 +282,7 @@ def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
 
 
 def _check_rate(rate: Any) -> None:
-    if jnp.shape(rate) != ():
-        raise ValueError(
-            f"scheduled_sampling: expected one rate, got the shape {list(jnp.shape(rate))}."
-        )
+    check_one_number("scheduled_sampling: rate", rate)
     known = known_value(rate)
     if known is not None and not 0 <= known <= 1:
         raise ValueError(

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_ids, check_whole, known_value
+from recur.arrays import as_array
+from recur.checks import check_function, check_ids, check_whole, known_value
 from recur.decode.compiled import call_compiled
-from recur.decode.sample import Chooser, allowed, categorical, constraint
+from recur.decode.sample import Chooser, allowed, categorical, check_token, constraint
+from recur.ids import check_known_ids
 from recur.keys import check_key, split_along
-from recur.layer import Layer, check_is_layer
+from recur.layer import Layer, check_context, check_is_layer
 from recur.masks import make_mask
 from recur.types import Carry, Context, Mask, Params
 
@@ -75,7 +77,9 @@ def generate(
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`.
       params: its params.
-      prompt: integer `[T]`, or `[B, T]` of a batched layer; T ≥ 1.
+      prompt: integer `[T]`, or `[B, T]` of a batched layer, each from 0 to V - 1 where it counts;
+        T ≥ 1. Inside of a transformation its values are not known, and not checked. A token that
+        is only read, such as that of the beginning, has logits too: `forbidden` rules it out.
       max_tokens: how many tokens to generate at most.
       min_tokens: how many tokens come before `eos` may.
       eos: the end-of-sequence token; it is not part of the result.
@@ -107,10 +111,14 @@ def generate(
       [1, 2, 3, 0, 0, 0]
     """
     rules = token_rules("generate", max_tokens, min_tokens, eos, forbidden)
-    prompt, length = check_prompt(layer, prompt, length, "generate")
+    tokens, lengths = check_prompt(layer, prompt, length, "generate")
+    check_context(context)
+    check_function("generate: choose", choose)
     key = None if key is None else check_key(key)
-    given = (layer, params, prompt, choose, carry, context, length, key)
-    return call_compiled(_generate, *given, rules=rules)
+    given = (layer, params, tokens, choose, carry, context, lengths, key)
+    generated, vocabulary = call_compiled(_generate, *given, rules=rules)
+    check_prompt_ids("generate", prompt, length, vocabulary)
+    return generated
 
 
 def _generate(layer, params, prompt, choose, carry, context, length, key, *, rules):
@@ -122,7 +130,8 @@ def _generate(layer, params, prompt, choose, carry, context, length, key, *, rul
 
     def choose_row(logits, key, position):
         key = None if key is None else jax.random.fold_in(key, position)
-        return choose(allowed(lambda logits: constrained(logits, position), logits), key)
+        left = allowed(lambda logits: constrained(logits, position), logits)
+        return check_token(choose(left, key))
 
     choose_rows = jax.vmap(choose_row, in_axes=(0, 0, None)) if rows else choose_row
 
@@ -152,7 +161,7 @@ def _generate(layer, params, prompt, choose, carry, context, length, key, *, rul
         has_ended=jnp.zeros(rows, bool),
     )
     loop = jax.lax.while_loop(continues, advance, loop)
-    return Generated(loop.tokens, loop.length)
+    return Generated(loop.tokens, loop.length), vocabulary_of(logits)
 
 
 def read_prompt(
@@ -192,18 +201,31 @@ def check_prompt(
     prompt = check_tokens(layer, prompt, "a prompt of integer tokens", asker)
     if length is None:
         return prompt, None
-    if jnp.shape(length) != prompt.shape[:-1]:
+    lengths = as_array(f"{asker}: length", length)
+    if lengths.shape != prompt.shape[:-1]:
         raise ValueError(
             f"{asker}: expected one length for each prompt, the shape {list(prompt.shape[:-1])}, "
-            f"got {list(jnp.shape(length))}."
+            f"got {list(lengths.shape)}."
         )
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"{asker}: expected lengths as integers, got {lengths.dtype}.")
     known = known_value(length)
     if known is not None and not ((known >= 1) & (known <= prompt.shape[-1])).all():
         raise ValueError(
             f"{asker}: expected lengths from 1 to {prompt.shape[-1]}, got {known.tolist()}. "
             "To generate without a prompt, begin with the beginning-of-sequence token."
         )
-    return prompt, jnp.asarray(length)
+    return prompt, lengths
+
+
+def vocabulary_of(logits: jax.Array) -> jax.Array:
+    """An empty array `[0, V]`, which tells the caller of a compiled function V."""
+    return jnp.zeros((0, logits.shape[-1]), bool)
+
+
+def check_prompt_ids(asker: str, prompt: Any, length: Any, vocabulary: jax.Array) -> None:
+    """Raises a ValueError unless the prompt, where it is known, is of ids of the vocabulary."""
+    check_known_ids(asker, "a prompt of ids", prompt, vocabulary.shape[-1], length=length)
 
 
 def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
@@ -212,7 +234,6 @@ def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
     They are widened to 32 bits, so that every token of a vocabulary can be fed back.
     """
     check_is_layer(layer, asker)
-    tokens = jnp.asarray(tokens)
     if not layer.is_causal:
         raise ValueError(
             f"{asker}: the layer reads backward, so it would need tokens that are not generated "
@@ -223,6 +244,7 @@ def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
             f"{asker}: expected a layer with at most one row axis, got {layer.batch_axes}. Call "
             "recur.batch once."
         )
+    tokens = as_array(f"{asker}: tokens", tokens)
     if not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise TypeError(f"{asker}: expected {what}, got {tokens.dtype}.")
     shape = "[B, T]" if layer.is_batched else "[T]"
@@ -246,5 +268,6 @@ def token_rules(
             f"{asker}: expected min_tokens from 0 to max_tokens, got max_tokens={max_tokens} and "
             f"min_tokens={min_tokens}."
         )
-    eos = None if eos is None else check_ids(asker, [eos])[0]
-    return TokenRules(max_tokens, min_tokens, eos, tuple(check_ids(asker, forbidden)))
+    eos = None if eos is None else check_whole(f"{asker}: eos", eos, 0)
+    never = tuple(check_ids(f"{asker}: forbidden", forbidden))
+    return TokenRules(max_tokens, min_tokens, eos, never)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.arrays import check_one_number
 from recur.checks import check_whole, known_value
 from recur.decode.generate import TokenRules
 from recur.decode.sample import constraint
@@ -87,13 +88,14 @@ def make_rules(
 
 
 def check_beams(asker: str, num_beams: Any, num_return: Any, length_penalty: Any) -> None:
-    """Raises a ValueError unless 1 ≤ num_return ≤ num_beams and the penalty is finite."""
+    """Raises an error unless 1 ≤ num_return ≤ num_beams and the penalty is one finite number."""
     check_whole(f"{asker}: num_beams", num_beams, 1)
     if check_whole(f"{asker}: num_return", num_return, 1) > num_beams:
         raise ValueError(
             f"{asker}: expected num_return from 1 to num_beams, {num_beams}, got {num_return}. "
             "More beams have more to return."
         )
+    check_one_number(f"{asker}: length_penalty", length_penalty)
     known = known_value(length_penalty)
     if known is not None and not np.isfinite(known):
         raise ValueError(f"{asker}: expected a finite length_penalty, got {length_penalty}.")

@@ -18,11 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.checks import check_ids, known_value
+from recur.arrays import as_array, check_one_number
+from recur.checks import check_function, check_ids, check_whole, known_value
 from recur.dtypes import at_least_float32
+from recur.ids import check_known_ids
 from recur.keys import check_key
 
 Chooser = Callable[[jax.Array, jax.Array | None], jax.Array]
+_SUMS_TO = 1e-5  # how far below p a sum of probabilities counts as p
 
 
 def argmax(logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
@@ -35,6 +38,10 @@ def argmax(logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
     Returns:
       An int32 token.
 
+    Raises:
+      TypeError: if logits are not an array of real numbers.
+      ValueError: if they are not `[V]` with V ≥ 1.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.decode import argmax
@@ -42,7 +49,7 @@ def argmax(logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
       1
     """
     del key
-    return jnp.argmax(logits).astype(jnp.int32)
+    return jnp.argmax(_check_logits("argmax", logits)).astype(jnp.int32)
 
 
 def categorical(logits: jax.Array, key: jax.Array | None) -> jax.Array:
@@ -56,7 +63,8 @@ def categorical(logits: jax.Array, key: jax.Array | None) -> jax.Array:
       An int32 token.
 
     Raises:
-      TypeError: if there is no key.
+      TypeError: if there is no key, or logits are not an array of real numbers.
+      ValueError: if they are not `[V]` with V ≥ 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -69,7 +77,8 @@ def categorical(logits: jax.Array, key: jax.Array | None) -> jax.Array:
             "categorical: expected a typed key to sample with, got None. Pass one, "
             "jax.random.key(0), or choose by recur.decode.argmax."
         )
-    return jax.random.categorical(check_key(key), at_least_float32(logits)).astype(jnp.int32)
+    logits = at_least_float32(_check_logits("categorical", logits))
+    return jax.random.categorical(check_key(key), logits).astype(jnp.int32)
 
 
 def temperature(value: float | jax.Array, choose: Chooser = categorical) -> Chooser:
@@ -83,6 +92,7 @@ def temperature(value: float | jax.Array, choose: Chooser = categorical) -> Choo
       A chooser.
 
     Raises:
+      TypeError: if value is not one number, or `choose` no function.
       ValueError: if value is not above 0.
 
     Example:
@@ -91,6 +101,8 @@ def temperature(value: float | jax.Array, choose: Chooser = categorical) -> Choo
       >>> temperature(0.01)(jnp.array([0.0, 1.0]), jax.random.key(0)).item()
       1
     """
+    check_one_number("temperature: value", value)
+    check_function("temperature: choose", choose)
     known = known_value(value)
     if known is not None and not known > 0:
         raise ValueError(
@@ -111,7 +123,8 @@ def top_k(k: int, choose: Chooser = categorical) -> Chooser:
       A chooser.
 
     Raises:
-      ValueError: if k is below 1.
+      TypeError: if `choose` is no function.
+      ValueError: if k is no whole number of at least 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -123,22 +136,26 @@ def top_k(k: int, choose: Chooser = categorical) -> Chooser:
       Fan, Lewis & Dauphin 2018, Hierarchical Neural Story Generation,
       https://arxiv.org/abs/1805.04833
     """
-    if k < 1:
-        raise ValueError(f"top_k: expected k of at least 1, got {k}.")
-    return _TopK(k, choose)
+    check_function("top_k: choose", choose)
+    return _TopK(check_whole("top_k: k", k, 1), choose)
 
 
 def top_p(p: float | jax.Array, choose: Chooser = categorical) -> Chooser:
     """Keeps the most likely tokens until their probabilities add up to p (nucleus sampling).
 
+    A sum that is at most 1e-5 below p counts as p, for sums are rounded: of the probabilities 0.5,
+    0.3, 0.1 and 0.1, p = 0.8 keeps two.
+
     Args:
-      p: above 0, at most 1; it may be traced. The most likely token is always kept.
+      p: above 0, at most 1, which keeps all; it may be traced. The most likely token is always
+        kept.
       choose: the chooser that reads the logits that are left.
 
     Returns:
       A chooser.
 
     Raises:
+      TypeError: if p is not one number, or `choose` no function.
       ValueError: if p is not above 0 and at most 1.
 
     Example:
@@ -151,6 +168,8 @@ def top_p(p: float | jax.Array, choose: Chooser = categorical) -> Chooser:
       Holtzman et al. 2020, The Curious Case of Neural Text Degeneration,
       https://arxiv.org/abs/1904.09751
     """
+    check_one_number("top_p: p", p)
+    check_function("top_p: choose", choose)
     known = known_value(p)
     if known is not None and not 0 < known <= 1:
         raise ValueError(f"top_p: expected p above 0 and at most 1, got {p}.")
@@ -170,8 +189,9 @@ def forbid(tokens: Sequence[int], choose: Chooser = categorical) -> Chooser:
       A chooser.
 
     Raises:
-      TypeError: if the ids are not whole numbers.
-      ValueError: when tracing, if an id is outside the vocabulary, or no token is left to choose.
+      TypeError: if the ids are not whole numbers, or `choose` is no function.
+      ValueError: if an id is below 0; when tracing, if an id is outside the vocabulary, or no token
+        is left to choose.
 
     Example:
       >>> import jax.numpy as jnp
@@ -179,7 +199,10 @@ def forbid(tokens: Sequence[int], choose: Chooser = categorical) -> Chooser:
       >>> forbid([1], argmax)(jnp.array([0.0, 2.0, 1.0]), None).item()
       2
     """
-    return _Forbid(tuple(check_ids("forbid", tokens)), choose)
+    ids = check_ids("forbid", tokens)
+    check_known_ids("forbid", "tokens", ids, None)
+    check_function("forbid: choose", choose)
+    return _Forbid(tuple(ids), choose)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["value", "choose"], meta_fields=[])
@@ -211,7 +234,9 @@ class _TopP:
     def __call__(self, logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
         probabilities = -jnp.sort(-jax.nn.softmax(at_least_float32(logits)))
         before = jnp.cumsum(probabilities) - probabilities
-        return self.choose(_keep_ranks(logits, before < self.p), key)
+        p = jnp.asarray(self.p).astype(before.dtype)
+        kept = (before < p - _SUMS_TO) | (p >= 1)
+        return self.choose(_keep_ranks(logits, kept.at[0].set(True)), key)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["choose"], meta_fields=["tokens"])
@@ -224,6 +249,30 @@ class _Forbid:
         check_ids("forbid", self.tokens, logits.shape[-1])
         constrain = partial(rule_out, self.tokens, asker="forbid")
         return self.choose(allowed(constrain, logits), key)
+
+
+def check_token(token: jax.Array) -> jax.Array:
+    """What a chooser returned, as int32, when it is one token."""
+    token = as_array("choose", token)
+    if token.shape != () or not jnp.issubdtype(token.dtype, jnp.integer):
+        raise TypeError(
+            "choose: expected a function (logits, key) -> token that returns one integer, got "
+            f"{token.dtype}{list(token.shape)}."
+        )
+    return token.astype(jnp.int32)
+
+
+def _check_logits(asker: str, logits: jax.Array) -> jax.Array:
+    logits = as_array(f"{asker}: logits", logits)
+    if jnp.issubdtype(logits.dtype, jnp.complexfloating):
+        raise TypeError(f"{asker}: expected logits as real numbers, got {logits.dtype}.")
+    if logits.ndim != 1 or not logits.size:
+        raise ValueError(
+            f"{asker}: expected logits [V] of at least one token, got the shape "
+            f"{list(logits.shape)}. Use jax.vmap for rows."
+        )
+    is_float = jnp.issubdtype(logits.dtype, jnp.floating)
+    return logits if is_float else logits.astype(jnp.result_type(float))
 
 
 def rule_out(ids: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:

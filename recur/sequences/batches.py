@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,9 +12,10 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from recur.checks import check_whole
+from recur.checks import check_entries, check_whole
 from recur.sequences.examples import Examples
 from recur.sequences.layout import Batch, Layout, Plan, Planner, fill, make_planner
+from recur.sequences.stream_state import read_position
 
 
 def batches(
@@ -49,12 +51,12 @@ def batches(
       prefetch: how many batches a thread prepares ahead.
 
     Returns:
-      An iterator of batches, Grain's, with `get_state`, `set_state` and `close`.
+      An iterator of batches, with `get_state`, `set_state` and `close`.
 
     Raises:
       ImportError: without Grain.
-      TypeError: if `layout` is not a layout, lengths are not integers, or the examples are no
-        sequence or not of numbers.
+      TypeError: if `layout` is not a layout, `sharding` no sharding, lengths are not integers, or
+        the examples are no sequence or not of numbers.
       ValueError: if there are no examples, their structures differ, one is longer than the layout
         allows, the batch cannot be shared among the processes, or a state is of another stream. An
         error in an example that is read later is raised where its batch would have come.
@@ -73,9 +75,11 @@ def batches(
     except ImportError as error:
         raise ImportError('batches needs Grain: pip install "recur[data]".') from error
 
-    index, count = (jax.process_index(), jax.process_count()) if process is None else process
-    if not 0 <= index < count:
-        raise ValueError(f"batches: expected a process from 0 to {count - 1}, got {index}.")
+    index, count = _check_process(process)
+    if not isinstance(sharding, (jax.sharding.Sharding, type(None))):
+        raise TypeError(
+            f"batches: expected a jax.sharding.Sharding, got {type(sharding).__name__}."
+        )
     batch_size = check_whole("batches: batch_size", batch_size, 1)
     if batch_size % count:
         raise ValueError(
@@ -101,7 +105,33 @@ def batches(
         "checksum of lengths": zlib.crc32(examples.lengths.tobytes()),
     }
     stream: Any = _Stream(planner, read, identity, epochs)
-    return grain.experimental.ThreadPrefetchDatasetIterator(stream, prefetch)
+    return _Prefetching(grain.experimental.ThreadPrefetchDatasetIterator(stream, prefetch))
+
+
+class _Prefetching:
+    """Grain's iterator, which is let go of before the interpreter ends.
+
+    Later its destructor would fail, for its modules are gone, and its thread could still run.
+    """
+
+    def __init__(self, iterator: Any):
+        self._held = [iterator]
+        weakref.finalize(self, self._held.clear)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        return next(self._held[0])
+
+    def get_state(self) -> dict[str, Any]:
+        return self._held[0].get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._held[0].set_state(state)
+
+    def close(self) -> None:
+        self._held[0].close()
 
 
 class _Stream:
@@ -134,19 +164,27 @@ class _Stream:
         return {**self._identity, "epoch": self._epoch, "batches": self._done}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        was = {name: state.get(name) for name in self._identity}
-        if was != self._identity:
-            raise ValueError(
-                f"expected the state of a stream of {self._identity}, got one of {was}. Resume "
-                "with the data, the layout, the batch size and the seed that the run began with."
-            )
-        self._epoch, self._done, self._plans = state["epoch"], state["batches"], None
+        position = read_position("batches", state, self._identity, "epoch", "batches")
+        self._epoch, self._done = position
+        self._plans = None
 
     def _order(self) -> np.ndarray:
         count, seed = self._identity["examples"], self._identity["seed"]
         if seed is None:
             return np.arange(count)
         return np.random.default_rng((seed, self._epoch)).permutation(count)
+
+
+def _check_process(process: Any) -> tuple[int, int]:
+    """The index of this process and how many there are."""
+    if process is None:
+        return jax.process_index(), jax.process_count()
+    check_entries("batches: process", process, 2)
+    count = check_whole("batches: count of processes", process[1], 1)
+    index = check_whole("batches: index of the process", process[0], 0)
+    if index >= count:
+        raise ValueError(f"batches: expected a process from 0 to {count - 1}, got {index}.")
+    return index, count
 
 
 def _put(batch: Batch, sharding: jax.sharding.Sharding | None) -> Batch:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from recur.checks import check_whole
+from recur.checks import check_flag, check_ids, check_whole
 from recur.sequences.examples import check_lengths
 from recur.sequences.layout import Layout, Plan, check_fits, one_a_row
 
@@ -31,6 +32,7 @@ def bucket(
       A `Layout`. Batches come in the order in which they become full, partly empty ones at the end.
 
     Raises:
+      TypeError: if cut is no bool.
       ValueError: unless either boundaries or count is given, and the boundaries ascend from at
         least 1; when batches are made, if a sequence is longer than the last boundary.
 
@@ -52,6 +54,7 @@ def bucket(
             f"boundaries={boundaries} and count={count}."
         )
     count = None if count is None else check_whole("bucket: count", count, 1)
+    cut = check_flag("bucket: cut", cut)
     given = () if boundaries is None else _check_boundaries(boundaries)
 
     def planner(lengths: np.ndarray, batch_size: int | None):
@@ -105,10 +108,9 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
       https://doi.org/10.1145/366573.366611
     """
     count = check_whole("find_boundaries: count", count, 1)
-    known = np.asarray(lengths)
+    known = check_lengths(lengths)
     if not known.size:
         raise ValueError("find_boundaries: expected at least one length, got none.")
-    known = check_lengths(known, known.size)
     ends, many = np.unique(np.maximum(known, 1), return_counts=True)
     below = np.concatenate([[0], np.cumsum(many)])  # how many sequences the first i ends hold
     # cost[i]: the steps, real or padding, of all sequences of the first i ends, in k buckets. The
@@ -133,11 +135,13 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
 
 
 def _check_boundaries(boundaries: Sequence[int]) -> tuple[int, ...]:
-    given = np.asarray(boundaries)
-    ascends = given.ndim == 1 and given.size and given[0] >= 1 and (np.diff(given) > 0).all()
-    if not ascends or not np.issubdtype(given.dtype, np.integer):
+    try:
+        given = [0, *check_ids("bucket", boundaries)]
+    except (TypeError, ValueError):
+        given = []
+    if len(given) < 2 or not all(low < high for low, high in itertools.pairwise(given)):
         raise ValueError(
             "bucket: expected boundaries as whole numbers that ascend from at least 1, got "
-            f"{given.tolist()}. To find that many boundaries, pass count."
+            f"{boundaries!r}. To find that many boundaries, pass count."
         )
-    return tuple(given.tolist())
+    return tuple(given[1:])

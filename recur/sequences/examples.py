@@ -124,12 +124,19 @@ def outline(example: Example) -> Example:
     return Example(jax.tree.map(of(1), example.steps), *whole)
 
 
-def check_lengths(given: ArrayLike, count: int) -> np.ndarray:
-    """Lengths as an array, if they are `count` integers of at least 0."""
-    lengths = np.asarray(given)
-    if not np.issubdtype(lengths.dtype, np.integer):
+def check_lengths(given: ArrayLike, count: int | None = None) -> np.ndarray:
+    """Lengths as an array, if they are `count` integers of at least 0; any number if it is None."""
+    try:
+        lengths = np.asarray(given)
+    except ValueError as error:
+        raise ValueError("lengths: expected a list of integers, got lists of lists.") from error
+    if lengths.size and not np.issubdtype(lengths.dtype, np.integer):
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}.")
-    if lengths.shape != (count,):
+    if lengths.ndim != 1:
+        raise ValueError(
+            f"lengths: expected a list of integers, got the shape {list(lengths.shape)}."
+        )
+    if count is not None and len(lengths) != count:
         raise ValueError(
             f"lengths: expected one for each of {count} examples, got the shape "
             f"{list(lengths.shape)}."

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from recur.checks import check_whole
+from recur.checks import check_flag, check_whole
 from recur.sequences.layout import Layout, Plan, check_fits, groups_of
 
 LOOKAHEAD = 4  # batches that the packer fills at the same time: more leave no less padding
@@ -31,6 +31,7 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
 
     Raises:
       ImportError: when batches are made, without Grain.
+      TypeError: if cut is no bool.
       ValueError: if length or slots is below 1; when batches are made, if a sequence is longer, or
         if examples have a context, of which a layer takes one a row.
 
@@ -43,6 +44,7 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
     """
     length = check_whole("pack: length", length, 1)
     slots = None if slots is None else check_whole("pack: slots", slots, 1)
+    cut = check_flag("pack: cut", cut)
 
     def planner(lengths: np.ndarray, batch_size: int | None):
         check_fits(lengths, length, cut, "pack")

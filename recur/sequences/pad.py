@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from recur.checks import check_whole
+from recur.checks import check_flag, check_whole
 from recur.sequences.layout import Layout, Plan, check_fits, groups_of, one_a_row
 
 
@@ -24,6 +24,7 @@ def pad(length: int | None = None, *, cut: bool = False) -> Layout:
       A `Layout`.
 
     Raises:
+      TypeError: if cut is no bool.
       ValueError: if length is below 1; when batches are made, if a sequence is longer.
 
     Example:
@@ -34,6 +35,7 @@ def pad(length: int | None = None, *, cut: bool = False) -> Layout:
       ([[1, 2, 3, 0], [4, 0, 0, 0]], [[3], [1]])
     """
     length = None if length is None else check_whole("pad: length", length, 1)
+    cut = check_flag("pad: cut", cut)
 
     def planner(lengths: np.ndarray, batch_size: int | None):
         if length is not None:

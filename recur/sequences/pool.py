@@ -1,8 +1,9 @@
 """Pooling: one value for a whole sequence, computed from the steps that count.
 
 All functions take `ys` of `[..., T, ...]` and `mask` of `[..., T]`, whose last axis is time: they
-work on one sequence, on a batch, and on what `segments` makes of packed rows. Masked steps never
-matter, NaN included; a sequence without steps that count gives zeros.
+work on one sequence, on a batch, and on what `segments` makes of packed rows. Without a mask they
+take one sequence alone, `[T]` or `[T, D]`. Masked steps never matter, NaN included; a sequence
+without steps that count gives zeros.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from recur.arrays import as_array
 from recur.masks import expand_like, zero_invalid
 
 __all__ = ["attention", "last", "max", "mean"]
@@ -22,14 +24,15 @@ def last(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 
     Args:
       ys: `[..., T, ...]`.
-      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
+      mask: bool `[..., T]`, True where the step counts; None for one
+        sequence `[T]` or `[T, D]` of which all steps count.
 
     Returns:
       `[..., ...]`, without the time axis.
 
     Raises:
-      TypeError: if mask is not bool.
-      ValueError: if the shapes do not fit.
+      TypeError: if ys is no array of numbers, or mask is not bool.
+      ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
       >>> import jax.numpy as jnp
@@ -50,14 +53,15 @@ def mean(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 
     Args:
       ys: `[..., T, ...]`.
-      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
+      mask: bool `[..., T]`, True where the step counts; None for one
+        sequence `[T]` or `[T, D]` of which all steps count.
 
     Returns:
       `[..., ...]`, without the time axis; in the dtype of ys, or float32 if that is of integers.
 
     Raises:
-      TypeError: if mask is not bool.
-      ValueError: if the shapes do not fit.
+      TypeError: if ys is no array of numbers, or mask is not bool.
+      ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
       >>> import jax.numpy as jnp
@@ -77,14 +81,15 @@ def max(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 
     Args:
       ys: `[..., T, ...]`.
-      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
+      mask: bool `[..., T]`, True where the step counts; None for one
+        sequence `[T]` or `[T, D]` of which all steps count.
 
     Returns:
       `[..., ...]`, without the time axis.
 
     Raises:
-      TypeError: if mask is not bool.
-      ValueError: if the shapes do not fit.
+      TypeError: if ys is no array of numbers, or mask is not bool.
+      ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
       >>> import jax.numpy as jnp
@@ -107,14 +112,15 @@ def attention(ys: jax.Array, scores: jax.Array, mask: jax.Array | None = None) -
     Args:
       ys: `[..., T, ...]`.
       scores: float `[..., T]`, such as `Dense(1)(y)[..., 0]` of a module.
-      mask: bool `[..., T]`, True where the step counts; by default all steps of the first axis do.
+      mask: bool `[..., T]`, True where the step counts; None for one
+        sequence `[T]` or `[T, D]` of which all steps count.
 
     Returns:
       `[..., ...]`, without the time axis; in the dtype of ys, or float32 if that is of integers.
 
     Raises:
-      TypeError: if mask is not bool.
-      ValueError: if the shapes do not fit.
+      TypeError: if ys is no array of numbers, scores are not floats, or mask is not bool.
+      ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
       >>> import jax.numpy as jnp
@@ -127,7 +133,9 @@ def attention(ys: jax.Array, scores: jax.Array, mask: jax.Array | None = None) -
       Lin et al. 2017, A Structured Self-Attentive Sentence Embedding,
       https://arxiv.org/abs/1703.03130
     """
-    scores = jnp.asarray(scores)
+    scores = as_array("pool.attention: scores", scores)
+    if not jnp.issubdtype(scores.dtype, jnp.floating):
+        raise TypeError(f"pool.attention: expected scores as floats, got {scores.dtype}.")
     ys, mask = _prepare(ys, mask, "attention")
     if scores.shape != mask.shape:
         raise ValueError(
@@ -142,14 +150,20 @@ def attention(ys: jax.Array, scores: jax.Array, mask: jax.Array | None = None) -
 
 def _prepare(ys: jax.Array, mask: jax.Array | None, name: str) -> tuple[jax.Array, jax.Array]:
     """Checks both, and zeroes the masked steps."""
-    ys = jnp.asarray(ys)
-    mask = jnp.ones(ys.shape[:1], bool) if mask is None else jnp.asarray(mask)
+    ys = as_array(f"pool.{name}: ys", ys)
+    if mask is None and ys.ndim > 2:
+        raise ValueError(
+            f"pool.{name}: expected ys [T] or [T, D] of one sequence where there is no mask, got "
+            f"the shape {list(ys.shape)}. Outputs of recur.batch are [B, T, D]: pass their mask "
+            "[B, T], jnp.ones((B, T), bool) if all steps count."
+        )
+    mask = jnp.ones(ys.shape[:1], bool) if mask is None else as_array(f"pool.{name}: mask", mask)
     if mask.dtype != jnp.bool_:
         raise TypeError(f"pool.{name}: expected mask as bool flags, got {mask.dtype}.")
     if mask.ndim == 0 or mask.shape[-1] == 0 or ys.shape[: mask.ndim] != mask.shape:
         raise ValueError(
-            f"pool.{name}: expected ys of {list(mask.shape)} and more axes, as the mask has, with "
-            f"at least one step, got the shape {list(ys.shape)}."
+            f"pool.{name}: expected ys [..., T, ...] and a mask [..., T], with T >= 1, got the "
+            f"shapes {list(ys.shape)} and {list(mask.shape)}."
         )
     return zero_invalid(mask, ys), mask
 

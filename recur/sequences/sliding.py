@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from recur.checks import check_whole
+from recur.checks import check_whole, describe
 from recur.masks import step_count
 
 
@@ -36,8 +36,8 @@ def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Slid
       A `Sliding`; its windows are views of the series, not copies.
 
     Raises:
-      ValueError: if a number is below 1, or the series is shorter than one window and what
-        follows it.
+      ValueError: if a number is below 1, the arrays of the series differ in length, or it is too
+        short for one window and what follows it.
 
     Example:
       >>> import numpy as np
@@ -48,7 +48,13 @@ def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Slid
     """
     for name, value in {"steps": steps, "ahead": ahead, "stride": stride}.items():
         check_whole(f"sliding: {name}", value, 1)
-    count = step_count(series)
+    try:
+        count = step_count(series)
+    except ValueError as error:
+        raise ValueError(
+            f"sliding: expected a series of arrays [T, ...], got {describe(series)}. A list of "
+            "numbers becomes an array with numpy.asarray."
+        ) from error
     if count < steps + ahead:
         raise ValueError(
             f"sliding: a window of {steps} steps and the {ahead} after it need a series of "

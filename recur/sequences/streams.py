@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from recur.checks import check_whole
+from recur.sequences.stream_state import read_position
 
 
 class Window(NamedTuple):
@@ -38,12 +40,12 @@ class Streams:
       batch_size: B, the number of parallel streams.
       k1: how many new steps a window has.
       k2: how many steps a window has, k2 ≥ k1; k1 by default.
-      seed: the seed of the order of the documents.
+      seed: the seed of the order of the documents, at least 0.
 
     Raises:
-      TypeError: if a document does not hold integers.
-      ValueError: if not k2 ≥ k1 ≥ 1, a document is shorter than 2, or there is less than one window
-        of k1 new steps for each stream.
+      TypeError: if the documents are no list, or one does not hold integers.
+      ValueError: if not k2 ≥ k1 ≥ 1, the seed is below 0, a document is shorter than 2, or there is
+        less than one window of k1 new steps for each stream.
 
     Example:
       >>> import numpy as np
@@ -65,13 +67,15 @@ class Streams:
         k2: int | None = None,
         seed: int = 0,
     ):
-        k2 = k1 if k2 is None else k2
-        if not k2 >= k1 >= 1:
+        k1 = check_whole("Streams: k1", k1, 1)
+        k2 = k1 if k2 is None else check_whole("Streams: k2", k2, 1)
+        if k2 < k1:
             raise ValueError(
-                f"Streams: expected whole numbers k2 >= k1 >= 1, got k1={k1} and k2={k2}. A window "
-                "holds its new steps, and may hold earlier ones."
+                f"Streams: expected k2 >= k1, got k1={k1} and k2={k2}. A window holds its new "
+                "steps, and may hold earlier ones."
             )
         batch_size = check_whole("Streams: batch_size", batch_size, 1)
+        seed = check_whole("Streams: seed", seed, 0)
         steps = check_documents(documents)
         if steps < batch_size * k1:
             raise ValueError(
@@ -87,17 +91,33 @@ class Streams:
 
     def window(self, number: int) -> Window:
         """Window `number`, counted from the start of the first epoch."""
+        number = check_whole("Streams.window: number", number, 0)
         epoch, number = divmod(number, self.windows_per_epoch)
         begin = number * self._k1  # the padding at the start is as long as what is read again
         return Window(*(part[:, begin : begin + self._k2] for part in self._epoch(epoch)))
 
     def get_state(self) -> dict[str, Any]:
-        """The position in the stream, as JSON can hold it."""
-        return {"window": self._position}
+        """The position in the stream, and what tells it from others, as JSON can hold it."""
+        return {**self._identity, "window": self._position}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from the position that `get_state` returned."""
-        self._position = state["window"]
+        """Continues from the position that `get_state` returned.
+
+        Raises:
+          TypeError: if the state is no dict.
+          ValueError: if it is that of a stream of other documents or options.
+        """
+        [self._position] = read_position("Streams.set_state", state, self._identity, "window")
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "batch_size": self._batch_size,
+            "k1": self._k1,
+            "k2": self._k2,
+            "seed": self._seed,
+            "checksum of documents": checksum(self._documents),
+        }
 
     def __iter__(self) -> Iterator[Window]:
         return self
@@ -135,7 +155,7 @@ def whole_rows(documents: Sequence[np.ndarray], batch_size: int) -> Window:
       A `Window` `[B, N]`, each document whole with a reset at its start, padded at the end.
 
     Raises:
-      TypeError: if a document does not hold integers.
+      TypeError: if the documents are no list, or one does not hold integers.
       ValueError: if batch_size is below 1, or a document is shorter than 2.
 
     Example:
@@ -166,6 +186,15 @@ def join_documents(documents: Sequence[np.ndarray]) -> Window:
     return Window(inputs, targets, reset, np.ones(len(inputs), bool))
 
 
+def checksum(documents: Sequence[Any]) -> int:
+    """Of the tokens of all documents, and of where each ends; that of lists is that of arrays."""
+    found = 0
+    for document in documents:
+        tokens = np.asarray(document, np.int64)
+        found = zlib.crc32(tokens.tobytes(), zlib.crc32(len(tokens).to_bytes(8, "little"), found))
+    return found
+
+
 def _stack_padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     length = max(len(row) for row in rows)
     return np.stack([np.pad(row, (0, length - len(row))) for row in rows])
@@ -173,10 +202,20 @@ def _stack_padded(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 def check_documents(documents: Sequence[np.ndarray]) -> int:
     """How many steps the documents have in all."""
+    if not hasattr(documents, "__len__") or not hasattr(documents, "__getitem__"):
+        raise TypeError(
+            f"expected a list of documents, got {type(documents).__name__}. An iterator becomes a "
+            "list with list(...)."
+        )
     if not len(documents):
         raise ValueError("expected at least one document, got none.")
     for number, document in enumerate(documents):
-        dtype = np.asarray(document).dtype
+        try:
+            dtype = np.asarray(document).dtype
+        except ValueError as error:
+            raise TypeError(
+                f"document {number}: expected integer tokens, got lists of lists."
+            ) from error
         if np.size(document) and not np.issubdtype(dtype, np.integer):
             raise TypeError(f"document {number}: expected integer tokens, got {dtype}.")
         if np.ndim(document) != 1 or len(document) < 2:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from recur.checks import check_whole, describe
+from recur.checks import check_function, check_whole, describe
 
 
 class Node(NamedTuple):
@@ -44,7 +44,8 @@ def post_order(root: Node, arity: int | None = None) -> Nodes:
       `Nodes`, in NumPy.
 
     Raises:
-      TypeError: if a node is not a `Node`, or its x does not hold numbers.
+      TypeError: if a node is not a `Node`, its children are no tuple, or its x does not hold
+        numbers.
       ValueError: if the xs of nodes differ in structure, or a node has more children than arity.
 
     Example:
@@ -66,6 +67,11 @@ def post_order(root: Node, arity: int | None = None) -> Nodes:
                 f"post_order: expected a Node, got {type(node).__name__}. Children are a tuple of "
                 "nodes, of one too: Node(x, (child,))."
             )
+        if not isinstance(node.children, (tuple, list)):
+            raise TypeError(
+                f"post_order: expected children as a tuple, got {type(node.children).__name__}. Of "
+                "a node without any it is empty: Node(x)."
+            )
         waiting += [(child, own, c) for c, child in enumerate(node.children) if child is not None]
 
     nodes = [node for node, _, _ in reversed(visited)]
@@ -83,7 +89,9 @@ def parse_tree(
     """Reads a tree in brackets, as treebanks write them.
 
     A tree is `(label word)` or `(label tree ... tree)`, as in the Stanford Sentiment Treebank and
-    the Penn Treebank; brackets within words are written -LRB- and -RRB- there.
+    the Penn Treebank; brackets within words are written -LRB- and -RRB- there. Labels and words are
+    separated by spaces, tabs and ends of lines; other white space of Unicode, such as U+3000, is
+    text.
 
     Args:
       text: one tree.
@@ -94,6 +102,7 @@ def parse_tree(
       The root.
 
     Raises:
+      TypeError: when the text is no string, or `read` no function.
       ValueError: when the text is not one tree; it names the position.
 
     Example:
@@ -107,9 +116,12 @@ def parse_tree(
       >>> labels.tolist(), words.tolist()
       ([2, 4, 2, 4, 3], [1, 2, 3, 0, 0])
     """
+    if not isinstance(text, str):
+        raise TypeError(f"parse_tree: expected a tree as a string, got {type(text).__name__}.")
+    check_function("parse_tree: read", read)
     opened: list[tuple[int, list[str | Node]]] = []
     root = None
-    for match in re.finditer(r"[()]|[^\s()]+", text):
+    for match in re.finditer(r"[()]|[^\s()]+", text, re.ASCII):
         token, position = match.group(), match.start()
         if root is not None or not (opened or token == "("):
             raise _unreadable(text, position, "one tree in brackets")
@@ -154,6 +166,8 @@ def _arity(nodes: list[Node], given: int | None) -> int:
 
 def _check_alike(xs: list[Any]) -> None:
     """Raises an error unless all hold numbers, in the structure, shapes and dtypes of the first."""
+    if not jax.tree.leaves(xs[0]):
+        raise TypeError("post_order: x of node 0: expected numbers, got nothing.")
     expected = describe(xs[0])
     for number, x in enumerate(xs):
         for leaf in jax.tree.leaves(x):

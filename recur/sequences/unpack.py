@@ -27,6 +27,7 @@ def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
       batches with `|`.
 
     Raises:
+      TypeError: if `batch` is not a batch.
       ValueError: if the arrays are not `[B, T, ...]`.
 
     Example:
@@ -63,6 +64,7 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
       The values, `[B, S, L, ...]` each, and their mask, bool `[B, S, L]`.
 
     Raises:
+      TypeError: if `batch` is not a batch.
       ValueError: if the arrays are not `[B, T, ...]`, steps is below 1, or a sequence is longer and
         its length is known; inside of a transformation the rest is cut off.
 
@@ -102,6 +104,7 @@ def last_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
       `[B, S, ...]` each.
 
     Raises:
+      TypeError: if `batch` is not a batch.
       ValueError: if the arrays are not `[B, T, ...]`.
 
     Example:
@@ -133,6 +136,7 @@ def first_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
       `[B, S, ...]` each.
 
     Raises:
+      TypeError: if `batch` is not a batch.
       ValueError: if the arrays are not `[B, T, ...]`.
 
     Example:
@@ -171,6 +175,13 @@ def _fill_empty(tree: Any, length: jax.Array, empty: Any) -> Any:
 
 
 def _check_rows(tree: Any, batch: Batch, asker: str) -> None:
+    if not isinstance(batch, Batch):
+        raise TypeError(
+            f"{asker}: expected a batch, one of those of make_batches or batches, got "
+            f"{type(batch).__name__}."
+        )
+    if not jax.tree.leaves(tree):
+        raise ValueError(f"{asker}: expected arrays of rows and steps, got none.")
     for leaf in jax.tree.leaves(tree):
         if jnp.shape(leaf)[:2] != batch.mask.shape:
             raise ValueError(

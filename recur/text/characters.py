@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from recur.checks import check_ids
+from recur.checks import check_ids, check_whole
+from recur.text.engine import check_texts
 
 BOUNDARY = 0  # stands in front of every text and behind it
 UNKNOWN = 1  # any character that the vocabulary has not
@@ -25,6 +26,7 @@ class Characters:
       characters: the characters, each once.
 
     Raises:
+      TypeError: when they are no string.
       ValueError: when a character comes twice.
 
     Example:
@@ -39,6 +41,7 @@ class Characters:
     characters: str
 
     def __post_init__(self) -> None:
+        _check_text("Characters", self.characters)
         if len(set(self.characters)) != len(self.characters):
             twice = collections.Counter(self.characters).most_common(1)[0][0]
             raise ValueError(f"Characters: expected each character once, got {twice!r} again.")
@@ -46,9 +49,10 @@ class Characters:
     @classmethod
     def of(cls, texts: Iterable[str], at_least: int = 1) -> Characters:
         """The characters that come `at_least` so often in texts, the most frequent first."""
+        at_least = check_whole("Characters.of: at_least", at_least, 1)
         counts: collections.Counter[str] = collections.Counter()
-        for text in texts:
-            counts.update(text)
+        for text in check_texts("Characters.of", texts):
+            counts.update(_check_text("Characters.of", text))
         frequent = [c for c, count in counts.items() if count >= at_least]
         return cls("".join(sorted(frequent, key=lambda c: (-counts[c], c))))
 
@@ -58,6 +62,7 @@ class Characters:
 
     def encode(self, text: str) -> np.ndarray:
         """int32 `[len(text)]`, `UNKNOWN` for a character that the vocabulary has not."""
+        text = _check_text("encode", text)
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -66,10 +71,12 @@ class Characters:
         A ValueError names ids that are not in the vocabulary.
         """
         table = ["", "\N{REPLACEMENT CHARACTER}", *self.characters]
-        return "".join(table[i] for i in check_ids("decode", [*ids], len(self)))
+        ids = list(ids) if isinstance(ids, Iterable) else ids
+        return "".join(table[i] for i in check_ids("decode", ids, len(self)))
 
     def unknown_in(self, text: str) -> str:
         """The characters of a text that the vocabulary has not, sorted."""
+        text = _check_text("unknown_in", text)
         return "".join(sorted(set(text) - set(self.characters)))
 
     @functools.cached_property
@@ -78,3 +85,9 @@ class Characters:
         for number, character in enumerate(self.characters, start=_SPECIAL):
             ids[ord(character)] = number
         return ids
+
+
+def _check_text(asker: str, text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{asker}: expected text as a string, got {type(text).__name__}.")
+    return text

@@ -11,6 +11,7 @@ import re
 import sysconfig
 from collections.abc import Iterator, Mapping
 
+from recur.checks import check_whole
 from recur.text.prose import paragraphs_of
 
 # Folders and files not written by people, or of another kind: tables, tests and other packages.
@@ -166,7 +167,8 @@ def split_by_hash(texts: Mapping[str, str], one_in: int) -> tuple[dict[str, str]
       `(training, held_out)`.
 
     Raises:
-      ValueError: if one_in is below 2.
+      TypeError: if the texts are no mapping, or a name is no string.
+      ValueError: if one_in is no whole number of at least 2.
 
     Example:
       >>> from recur.text import split_by_hash
@@ -174,8 +176,14 @@ def split_by_hash(texts: Mapping[str, str], one_in: int) -> tuple[dict[str, str]
       >>> sorted(held_out)
       ['d']
     """
-    if one_in < 2:
-        raise ValueError(f"split_by_hash: expected one_in of at least 2, got {one_in}.")
+    one_in = check_whole("split_by_hash: one_in", one_in, 2)
+    if not isinstance(texts, Mapping):
+        raise TypeError(
+            f"split_by_hash: expected a mapping of names to texts, got {type(texts).__name__}."
+        )
+    for name in texts:
+        if not isinstance(name, str):
+            raise TypeError(f"split_by_hash: expected names as strings, got {name!r}.")
 
     def is_held_out(name):
         return int(hashlib.sha256(name.encode()).hexdigest(), 16) % one_in == 0

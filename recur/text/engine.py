@@ -77,11 +77,18 @@ def learn_merges(engine: Any, texts: Iterable[str], size: int) -> list[tuple[str
     return [(left, right) for left, right in json.loads(engine.to_str())["model"]["merges"]]
 
 
-def checked_texts(texts: Iterable[str], asker: str) -> Iterator[str]:
-    """Texts as they come, each of them checked."""
+def check_texts(asker: str, texts: Iterable[str]) -> Iterable[str]:
+    """`texts`, when they are several; each is checked when it is read."""
     if isinstance(texts, str):
         raise TypeError(f"{asker}: expected several texts, got one string. Pass [text].")
-    for number, text in enumerate(texts):
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"{asker}: expected several texts, got {type(texts).__name__}.")
+    return texts
+
+
+def checked_texts(texts: Iterable[str], asker: str) -> Iterator[str]:
+    """Texts as they come, each of them checked."""
+    for number, text in enumerate(check_texts(asker, texts)):
         if not isinstance(text, str):
             raise TypeError(
                 f"{asker}: expected texts as strings, got {type(text).__name__} as number "

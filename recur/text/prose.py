@@ -43,11 +43,16 @@ def sentences(text: str) -> list[str]:
     Returns:
       The sentences, each on one line.
 
+    Raises:
+      TypeError: if the text is no string.
+
     Example:
       >>> from recur.text import sentences
       >>> sentences("It rains, e.g. In April. (\"Again?\") Bring\na coat!\n\nAn end")
       ['It rains, e.g. In April.', '("Again?")', 'Bring a coat!', 'An end']
     """
+    if not isinstance(text, str):
+        raise TypeError(f"sentences: expected text as a string, got {type(text).__name__}.")
     found = []
     for paragraph in re.split(r"\n\s*\n", text):
         paragraph = " ".join(paragraph.split())

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from recur.checks import check_flag, check_ids
+
 _CHUNK = 1 << 16  # bytes that are read at once
 _ID = re.compile(r"[1-9][0-9]*")
 _NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")  # 3-4, words written as one, and 3.1, a word unwritten
@@ -37,7 +39,7 @@ def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str
     """
     try:
         "a".encode(encoding)  # where a codec that is none of text, as "hex", is told from others
-    except LookupError as error:
+    except (LookupError, TypeError) as error:
         raise ValueError(f"{path}: expected the name of an encoding of text: {error}.") from error
     with open(path, "rb") as file:
         name = codecs.lookup(encoding).name
@@ -47,7 +49,8 @@ def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str
 def read_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[tuple[str, str]]:
     r"""Reads pairs of texts, two columns with a tab between, as of a translation.
 
-    Blank lines are skipped. There are no quotes: what stands in the columns is taken as it is.
+    Blank lines, of nothing but tabs and spaces, are skipped. There are no quotes: what stands in
+    the columns is taken as it is.
 
     Args:
       path: the file.
@@ -70,14 +73,14 @@ def read_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[tup
       [('a dog', 'ein Hund'), ('a cat', 'eine Katze')]
     """
     for number, line in enumerate(read_lines(path, encoding), 1):
-        if line and not line.isspace():
+        if not _is_blank(line):
             cells = line.split("\t")
             if len(cells) != 2:
                 raise ValueError(
                     f"{path}:{number}: expected two columns with a tab between, got {len(cells)}: "
                     f"{_short(line)}."
                 )
-            if not all(cell.strip() for cell in cells):
+            if any(map(_is_blank, cells)):
                 raise ValueError(
                     f"{path}:{number}: expected text in both columns, got {_short(line)}."
                 )
@@ -93,7 +96,8 @@ def read_columns(
 ) -> Iterator[tuple[list[str], ...]]:
     r"""Reads sentences in columns, as of CoNLL: a word a line, and blank lines between.
 
-    Columns are separated by tabs, or by spaces in a line without a tab.
+    Columns are separated by tabs, or by spaces in a line without a tab. All else is text, such as
+    the wide space U+3000; lines of nothing but tabs and spaces are blank.
 
     Args:
       path: the file.
@@ -109,6 +113,7 @@ def read_columns(
 
     Raises:
       OSError: when the file cannot be read.
+      TypeError: when columns are no sequence of whole numbers, or conllu is no bool.
       ValueError: as of `read_lines`, and when a line has other columns than the first of its
         sentence, has not those asked for, has nothing in one, or is not of CoNLL-U; and when there
         is no sentence.
@@ -122,13 +127,17 @@ def read_columns(
       ...     list(read_columns(path))
       [(['Dogs', 'bark'], ['NNS', 'VBP']), (['Cats'], ['NNS'])]
     """
+    conllu = check_flag("read_columns: conllu", conllu)
+    if isinstance(columns, str) or not isinstance(columns, Sequence) or not columns:
+        raise TypeError(f"read_columns: expected columns as numbers, (0, 1), got {columns!r}.")
+    columns = check_ids("read_columns: columns", columns)
     rows: list[list[str]] = []
     none_yet, width = True, 0
     for number, line in enumerate(read_lines(path, encoding), 1):
         place = f"{path}:{number}"
         if conllu and line.startswith("#"):
             continue
-        if line and not line.isspace():
+        if not _is_blank(line):
             cells = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
             width = len(cells) if not rows else width
             _check_row(place, line, cells, width, columns)
@@ -153,7 +162,7 @@ def _lines(file, path, encoding: str) -> Iterator[str]:
         *whole, rest = text.split("\n")
         for end in whole:
             line = "".join([*begun, end]).removesuffix("\r")
-            blank &= not line or line.isspace()
+            blank &= _is_blank(line)
             yield line
             number, begun = number + 1, []
         begun.append(rest)
@@ -167,7 +176,7 @@ def _lines(file, path, encoding: str) -> Iterator[str]:
         )
     if last:
         yield last
-    if blank and (not last or last.isspace()):
+    if blank and _is_blank(last):
         raise ValueError(
             f"{path}: expected a text, got {'an empty file' if empty else 'only blank lines'}."
         )
@@ -206,7 +215,7 @@ def _check_row(place: str, line: str, cells: list[str], width: int, columns: Seq
                 f"{place}: expected a column {column}, counted from 0, got {width} columns: "
                 f"{_short(line)}."
             )
-        if not cells[column].strip():
+        if _is_blank(cells[column]):
             raise ValueError(f"{place}: expected text in column {column}, got {_short(line)}.")
 
 
@@ -218,6 +227,11 @@ def _is_word(place: str, cell: str) -> bool:
             "Other columns are read with conllu=False."
         )
     return bool(_ID.fullmatch(cell))
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing but separators is in a text; other white space of Unicode is text."""
+    return not text.strip(" \t")
 
 
 def _short(line: str) -> str:

@@ -19,6 +19,12 @@ def check_tokenizer(
     """Raises an error unless the attributes of a `Tokenizer` fit together."""
     if split not in get_args(Split):
         raise ValueError(f"Tokenizer: expected split as one of {get_args(Split)}, got {split!r}.")
+    for what, given in (("entries", entries), ("merges", merges)):
+        if not isinstance(given, tuple):
+            raise TypeError(f"Tokenizer: expected {what} as a tuple, got {given!r:.60}.")
+    for pair in merges:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"Tokenizer: expected merges as pairs of entries, got {pair!r}.")
     for token in (*specials.names, *entries):
         if not isinstance(token, str):
             raise TypeError(f"Tokenizer: expected tokens as strings, got {token!r}.")

@@ -9,13 +9,13 @@ import hashlib
 import itertools
 import json
 import os
-import pathlib
 import reprlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from recur.files import replacing
 from recur.text.corpora import read_text
 from recur.text.engine import Split, checked_texts, make_engine
 from recur.text.tokenizer_checks import check_tokenizer
@@ -67,7 +67,8 @@ class Tokenizer:
       lowercase: whether texts are put into lower case first.
 
     Raises:
-      TypeError: when a token is no string, or lowercase no bool.
+      TypeError: when specials are no `Specials`, entries or merges no tuples, a token no string, or
+        lowercase no bool.
       ValueError: when tokens come twice, or do not fit to `split`.
 
     Example:
@@ -87,6 +88,9 @@ class Tokenizer:
     lowercase: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.specials, Specials):
+            came = type(self.specials).__name__
+            raise TypeError(f"Tokenizer: expected specials as Specials(...), got {came}.")
         check_tokenizer(self.split, self.specials, self.entries, self.merges, self.lowercase)
 
     def __len__(self) -> int:
@@ -123,6 +127,8 @@ class Tokenizer:
 
     def id_of(self, token: str) -> int:
         """The id of a token, as `tokens` has it; a ValueError when it is none."""
+        if not isinstance(token, str):
+            raise TypeError(f"id_of: expected a token as a string, got {token!r}.")
         if token not in self._ids:
             near = difflib.get_close_matches(token, self.tokens, n=1)
             raise ValueError(
@@ -183,11 +189,18 @@ class Tokenizer:
         return hashlib.sha256(json.dumps(self._fields()).encode()).hexdigest()
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes one file of JSON, which is there as a whole or not at all."""
-        new = pathlib.Path(f"{os.fspath(path)}.new")
-        content = _FORMAT | self._fields()
-        new.write_text(json.dumps(content, ensure_ascii=False, indent=0), "utf-8")
-        new.replace(path)
+        """Writes one file of JSON, which is there as a whole or not at all.
+
+        A ValueError names a file that is there and that `save` did not write.
+        """
+        if os.path.exists(path) and os.path.getsize(path) and _kind_of(path) != _FORMAT:
+            raise ValueError(
+                f"{path}: expected a new file, or one that Tokenizer.save wrote, got another one. "
+                "Name another path."
+            )
+        content = json.dumps(_FORMAT | self._fields(), ensure_ascii=False, indent=0)
+        with replacing(path) as file:
+            file.write(content)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Tokenizer:
@@ -273,3 +286,12 @@ class Tokenizer:
                 f"{array[wrong[0]]} at position {wrong[0]}."
             )
         return array.astype(np.int32)
+
+
+def _kind_of(path: str | os.PathLike) -> dict[str, Any] | None:
+    """The format and the version of a file of JSON; None if it is another."""
+    try:
+        fields = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        return None
+    return {name: fields.get(name) for name in _FORMAT} if isinstance(fields, dict) else None

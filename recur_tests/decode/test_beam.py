@@ -269,3 +269,12 @@ def test_wrong_input_to_beam_search(layer, prompt, options, error, message):
     given = {"num_beams": 2, "max_tokens": 4, "context": {"bias": BIASES[0]}, **options}
     with pytest.raises(error, match=message):
         beam_search(layer, TABLE, prompt, **given)
+
+
+def test_ids_outside_the_vocabulary_are_named_where_they_are_known():
+    bigrams = recur.chain(lambda token: jnp.eye(4)[token])
+    for prompt in ([4], [0, -1]):
+        with pytest.raises(
+            ValueError, match="beam_search: expected a prompt of ids from 0 to 3, g"
+        ):
+            beam_search(bigrams, ((),), jnp.array(prompt), num_beams=2, max_tokens=2)

@@ -221,14 +221,33 @@ def test_wrong_input(way, layer, tokens, options, error, message):
         (functools.partial(scheduled_sampling, rate=-0.1, key=KEY), ValueError, "got -0.1"),
         (
             functools.partial(scheduled_sampling, rate=np.ones(3), key=KEY),
-            ValueError,
-            r"one rate, got the shape \[3\]",
+            TypeError,
+            r"rate: expected one number, got float64\[3\]",
         ),
         (functools.partial(scheduled_sampling, rate=0.5, key=None), TypeError, "a typed key, got"),
         (functools.partial(free_running, choose=categorical), TypeError, "a typed key to sample"),
-        (lambda *_, **__: inverse_sigmoid_decay(0.5), ValueError, "k of at least 1, got 0.5"),
+        (
+            lambda *_, **__: inverse_sigmoid_decay(0.5),
+            ValueError,
+            "k as a number of at least 1, got 0.5",
+        ),
     ],
 )
 def test_wrong_choices(call, error, message):
     with pytest.raises(error, match=message):
         call(BATCH, PARAMS, TOKENS, context=CONTEXT)
+
+
+@pytest.mark.parametrize("feed", [teacher_forcing, free_running, scheduled_sampling])
+def test_ids_below_0_are_named_where_they_are_known_and_read(feed):
+    counter = recur.chain(lambda token: jax.nn.one_hot((token + 1) % 5, 5))
+    options = {"rate": 0.5, "key": KEY} if feed is scheduled_sampling else {}
+    tokens = np.array([1, -1, 2])
+    first = tokens[1:]
+    with pytest.raises(ValueError, match=f"{feed.__name__}: expected tokens of at least 0, got -1"):
+        feed(counter, ((),), first, **options)
+    assert feed(counter, ((),), first, mask=first >= 0, **options).shape == (2, 5)
+    if feed is free_running:  # only what is read matters
+        assert feed(counter, ((),), tokens).argmax(-1).tolist() == [2, 3, 4]
+        with pytest.raises(ValueError, match="got -1 at step 1"):
+            feed(counter, ((),), tokens, reset=tokens < 0)

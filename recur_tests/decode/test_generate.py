@@ -88,8 +88,23 @@ def test_goes_on_from_a_carry(params):
 def test_no_stop_comes_too_early_even_where_all_else_is_impossible():
     stops = recur.chain(lambda token: jax.numpy.log(jax.nn.one_hot(0, 4)))
     stop_first = {"eos": 0, "min_tokens": 2, "forbidden": [1]}
-    found = generate(stops, ((),), PROMPTS[0], max_tokens=4, choose=argmax, **stop_first)
+    found = generate(stops, ((),), PROMPTS[0] % 4, max_tokens=4, choose=argmax, **stop_first)
     assert found.length == 2 and found.tokens.tolist() == [2, 2, 0, 0]
+
+
+def test_ids_outside_the_vocabulary_are_named_where_they_are_known(params):
+    run = functools.partial(generate, LAYER, max_tokens=2, choose=argmax)
+    for wrong in (6, 99, -1):
+        prompt = np.array([1, wrong, 0])
+        message = f"generate: expected a prompt of ids from 0 to 5, got {wrong} at step 1"
+        with pytest.raises(ValueError, match=message):
+            run(params, prompt)
+        with pytest.raises(ValueError, match=message):
+            jax.jit(lambda params, prompt=prompt: run(params, prompt))(params)
+        assert run(params, prompt, length=1).length == 2  # what is padding does not matter
+    with pytest.raises(ValueError, match="got 9 at step 3 of row 2"):
+        rows = np.array([[0] * 4, [0] * 4, [0, 0, 0, 9]])
+        generate(BATCH, params, rows, max_tokens=1, choose=argmax)
 
 
 BACKWARDS = recur.chain(nn.Embed(6, 4), recur.scan(recur.gru(5), reverse=True), nn.Dense(6))

@@ -75,6 +75,24 @@ def test_what_is_forbidden_is_not_chosen_where_all_else_is_impossible():
     assert (frequencies(top_k(1, forbid([3])))[:3] > 0.2).all()
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize(("p", "expected"), [(0.5, 1), (0.8, 2), (0.9, 3), (0.81, 3), (1.0, 4)])
+def test_top_p_keeps_no_more_where_a_sum_is_p(dtype, p, expected):
+    logits = jnp.log(jnp.array([0.5, 0.3, 0.1, 0.1])).astype(dtype)
+    draw = jax.vmap(lambda p, key: top_p(p)(logits, key), in_axes=(None, 0))
+    for value in (p, jnp.float32(p), np.float64(p)):
+        kept = np.unique(jax.jit(draw)(value, jax.random.split(jax.random.key(0), 500)))
+        assert kept.tolist() == [*range(expected)] or dtype == jnp.float16
+
+
+def test_top_p_always_keeps_one_and_all_at_1():
+    assert top_p(1e-9, argmax)(jnp.zeros(4), None) == 0
+    tail = np.log(np.array([1 - 3e-6, 1e-6, 1e-6, 1e-6]))
+    kept = []
+    top_p(1.0, lambda logits, key: kept.append(jnp.isfinite(logits)))(jnp.asarray(tail), None)
+    assert kept[0].all()
+
+
 def test_of_equals_the_first_are_kept():
     assert set(np.flatnonzero(frequencies(top_k(2), np.zeros(4)))) == {0, 1}
     assert set(np.flatnonzero(frequencies(top_p(0.5), np.zeros(4)))) == {0, 1}
@@ -90,10 +108,14 @@ def test_of_equals_the_first_are_kept():
             "typed key to sample with, got None",
         ),
         (lambda: temperature(0.0), ValueError, "above 0, got 0.0. The limit at 0 is .*argmax"),
-        (lambda: top_k(0), ValueError, "k of at least 1, got 0"),
+        (lambda: top_k(0), ValueError, "k: expected a whole number of at least 1, got 0"),
         (lambda: top_p(0.0), ValueError, "p above 0 and at most 1, got 0.0"),
         (lambda: top_p(1.1), ValueError, "p above 0 and at most 1, got 1.1"),
-        (lambda: forbid([5, -1])(LOGITS, None), ValueError, r"ids from 0 to 4.*got \[5, -1\]"),
+        (
+            lambda: forbid([5, -1])(LOGITS, None),
+            ValueError,
+            "expected tokens of at least 0, got -1 at step 1",
+        ),
         (lambda: forbid([1.7])(LOGITS, None), TypeError, r"sequence of whole numbers, got \[1.7\]"),
         (lambda: categorical(LOGITS, jax.random.PRNGKey(0)), TypeError, "expected a typed key"),
         (lambda: forbid(range(5))(LOGITS, None), ValueError, "all 5 tokens are forbidden"),

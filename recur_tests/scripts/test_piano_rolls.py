@@ -2,6 +2,7 @@
 
 import importlib
 import random
+import struct
 import sys
 
 import numpy as np
@@ -125,6 +126,8 @@ NO_MIDI = {
     "notes, got none": midi([(9, END)]),
     "notes, got none on the keys of a piano": midi([(0, (0x90, 9, 1)), (9, END)]),
     "at most 100,000 frames, got 2,236,962": midi([*HELD[:1], (2**28 - 1, END)]),
+    "numbers of at most four bytes, got a longer one": midi([*HELD[:1], (2**28, END)]),
+    "or is damaged: expected numbers of at most four bytes": midi([(2**50_000, END)]),
 }
 
 
@@ -231,6 +234,48 @@ def test_what_is_no_music(rolls, tmp_path, changes, message):
 def test_what_is_no_mat(rolls, tmp_path, data):
     (tmp_path / "x.mat").write_bytes(data)
     with pytest.raises(ValueError, match="x.mat: expected a MATLAB file"):
+        rolls.read_mat(tmp_path / "x.mat")
+
+
+def element(kind, data):
+    """A part of a MATLAB file: its kind, its size, and its bytes up to a multiple of eight."""
+    return struct.pack("<II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
+
+
+def variable_of(kind, shape, data, name=b""):
+    """A variable of a MATLAB file; of kind 1, an array of cells."""
+    head = element(6, struct.pack("<II", kind, 0)) + element(5, struct.pack("<2i", *shape))
+    return element(14, head + element(1, name) + data)
+
+
+def nested(depth):
+    """A number in cells in cells ..."""
+    inner = variable_of(6, (1, 1), element(9, struct.pack("<d", 1)))
+    for _ in range(depth):
+        inner = variable_of(1, (1, 1), inner)
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (variable_of(1, (1, 400_000_000), b"", b"traindata"), "got: Unable to allocate 2.98 GiB"),
+        (variable_of(6, (20_000, 20_000), element(9, b"")[:4], b"traindata"), "SciPy reads, got"),
+        (nested(3000), "at which SciPy's reader fails|is not there"),
+    ],
+)
+def test_files_that_lie_take_no_memory_and_crash_nothing(rolls, tmp_path, data, message):
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x100) + b"IM"
+    (tmp_path / "x.mat").write_bytes(head + data)
+    with pytest.raises(ValueError, match=f"x.mat: expected .*({message})"):
+        rolls.read_mat(tmp_path / "x.mat")
+
+
+def test_a_reader_that_crashes_is_told(rolls, tmp_path, monkeypatch):
+    (tmp_path / "reader.py").write_text("import os; os.abort()")
+    monkeypatch.setattr(rolls, "MAT_READER", tmp_path / "reader.py")
+    save_mat(tmp_path / "x.mat")
+    with pytest.raises(ValueError, match="x.mat: .* one at which SciPy's reader fails .*-6"):
         rolls.read_mat(tmp_path / "x.mat")
 
 

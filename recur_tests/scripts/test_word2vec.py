@@ -136,7 +136,11 @@ def test_mishaps_are_told_in_one_line(complaint, text, tmp_path, monkeypatch):
     assert "--peer gensim: expected it to be installed" in complaint("--peer", "gensim")
     assert "none.txt" in complaint("--text", tmp_path / "none.txt")
     run = ("--text", text, *TINY.split(), "--run", text.parent)
-    assert "expected a new folder, got one with files" in complaint(*run)
+    assert "expected a new folder, got one with other files" in complaint(*run)
+    told = complaint("--text", text, "--batch-size", 10_000_000_000)
+    assert "--batch-size: expected from 1 to 1,000,000, got 10000000000" in told
+    told = complaint("--text", text, *TINY.split(), "--batch-size", 1_000_000)
+    assert "expected a batch_size of at most" in told and "a smaller batch_size" in told
     few = complaint("--text", text, "--min-count", 1000)
     assert "words that come 1000 times" in few and "lower --min-count" in few
     questions = tmp_path / "questions.txt"

@@ -1,6 +1,8 @@
 """The stream of batches: exactly once an epoch, resumed to the very next batch, shared by rows."""
 
 import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +135,7 @@ def other(layout, source=SOURCE, **options):
 )  # fmt: skip
 def test_the_position_in_another_stream_is_an_error(state):
     stream = batches(SOURCE, pack(16), 4, prefetch=0)
-    with pytest.raises(ValueError, match="Resume with the data, the layout, the batch size"):
+    with pytest.raises(ValueError, match="Resume with the data and the options that the run"):
         stream.set_state(state())
 
 
@@ -195,7 +197,11 @@ class Spoiled(Recorded):
         (lambda: batches(SOURCE, pad(), 2, seed="a"), ValueError, "seed: expected a whole"),
         (lambda: batches(SOURCE, pad(), 2, epochs=1.5), ValueError, "epochs: expected a whole"),
         (lambda: batches(SOURCE, pad(), 2, prefetch=-1), ValueError, "prefetch: expected a whole"),
-        (lambda: batches(SOURCE, pad(), 2).set_state({"window": 3}), ValueError, "got one of"),
+        (
+            lambda: batches(SOURCE, pad(), 2).set_state({"window": 3}),
+            ValueError,
+            "expected the state that get_state returned, got one without layout, batch_size",
+        ),
         (lambda: batches(SOURCE, pad(), 3, process=(0, 2)), ValueError, "2 processes can share"),
         (lambda: batches(SOURCE, pad(), 2, process=(2, 2)), ValueError, "from 0 to 1, got 2"),
         (lambda: batches(SOURCE, pad(), 2, lengths=[1, 2]), ValueError, "one for each of 37"),
@@ -209,10 +215,24 @@ class Spoiled(Recorded):
         (
             lambda: batches(SOURCE, pad(), 2).set_state(batches(SOURCE, pad(), 4).get_state()),
             ValueError,
-            "state of a stream of .*'batch_size': 2.* got one of .*'batch_size': 4",
+            "expected the state of a stream with batch_size 2, got one with batch_size 4",
         ),
     ],
 )
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("ends", ["", "stream.close()"])
+def test_a_stream_of_a_module_says_nothing_at_exit(ends):
+    script = f"""
+import numpy as np
+from recur.sequences import batches, pad
+stream = batches([np.arange(n) for n in (2, 9, 1, 10)], pad(), batch_size=2)
+def kept(): return next(stream)
+kept()
+{ends}
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

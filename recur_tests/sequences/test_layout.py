@@ -235,7 +235,7 @@ TWO = [np.ones((2, 3)), np.ones((4, 3))]
         (lambda: bucket(count=0), ValueError, "bucket: count: expected .* at least 1, got 0"),
         (lambda: bucket(5), ValueError, "got 5. To find that many boundaries, pass count"),
         (lambda: bucket((1.5, 2)), ValueError, "whole numbers that ascend"),
-        (lambda: bucket((3, 3)), ValueError, r"ascend from at least 1, got \[3, 3\]"),
+        (lambda: bucket((3, 3)), ValueError, r"ascend from at least 1, got \(3, 3\)"),
         (lambda: bucket(()), ValueError, "ascend from at least 1"),
         (lambda: bucket((0, 2)), ValueError, "ascend from at least 1"),
         (lambda: find_boundaries([], 2), ValueError, "at least one length, got none"),

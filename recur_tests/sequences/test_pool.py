@@ -88,8 +88,12 @@ def test_long_means_of_16_bits(dtype):
     ("call", "error", "message"),
     [
         (lambda: pool.mean(YS, VALID.astype(int)), TypeError, "pool.mean: expected mask as bool"),
-        (lambda: pool.last(YS, VALID[:, :4]), ValueError, r"pool.last: expected ys of \[6, 4\]"),
-        (lambda: pool.max(YS[:, :0], VALID[:, :0]), ValueError, "pool.max: .* at least one step"),
+        (
+            lambda: pool.last(YS, VALID[:, :4]),
+            ValueError,
+            r"pool.last: expected ys .* \[6, 5, 3\] and \[6, 4\]",
+        ),
+        (lambda: pool.max(YS[:, :0], VALID[:, :0]), ValueError, "pool.max: .* with T >= 1"),
         (lambda: pool.attention(YS, SCORES[0], VALID), ValueError, "one score a step"),
         (lambda: pool.attention(YS[0], SCORES[0][:, None]), ValueError, "one score a step"),
     ],
@@ -97,6 +101,18 @@ def test_long_means_of_16_bits(dtype):
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (6, 5, 3, 1)])
+@every_pool
+def test_a_batch_without_a_mask_is_an_error(function, oracle, shape):
+    """Its first axis is that of rows: a mean over it would be one over sequences."""
+    ys = YS.reshape(shape)
+    with pytest.raises(
+        ValueError, match=r"ys \[T\] or \[T, D\] of one .* recur.batch are \[B, T, D\]"
+    ):
+        function(ys, SCORES, None)
+    assert function(ys, SCORES, np.ones((6, 5), bool)).shape == (6, *shape[2:])
 
 
 def test_no_nan_is_formed_on_the_way():

@@ -26,7 +26,7 @@ def test_windows_and_what_follows_them(steps, ahead, stride):
         (lambda: sliding(np.arange(5), 0), "sliding: steps: expected .* at least 1, got 0"),
         (lambda: sliding(np.arange(5), 2, ahead=0), "sliding: ahead: expected"),
         (lambda: sliding(np.arange(5), 2, stride=0), "sliding: stride: expected"),
-        (lambda: sliding({"a": np.arange(5), "b": np.arange(4)}, 2), "one time axis in front"),
+        (lambda: sliding({"a": np.arange(5), "b": np.arange(4)}, 2), "expected a series of arrays"),
     ],
 )
 def test_wrong_input(call, message):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,26 @@ def test_goes_on_where_it_stood():
             assert (part == same).all()
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"documents": [np.arange(500) % 7]}, "checksum of documents"),
+        ({"documents": [*DOCUMENTS[:-1], DOCUMENTS[-1] + 1]}, "checksum of documents"),
+        ({"batch_size": 3}, "batch_size 3, got one with batch_size 2"),
+        ({"k1": 4}, "k1 4, got one with k1 3"),
+        ({"k2": 6}, "k2 6, got one with k2 5"),
+        ({"seed": 1}, "seed 1, got one with seed 0"),
+    ],
+)
+def test_the_position_of_another_stream_is_refused(change, expected):
+    options = {"documents": DOCUMENTS, "batch_size": 2, "k1": 3, "k2": 5}
+    position = json.loads(json.dumps(Streams(**options).get_state()))
+    other = Streams(**options | change)
+    with pytest.raises(ValueError, match=f"Streams.set_state: .* stream with {expected}"):
+        other.set_state(position)
+    assert other.get_state()["window"] == 0
+
+
 def test_whole_rows_cut_no_document():
     rows = whole_rows(DOCUMENTS, batch_size=3)
     assert rows.inputs.shape[0] == 3
@@ -85,8 +107,8 @@ def test_whole_rows_cut_no_document():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Streams(DOCUMENTS, 2, 4, 3), ValueError, "k2 >= k1 >= 1, got k1=4 and k2=3"),
-        (lambda: Streams(DOCUMENTS, 2, 0), ValueError, "k2 >= k1 >= 1"),
+        (lambda: Streams(DOCUMENTS, 2, 4, 3), ValueError, "k2 >= k1, got k1=4 and k2=3"),
+        (lambda: Streams(DOCUMENTS, 2, 0), ValueError, "k1: expected a whole number of at least 1"),
         (lambda: Streams(DOCUMENTS, 6, 10), ValueError, "need at least 60 steps, got 55"),
         (lambda: Streams([], 1, 1), ValueError, "at least one document"),
         (lambda: Streams([np.ones(3)], 1, 1), TypeError, "document 0: expected integer tokens"),

@@ -234,3 +234,8 @@ PAIR = Node(0, (Node(1), Node(2)))
 def test_what_does_not_fit_is_an_error(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+def test_other_white_space_is_a_word():
+    root = parse_tree("(IP\t(PU \u3000)\r\n (NN a\u00a0b))")
+    assert [child.x for child in root.children] == [("PU", "\u3000"), ("NN", "a\u00a0b")]

@@ -55,7 +55,7 @@ def test_the_split_does_not_depend_on_what_else_is_there():
     assert 20 < len(held_out) < 60
     fewer = {name: texts[name] for name in list(texts)[::3]}
     assert split_by_hash(fewer, one_in=10)[1].items() <= held_out.items()
-    with pytest.raises(ValueError, match="one_in of at least 2, got 1"):
+    with pytest.raises(ValueError, match="one_in: expected a whole number of at least 2, got 1"):
         split_by_hash(texts, one_in=1)
 
 

@@ -213,3 +213,23 @@ def test_sentences_are_read_as_they_are_asked_for(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("a DT\nb NN\n\nc DT\nd\n")
     assert list(itertools.islice(read_columns(path), 1)) == [(["a", "b"], ["DT", "NN"])]
+
+
+@pytest.mark.parametrize("space", ["\u3000", "\u00a0", "\u2028", "\x0b", "\x0c", "\x85", "\x1c"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_other_white_space_is_text(tmp_path, space, end):
+    path = tmp_path / "a.txt"
+
+    def write(*lines):
+        path.write_bytes("".join(line + end for line in lines).encode())
+
+    write("今天\tN", f"{space}\tPU", "好\tA", "", "x\tN")
+    assert list(read_columns(path)) == [(["今天", space, "好"], ["N", "PU", "A"]), (["x"], ["N"])]
+    write("a", space, "b", " \t ", "c")
+    assert list(read_columns(path, [0])) == [(["a", space, "b"],), (["c"],)]
+    write(f"a  {space} ", f"{space}b c")
+    assert list(read_columns(path)) == [(["a", f"{space}b"], [space, "c"])]
+    write(f"a\t{space}", "", f"{space}\tb")
+    assert list(read_pairs(path)) == [("a", space), (space, "b")]
+    write(space)
+    assert list(read_lines(path)) == [space]

@@ -154,6 +154,19 @@ def test_what_was_saved_before_is_there_until_it_is_replaced(tmp_path, monkeypat
     assert Tokenizer.load(path) == words(LINES)
 
 
+def test_only_files_of_its_own_are_replaced(tmp_path):
+    path = tmp_path / "file.json"
+    for content in ("[1]", '{"model": {}}', "notes", "[" * 100_000):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="file.json: expected a new file, or one that Token"):
+            words(LINES).save(path)
+        assert path.read_text() == content
+    path.write_text("")
+    words(LINES).save(path)
+    utf8_bytes().save(path)
+    assert Tokenizer.load(path) == utf8_bytes()
+
+
 SAVED = {"format": "recur.text.Tokenizer", "version": 1, "split": "space", "merges": []}
 SAVED |= {"specials": Specials()._asdict(), "entries": ["a"], "lowercase": False}
 

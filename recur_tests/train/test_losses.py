@@ -80,9 +80,9 @@ def test_the_mean_counts_valid_steps_only():
 )
 def test_a_mean_of_narrow_values_is_summed_in_at_least_float32(values, expected):
     found = masked_mean(values)
-    assert found == expected and found.dtype in (jnp.float32, jnp.float64)
+    assert found.item() == expected and found.dtype in (jnp.float32, jnp.float64)
     mask = np.arange(len(values)) < 2
-    assert masked_mean(values, mask) == values[:2].astype(float).mean()
+    assert masked_mean(values, mask).item() == values[:2].astype(float).mean()
 
 
 def test_perplexity_and_bits():

@@ -1,0 +1,309 @@
+"""Wrong inputs of decoding: each is an error that says what was expected."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import recur
+from recur import decode
+from recur.decode import (
+    argmax,
+    beam_search,
+    categorical,
+    forbid,
+    free_running,
+    generate,
+    inverse_sigmoid_decay,
+    scheduled_sampling,
+    search,
+    teacher_forcing,
+    temperature,
+    top_k,
+    top_p,
+)
+from recur_tests.wrong_input import NO_LAYERS, Row, check_five_rows, each_row
+
+KEY, LOGITS, TOKENS = jax.random.key(0), np.zeros(5), np.array([1, 2, 3])
+LAYER = recur.chain(lambda token: jax.nn.one_hot((token + 1) % 5, 5))
+BACKWARD = recur.scan(recur.gru(3), reverse=True)
+NO_KEYS = [
+    (0, TypeError, "expected a typed key, got 0. Make one with jax.random.key(0)"),
+    (jax.random.PRNGKey(0), TypeError, "expected a typed key, got uint32[2]. Make one with"),
+    (jax.random.split(KEY, 2), ValueError, "expected one key, got an array of keys of shape (2,)"),
+]
+
+
+def decoder(function, **base):
+    """Calls a function of a layer, its params and tokens, with some arguments changed."""
+
+    def call(layer=LAYER, params=((),), tokens=TOKENS, **options):
+        return function(layer, params, tokens, **{**base, **options})
+
+    return call
+
+
+DECODERS = {
+    "teacher_forcing": decoder(teacher_forcing),
+    "free_running": decoder(free_running),
+    "scheduled_sampling": decoder(scheduled_sampling, rate=0.5, key=KEY),
+    "generate": decoder(generate, max_tokens=2, choose=argmax),
+    "beam_search": decoder(beam_search, max_tokens=2, num_beams=2),
+}
+
+
+def beams_of(step=lambda carry, token: (carry, LOGITS), carry=(), logits=LOGITS, **options):
+    return search(step, carry, logits, **{"max_tokens": 2, "num_beams": 2, **options})
+
+
+SEARCHES = {
+    **{name: DECODERS[name] for name in ("generate", "beam_search")},
+    "search": beams_of,
+}
+
+
+def rows(names, calls, changes):
+    return [
+        Row(name, functools.partial(calls[name], **change), error, sentence.format(name=name))
+        for name in names
+        for change, error, sentence in changes
+    ]
+
+
+OF_DECODERS = rows(
+    DECODERS,
+    DECODERS,
+    [
+        *(
+            ({"layer": layer}, TypeError, f"{{name}}: {sentence}")
+            for layer, sentence in NO_LAYERS.values()
+        ),
+        ({"layer": BACKWARD}, ValueError, "{name}: the layer reads backward, so it would need"),
+        ({"layer": recur.batch(LAYER)}, ValueError, "tokens of shape [B, T] with at least one"),
+        ({"tokens": TOKENS[None]}, ValueError, "of shape [T] with at least one token, got [1, 3]."),
+        ({"tokens": TOKENS[:0]}, ValueError, "with at least one token, got [0]."),
+        ({"tokens": TOKENS * 1.0}, TypeError, "integer tokens, got float64."),
+        ({"tokens": TOKENS > 0}, TypeError, "integer tokens, got bool."),
+        ({"tokens": "abc"}, TypeError, "{name}: tokens: expected an array of numbers, got str."),
+        ({"tokens": None}, TypeError, "tokens: expected an array of numbers, got NoneType."),
+        ({"tokens": [[1], [2, 3]]}, TypeError, "tokens: expected an array of numbers, got list."),
+        ({"tokens": TOKENS - 2}, ValueError, "got -1 at step 0."),
+        ({"context": 3}, TypeError, "expected the context as a mapping of names to values"),
+        ({"length": 2.0}, TypeError, "integer"),
+        ({"length": "a"}, TypeError, "length: expected an array of numbers"),
+    ],
+)
+OF_DECODERS += [
+    *rows(("generate", "beam_search"), DECODERS, [({"length": 9}, ValueError, "1 to 3, got 9.")]),
+    *rows(
+        ("teacher_forcing", "free_running", "scheduled_sampling"),
+        DECODERS,
+        [
+            ({"length": 9}, ValueError, "length: expected from 0 to the 3 steps there are, got 9."),
+            ({"mask": TOKENS}, TypeError, "mask: expected bool flags, got int64."),
+            ({"mask": TOKENS[:2] > 0}, ValueError, "one flag a step, the shape [3], got [2]."),
+        ],
+    ),
+    *(
+        row
+        for key, error, sentence in NO_KEYS
+        for row in rows(
+            ("teacher_forcing", "free_running", "scheduled_sampling", "generate"),
+            DECODERS,
+            [({"key": key}, error, sentence)],
+        )
+    ),
+]
+OF_CHOICES = rows(
+    ("free_running", "scheduled_sampling", "generate"),
+    DECODERS,
+    [
+        ({"choose": 3}, TypeError, "{name}: choose: expected a function, got int."),
+        ({"choose": None}, TypeError, "{name}: choose: expected a function, got NoneType."),
+        ({"choose": lambda logits, key: 0.5}, TypeError, "returns one integer, got float64[]."),
+        ({"choose": lambda logits, key: logits}, TypeError, "one integer, got float64[5]."),
+        ({"choose": lambda logits, key: "a"}, TypeError, "choose: expected an array of numbers"),
+    ],
+)
+NO_WHOLE = "{name}: %s: expected a whole number of at least %d, got "
+OF_SEARCHES = rows(
+    SEARCHES,
+    SEARCHES,
+    [
+        *(
+            ({"max_tokens": value}, ValueError, NO_WHOLE % ("max_tokens", 1) + f"{value!r}.")
+            for value in (0, 1.5, "a", None, True)
+        ),
+        ({"min_tokens": -1}, ValueError, NO_WHOLE % ("min_tokens", 0) + "-1."),
+        (
+            {"min_tokens": 5},
+            ValueError,
+            "{name}: expected min_tokens from 0 to max_tokens, got max",
+        ),
+        ({"eos": 9}, ValueError, "{name}: expected ids from 0 to 4, the size of the vocabulary"),
+        *(
+            ({"eos": value}, ValueError, NO_WHOLE % ("eos", 0) + f"{value!r}.")
+            for value in (-1, 1.5, "</s>", [1], True)
+        ),
+        ({"forbidden": 3}, TypeError, "forbidden: expected a sequence of whole numbers, got 3."),
+        ({"forbidden": "ab"}, TypeError, "{name}: forbidden: expected a sequence of whole numb"),
+        ({"forbidden": None}, TypeError, "{name}: forbidden: expected a sequence of whole numb"),
+        ({"forbidden": [9]}, ValueError, "{name}: expected ids from 0 to 4, the size of the"),
+        ({"forbidden": range(5)}, ValueError, "{name}: all 5 tokens are forbidden, so none can"),
+    ],
+)
+OF_BEAMS = rows(
+    ("beam_search", "search"),
+    SEARCHES,
+    [
+        *(
+            ({"num_beams": value}, ValueError, NO_WHOLE % ("num_beams", 1) + f"{value!r}.")
+            for value in (0, 1.5, None)
+        ),
+        ({"num_beams": 7}, ValueError, "expected num_beams from 1 to the 5 tokens of the vocabul"),
+        ({"num_return": 0}, ValueError, NO_WHOLE % ("num_return", 1) + "0."),
+        (
+            {"num_return": 3},
+            ValueError,
+            "{name}: expected num_return from 1 to num_beams, 2, got 3",
+        ),
+        ({"length_penalty": np.nan}, ValueError, "{name}: expected a finite length_penalty, got n"),
+        *(
+            ({"length_penalty": value}, TypeError, "length_penalty: expected one number, got ")
+            for value in ("a", None, [1.0], np.ones(2), True)
+        ),
+    ],
+)
+OF_STEPS = rows(
+    ("search",),
+    SEARCHES,
+    [
+        ({"step": 3}, TypeError, "search: step: expected a function, got int."),
+        ({"step": lambda carry, token: LOGITS}, TypeError, "((), float64[5]), got float64[5]."),
+        ({"step": lambda carry, token: (1, LOGITS)}, TypeError, "got (int64[], float64[5])."),
+        ({"logits": None}, TypeError, "search: logits: expected an array of numbers, got NoneType"),
+        ({"logits": jnp.arange(5)}, TypeError, "expected logits of floats [V], of the first token"),
+        ({"logits": np.ones((2, 5))}, TypeError, "of the first token, got float64[2,5]."),
+        ({"carry": "a"}, TypeError, "search: carry: expected an array of numbers, got str."),
+    ],
+)
+OF_RATES = rows(
+    ("scheduled_sampling",),
+    DECODERS,
+    [
+        ({"rate": 2.0}, ValueError, "a rate from 0 (the model's own tokens) to 1 (the teacher's)"),
+        ({"rate": np.nan}, ValueError, "to 1 (the teacher's), got nan."),
+        *(
+            ({"rate": value}, TypeError, "scheduled_sampling: rate: expected one number, got ")
+            for value in ("a", None, [0.5], np.ones(2), True)
+        ),
+        ({"key": None}, TypeError, "expected a typed key, got None."),
+    ],
+)
+CHOOSERS = {"argmax": argmax, "categorical": categorical}
+NO_LOGITS = [
+    (None, TypeError, "logits: expected an array of numbers, got NoneType."),
+    ("a", TypeError, "logits: expected an array of numbers, got str."),
+    (np.zeros(3, complex), TypeError, "expected logits as real numbers, got complex128."),
+    (jnp.zeros(0), ValueError, "expected logits [V] of at least one token, got the shape [0]."),
+    (1.0, ValueError, "expected logits [V] of at least one token, got the shape []."),
+    (jnp.zeros((2, 3)), ValueError, "got the shape [2, 3]. Use jax.vmap for rows."),
+]
+OF_CHOOSERS = [
+    Row(name, functools.partial(choose, logits, KEY), error, sentence)
+    for name, choose in CHOOSERS.items()
+    for logits, error, sentence in NO_LOGITS
+] + [
+    Row("categorical", functools.partial(categorical, LOGITS, key), error, sentence)
+    for key, error, sentence in [*NO_KEYS, (None, TypeError, "expected a typed key to sample with")]
+]
+NO_CHOOSERS = [
+    Row(
+        name,
+        functools.partial(make, value, choose),
+        TypeError,
+        f"{name}: choose: expected a function, got {type(choose).__name__}.",
+    )
+    for name, make, value in (
+        ("temperature", temperature, 1.0),
+        ("top_k", top_k, 2),
+        ("top_p", top_p, 0.5),
+        ("forbid", forbid, [1]),
+    )
+    for choose in (3, None, "argmax")
+]
+OF_NUMBERS = [
+    *(
+        Row(name, functools.partial(make, value), TypeError, f"{what}: expected one number, got ")
+        for name, make, what in (
+            ("temperature", temperature, "temperature: value"),
+            ("top_p", top_p, "top_p: p"),
+        )
+        for value in ("hot", None, True, [1.0], np.ones(2))
+    ),
+    *(
+        Row(
+            "temperature", functools.partial(temperature, value), ValueError, "a value above 0, got"
+        )
+        for value in (0, -1.0, np.nan)
+    ),
+    *(
+        Row("top_p", functools.partial(top_p, value), ValueError, "p above 0 and at most 1, got")
+        for value in (0, 1.1, np.nan)
+    ),
+    *(
+        Row(
+            "top_k",
+            functools.partial(top_k, k),
+            ValueError,
+            f"a whole number of at least 1, got {k}",
+        )
+        for k in (0, -1, 1.5, None, True)
+    ),
+    *(
+        Row(
+            "forbid", functools.partial(forbid, tokens), TypeError, "forbid: expected a sequence of"
+        )
+        for tokens in ([1.5], "ab", 3, None, [[1]], [True])
+    ),
+    Row(
+        "forbid", lambda: forbid([-1]), ValueError, "forbid: expected tokens of at least 0, got -1"
+    ),
+    Row("forbid", lambda: forbid([9])(LOGITS, KEY), ValueError, "forbid: expected ids from 0 to 4"),
+    Row("forbid", lambda: forbid(range(5))(LOGITS, KEY), ValueError, "all 5 tokens are forbidden"),
+    *(
+        Row(
+            "inverse_sigmoid_decay",
+            functools.partial(inverse_sigmoid_decay, k),
+            ValueError,
+            f"inverse_sigmoid_decay: expected k as a number of at least 1, got {k!r}.",
+        )
+        for k in (0, 0.5, "a", None, np.nan, np.inf, True)
+    ),
+]
+ROWS = [
+    *OF_DECODERS,
+    *OF_CHOICES,
+    *OF_SEARCHES,
+    *OF_BEAMS,
+    *OF_STEPS,
+    *OF_RATES,
+    *OF_CHOOSERS,
+    *NO_CHOOSERS,
+    *OF_NUMBERS,
+    *rows(
+        ("generate",),
+        DECODERS,
+        [({"choose": categorical}, TypeError, "a typed key to sample with")],
+    ),
+]
+
+
+@each_row(ROWS)
+def test_wrong_input(row):
+    row.check()
+
+
+def test_every_function_has_five():
+    check_five_rows(decode, ROWS)
