@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -17,6 +19,7 @@ from recur.types import Cell, Context
 P = ParamSpec("P")
 R = TypeVar("R")
 
+PARAMS_REMEDY = "Pass what `init` of this layer returned, or a pytree of the same types."
 _COMMON_MISTAKES = {"lengths": "length", "valid": "mask", "masks": "mask", "resets": "reset"}
 
 
@@ -93,6 +96,15 @@ def from_context(context: Context, name: str, asker: str) -> Any:
     return given[name]
 
 
+def check_context(context: Any) -> None:
+    """Raises a TypeError unless `context` is a mapping or None."""
+    if context is not None and not isinstance(context, Mapping):
+        raise TypeError(
+            "expected the context as a mapping of names to values, {name: ...}, got "
+            f"{type(context).__name__}."
+        )
+
+
 def known_value(value: Any) -> np.ndarray | None:
     """`value` in NumPy, to check it; None when it is traced and has no value yet.
 
@@ -114,6 +126,109 @@ def check_whole(name: str, value: Any, least: int) -> int:
     if not is_whole or value < least:
         raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}.")
     return int(value)
+
+
+def check_number(name: str, value: Any) -> float:
+    """`value` as a float, when it is a finite real number."""
+    if not is_number(value) or not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}.")
+    return float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a real number of Python or NumPy; a bool is none."""
+    is_real = isinstance(value, (int, float, np.integer, np.floating))
+    return is_real and not isinstance(value, bool)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as a bool, when it is one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}.")
+    return bool(value)
+
+
+def check_function(name: str, value: Any) -> None:
+    """Raises a TypeError unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function, got {type(value).__name__}.")
+
+
+def check_floating(asker: str, **dtypes: Any) -> None:
+    """Raises a TypeError unless dtypes are real floating-point; only param_dtype is required."""
+    for name, given in dtypes.items():
+        if given is None and name != "param_dtype":
+            continue
+        dtype = _dtype_called(given)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"{asker}: expected {name} as a real floating-point dtype, such as jnp.float32 or "
+                f"jnp.bfloat16, got {repr(given) if dtype is None else dtype.name}."
+            )
+
+
+def _dtype_called(name: Any) -> np.dtype | None:
+    """The dtype of a name or of a class; None when there is none, and of an array."""
+    if name is None or isinstance(name, (jax.Array, np.ndarray, np.generic)):
+        return None
+    try:
+        return np.dtype(name)
+    except TypeError:
+        return None
+
+
+def check_initializer(name: str, value: Any) -> None:
+    """Raises a TypeError unless `value` can be called as an initialiser."""
+    if not callable(value):
+        raise TypeError(
+            f"{name}: expected an initialiser, as jax.nn.initializers.orthogonal() makes one, got "
+            f"{value!r}."
+        )
+
+
+def drawn_by(init: Callable[..., Any], key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """`init(key, shape, dtype)`, when it is an array of that shape.
+
+    Raises:
+      TypeError: when it is no array, as where a maker of initialisers was given in place of one.
+      ValueError: when it has another shape.
+    """
+    array = init(key, shape, dtype)
+    if not hasattr(array, "shape"):
+        raise TypeError(
+            f"expected an initialiser, as jax.nn.initializers.orthogonal() makes one, got one that "
+            f"returns {type(array).__name__} and no array."
+        )
+    if array.shape != shape:
+        raise ValueError(
+            f"expected an initialiser that returns the shape it is given, {list(shape)}, got "
+            f"{list(array.shape)}."
+        )
+    return array
+
+
+def check_leaves(name: str, tree: Any) -> None:
+    """Raises a TypeError that names the leaf, unless JAX can compute with all leaves of a tree."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        check_array(f"{name}{jax.tree_util.keystr(path)}", leaf)
+
+
+def check_array(name: str, value: Any) -> None:
+    """Raises a TypeError unless `value` is an array or a number that JAX can compute with."""
+    try:
+        jax.typeof(value)
+    except TypeError as error:
+        came = f"an array of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+        raise TypeError(f"{name}: expected an array of numbers or flags, got {came}.") from error
+
+
+def check_params(asker: str, params: Any, record: type) -> None:
+    """Raises a TypeError unless `params` are of the type that `init` returns."""
+    if not isinstance(params, record):
+        raise TypeError(
+            f"{asker}: expected params as {record.__name__}, got {type(params).__name__}. "
+            f"{PARAMS_REMEDY}"
+        )
 
 
 def check_ids(asker: str, ids: Any, size: int | None = None) -> list[int]:
@@ -140,9 +255,8 @@ def check_rate(asker: str, name: str, rate: Any) -> float:
     Raises:
       ValueError: when it is not a number in [0, 1).
     """
-    is_number = isinstance(rate, (int, float, np.floating))
-    if not is_number or not 0 <= rate < 1:
-        which = "" if is_number else f", of {type(rate).__name__} and no float"
+    if not is_number(rate) or not 0 <= rate < 1:
+        which = "" if is_number(rate) else f", of {type(rate).__name__} and no float"
         raise ValueError(f"{asker}: expected {name} in [0, 1), got {rate!r}{which}.")
     return float(rate)
 
@@ -161,6 +275,15 @@ def check_cell(cell: Any, asker: str) -> None:
         f"{asker}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
         f"{type(cell).__name__}.{hint if callable(cell) else ''}"
     )
+
+
+def check_step_result(result: Any) -> None:
+    """Raises a TypeError unless a step returns a pair."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"step: expected a tuple (carry, y), got {describe(result)}. The order is that of "
+            "jax.lax.scan: return carry, y."
+        )
 
 
 def check_step_carry(before: Any, after: Any) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 from jax.core import Tracer
 
-from recur.checks import suggests_keywords
+from recur.checks import check_context, check_flag, check_leaves, suggests_keywords
 from recur.keys import check_key, split
 from recur.masks import make_mask
 from recur.types import (
@@ -105,6 +104,9 @@ class Layer:
         if key is not None:
             check_key(key)
         check_context(context)
+        check_flag("all_carries", all_carries)
+        for name, tree in {"params": params, "xs": xs, "carry": carry}.items():
+            check_leaves(name, tree)
         marks = make_mask(xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes)
         given = (params, xs, carry, context, marks, key)
         run = self._run if is_traced(given) else self._compiled_run
@@ -197,12 +199,3 @@ def check_layer(layer: Any, asker: str) -> None:
 def is_traced(tree: Any) -> bool:
     """Whether a function of a pytree is being traced, so that it need not be compiled."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
-
-
-def check_context(context: Any) -> None:
-    """Raises a TypeError unless `context` is a mapping or None."""
-    if context is not None and not isinstance(context, Mapping):
-        raise TypeError(
-            "expected the context as a mapping of names to values, {name: ...}, got "
-            f"{type(context).__name__}."
-        )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from recur.checks import check_leaves
 from recur.keys import is_key
 from recur.manual_axes import drop_axes
 from recur.types import Mask
@@ -123,6 +124,7 @@ def check_known_length(length: Any, count: int) -> None:
 
 
 def _check_length(length: Any, rows: list[int], count: int) -> jax.Array:
+    check_leaves("length", length)
     known = length
     length = jnp.asarray(length)
     if not jnp.issubdtype(length.dtype, jnp.integer):
@@ -134,6 +136,7 @@ def _check_length(length: Any, rows: list[int], count: int) -> jax.Array:
 
 
 def _check_flags(name: str, flags: Any, rows: list[int], count: int) -> jax.Array:
+    check_leaves(name, flags)
     flags = jnp.asarray(flags)
     if flags.dtype != jnp.bool_:
         raise TypeError(f"{name}: expected bool flags, got {flags.dtype}.")

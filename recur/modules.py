@@ -42,10 +42,17 @@ ACTIVATIONS = (
 
 
 class Module(NamedTuple):
-    """`y = apply(params, *xs, key=None)` for one step, with `params = init(key, *xs)`."""
+    """`y = apply(params, *xs, key=None)` for one step, with `params = init(key, *xs)`.
+
+    Attributes:
+      init: draws params.
+      apply: applies them.
+      is_of_entries: whether it acts on each entry alone, so that it may see all steps at once.
+    """
 
     init: Callable[..., Any]
     apply: Callable[..., Any]
+    is_of_entries: bool = False
 
 
 def as_module(thing: Any) -> Module:
@@ -124,7 +131,7 @@ def of_linen(module: nn.Module) -> Module:
         with _explained(module, xs), nn.intercept_methods(options):
             return module.apply({"params": params}, *xs, rngs=rngs, **given)
 
-    return Module(init, apply)
+    return Module(init, apply, isinstance(module, nn.Dropout) and not module.broadcast_dims)
 
 
 @contextlib.contextmanager
@@ -155,14 +162,21 @@ def _check_one_step(module: Any, recurrent: tuple[type, ...], door: str) -> None
         )
 
 
-def _check_one_array(module: nn.Module, xs: Any) -> None:
-    """Raises a TypeError for a NamedTuple given to a layer of one array, such as a Dense."""
+def _check_one_array(module: Any, xs: Any) -> None:
+    """Raises a TypeError for several arrays given to a layer of one, such as a Dense."""
+    if not type(module).__module__.startswith(("flax.", "equinox.")):
+        return  # modules of users may read what they like
     for x in xs:
-        if hasattr(x, "_fields") and type(module).__module__.startswith("flax."):
+        if hasattr(x, "_fields"):
             raise TypeError(
                 f"{type(module).__name__} reads one array, got {type(x).__name__} with the fields "
                 f"{', '.join(x._fields)}. Choose one with a function before it, such as "
                 f"lambda y: y.{x._fields[0]}: in a chain, or with recur.readout."
+            )
+        if isinstance(x, (list, dict)):
+            raise TypeError(
+                f"{type(module).__name__} reads one array, got a {type(x).__name__} of {len(x)}. "
+                "Make one of it with a function before it; jnp.stack makes one of a list of steps."
             )
 
 
@@ -179,6 +193,7 @@ def _of_nnx(module: Any) -> Module:
         )
 
     def apply(params, *xs, key=None):
+        _check_one_array(module, xs)
         return merge_nnx(graph, weights, params, streams, others, key)(*xs)
 
     return Module(lambda key, *xs: nnx.to_pure_dict(weights), apply)
@@ -231,6 +246,7 @@ def _of_equinox(module: Any) -> Module:
     takes_key = "key" in inspect.signature(type(module).__call__).parameters
 
     def apply(params, *xs, key=None):
+        _check_one_array(module, xs)
         whole = eqx.nn.inference_mode(eqx.combine(params, rest), value=key is None)
         return whole(*xs, key=key) if takes_key else whole(*xs)
 

@@ -6,7 +6,17 @@ from flax import linen as nn
 
 import recur
 from recur.cells import LSTMState
-from recur.checks import check_entries, check_whole, describe, from_context
+from recur.checks import (
+    check_array,
+    check_entries,
+    check_flag,
+    check_leaves,
+    check_number,
+    check_rate,
+    check_whole,
+    describe,
+    from_context,
+)
 from recur_tests.contract.own_cells import conditioned_cell
 
 
@@ -79,3 +89,38 @@ def test_whole_numbers():
     for value in (0, -1, 2.0, True, "3", None):
         with pytest.raises(ValueError, match="rows: expected a whole number of at least 1, got"):
             check_whole("rows", value, 1)
+
+
+def test_numbers():
+    for value in (np.int64(2), np.float32(2), 2, 2.0):
+        assert check_number("scale", value) == 2
+        assert type(check_number("scale", value)) is float
+    for value in (True, np.True_, "2", None, np.inf, np.nan, 2j, np.ones(1)):
+        with pytest.raises(ValueError, match="scale: expected a finite number, got"):
+            check_number("scale", value)
+
+
+def test_flags():
+    assert check_flag("reverse", np.True_) is True and check_flag("reverse", False) is False
+    for value in (1, 0, "no", None):
+        with pytest.raises(TypeError, match="reverse: expected True or False, got"):
+            check_flag("reverse", value)
+
+
+def test_a_flag_is_no_rate_and_numpys_zero_is_one():
+    assert check_rate("zoneout", "rate", np.int64(0)) == 0
+    for value in (True, False):
+        with pytest.raises(
+            ValueError, match=rf"rate in \[0, 1\), got {value}, of bool and no float"
+        ):
+            check_rate("zoneout", "rate", value)
+
+
+def test_arrays_are_what_jax_computes_with():
+    check_leaves("xs", {"a": np.ones(2), "b": [1, True, 2j], "c": jax.random.key(0), "d": None})
+    with pytest.raises(TypeError, match=r"xs\['a'\]\[1\]: expected an array .* got str"):
+        check_leaves("xs", {"a": [1, "x"]})
+    with pytest.raises(TypeError, match="xs: expected an array .* got an array of object"):
+        check_array("xs", np.array([None]))
+    with pytest.raises(TypeError, match="xs: expected an array .* got list"):
+        check_array("xs", [1.0])

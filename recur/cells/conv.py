@@ -14,10 +14,10 @@ from jax.nn.initializers import lecun_normal, orthogonal, zeros
 from recur.call_repr import call_repr
 from recur.cells.convolve import convolve
 from recur.cells.gru import GRUGates
-from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.initial import Initializer, Weight, gate_weights, optional
 from recur.cells.lstm import LSTMGates, LSTMState, Peepholes
 from recur.cells.parts import Activation, CarryPart, check_real, make_cell, sigmoid
-from recur.checks import check_whole
+from recur.checks import check_whole, describe
 from recur.modules import activation as activation_of
 from recur.structure import name
 from recur.types import Cell
@@ -97,7 +97,7 @@ def conv_lstm(
       ValueError: if features is not a whole number, kernel_size is not 1, 2 or 3 whole numbers, the
         activation is unknown, x is not `[*space, C]`, or it has other channels than at init, or
         with peepholes another size.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -113,15 +113,17 @@ def conv_lstm(
     size = _check_size(kernel_size, "conv_lstm")
     check = functools.partial(_check_frame, dimensions=len(size))
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(LSTMGates, features, inits, size, forget=forget_bias)
-    weights.append(Weight(peephole_init if peepholes else None, ("*space", features), Peepholes))
+    weights.append(
+        Weight(optional(peephole_init, peepholes, "peepholes"), ("*space", features), Peepholes)
+    )
     shape = "*space", features
     carry = LSTMState._make([CarryPart(shape, is_sum=False), CarryPart(shape)])
 
     def peek(a, bound, gate, c):
         """`a + c ⊙ p`."""
-        if not peepholes:
+        if bound.peephole is None:
             return a
         p = getattr(bound.peephole, gate)
         if p.shape != c.shape:
@@ -199,7 +201,7 @@ def conv_gru(
     Raises:
       ValueError: if features is not a whole number, kernel_size is not 1, 2 or 3 whole numbers, the
         activation is unknown, or x is not `[*space, C]` or has other channels than at init.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -215,7 +217,7 @@ def conv_gru(
     size = _check_size(kernel_size, "conv_gru")
     check = functools.partial(_check_frame, dimensions=len(size))
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(GRUGates, features, inits, size)
     carry = CarryPart(("*space", features))
 
@@ -253,10 +255,10 @@ def _check_size(kernel_size: Any, cell: str) -> tuple[int, ...]:
 
 def _check_frame(x: Any, cell: str, dimensions: int) -> tuple[int, ...]:
     """The shape `[*space, C]` of one step."""
-    if len(x.shape) != dimensions + 1:
+    if len(getattr(x, "shape", ())) != dimensions + 1:
         raise ValueError(
             f"{cell} reads one frame, x of shape [*space, C], where space has the {dimensions} "
-            f"dimensions of kernel_size; got {list(x.shape)}. Lift the cell over time with "
+            f"dimensions of kernel_size; got {describe(x)}. Lift the cell over time with "
             "recur.scan, and the layer over rows with recur.batch."
         )
     check_real(x, cell)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from recur.call_repr import call_repr
-from recur.checks import describe
+from recur.checks import check_function, check_step_result
 from recur.types import Bound, Carry, Cell, Params
 
 
@@ -61,8 +61,7 @@ def cell(
         "step": step,
         "bind": bind,
     }.items():
-        if not callable(function):
-            raise TypeError(f"cell: expected {name} as a function, got {type(function).__name__}.")
+        check_function(f"cell: {name}", function)
 
     def init_cell(key, x, context=None):
         return init(key, x, **_accepted(init, context=context))
@@ -74,11 +73,7 @@ def cell(
         given = jax.tree.flatten((bound, carry, x))
         result = step(bound, carry, x, **_accepted(step, key=key))
         _check_unchanged(given, jax.tree.flatten((bound, carry, x)))
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TypeError(
-                f"step: expected a tuple (carry, y), got {describe(result)}. The order is that of "
-                "jax.lax.scan: return carry, y."
-            )
+        check_step_result(result)
         return result
 
     return Cell(init_cell, bind_cell, init_carry, step_cell)

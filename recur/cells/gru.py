@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.initial import Initializer, Weight, gate_weights, optional
 from recur.cells.parts import Activation, CarryPart, linear_each, make_cell, plus, sigmoid
 from recur.modules import activation as activation_of
 from recur.structure import name
@@ -84,7 +84,7 @@ def gru(
     Raises:
       ValueError: if features is not a whole number, reset, update or activation is an unknown name,
         or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -105,7 +105,7 @@ def gru(
     if update not in ("keep", "replace"):
         raise ValueError(f'gru: update is to "keep" or to "replace", got {update!r}.')
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(GRUGates, features, inits)
     has_c = use_bias and reset == "after"
     weights.append(Weight(bias_init if has_c else None, (features,)))

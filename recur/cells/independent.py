@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, uniform, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, Weight
+from recur.cells.initial import Initializer, Weight, optional
 from recur.cells.parts import Activation, CarryPart, linear, make_cell
 from recur.modules import activation as activation_of
 from recur.types import Cell
@@ -64,7 +64,7 @@ def indrnn(
 
     Raises:
       ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -81,7 +81,7 @@ def indrnn(
     weights = (
         Weight(kernel_init, ("I", features)),
         Weight(recurrent_init, (features,)),
-        Weight(bias_init if use_bias else None, (features,)),
+        Weight(optional(bias_init, use_bias), (features,)),
     )
     carry = CarryPart((features,), initial_carry_init)
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_flag, check_initializer, check_number, drawn_by
+
 Initializer = Callable[..., jax.Array]
 Shape = Sequence[int | str]  # with "I" for the last axis of an input, "*space" for those before it
 
@@ -74,6 +76,7 @@ def gate_weights(
     """
     shapes: Sequence[Shape] = [(*size, "I", features), (*size, features, features), (features,)]
     *kernels, bias = (Weight(i, shape, gates) for i, shape in zip(inits, shapes, strict=True))
+    added = {gate: check_number(f"{gate}_bias", value) for gate, value in added.items()}
     return [*kernels, bias._replace(added=added)]
 
 
@@ -89,14 +92,18 @@ def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) 
     It is drawn in at least float32, because orthogonal has no bfloat16 factorisation. An empty
     array, such as the kernel of an input of width 0, has no fan-in to draw from.
     """
-    if not callable(init):
-        raise TypeError(
-            f"expected an initialiser, as jax.nn.initializers.orthogonal() makes one, got {init!r}."
-        )
     if 0 in shape:
         return jnp.zeros(shape, dtype)
     wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
-    return init(key, shape, wide).astype(dtype)
+    return drawn_by(init, key, shape, wide).astype(dtype)
+
+
+def optional(init: Initializer, is_used: bool, flag: str = "use_bias") -> Initializer | None:
+    """The initialiser, or None where the argument called `flag` leaves the array out."""
+    if not check_flag(flag, is_used):
+        return None
+    check_initializer(f"with {flag}=True", init)
+    return init
 
 
 def scaled_identity(scale: float = 1.0) -> Initializer:
@@ -112,7 +119,7 @@ def scaled_identity(scale: float = 1.0) -> Initializer:
       An initialiser `(key, shape, dtype) -> array`; the shape must be `[H, H]`.
 
     Raises:
-      ValueError: from the initialiser, if the shape is not square.
+      ValueError: if scale is not a finite number; from the initialiser, if the shape is not square.
 
     Example:
       >>> import recur
@@ -124,6 +131,7 @@ def scaled_identity(scale: float = 1.0) -> Initializer:
       Le, Jaitly & Hinton 2015, A Simple Way to Initialize Recurrent Networks of Rectified Linear
       Units, https://arxiv.org/abs/1504.00941
     """
+    scale = check_number("scaled_identity: scale", scale)
 
     def init(key, shape, dtype=jnp.float32):
         if len(shape) != 2 or shape[0] != shape[1]:

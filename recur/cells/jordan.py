@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, Weight
+from recur.cells.initial import Initializer, Weight, optional
 from recur.cells.parts import Activation, CarryPart, linear, make_cell, plus
 from recur.checks import check_whole
 from recur.modules import activation as activation_of
@@ -68,7 +68,7 @@ def jordan(
     Raises:
       ValueError: if features or outputs is not a whole number, an activation is unknown, or x is
         not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -87,9 +87,9 @@ def jordan(
     weights = (
         Weight(kernel_init, ("I", features)),
         Weight(feedback_kernel_init, (outputs, features)),
-        Weight(bias_init if use_bias else None, (features,)),
+        Weight(optional(bias_init, use_bias), (features,)),
         Weight(output_kernel_init, (features, outputs)),
-        Weight(bias_init if use_bias else None, (outputs,)),
+        Weight(optional(bias_init, use_bias), (outputs,)),
     )
     carry = CarryPart((outputs,), initial_carry_init, is_sum=False)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, Weight
+from recur.cells.initial import Initializer, Weight, optional
 from recur.cells.parts import CarryPart, check_input, linear, make_cell
 from recur.checks import check_whole
 from recur.types import Cell
@@ -64,7 +64,7 @@ def leaky_integrator(
 
     Raises:
       ValueError: if x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -130,7 +130,7 @@ def diagonal(
 
     Raises:
       ValueError: if features is not a whole number, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -147,9 +147,9 @@ def diagonal(
     width = 2 * features if complex_state else features
     weights = (
         Weight(rate_init, (features,)),
-        Weight(angle_init if complex_state else None, (features,)),
+        Weight(optional(angle_init, complex_state, "complex_state"), (features,)),
         Weight(kernel_init, ("I", width)),
-        Weight(bias_init if use_bias else None, (width,)),
+        Weight(optional(bias_init, use_bias), (width,)),
     )
     carry = CarryPart((features,), is_complex=complex_state)
 

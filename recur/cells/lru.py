@@ -13,7 +13,7 @@ from recur.call_repr import call_repr
 from recur.cells.initial import Initializer, Weight
 from recur.cells.linear import polar, uniform
 from recur.cells.parts import CarryPart, cast, linear, make_cell
-from recur.checks import check_whole
+from recur.checks import check_whole, is_number
 from recur.types import Cell
 
 
@@ -72,7 +72,7 @@ def lru(
     Raises:
       ValueError: if features is not a whole number, radius is not two numbers from 0 to 1 in order,
         max_angle is not above 0 and at most 2π, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -86,7 +86,7 @@ def lru(
       https://arxiv.org/abs/2303.06349
     """
     features = check_whole("lru: features", features, 1)
-    if not 0 < max_angle <= 2 * math.pi:
+    if not is_number(max_angle) or not 0 < max_angle <= 2 * math.pi:
         raise ValueError(f"lru: max_angle is above 0 and at most 2π, got {max_angle!r}.")
     weights = (
         Weight(_ring(*_check_radius(radius)), (features,)),
@@ -97,7 +97,7 @@ def lru(
     )
     carry = CarryPart((features,), is_complex=True)
 
-    def normalized(rate, angle, kernel, output_kernel, skip):
+    def normalized(rate, angle, kernel, output_kernel, skip) -> LRUParams:
         scale = jnp.log(-jnp.expm1(-2 * jnp.exp(rate))) / 2
         return LRUParams(rate, angle, scale, kernel, output_kernel, skip)
 
@@ -115,7 +115,8 @@ def lru(
 
 
 def _check_radius(radius: Any) -> tuple[float, float]:
-    if not isinstance(radius, tuple) or len(radius) != 2 or not 0 <= radius[0] <= radius[1] <= 1:
+    are_two = isinstance(radius, tuple) and len(radius) == 2 and all(map(is_number, radius))
+    if not are_two or not 0 <= radius[0] <= radius[1] <= 1:
         raise ValueError(
             "lru: radius is a tuple of the smallest and the largest |λ|, from 0 to 1; got "
             f"{radius!r}."

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.initial import Initializer, Weight, gate_weights, optional
 from recur.cells.parts import Activation, CarryPart, make_cell, pre_activations, sigmoid
 from recur.modules import activation as activation_of
 from recur.structure import name
@@ -103,7 +103,7 @@ def lstm(
     Raises:
       ValueError: if features is not a whole number, peepholes or activation is an unknown name, or
         x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -127,7 +127,7 @@ def lstm(
     if peepholes not in (None, "diagonal", "full"):
         raise ValueError(f'lstm: peepholes are None, "diagonal" or "full", got {peepholes!r}.')
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)
     is_full = peepholes == "full"
     if peephole_init is None:
@@ -138,7 +138,7 @@ def lstm(
 
     def peek(a, bound, gate, c):
         """`a + p(c)`."""
-        if peepholes is None:
+        if bound.peephole is None:
             return a
         p = getattr(bound.peephole, gate)
         return a + (_product(c, p) if is_full else c * p.astype(c.dtype))

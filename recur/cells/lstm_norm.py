@@ -12,6 +12,7 @@ from recur.call_repr import call_repr
 from recur.cells.initial import Initializer, Weight, gate_weights
 from recur.cells.lstm import LSTMGates, LSTMState, lstm_carry
 from recur.cells.parts import Activation, cast, linear_each, make_cell, sigmoid
+from recur.checks import check_number
 from recur.dtypes import at_least_float32
 from recur.modules import activation as activation_of
 from recur.structure import name
@@ -82,7 +83,7 @@ def layer_norm_lstm(
 
     Raises:
       ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -95,6 +96,7 @@ def layer_norm_lstm(
     References:
       Ba, Kiros & Hinton 2016, Layer Normalization, https://arxiv.org/abs/1607.06450
     """
+    epsilon = check_number("layer_norm_lstm: epsilon", epsilon)
     phi = activation_of(activation)
     inits = kernel_init, recurrent_kernel_init, bias_init
     weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, Weight, gate_weights
+from recur.cells.initial import Initializer, Weight, gate_weights, optional
 from recur.cells.lstm import LSTMGates, LSTMState, lstm_carry
 from recur.cells.parts import Activation, make_cell, pre_activations, sigmoid
 from recur.checks import check_whole
@@ -82,7 +82,7 @@ def projected_lstm(
     Raises:
       ValueError: if features or projection is not a whole number, the activation is unknown, or x
         is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -99,7 +99,7 @@ def projected_lstm(
     """
     projection = check_whole("projected_lstm: projection", projection, 1)
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)
     weights[1] = weights[1]._replace(shape=(projection, features))
     weights.append(Weight(projection_init, (features, projection)))

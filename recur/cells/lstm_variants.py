@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import GatedParams, Initializer, gate_weights
+from recur.cells.initial import GatedParams, Initializer, gate_weights, optional
 from recur.cells.lstm import LSTMState, lstm_carry
 from recur.cells.parts import Activation, make_cell, pre_activations, sigmoid
 from recur.modules import activation as activation_of
@@ -79,7 +79,7 @@ def coupled_lstm(
 
     Raises:
       ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -93,7 +93,7 @@ def coupled_lstm(
       Greff et al. 2017, LSTM: A Search Space Odyssey, https://arxiv.org/abs/1503.04069
     """
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(CoupledGates, features, inits, forget=forget_bias)
     carry = lstm_carry(features, features, initial_carry_init)
 
@@ -156,7 +156,7 @@ def original_lstm(
 
     Raises:
       ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -172,7 +172,7 @@ def original_lstm(
       Greff et al. 2017, LSTM: A Search Space Odyssey, https://arxiv.org/abs/1503.04069
     """
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(OriginalGates, features, inits)
     carry = lstm_carry(features, features, initial_carry_init)
 

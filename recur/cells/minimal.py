@@ -9,8 +9,17 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, Weight
-from recur.cells.parts import Activation, CarryPart, cast, linear_each, make_cell, sigmoid
+from recur.cells.initial import Initializer, Weight, optional
+from recur.cells.parts import (
+    Activation,
+    CarryPart,
+    cast,
+    check_real,
+    linear_each,
+    make_cell,
+    sigmoid,
+)
+from recur.checks import check_array
 from recur.modules import activation as activation_of
 from recur.structure import name
 from recur.types import Cell
@@ -52,6 +61,9 @@ def positive(a: jax.Array) -> jax.Array:
     Returns:
       The same shape and dtype, greater than zero.
 
+    Raises:
+      TypeError: if a is no array of real numbers.
+
     Example:
       >>> import jax, jax.numpy as jnp, recur
       >>> cell = recur.min_gru(4, activation=recur.cells.positive)
@@ -63,6 +75,8 @@ def positive(a: jax.Array) -> jax.Array:
     References:
       Feng et al. 2024, Were RNNs All We Needed?, https://arxiv.org/abs/2410.01201
     """
+    check_array("positive: a", a)
+    check_real(jnp.asarray(a), "positive")
     return jnp.where(a >= 0, a + 0.5, jax.nn.sigmoid(a))
 
 
@@ -103,7 +117,7 @@ def min_gru(
 
     Raises:
       ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -117,7 +131,7 @@ def min_gru(
     """
     phi = activation_of(activation)
     kernel = Weight(kernel_init, ("I", features), MinGRUGates)
-    bias = Weight(bias_init if use_bias else None, (features,), MinGRUGates)
+    bias = Weight(optional(bias_init, use_bias), (features,), MinGRUGates)
     carry = CarryPart((features,), initial_carry_init)
 
     def step(bound, h, x, key=None):
@@ -172,7 +186,7 @@ def min_lstm(
 
     Raises:
       ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -186,7 +200,7 @@ def min_lstm(
     """
     phi = activation_of(activation)
     kernel = Weight(kernel_init, ("I", features), MinLSTMGates)
-    bias = Weight(bias_init if use_bias else None, (features,), MinLSTMGates)
+    bias = Weight(optional(bias_init, use_bias), (features,), MinLSTMGates)
     carry = CarryPart((features,), initial_carry_init)
 
     def step(bound, h, x, key=None):

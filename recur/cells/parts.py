@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
 
 from recur.cells.initial import Initializer, Shape, Weight, fill_in
-from recur.checks import check_whole, describe
+from recur.checks import (
+    PARAMS_REMEDY,
+    check_floating,
+    check_initializer,
+    check_params,
+    check_whole,
+    describe,
+)
 from recur.dtypes import at_least_float32
 from recur.keys import check_key, split_like
 from recur.structure import name
 from recur.types import Cell, CellStep
-
-
-def check_floating(cell: str, **dtypes: Any) -> None:
-    """Raises a TypeError unless dtypes are real floating-point; only param_dtype is required."""
-    for argument, dtype in dtypes.items():
-        if dtype is None and argument != "param_dtype":
-            continue
-        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            came = dtype if dtype is None else jnp.dtype(dtype).name
-            raise TypeError(
-                f"{cell}: expected {argument} as a real floating-point dtype, such as "
-                f"jnp.float32 or jnp.bfloat16, got {came}."
-            )
 
 
 def check_real(x: Any, cell: str) -> None:
@@ -43,8 +39,9 @@ def input_width(x: Any, cell: str) -> int:
     """The width I of an input `[I]` of one step."""
     if not hasattr(x, "shape"):
         raise ValueError(
-            f"{cell} reads one array, x of shape [I]; got {describe(x)}. Make one of the output "
-            "of the cell below by recur.readout, or of an input by recur.readin."
+            f"{cell} reads one array, x of shape [I]; got {describe(x)}. Make one of a list of "
+            "steps by jnp.stack, of the output of the cell below by recur.readout, or of an input "
+            "by recur.readin."
         )
     if len(x.shape) != 1:
         remedy = (
@@ -108,7 +105,7 @@ def make_cell(
       label: the name of the cell, for errors.
       features: H, which is checked; "I" if it is the width of the input.
       record: makes params of the drawn weights: a NamedTuple, whose last field is `initial_carry`
-        if that can be learned, or a function.
+        if that can be learned, or a function whose annotation names the NamedTuple it returns.
       weights: how to draw the weights.
       carry: a `CarryPart`, or a tree of them; all have an initialiser, or none has.
       step: the step.
@@ -119,6 +116,16 @@ def make_cell(
         check_whole(f"{label}: features", features, 1)
     dtype, param_dtype, carry_dtype = dtypes
     check_floating(label, dtype=dtype, param_dtype=param_dtype, carry_dtype=carry_dtype)
+    hints = get_type_hints(record)
+    kind = hints.get("return", record)
+    by_field = dict(zip(inspect.signature(record).parameters, weights, strict=False))
+    optional = {field for field in by_field if type(None) in get_args(hints.get(field))}
+    for field, weight in by_field.items():
+        if weight.init is not None or field not in optional:
+            check_initializer(f"{label}: the initialiser of {field}", weight.init)
+    for part in jax.tree.leaves(carry):
+        if part.init is not None:
+            check_initializer(f"{label}: initial_carry_init", part.init)
 
     def init(key, x, context=None):
         check(x, label)
@@ -145,29 +152,50 @@ def make_cell(
 
     def bind(params, x, *, key=None, context=None):
         check(x, label)
-        check_params(params, label, record, weights)
+        check_params(label, params, kind)
+        check_arrays(params, label, by_field, optional)
         return bind_in_dtype(dtype)(params, x, key=key, context=context)
 
     return Cell(init, bind, init_carry, step)
 
 
-def check_params(params: Any, cell: str, record: Any, weights: Sequence[Weight]) -> None:
-    """Raises a TypeError unless params are of the types that `init` returns."""
-    fields = getattr(record, "_fields", None)
-    if fields is None:  # a function makes the params
-        return
-    remedy = "Pass what `init` of this layer returned, or a pytree of the same types."
-    if not isinstance(params, record):
-        raise TypeError(
-            f"{cell}: expected params as {record.__name__}, got {type(params).__name__}. {remedy}"
-        )
-    for field, value, weight in zip(fields, params, weights, strict=False):
-        one = value[0] if weight.layers is not None and value else value
-        if weight.gates is not None and one is not None and not isinstance(one, weight.gates):
-            raise TypeError(
-                f"{cell}: expected params.{field} as {weight.gates.__name__}, got "
-                f"{type(one).__name__}. {remedy}"
-            )
+def check_arrays(
+    params: Any, cell: str, weights: Mapping[str, Weight], optional: AbstractSet[str]
+) -> None:
+    """Raises a TypeError unless the fields of params hold the arrays that `init` draws.
+
+    Those of optional fields, such as biases, may be None.
+    """
+    for field, weight in weights.items():
+        value = getattr(params, field)
+        if value is None and field in optional:
+            continue
+        if value is None or weight.init is None:
+            raise _not_drawn(cell, field, "arrays" if value is None else "None", value)
+        if weight.layers is not None and len(value) != weight.layers:
+            raise _not_drawn(cell, field, f"a tuple of {weight.layers} layers", value)
+        for one in (value,) if weight.layers is None else value:
+            if weight.gates is not None and not isinstance(one, weight.gates):
+                raise _not_drawn(cell, field, weight.gates.__name__, one)
+            for array in jax.tree.leaves(one):
+                if not _has_shape(array, weight.shape):
+                    shape = ", ".join(map(str, weight.shape))
+                    raise _not_drawn(cell, field, f"[{shape}]", array)
+
+
+def _not_drawn(cell: str, field: str, expected: str, value: Any) -> TypeError:
+    came = list(value.shape) if hasattr(value, "shape") else type(value).__name__
+    came = f"a tuple of {len(value)}" if type(value) is tuple else came
+    return TypeError(f"{cell}: expected params.{field} as {expected}, got {came}. {PARAMS_REMEDY}")
+
+
+def _has_shape(array: Any, shape: Shape) -> bool:
+    """Whether the sizes of an array are those of a shape, where the input does not give them."""
+    came = jnp.shape(array)
+    if shape[0] != "*space" and len(came) != len(shape):
+        return False
+    pairs = zip(reversed(shape), reversed(came), strict=False)
+    return all(isinstance(size, str) or size == n for size, n in pairs)
 
 
 def bind_in_dtype(dtype: Any) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, gate_weights
+from recur.cells.initial import Initializer, gate_weights, optional
 from recur.cells.parts import Activation, CarryPart, cast, linear_each, make_cell, sigmoid
 from recur.checks import check_whole
 from recur.modules import activation as activation_of
@@ -79,7 +79,7 @@ def recurrent_highway(
     Raises:
       ValueError: if features or depth is not a whole number, the activation is unknown, or x is not
         `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -95,7 +95,7 @@ def recurrent_highway(
     label = "recurrent_highway"
     depth = check_whole(f"{label}: depth", depth, 1)
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(RHNGates, features, inits, transform=transform_bias)
     weights[1:] = [weight._replace(layers=depth) for weight in weights[1:]]
     carry = CarryPart((features,), initial_carry_init)

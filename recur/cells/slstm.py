@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import Initializer, draw, gate_weights
+from recur.cells.initial import Initializer, draw, gate_weights, optional
 from recur.cells.lstm import LSTMGates
 from recur.cells.parts import Activation, CarryPart, cast, linear_each, make_cell, sigmoid
-from recur.checks import check_whole
+from recur.checks import check_initializer, check_whole
 from recur.modules import activation as activation_of
 from recur.structure import name
 from recur.types import Cell
@@ -91,7 +91,7 @@ def slstm(
     Raises:
       ValueError: if features or heads is not a whole number, heads does not divide features,
         forget_gate or activation is an unknown name, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -112,11 +112,13 @@ def slstm(
         raise ValueError(f'slstm: forget_gate is "exponential" or "sigmoid", got {forget_gate!r}.')
     phi = activation_of(activation)
 
+    check_initializer("slstm: the initialiser of recurrent_kernel", recurrent_kernel_init)
+
     def block_by_block(key, shape, dtype):
         keys = jax.random.split(key, heads)
         return jax.vmap(lambda k: draw(recurrent_kernel_init, k, shape[1:], dtype))(keys)
 
-    inits = kernel_init, block_by_block, bias_init if use_bias else None
+    inits = kernel_init, block_by_block, optional(bias_init, use_bias)
     weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)
     weights[1] = weights[1]._replace(shape=(heads, features // heads, features // heads))
     total = CarryPart((features,))

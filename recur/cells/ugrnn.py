@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal, orthogonal, zeros
 
 from recur.call_repr import call_repr
-from recur.cells.initial import GatedParams, Initializer, gate_weights
+from recur.cells.initial import GatedParams, Initializer, gate_weights, optional
 from recur.cells.parts import Activation, CarryPart, make_cell, pre_activations, sigmoid
 from recur.modules import activation as activation_of
 from recur.structure import name
@@ -64,7 +64,7 @@ def ugrnn(
 
     Raises:
       ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real.
+      TypeError: if a dtype or x is not real, or an option or params are of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -79,7 +79,7 @@ def ugrnn(
       Networks, https://arxiv.org/abs/1611.09913
     """
     phi = activation_of(activation)
-    inits = kernel_init, recurrent_kernel_init, bias_init if use_bias else None
+    inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(UGRNNGates, features, inits)
     carry = CarryPart((features,), initial_carry_init)
 

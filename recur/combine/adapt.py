@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell
-from recur.combine.wrap import output_shape, wrap_bound
+from recur.checks import check_cell, check_params
+from recur.combine.wrap import bind_field, output_shape, wrap_bound
 from recur.keys import check_key, split
 from recur.modules import as_module
 from recur.types import Cell, Params
@@ -70,6 +70,7 @@ def readin(cell: Cell, input: Any) -> Cell:
         return ReadinParams(input=params, cell=cell.init(cell_key, seen, context=context))
 
     def bind(params, x, *, key=None, context=None):
+        check_params("readin", params, ReadinParams)
         seen = jax.eval_shape(psi.apply, params.input, x)
         return params._replace(cell=cell.bind(params.cell, seen, key=key, context=context))
 
@@ -124,4 +125,4 @@ def readout(cell: Cell, output: Any) -> Cell:
         carry, v = cell.step(bound.cell, carry, x, cell_key)
         return carry, psi.apply(bound.output, v, key=output_key)
 
-    return wrap_bound(cell, init, step)
+    return wrap_bound(cell, init, step, bind_field(cell, "readout", ReadoutParams))

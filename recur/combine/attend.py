@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell, describe
+from recur.checks import (
+    check_cell,
+    check_flag,
+    check_floating,
+    check_initializer,
+    check_params,
+    describe,
+    drawn_by,
+)
 from recur.combine.context_values import Memory, check_width, memory_from, zero_masked
 from recur.combine.feedback import feed_back
 from recur.combine.scores import SCORES, check_score
@@ -94,8 +102,8 @@ def attend(
       feeding `recur.combine.Feedback`.
 
     Raises:
-      TypeError: when `cell` is not a cell; while tracing, when its carry has no hidden state, the
-        query or m does not hold real numbers, or a mask is not bool.
+      TypeError: when `cell` is not a cell, or an option is of another type; while tracing, when its
+        carry has no hidden state, the query or m does not hold real numbers, or a mask is not bool.
       ValueError: when score or query is an unknown name, features is given for a score without W_q,
         or feed_input for query="state"; while tracing, when there is no such context, m is not
         `[S, D]` with the D of init, a mask is not `[S]`, or the query is not one vector.
@@ -118,12 +126,14 @@ def attend(
       https://arxiv.org/abs/1706.03762
     """
     check_cell(cell, "attend")
+    check_initializer("attend: kernel_init", kernel_init)
+    check_floating("attend", dtype=dtype, param_dtype=param_dtype)
     _check_query(query, feed_input)
     check_score(score, features)
     compared = SCORES[score]
 
     def draw(key, shape):
-        return kernel_init(key, shape, param_dtype)
+        return drawn_by(kernel_init, key, shape, param_dtype)
 
     def init(key, x, context=None):
         cell_key, score_key, output_key = split(check_key(key), 3)
@@ -138,6 +148,7 @@ def attend(
         )
 
     def bind(params, x, *, key=None, context=None):
+        check_params("attend", params, AttendParams)
         memory = memory_from(context, name, "attend")
         width = params.memory_kernel.shape[0]
         check_width(memory.values.shape[1], width, f"attend: the memory {name!r}")
@@ -200,6 +211,7 @@ def _query_width(cell: Cell, params: Params, x: Shaped, context: Context, query:
 def _check_query(query: str, feed_input: bool) -> None:
     if query not in ("output", "state"):
         raise ValueError(f'attend: the query is the "output" or the "state", got {query!r}.')
+    check_flag("attend: feed_input", feed_input)
     if feed_input and query == "state":
         raise ValueError(
             'attend: feed_input is for query="output"; with query="state" the cell reads c_t '

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell
+from recur.checks import check_cell, check_floating, check_initializer, check_params, drawn_by
 from recur.combine.context_values import check_width, vector_from
 from recur.combine.wrap import first_shapes, side_by_side
 from recur.keys import check_key, split, split_like
@@ -88,7 +88,8 @@ def condition(
       `Conditioned`.
 
     Raises:
-      TypeError: when `cell` is not a cell, or v does not hold real numbers.
+      TypeError: when `cell` is not a cell, the initialiser none, the dtype not real, or v does not
+        hold real numbers.
       ValueError: when `at` is an unknown name; while tracing, when there is no such context, v is
         not `[D]` with the D of init, or cannot be concatenated to x.
 
@@ -107,6 +108,8 @@ def condition(
       https://arxiv.org/abs/1411.4555
     """
     check_cell(cell, "condition")
+    check_initializer("condition: kernel_init", kernel_init)
+    check_floating("condition", param_dtype=param_dtype)
     if at not in MOMENTS:
         raise ValueError(f"condition: expected at as one of {', '.join(MOMENTS)}, got {at!r}.")
 
@@ -128,13 +131,14 @@ def condition(
             if not jnp.issubdtype(array.dtype, jnp.inexact):
                 return None
             parts = (2, *array.shape) if jnp.iscomplexobj(array) else array.shape
-            kernel = kernel_init(key, (v.shape[0], math.prod(parts)), param_dtype)
+            kernel = drawn_by(kernel_init, key, (v.shape[0], math.prod(parts)), param_dtype)
             return kernel.reshape(v.shape[0], *parts)
 
         kernel = jax.tree.map(draw, targets, split_like(kernel_key, targets))
         return ConditionParams(cell.init(cell_key, x, context=context), kernel)
 
     def bind(params, x, *, key=None, context=None):
+        check_params("condition", params, ConditionParams)
         v = jnp.asarray(vector_from(context, name, "condition"))
         is_joined = params.kernel is None and at != "initial carry"
         given = v if is_joined else jax.tree.map(lambda kernel: _project(v, kernel), params.kernel)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell, describe
+from recur.checks import PARAMS_REMEDY, check_cell, check_function, describe
 from recur.combine.wrap import output_shape, side_by_side
 from recur.keys import check_key
 from recur.types import Bound, Carry, Cell
@@ -68,8 +68,7 @@ def feedback(cell: Cell, join: Callable[[Any, Any], Any] | None = None) -> Cell:
     check_cell(cell, "feedback")
     if join is None:
         join = partial(side_by_side, "feedback")
-    if not callable(join):
-        raise TypeError(f"feedback: expected join as a function (x, y) -> x', got {join!r}.")
+    check_function("feedback: join", join)
     return feed_back(cell, "feedback", join)
 
 
@@ -99,6 +98,11 @@ def feed_back(
 
     def bind(params, x, *, key=None, context=None):
         alone = jax.eval_shape(cell.init, jax.random.key(0), x, context)
+        if jax.tree.structure(alone) != jax.tree.structure(params):
+            raise TypeError(
+                f"{asker}: expected params of the structure that init returns, "
+                f"{type(alone).__name__}, got {type(params).__name__} of another. {PARAMS_REMEDY}"
+            )
         alone = jax.tree.map(lambda a, p: jax.ShapeDtypeStruct(a.shape, p.dtype), alone, params)
         y = part_shape(alone, x, context)
         seen = jax.eval_shape(join, x, y)

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell, describe
+from recur.checks import (
+    check_cell,
+    check_floating,
+    check_initializer,
+    check_params,
+    describe,
+    drawn_by,
+)
 from recur.combine.context_values import check_width, vector_from
 from recur.combine.wrap import output_shape, wrap_bound
 from recur.keys import check_key, split
@@ -54,7 +61,8 @@ def film(
       A `Cell` with `FilmParams` and the carry of `cell`.
 
     Raises:
-      TypeError: when `cell` is not a cell, or z does not hold real numbers.
+      TypeError: when `cell` is not a cell, the initialiser none, the dtype not real, or z does not
+        hold real numbers.
       ValueError: while tracing, when there is no such context, z is not `[D]` with the D of init,
         or the output is not one array `[..., F]`.
 
@@ -71,6 +79,8 @@ def film(
       https://arxiv.org/abs/1709.07871
     """
     check_cell(cell, "film")
+    check_initializer("film: kernel_init", kernel_init)
+    check_floating("film", param_dtype=param_dtype)
 
     def init(key, x, context=None):
         cell_key, scale_key, shift_key = split(check_key(key), 3)
@@ -82,11 +92,12 @@ def film(
         shape = (width, v.shape[-1])
         return FilmParams(
             cell=params,
-            scale_kernel=kernel_init(scale_key, shape, param_dtype),
-            shift_kernel=kernel_init(shift_key, shape, param_dtype),
+            scale_kernel=drawn_by(kernel_init, scale_key, shape, param_dtype),
+            shift_kernel=drawn_by(kernel_init, shift_key, shape, param_dtype),
         )
 
     def bind(params, x, *, key=None, context=None):
+        check_params("film", params, FilmParams)
         z = jnp.asarray(vector_from(context, name, "film"))
         check_width(z.shape[0], params.scale_kernel.shape[0], f"film: {name!r}")
         z = z.astype(params.scale_kernel.dtype)

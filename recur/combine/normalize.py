@@ -16,7 +16,7 @@ import jax
 
 from recur.call_repr import call_repr
 from recur.checks import check_cell
-from recur.combine.wrap import first_shapes, wrap_bound
+from recur.combine.wrap import bind_field, first_shapes, wrap_bound
 from recur.keys import check_key, split
 from recur.modules import as_module
 from recur.structure import Product, input_products, on_inputs, on_products, recurrent_products
@@ -118,4 +118,4 @@ def normalize(cell: Cell, norm: Any) -> Cell:
             )
         return normal.astype(product.dtype)
 
-    return wrap_bound(cell, init, step)
+    return wrap_bound(cell, init, step, bind_field(cell, "normalize", NormalizeParams))

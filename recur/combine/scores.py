@@ -62,7 +62,7 @@ SCORES = {
 
 def check_score(name: str, features: int | None) -> None:
     """Raises a ValueError unless there is such a score, which takes `features` where given."""
-    if name not in SCORES:
+    if name not in tuple(SCORES):
         raise ValueError(f"attend: unknown score {name!r}. Expected one of {', '.join(SCORES)}.")
     if features is None:
         return

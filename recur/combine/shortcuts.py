@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer, constant, lecun_normal
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell, describe
-from recur.combine.wrap import output_shape, wrap_bound
+from recur.checks import check_cell, check_floating, check_initializer, describe, drawn_by
+from recur.combine.wrap import bind_field, output_shape, wrap_bound
 from recur.keys import check_key, split
 from recur.types import Cell, Params
 
@@ -85,7 +85,7 @@ def highway(
       A `Cell` with `HighwayParams` and the carry of `cell`.
 
     Raises:
-      TypeError: when `cell` is not a cell.
+      TypeError: when `cell` is not a cell, an initialiser is none, or the dtype not real.
       ValueError: when the shapes of x and v differ, or x is not as wide as at `init`.
 
     Example:
@@ -100,6 +100,9 @@ def highway(
       Srivastava, Greff & Schmidhuber 2015, Highway Networks, https://arxiv.org/abs/1505.00387
     """
     check_cell(cell, "highway")
+    check_initializer("highway: kernel_init", kernel_init)
+    check_initializer("highway: bias_init", bias_init)
+    check_floating("highway", param_dtype=param_dtype)
 
     def init(key, x, context=None):
         cell_key, kernel_key, bias_key = split(check_key(key), 3)
@@ -110,8 +113,8 @@ def highway(
         width = x.shape[-1]
         return HighwayParams(
             cell=params,
-            kernel=kernel_init(kernel_key, (width, width), param_dtype),
-            bias=bias_init(bias_key, (width,), param_dtype),
+            kernel=drawn_by(kernel_init, kernel_key, (width, width), param_dtype),
+            bias=drawn_by(bias_init, bias_key, (width,), param_dtype),
         )
 
     def step(bound, carry, x, key=None):
@@ -126,7 +129,7 @@ def highway(
         t = jax.nn.sigmoid(x @ kernel + jnp.broadcast_to(bias, x.shape))
         return carry, t * v + (1 - t) * x
 
-    return wrap_bound(cell, init, step)
+    return wrap_bound(cell, init, step, bind_field(cell, "highway", HighwayParams))
 
 
 def _check_same_shape(asker: str, x: Any, v: Any) -> None:

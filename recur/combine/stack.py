@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell, check_entries
+from recur.checks import check_cell, check_entries, check_flag
 from recur.combine.series import in_series
 from recur.combine.wrap import first_output, side_by_side
 from recur.keys import split
@@ -56,7 +56,7 @@ def stack(*cells: Cell, skips: bool = False) -> Stack:
 
     Raises:
       ValueError: when there are no cells; while tracing, when what skips concatenate does not fit.
-      TypeError: when one of them is not a cell.
+      TypeError: when one of them is not a cell, or skips no bool.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -75,6 +75,7 @@ def stack(*cells: Cell, skips: bool = False) -> Stack:
         raise ValueError("stack: expected at least one cell, got none.")
     for cell in cells:
         check_cell(cell, "stack")
+    check_flag("stack: skips", skips)
 
     if skips:
         top = len(cells) - 1

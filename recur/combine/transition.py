@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell
-from recur.combine.wrap import first_shapes, hidden_of, with_hidden, wrap_bound
+from recur.checks import check_cell, check_flag
+from recur.combine.wrap import bind_field, first_shapes, hidden_of, with_hidden, wrap_bound
 from recur.keys import check_key, split
 from recur.modules import as_module
 from recur.types import Cell, Params
@@ -54,8 +54,8 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
       output of `cell`.
 
     Raises:
-      TypeError: when `cell` is not a cell, or `transition` none of these; while tracing, when the
-        carry has no hidden state.
+      TypeError: when `cell` is not a cell, `transition` none of these or shortcut no bool; while
+        tracing, when the carry has no hidden state.
       ValueError: when it is an unknown name, or a module with mutable collections; while tracing,
         when ψ does not keep the shape of h.
 
@@ -75,6 +75,7 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
     """
     asker = "deep_transition"
     check_cell(cell, asker)
+    shortcut = check_flag(f"{asker}: shortcut", shortcut)
     psi = as_module(transition)
 
     def seen(new, old):
@@ -101,4 +102,4 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
         y = h.astype(v.dtype if is_float else new.dtype)
         return with_hidden(advanced, h.astype(new.dtype)), y
 
-    return wrap_bound(cell, init, step)
+    return wrap_bound(cell, init, step, bind_field(cell, asker, TransitionParams))

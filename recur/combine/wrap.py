@@ -7,27 +7,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.checks import describe
+from recur.checks import check_params, describe
 from recur.types import Bound, Carry, Cell, CellBind, CellInit, CellStep, Context, Params, Shaped
 
 
-def wrap_bound(cell: Cell, init: CellInit, step: CellStep, bind: CellBind | None = None) -> Cell:
-    """Makes a cell whose params and bound params hold those of `cell` in a field `cell`.
+def wrap_bound(cell: Cell, init: CellInit, step: CellStep, bind: CellBind) -> Cell:
+    """Makes a cell whose bound params hold those of `cell` in a field `cell`.
 
     Args:
       cell: the cell inside; the initial carry is its own.
       init: draws the params of both.
       step: one step, given the bound params of both.
-      bind: binds the params of both; by default it replaces the field `cell` alone.
+      bind: binds the params of both, as `bind_field` does where only the cell is bound.
     """
-
-    def bind_field(params, x, *, key=None, context=None):
-        return params._replace(cell=cell.bind(params.cell, x, key=key, context=context))
 
     def init_carry(bound, x):
         return cell.init_carry(bound.cell, x)
 
-    return Cell(init, bind_field if bind is None else bind, init_carry, step)
+    return Cell(init, bind, init_carry, step)
+
+
+def bind_field(cell: Cell, asker: str, record: type) -> CellBind:
+    """The `bind` of params of the type `record` that binds their field `cell` alone."""
+
+    def bind(params, x, *, key=None, context=None):
+        check_params(asker, params, record)
+        return params._replace(cell=cell.bind(params.cell, x, key=key, context=context))
+
+    return bind
 
 
 def first_shapes(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recur.checks import check_flag
+from recur.diagnose.data import check_lines, check_panels, check_points
+from recur.diagnose.labels import AS_IT_IS, add_legend, label_axes
+
 
 def curves(
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
@@ -29,6 +33,7 @@ def curves(
 
     Raises:
       ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
+      TypeError: when lines is no mapping, or a curve is no pair of numbers.
       ValueError: when a curve has not as many places as values.
 
     Example:
@@ -37,10 +42,11 @@ def curves(
       >>> figure.axes[0].get_xlabel()
       'update'
     """
+    check_lines("curves", lines)
     figure = _figure(7, 4)
-    axes = figure.add_subplot(xlabel=x, ylabel=y, title=title)
-    _draw(axes, lines, "curves")
-    axes.legend()
+    axes = figure.add_subplot()
+    label_axes(axes, title=title, x=x, y=y)
+    add_legend(axes, _draw(axes, lines))
     return figure
 
 
@@ -68,8 +74,9 @@ def panels(
 
     Raises:
       ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
-      ValueError: when there is no panel, a level has none, or a curve has not as many places as
-        values.
+      TypeError: when panels, a panel or levels is no mapping, or a curve is no pair of numbers.
+      ValueError: when there is no panel, a level has none or is no number, or a curve has not as
+        many places as values.
 
     Example:
       >>> from recur.diagnose import panels
@@ -81,27 +88,24 @@ def panels(
       ['adding', 'copy']
     """
     levels = levels or {}
-    if not panels or not set(levels) <= set(panels):
-        raise ValueError(
-            f"panels: expected at least one panel, and levels of panels that there are, got the "
-            f"panels {list(panels)} and levels of {list(levels)}."
-        )
+    check_panels(panels, levels)
+    logarithmic = check_flag("panels: logarithmic", logarithmic)
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     colors = {name: f"C{number % 10}" for number, name in enumerate(names)}
     rows, columns = -(-len(panels) // 2), min(2, len(panels))
     figure = _figure(6 * columns, 3.5 * rows + 0.5)
     handles: dict[str, Any] = {}
     for number, (title, lines) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(rows, columns, number, xlabel=x, ylabel=y, title=title)
+        axes = figure.add_subplot(rows, columns, number)
+        label_axes(axes, title=title, x=x, y=y)
         axes.set_yscale("log" if logarithmic else "linear")
-        _draw(axes, lines, "panels", colors)
+        handles |= _draw(axes, lines, colors)
         for name, level in levels.get(title, {}).items():
-            axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
-        found = zip(*axes.get_legend_handles_labels(), strict=True)
-        handles |= {name: handle for handle, name in found}
-    shown = [*names, *(name for name in handles if name not in colors)]
-    drawn = [handles[name] for name in shown]
-    figure.legend(drawn, shown, loc="outside lower center", ncols=min(6, len(shown)))
+            handles[name] = axes.axhline(
+                level, color="black", linestyle="--", linewidth=1, label=name
+            )
+    shown = dict.fromkeys(names) | handles  # curves first
+    add_legend(figure, shown, loc="outside lower center", ncols=min(6, len(shown)))
     return figure
 
 
@@ -123,7 +127,9 @@ def scatter(
 
     Raises:
       ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
-      ValueError: when there is no point, or not two numbers and a label for each.
+      TypeError: when points are not numbers, or labels no sequence.
+      ValueError: when there is no point, or not two numbers and a label for each, or size is not
+        above 0.
 
     Example:
       >>> from recur.diagnose import scatter
@@ -131,20 +137,16 @@ def scatter(
       >>> [text.get_text() for text in figure.axes[0].texts]
       ['one', 'two']
     """
-    if not len(points) or len(points) != len(labels) or any(len(point) != 2 for point in points):
-        raise ValueError(
-            f"scatter: expected points of two numbers, and a label for each, got {len(points)} "
-            f"points and {len(labels)} labels."
-        )
+    check_points(points, labels, size)
     figure = _figure(12, 9)
-    axes = figure.add_subplot(title=title, xticks=[], yticks=[])
+    axes = figure.add_subplot(xticks=[], yticks=[])
+    label_axes(axes, title=title)
     axes.scatter(*zip(*points, strict=True), s=4, color="C0", alpha=0.5)
     figure.draw_without_rendering()  # lays out, so that it is known how large letters are
     boxes: list[Any] = []
     for (x, y), label in zip(points, labels, strict=True):
-        text = axes.annotate(
-            label, (x, y), (0, 2), textcoords="offset points", ha="center", fontsize=size
-        )
+        place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
+        text = axes.annotate(label, (x, y), fontsize=size, **place, **AS_IT_IS)
         box = text.get_window_extent()
         if any(box.overlaps(other) for other in boxes):
             text.remove()
@@ -162,23 +164,20 @@ def _figure(width: float, height: float) -> Any:
 def _draw(
     axes: Any,
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    caller: str,
     colors: Mapping[str, str] | None = None,
-) -> None:
-    """The curves of one axis, and a grid behind them."""
+) -> dict[str, Any]:
+    """Draws the curves of one axis, and a grid behind them; the line of each name."""
+    drawn = {}
     for name, (places, values) in lines.items():
-        if len(places) != len(values):
-            raise ValueError(
-                f"{caller}: expected as many places as values of {name!r}, got {len(places)} and "
-                f"{len(values)}."
-            )
         color = colors[name] if colors else None
         if len(places) <= _FEW:
-            axes.plot(places, values, marker="o", label=name, color=color)
+            (drawn[name],) = axes.plot(places, values, marker="o", label=name, color=color)
             continue
         (pale,) = axes.plot(places, values, alpha=0.3, linewidth=1, color=color)
-        axes.plot(places, _running_mean(values), color=pale.get_color(), label=name)
+        mean = _running_mean(values)
+        (drawn[name],) = axes.plot(places, mean, color=pale.get_color(), label=name)
     axes.grid(alpha=0.3)
+    return drawn
 
 
 _FEW = 20

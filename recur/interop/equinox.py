@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.call_repr import call_repr
+from recur.checks import check_function
 from recur.interop.foreign import foreign_cell, named
 from recur.types import Cell
 
@@ -63,6 +64,9 @@ def from_equinox(
             f"lambda key: eqx.nn.LSTMCell(3, 64, key=key), got {named(make, made)}."
         )
     name = f"from_equinox({type(made).__name__})"
+    for argument, function_given in {"init_carry": init_carry, "output": output}.items():
+        if function_given is not None:
+            check_function(f"{name}: {argument}", function_given)
     features = getattr(made, "hidden_size", None)
     if init_carry is None and features is None:
         raise ValueError(
@@ -87,4 +91,4 @@ def from_equinox(
             return state, output(state)
         return state, state[0] if isinstance(state, tuple) else state
 
-    return foreign_cell(init, initial_state, step)
+    return foreign_cell(name, type(made), init, initial_state, step)

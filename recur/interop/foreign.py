@@ -8,24 +8,38 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_params
 from recur.types import Cell, Shaped
 
 
-def foreign_cell(init: Callable, init_carry: Callable, step: Callable) -> Cell:
-    """A cell of plain functions; `bind` is the identity."""
+def foreign_cell(
+    name: str, record: type, init: Callable, init_carry: Callable, step: Callable
+) -> Cell:
+    """A cell of plain functions; `bind` is the identity on params, which are of type `record`."""
 
     def bind(params, x, *, key=None, context=None):
-        del x, key, context
+        del key, context
+        _check_no_list(x, name)
+        check_params(name, params, record)
         return params
 
     def init_cell(key, x, context=None):
         del context
+        _check_no_list(x, name)
         return init(key, x)
 
     def step_cell(params, carry, x, key=None):
         return step(params, carry, x, key)
 
     return Cell(init_cell, bind, init_carry, step_cell)
+
+
+def _check_no_list(x: Any, name: str) -> None:
+    if isinstance(x, list):
+        raise TypeError(
+            f"{name}: expected x as the cell reads it, got a list of {len(x)}. jnp.stack makes one "
+            "array of a list of steps."
+        )
 
 
 def zeros_like(x: Shaped) -> Any:

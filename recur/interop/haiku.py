@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from recur.call_repr import call_repr
@@ -76,4 +76,4 @@ def from_haiku(make: Callable[[], Any]) -> Cell:
     def step(params, carry, x, key):
         return advance(params, key, carry, x)
 
-    return foreign_cell(init, init_carry, step)
+    return foreign_cell("from_haiku", Mapping, init, init_carry, step)

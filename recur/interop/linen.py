@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -64,4 +65,4 @@ def from_linen(cell: Any) -> Cell:
     def step(params, carry, x, key):
         return module.apply(params, carry, x, key=key)
 
-    return foreign_cell(init, init_carry, step)
+    return foreign_cell(f"from_linen({type(cell).__name__})", Mapping, init, init_carry, step)

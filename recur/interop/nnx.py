@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -76,4 +76,4 @@ def from_nnx(make: Callable[[Any], Any]) -> Cell:
     def step(params, carry, x, key):
         return merge_nnx(graph, like, params, streams, others, key)(carry, x)
 
-    return foreign_cell(init, init_carry, step)
+    return foreign_cell(name, Mapping, init, init_carry, step)

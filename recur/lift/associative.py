@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell
+from recur.checks import check_cell, check_flag
 from recur.combine.stack import Stack
 from recur.layer import Layer
 from recur.lift.chain import chain
@@ -70,8 +70,9 @@ def associative(cell: Cell, *, reverse: bool = False, log_space: bool = False) -
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell; when tracing, if its step is not linear in its carry, with
-        the name of the primitive that is not, or if it is complex in log space.
+      TypeError: if `cell` is not a cell, or an option no bool; when tracing, if its step is not
+        linear in its carry, with the name of the primitive that is not, or if it is complex in log
+        space.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -90,6 +91,8 @@ def associative(cell: Cell, *, reverse: bool = False, log_space: bool = False) -
       Feng et al. 2024, Were RNNs All We Needed? (log space), https://arxiv.org/abs/2410.01201
     """
     check_cell(cell, "associative")
+    reverse = check_flag("associative: reverse", reverse)
+    log_space = check_flag("associative: log_space", log_space)
     if isinstance(cell, Stack):
         options = {"reverse": reverse, "log_space": log_space}
         return chain(*(associative(each, **options) for each in cell.cells))

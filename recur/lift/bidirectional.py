@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.call_repr import call_repr
-from recur.checks import check_entries
+from recur.checks import check_entries, describe
 from recur.keys import check_key, split
 from recur.layer import Layer, check_layer
 from recur.masks import zero_invalid
@@ -55,7 +55,8 @@ def bidirectional(
 
     Raises:
       TypeError: if one of them is not a layer.
-      ValueError: if merge is an unknown name, `backward` reads forward, or one is batched.
+      ValueError: if merge is an unknown name, `forward` reads backward or `backward` forward,
+        one is batched; when tracing, if their outputs cannot be merged.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -113,6 +114,11 @@ def bidirectional(
 def _check(layers: Directions) -> None:
     for layer in layers:
         check_layer(layer, "bidirectional")
+    if not layers.forward.is_causal:
+        raise ValueError(
+            "bidirectional: the first layer does not read forward. Swap them, or give it the other "
+            "direction: recur.scan(cell)."
+        )
     if layers.backward.is_causal:
         raise ValueError(
             "bidirectional: the second layer reads forward too. Give it the other direction: "
@@ -123,9 +129,19 @@ def _check(layers: Directions) -> None:
 def _merge(merge: str | Callable) -> Callable[[Any, Any], Any]:
     if callable(merge):
         return merge
-    if merge not in MERGES:
+    if merge not in tuple(MERGES):
         raise ValueError(
             f"bidirectional: unknown merge {merge!r}. Expected one of {', '.join(MERGES)}, or a "
             "function."
         )
-    return lambda forward, backward: jax.tree.map(MERGES[merge], forward, backward)
+
+    def merged(forward, backward):
+        shapes = [jax.tree.map(jnp.shape, ys) for ys in (forward, backward)]
+        if merge != "concatenate" and shapes[0] != shapes[1]:
+            raise ValueError(
+                f"bidirectional: expected outputs of one shape, to take their {merge}, got "
+                f"{describe(forward)} and {describe(backward)}."
+            )
+        return jax.tree.map(MERGES[merge], forward, backward)
+
+    return merged

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell
+from recur.checks import check_cell, check_flag
 from recur.layer import Layer
 from recur.lift.mask import Steps, masked_step
 from recur.lift.over_time import over_time, step_of
@@ -32,7 +32,7 @@ def loop(cell: Cell, *, reverse: bool = False) -> Layer:
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell.
+      TypeError: if `cell` is not a cell, or reverse no bool.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -42,6 +42,7 @@ def loop(cell: Cell, *, reverse: bool = False) -> Layer:
       (5, 4)
     """
     check_cell(cell, "loop")
+    reverse = check_flag("loop: reverse", reverse)
 
     def run(bound, carry, initial_carry, steps, all_carries):
         step = masked_step(

@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell, check_whole, suggests_keywords
+from recur.checks import check_cell, check_flag, check_number, check_whole, suggests_keywords
 from recur.keys import check_key, split
 from recur.layer import Layer, check_context, is_traced
 from recur.lift.jacobians import (
@@ -168,8 +168,8 @@ def newton(
       A `NewtonLayer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell; when tracing, if its carry is not real floats, or JAX
-        cannot differentiate it in forward mode, as a function with a `custom_vjp`.
+      TypeError: if `cell` is not a cell, or reverse no bool; when tracing, if its carry is not real
+        floats, or JAX cannot differentiate it in forward mode, as a function with a `custom_vjp`.
       ValueError: if an option is none of those above.
 
     Example:
@@ -188,6 +188,7 @@ def newton(
       Jacobians, damping), https://arxiv.org/abs/2407.19115
       Danieli et al. 2025, ParaRNN (blocks of units), https://arxiv.org/abs/2510.21450
     """
+    reverse = check_flag("newton: reverse", reverse)
     settings = _check(cell, jacobian, tolerance, max_steps, damping)
     layer = over_time(cell, _run(cell, settings, reverse), reverse=reverse)
 
@@ -332,9 +333,9 @@ def _check(cell: Any, jacobian: Any, tolerance: Any, max_steps: Any, damping: An
     check_cell(cell, "newton")
     if jacobian not in (None, "full", "diagonal"):
         raise ValueError(f"newton: expected 'full' or 'diagonal' Jacobians, got {jacobian!r}.")
-    if tolerance is not None and not tolerance >= 0:
+    if tolerance is not None and check_number("newton: tolerance", tolerance) < 0:
         raise ValueError(f"newton: expected a tolerance of at least 0, got {tolerance!r}.")
-    if not 0 <= damping < 1:
+    if not 0 <= check_number("newton: damping", damping) < 1:
         raise ValueError(f"newton: expected damping from 0 to below 1, got {damping!r}.")
     max_steps = check_whole("newton: max_steps", max_steps, 0)
     return _Settings(jacobian, tolerance, max_steps, damping)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_cell, check_step_carry
+from recur.checks import check_array, check_cell, check_function, check_leaves, check_step_carry
 from recur.keys import check_key
+from recur.layer import check_context
 from recur.lift.influence import exact, flatten, one_step
 from recur.lift.mask import Steps, masked_step
 from recur.masks import zero_invalid
@@ -85,8 +86,9 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
       and `vmap` over sequences.
 
     Raises:
-      TypeError: when `cell` is not a cell; or while tracing, when params, carry or loss are not
-        floating-point numbers, or x or context holds integers under `"snap-1"`.
+      TypeError: when `cell` is not a cell, or loss no function; or while tracing, when params,
+        carry or loss are not floating-point numbers, or x or context holds integers under
+        `"snap-1"`.
       ValueError: when the method is unknown; or while tracing, when the loss is not a scalar.
 
     Example:
@@ -110,9 +112,10 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
       Approximation for Real Time Recurrent Learning (SnAp-1), https://arxiv.org/abs/2006.07232
     """
     check_cell(cell, "online")
-    if method not in _METHODS:
+    if method not in tuple(_METHODS):
         expected = " or ".join(map(repr, _METHODS))
         raise ValueError(f"online: expected {expected} as the method, got {method!r}.")
+    check_function("online: loss", loss)
     influence_of = _METHODS[method](cell)
 
     def begin(params, of_sequence):
@@ -129,12 +132,18 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
 
     def init(params, x, *, context=None, key=None):
         _check_params(params)
+        check_leaves("x", x)
+        check_context(context)
         key = None if key is None else check_key(key)
         carry, influence = begin(params, (_shape_of(x), context, key))
         return OnlineState(carry, influence, context, key)
 
     def update(params, state, x, target, *, mask=None, reset=None, key=None):
         _check_params(params)
+        if not isinstance(state, OnlineState):
+            raise TypeError(f"online: expected state as OnlineState, got {type(state).__name__}.")
+        check_leaves("x", x)
+        check_leaves("target", target)
         mask, reset = _check_flag("mask", mask), _check_flag("reset", reset)
         key = None if key is None else check_key(key)
         x, target = zero_invalid(mask, jax.tree.map(jnp.asarray, (x, target)))
@@ -182,6 +191,7 @@ def _check_flag(name: str, flag: Any) -> jax.Array | None:
     """`flag` as an array, when it is one bool."""
     if flag is None:
         return None
+    check_leaves(name, flag)
     flag = jnp.asarray(flag)
     if flag.dtype != jnp.bool_:
         raise TypeError(f"{name}: expected a bool flag, got {flag.dtype}.")
@@ -194,6 +204,7 @@ def _check_flag(name: str, flag: Any) -> jax.Array | None:
 
 
 def _check_loss(value: Any) -> jax.Array:
+    check_array("online: loss(y, target)", value)
     value = jnp.asarray(value)
     if value.shape != ():
         raise ValueError(
@@ -217,6 +228,7 @@ def _check_params(params: Params) -> None:
 
 def _check_numbers(name: str, tree: Any, kind: Any, remedy: str) -> None:
     """Raises a TypeError that names the leaf, unless all leaves are of the kind."""
+    check_leaves(name, tree)
     for path, leaf in jax.tree_util.tree_leaves_with_path(_shape_of(tree)):
         if not jnp.issubdtype(leaf.dtype, kind):
             raise TypeError(

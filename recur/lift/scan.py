@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 
 from recur.call_repr import call_repr
-from recur.checks import check_cell, check_whole
+from recur.checks import check_cell, check_flag, check_whole
 from recur.combine.stack import Stack
 from recur.layer import Layer
 from recur.lift.chain import chain
@@ -37,7 +37,7 @@ def scan(cell: Cell, *, reverse: bool = False, unroll: int = 1) -> Layer:
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell.
+      TypeError: if `cell` is not a cell, or reverse no bool.
       ValueError: if unroll is not a whole number of at least 1; when tracing, if a step does not
         return a carry like the one it was given.
 
@@ -50,6 +50,7 @@ def scan(cell: Cell, *, reverse: bool = False, unroll: int = 1) -> Layer:
       Array(False, dtype=bool)
     """
     check_cell(cell, "scan")
+    reverse = check_flag("scan: reverse", reverse)
     unroll = check_whole("scan: unroll", unroll, 1)
     if isinstance(cell, Stack):
         return chain(*(scan(each, reverse=reverse, unroll=unroll) for each in cell.cells))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-from flax import linen as nn
 
 from recur.keys import check_key
 from recur.layer import Layer
@@ -18,8 +17,7 @@ from recur.modules import as_module
 def stepwise(thing: Any) -> Layer:
     """Makes a layer without a carry of a module, a function or an activation's name."""
     module = as_module(thing)
-    # Dropout is for each entry alone, so one key serves all steps: keys by step compile for longer.
-    at_once = isinstance(thing, nn.Dropout) and not thing.broadcast_dims
+    at_once = module.is_of_entries  # one key serves all steps: keys by step compile for longer
 
     def init(key, xs, context=None):
         del context

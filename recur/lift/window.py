@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_whole
 from recur.keys import split
-from recur.layer import Layer
+from recur.layer import Layer, check_is_layer
+from recur.masks import leading_shape, make_mask
 from recur.types import Carry, Context, Params
 
 
@@ -50,7 +52,9 @@ def run_window(
       The carry before the next window, and the last k1 outputs.
 
     Raises:
-      ValueError: if k1 is not from 1 to k2, or the layer is not causal.
+      TypeError: if `layer` is not a layer, or mask or reset is not bool.
+      ValueError: if k1 is not a whole number from 1 to k2, the layer is not causal, or mask or
+        reset has not one flag a step.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -66,9 +70,10 @@ def run_window(
       Williams & Peng 1990, An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent
       Network Trajectories (their BPTT(h; h')), https://doi.org/10.1162/neco.1990.2.4.490
     """
+    check_is_layer(layer, "run_window")
     axis = layer.batch_axes
-    k2 = jax.tree.leaves(xs)[0].shape[axis]
-    if not 1 <= k1 <= k2:
+    k2 = leading_shape(xs, axis)[axis]
+    if not 1 <= check_whole("run_window: k1", k1, 0) <= k2:
         raise ValueError(
             f"run_window: expected k1 from 1 to the {k2} steps of the window, got k1={k1}."
         )
@@ -76,7 +81,8 @@ def run_window(
         raise ValueError(
             "run_window: the layer is not causal, so it cannot be fed a sequence in pieces."
         )
-    steps = {"xs": xs, "mask": mask, "reset": reset}
+    marks = make_mask(xs, mask=mask, reset=reset, batch_axes=axis)
+    steps = {"xs": xs, "mask": marks.valid, "reset": marks.reset}
     first_key, rest_key = split(key, 2)
 
     def run(carry, begin, end, key):

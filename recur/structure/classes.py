@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
-from recur.checks import check_step_carry
+from recur.checks import check_function, check_step_carry, check_step_result
 from recur.structure.concatenations import split_concatenations
 from recur.structure.jaxprs import (
     Atom,
@@ -115,7 +115,12 @@ def find_structure(step: Callable[..., Any], bound: Any, carry: Any, x: Any, key
       carry: the carry before the step.
       x: the input of the step.
       key: the key of the step, or None.
+
+    Raises:
+      TypeError: if `step` is not a function, or returns no pair.
+      ValueError: if it returns a carry unlike the one it was given.
     """
+    check_function("step", step)
     arguments = (bound, carry, x, key)
     traced = split_concatenations(trace(step, *arguments), *arguments)
     traced = narrow(traced, *arguments)
@@ -151,7 +156,9 @@ def find_structure(step: Callable[..., Any], bound: Any, carry: Any, x: Any, key
 
 
 def _check_carry(traced: Traced, carry: Any) -> None:
-    after, _ = jax.tree.unflatten(traced.structure, [aval_of(atom) for atom in traced.outputs])
+    result = jax.tree.unflatten(traced.structure, [aval_of(atom) for atom in traced.outputs])
+    check_step_result(result)
+    after, _ = result
     check_step_carry(carry, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), after))
 
 

@@ -14,6 +14,7 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import JaxprEqn, Literal
 
+from recur.checks import check_function, describe, signature
 from recur.structure.classes import Product, Structure, find_structure
 from recur.structure.jaxprs import Atom, Rule, aval_of, evaluate, made_by, variables
 from recur.types import CellStep
@@ -32,6 +33,9 @@ def name(value: jax.Array, name: str) -> jax.Array:
     Returns:
       The value.
 
+    Raises:
+      TypeError: if `name` is not a string.
+
     Example:
       >>> import jax, jax.numpy as jnp, recur
       >>> def step(params, h, x):
@@ -48,6 +52,11 @@ def name(value: jax.Array, name: str) -> jax.Array:
       >>> layer(layer.init(jax.random.key(0), xs), xs, key=jax.random.key(1)).shape
       (4, 3)
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"name: expected the name as a string, got {type(name).__name__}. The value comes "
+            'first: recur.name(value, "candidate").'
+        )
     return checkpoint_name(value, name)
 
 
@@ -65,6 +74,7 @@ def on_named(
     Raises:
       TypeError: when tracing, if the step names no such value.
     """
+    check_function("on_named: function", function)
 
     def rewritten(bound, carry, x, key=None):
         found = find_structure(step, bound, carry, x, key)
@@ -72,7 +82,11 @@ def on_named(
 
         def rule_for(equation) -> Rule:
             # The name stays, so that the same may be done again.
-            return lambda read: [name(function(bound, read(equation.invars[0])), wanted)]
+            def rule(read):
+                value = read(equation.invars[0])
+                return [name(_like(value, function(bound, value)), wanted)]
+
+            return rule
 
         return found.traced.run({e.outvars[0]: rule_for(e) for e in named}, bound, carry, x, key)
 
@@ -125,6 +139,9 @@ def on_products(
 
     Both keep shape and dtype.
     """
+    for argument, function in {"factor": factor, "result": result}.items():
+        if function is not None:
+            check_function(f"on_products: {argument}", function)
 
     def rewritten(bound, carry, x, key=None):
         products, found = recurrent_products(step, bound, carry, x, key)
@@ -136,12 +153,12 @@ def on_products(
                     if factor is None or atom is not product.factor:
                         return read(atom)
                     if atom not in changed:
-                        changed[atom] = factor(bound, n, read(atom))
+                        changed[atom] = _like(read(atom), factor(bound, n, read(atom)))
                     return changed[atom]
 
                 local = {v: read_changed(v) for v in _variables_of(product)}
                 m = evaluate([product.equation], local)(product.result)
-                return [m if result is None else result(bound, n, m)]
+                return [m if result is None else _like(m, result(bound, n, m))]
 
             return rule
 
@@ -179,6 +196,7 @@ def on_inputs(step: CellStep, function: Callable[[Any, int, jax.Array], jax.Arra
       step: the step of a cell.
       function: keeps shape and dtype.
     """
+    check_function("on_inputs: function", function)
 
     def rewritten(bound, carry, x, key=None):
         products, found = input_products(step, bound, carry, x, key)
@@ -186,7 +204,8 @@ def on_inputs(step: CellStep, function: Callable[[Any, int, jax.Array], jax.Arra
         def rule_for(n: int, product: Product) -> Rule:
             def rule(read):
                 local = {v: read(v) for v in _variables_of(product)}
-                return [function(bound, n, evaluate([product.equation], local)(product.result))]
+                u = evaluate([product.equation], local)(product.result)
+                return [_like(u, function(bound, n, u))]
 
             return rule
 
@@ -206,6 +225,7 @@ def on_next_carry(step: CellStep, function: Callable[[Any, Any], Any]) -> CellSt
       step: the step of a cell.
       function: keeps structure, shapes and dtypes.
     """
+    check_function("on_next_carry: function", function)
 
     def rewritten(bound, carry, x, key=None):
         found = find_structure(step, bound, carry, x, key)
@@ -214,7 +234,8 @@ def on_next_carry(step: CellStep, function: Callable[[Any, Any], Any]) -> CellSt
         for_carry = _needed_for(atoms, traced.jaxpr.eqns)
         read = evaluate(for_carry, values)
         of_carry, of_output = traced.structure.children()
-        changed = function(carry, jax.tree.unflatten(of_carry, map(read, atoms)))
+        after = jax.tree.unflatten(of_carry, map(read, atoms))
+        changed = _like(after, function(carry, after))
         made = found.on_carry & set(made_by(for_carry))
         pairs = zip(atoms, jax.tree.leaves(changed), strict=True)
         values.update({a: v for a, v in pairs if not isinstance(a, Literal) and a in made})
@@ -223,6 +244,17 @@ def on_next_carry(step: CellStep, function: Callable[[Any, Any], Any]) -> CellSt
         return changed, jax.tree.unflatten(of_output, map(read, found.outputs))
 
     return rewritten
+
+
+def _like(before: Any, after: Any) -> Any:
+    """`after`, when a function made it of `before` and kept structure, shapes and dtypes."""
+    expected, came = jax.eval_shape(lambda *trees: trees, before, after)
+    if signature(expected) != signature(came):
+        raise ValueError(
+            f"expected a function that keeps shapes and dtypes, {describe(expected)}, got "
+            f"{describe(came)}."
+        )
+    return after
 
 
 def _needed_for(atoms: Iterable[Atom], equations: Sequence[JaxprEqn]) -> list[JaxprEqn]:

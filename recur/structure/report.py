@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import JaxprEqn
 
-from recur.checks import check_cell
+from recur.checks import check_cell, check_context
+from recur.keys import check_key
 from recur.structure.classes import Structure, find_structure
 from recur.structure.jaxprs import aval_of
 from recur.structure.linearity import linear_coefficients
@@ -68,7 +69,7 @@ def structure_of(
       A `StructureReport`; print it.
 
     Raises:
-      TypeError: if `cell` is not a cell.
+      TypeError: if `cell` is not a cell, context no mapping, or key no typed key.
 
     Example:
       >>> import jax.numpy as jnp, recur
@@ -82,6 +83,8 @@ def structure_of(
         linear          no
     """
     check_cell(cell, "structure_of")
+    check_context(context)
+    key = None if key is None else check_key(key)
     params = jax.eval_shape(
         lambda key, x, context: cell.init(key, x, context=context), jax.random.key(0), x, context
     )

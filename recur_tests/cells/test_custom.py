@@ -43,7 +43,7 @@ def test_functions_get_the_options_that_they_take():
 
 
 def test_a_part_that_is_no_function_is_named():
-    with pytest.raises(TypeError, match="expected init_carry as a function, got int"):
+    with pytest.raises(TypeError, match="cell: init_carry: expected a function, got int"):
         recur.cell(lambda key, x: (), 3, lambda params, h, x: (h, h))
 
 

@@ -139,7 +139,7 @@ def test_in_a_batch_it_keeps_to_lengths_and_resets():
 def test_wrong_input_is_an_error():
     with pytest.raises(TypeError, match="feedback: expected a cell, got a layer"):
         feedback(recur.scan(LSTM))
-    with pytest.raises(TypeError, match="feedback: expected join as a function"):
+    with pytest.raises(TypeError, match="feedback: join: expected a function, got str"):
         feedback(LSTM, "concatenate")
     with pytest.raises(
         ValueError, match=r"float64\[3\] for x alone, and float64\[6\] for x joined"

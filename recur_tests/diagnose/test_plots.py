@@ -79,3 +79,27 @@ def test_of_labels_that_cover_each_other_the_first_is_written(tmp_path):
 def test_points_need_two_numbers_and_a_label(points):
     with pytest.raises(ValueError, match="points of two numbers, and a label for each, got"):
         scatter(points, ["a", "b"])
+
+
+MARKED = ["$^$", "_train", "$_$", "a_b", "$x$", r"\$", ""]
+
+
+def legend_of(owner):
+    return [(text.get_text(), text.get_parse_math()) for text in owner.get_texts()]
+
+
+def test_labels_are_shown_as_they_are(tmp_path):
+    """Also where matplotlib would read formulas between two dollars, or hide what begins with _."""
+    lines = {name: ([1, 2], [1.0, 2.0]) for name in MARKED}
+    one = curves(lines, x="$x$", y="$y$", title="$")
+    many = panels({"$^$": lines}, levels={"$^$": {"_level": 1.0}}, x="$", y="$$")
+    words = scatter([(n, n) for n in range(len(MARKED))], MARKED, title="$^$")
+    assert legend_of(one.axes[0].get_legend()) == [(name, False) for name in MARKED]
+    assert legend_of(many.legends[0]) == [(name, False) for name in [*MARKED, "_level"]]
+    assert {text.get_text() for text in words.axes[0].texts} >= set(MARKED[:-1])
+    for number, figure in enumerate((one, many, words)):
+        axes = figure.axes[0]
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts):
+            assert not text.get_parse_math()
+        figure.savefig(tmp_path / f"{number}.png")  # where a formula that is none would be an error
+    assert many.axes[0].get_title() == "$^$" and one.axes[0].get_xlabel() == "$x$"

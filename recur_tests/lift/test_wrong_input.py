@@ -7,8 +7,17 @@ import pytest
 from flax import linen as nn
 
 import recur
+from recur import lift
 from recur.sequences.trees import Nodes
 from recur_tests.contract.own_cells import plain_cell
+from recur_tests.wrong_input import (
+    NO_CELLS,
+    NO_LAYERS,
+    Row,
+    check_five_rows,
+    each_row,
+    rows_of_options,
+)
 
 XS = np.ones((4, 3))
 F64 = {"param_dtype": jnp.float64}
@@ -88,9 +97,9 @@ def test_without_a_change_there_is_no_error(run):
 )
 def test_a_step_that_returns_no_pair_is_an_error(result):
     cell = recur.cell(lambda key, x: (), lambda _, x: jnp.zeros(3), lambda _, h, x: result(h + x))
-    for lift in (recur.loop, recur.scan, recur.newton, recur.associative):
+    for run in (recur.loop, recur.scan, recur.newton, recur.associative):
         with pytest.raises(TypeError, match=r"step: expected a tuple \(carry, y\), got .*lax.scan"):
-            lift(cell)((), XS)
+            run(cell)((), XS)
 
 
 @pytest.mark.parametrize(
@@ -164,3 +173,272 @@ def test_contexts_and_keys_of_a_solution_are_checked():
     for key in (0, jnp.zeros(2, jnp.uint32)):
         with pytest.raises(TypeError, match="expected a typed key"):
             NEWTON.solve(params, XS, key=key)
+
+
+# The table: a row for each wrong input of a lift, and of the functions of a layer.
+KEY = jax.random.key(0)
+GRU = recur.gru(4, **F64)
+LAYER, BACK = recur.scan(GRU), recur.scan(GRU, reverse=True)
+BATCHED = recur.batch(LAYER)
+LIFTS = {
+    "associative": recur.associative,
+    "loop": recur.loop,
+    "newton": recur.newton,
+    "online": lambda cell, **options: recur.online(cell, lambda y, target: y.sum(), **options),
+    "scan": recur.scan,
+    "tree": recur.tree,
+}
+LAYERS_OF_LAYERS = {
+    "batch": recur.batch,
+    "bidirectional": lambda layer: recur.bidirectional(layer, BACK),
+    "checkpoint": recur.checkpoint,
+    "run_window": lambda layer: lift.run_window(layer, (), (), XS, 1),
+    "truncate": lambda layer: recur.truncate(layer, 1, 2),
+}
+OF_CELLS = [
+    Row(name, lambda call=call, wrong=wrong: call(wrong), TypeError, sentence)
+    for name, call in LIFTS.items()
+    for wrong, sentence in NO_CELLS.values()
+]
+OF_LAYERS = [
+    Row(name, lambda call=call, wrong=wrong: call(wrong), TypeError, f"{name}: {sentence}")
+    for name, call in LAYERS_OF_LAYERS.items()
+    for wrong, sentence in NO_LAYERS.values()
+]
+OWN_OPTIONS = {"max_steps": "newton: max_steps: expected a whole number of at least 0, got "}
+OPTIONS = [
+    row
+    for name, call in LIFTS.items()
+    for row in rows_of_options(
+        getattr(lift, name), lambda call=call, **options: call(GRU, **options), OWN_OPTIONS
+    )
+    if row.sentence != OWN_OPTIONS["max_steps"]  # zero is one: below, with the others of newton
+]
+WHOLE = (0, -1, 2.0, "2", True, [2], np.float64(2))
+
+
+def learner(loss=lambda y, target: (y - target).sum(), **options):
+    return recur.online(GRU, loss, **options)
+
+
+def begin(params=None, x=XS[0], **options):
+    params = GRU.init(KEY, XS[0]) if params is None else params
+    return learner().init(params, x, **options)
+
+
+def update(loss=lambda y, target: (y - target).sum(), x=XS[0], target=np.ones(4), **options):
+    online, params = learner(loss), GRU.init(KEY, XS[0])
+    state = options.pop("state", online.init(params, XS[0]))
+    return online.update(params, state, x, target, **options)
+
+
+def run(layer=LAYER, xs=XS, **options):
+    params = layer.init(KEY, XS[None] if layer.is_batched else XS)
+    return layer.run(options.pop("params", params), xs, **options)
+
+
+def window(k1=2, xs=XS, layer=LAYER, **options):
+    return lift.run_window(layer, layer.init(KEY, XS), np.zeros(4), xs, k1, **options)
+
+
+def merged(merge, backward=BACK):
+    layer = recur.bidirectional(LAYER, backward, merge=merge)
+    return layer(layer.init(KEY, XS), XS)
+
+
+NO_TYPED_KEY = "expected a typed key, got "
+CALLS_OF = {
+    "associative": [
+        (lambda: recur.associative(GRU)(GRU.init(KEY, XS[0]), XS), TypeError, "linear in its carr"),
+    ],
+    "batch": [
+        (lambda: run(BATCHED), ValueError, "An axis is missing"),
+        (lambda: run(BATCHED, XS[None], length=3), ValueError, "one integer for each row"),
+        (lambda: run(BATCHED, XS[None], length=np.ones(1)), TypeError, "length: expected an int"),
+        (lambda: run(BATCHED, XS[None], length=np.ones(2, int)), ValueError, "the shape [1]"),
+        (lambda: run(BATCHED, XS[None], context={"v": 1.0}), ValueError, "one entry for each of 1"),
+    ],
+    "bidirectional": [
+        (lambda: recur.bidirectional(LAYER, LAYER), ValueError, "second layer reads forward too."),
+        (lambda: recur.bidirectional(BACK, BACK), ValueError, "first layer does not read forward."),
+        (lambda: recur.bidirectional(BATCHED, BACK), ValueError, "the layer is batched"),
+        (lambda: merged("x"), ValueError, "unknown merge 'x'. Expected one of concatenate, sum"),
+        (lambda: merged(["sum"]), ValueError, "unknown merge ['sum']."),
+        (lambda: merged(None), ValueError, "unknown merge None."),
+        (
+            lambda: merged("sum", recur.scan(recur.gru(5, **F64), reverse=True)),
+            ValueError,
+            "of one shape, to take their sum, got float64[4,4] and float64[4,5].",
+        ),
+    ],
+    "chain": [
+        (lambda: recur.chain(), ValueError, "chain: expected at least one part, got none."),
+        (lambda: recur.chain(GRU), TypeError, "chain: expected layers, got a cell. Say how it run"),
+        (lambda: recur.chain(BATCHED), ValueError, "the layer is batched"),
+        (lambda: recur.chain("tanhh"), ValueError, "unknown activation 'tanhh'."),
+        (lambda: recur.chain(nn.Dense), TypeError, "got the class Dense: call it first."),
+        (lambda: recur.chain([LAYER]), TypeError, "a function or an activation's name, got list."),
+        (lambda: recur.chain(None), TypeError, "activation's name, got NoneType."),
+        (lambda: recur.chain(nn.GRUCell(3)), TypeError, "keeps a state over time. Lift its cell"),
+        (
+            lambda: recur.chain(nn.Dense(3)).init(KEY, [XS[0]] * 5),
+            TypeError,
+            "Dense reads one array, got a list of 5.",
+        ),
+        (lambda: recur.chain(LAYER, LAYER)(None, XS), ValueError, "params: expected a tuple of 2"),
+    ],
+    "checkpoint": [
+        (lambda wrong=wrong: recur.checkpoint(LAYER, wrong), ValueError, "of at least 1, got ")
+        for wrong in (0, 2.0, True, "2", [2, 0], [[2]], np.float64(2))
+    ]
+    + [(lambda: recur.checkpoint(LAYER, []), ValueError, "or one a level, got none.")],
+    "newton": [
+        (lambda wrong=wrong: recur.newton(GRU, max_steps=wrong), ValueError, "max_steps: expected")
+        for wrong in (-1, 2.0, True, "2", None)
+    ]
+    + [
+        (lambda: recur.newton(GRU, tolerance=-1), ValueError, "a tolerance of at least 0, got -1."),
+        (lambda: recur.newton(GRU, damping=1), ValueError, "from 0 to below 1, got 1."),
+        (
+            lambda: recur.newton(GRU, jacobian="x"),
+            ValueError,
+            "'full' or 'diagonal' Jacobians, got",
+        ),
+        (lambda: recur.newton(GRU, jacobian=[1]), ValueError, "Jacobians, got [1]."),
+    ],
+    "online": [
+        (lambda: recur.online(GRU, 3), TypeError, "online: loss: expected a function, got int."),
+        (lambda: learner(method="x"), ValueError, "as the method, got 'x'."),
+        (lambda: learner(method=["rtrl"]), ValueError, "as the method, got ['rtrl']."),
+        (lambda: begin(()), TypeError, "gru: expected params as GRUParams, got tuple."),
+        (lambda: begin("x"), TypeError, "params: expected an array of numbers or flags, got str."),
+        (lambda: begin(x="x"), TypeError, "x: expected an array of numbers or flags, got str."),
+        (lambda: begin(x=XS), ValueError, "gru reads one step of one sequence, x of shape [I]"),
+        (lambda: begin(key=0), TypeError, f"{NO_TYPED_KEY}0."),
+        (lambda: begin(context=3), TypeError, "the context as a mapping of names to values"),
+        (lambda: update(state=3), TypeError, "online: expected state as OnlineState, got int."),
+        (lambda: update(x="x"), TypeError, "x: expected an array of numbers or flags, got str."),
+        (lambda: update(target="x"), TypeError, "target: expected an array of numbers or flags"),
+        (lambda: update(mask=1), TypeError, "mask: expected a bool flag, got int"),
+        (lambda: update(reset="x"), TypeError, "reset: expected an array of numbers or flags"),
+        (lambda: update(mask=np.ones(3, bool)), ValueError, "mask: expected one flag, for one s"),
+        (lambda: update(loss=lambda y, t: y), ValueError, "loss(y, target) to be a scalar, got"),
+        (lambda: update(loss=lambda y, t: None), TypeError, "numbers or flags, got NoneType."),
+        (lambda: update(loss=lambda y, t: 1), TypeError, "real floating-point loss, got int"),
+    ],
+    "run_window": [
+        (lambda wrong=wrong: window(wrong), ValueError, "run_window: k1: expected a whole number")
+        for wrong in (-1, 2.0, True, "2", None)
+    ]
+    + [
+        (lambda: window(0), ValueError, "k1 from 1 to the 4 steps of the window, got k1=0."),
+        (lambda: window(xs=None), ValueError, "xs holds no array, so it has no steps."),
+        (lambda: window(mask=np.ones(3, bool)), ValueError, "the shape [4], got [3]."),
+        (lambda: window(mask=np.ones(9, bool)), ValueError, "the shape [4], got [9]."),
+        (lambda: window(reset=1), TypeError, "reset: expected bool flags, got int"),
+        (lambda: window(layer=BACK), ValueError, "run_window: the layer is not causal"),
+    ],
+    "tree": [
+        (lambda: recur.tree(GRU).init(KEY, XS), TypeError, "tree: expected xs as Nodes(x, back)"),
+    ],
+    "truncate": [
+        (lambda wrong=wrong: recur.truncate(LAYER, wrong, 2), ValueError, f"got {wrong!r}.")
+        for wrong in WHOLE
+    ]
+    + [
+        (lambda wrong=wrong: recur.truncate(LAYER, 1, wrong), ValueError, f"got {wrong!r}.")
+        for wrong in WHOLE
+    ]
+    + [
+        (lambda: recur.truncate(LAYER, 3, 2), ValueError, "expected k2 >= k1, got k1=3 and k2=2"),
+        (lambda: recur.truncate(BACK, 1, 2), ValueError, "the layer does not read forward only"),
+    ],
+    "Layer.init": [
+        (lambda: LAYER.init(0, XS), TypeError, f"{NO_TYPED_KEY}0. Make one with jax.random.key(0)"),
+        (lambda: LAYER.init(None, XS), TypeError, f"{NO_TYPED_KEY}None."),
+        (lambda: LAYER.init(jax.random.PRNGKey(0), XS), TypeError, f"{NO_TYPED_KEY}uint32[2]."),
+        (lambda: LAYER.init(jax.random.split(KEY), XS), ValueError, "keys of shape (2,). Pass one"),
+        (lambda: LAYER.init(KEY, XS[0]), ValueError, "x of shape [I]; got []. An axis is missing"),
+        (lambda: LAYER.init(KEY, 3.0), ValueError, "xs: expected arrays with one time axis in f"),
+        (lambda: LAYER.init(KEY, None), ValueError, "xs holds no array, so it has no steps."),
+        (lambda: LAYER.init(KEY, [XS[0]] * 5), ValueError, "of a list of steps by jnp.stack"),
+    ],
+    "Layer.run": [
+        (lambda: run(params=None), TypeError, "gru: expected params as GRUParams, got NoneType."),
+        (lambda: run(params="x"), TypeError, "params: expected an array of numbers or flags"),
+        (lambda: run(xs="x"), TypeError, "xs: expected an array of numbers or flags, got str."),
+        (lambda: run(xs=np.array(["x"])), TypeError, "xs: expected an array of numbers or flags"),
+        (lambda: run(xs=XS.tolist()), ValueError, "becomes an array with jnp.asarray."),
+        (lambda: run(xs=[XS[0]] * 5), ValueError, "Make one of a list of steps by jnp.stack"),
+        (lambda: run(xs=XS.astype(complex)), TypeError, "gru: expected a real input, got complex"),
+        (
+            lambda: run(xs=XS[:, :2]),
+            ValueError,
+            "gru was initialised for inputs of width 3, got 2.",
+        ),
+        (
+            lambda: run(carry="x"),
+            TypeError,
+            "carry: expected an array of numbers or flags, got str",
+        ),
+        (lambda: run(carry=np.ones(3)), ValueError, "carry: expected float64[4], as init_carry"),
+        (lambda: run(length="3"), TypeError, "length: expected an array of numbers or flags"),
+        (lambda: run(length=True), TypeError, "length: expected an integer, got bool."),
+        (lambda: run(length=2.5), TypeError, "length: expected an integer, got float"),
+        (lambda: run(length=9), ValueError, "length: expected from 0 to the 4 steps there are"),
+        (lambda: run(mask=np.ones(4)), TypeError, "mask: expected bool flags, got float64."),
+        (lambda: run(mask="x"), TypeError, "mask: expected an array of numbers or flags, got str."),
+        (lambda: run(reset=np.ones(3, bool)), ValueError, "reset: expected one flag a step"),
+        (lambda: run(key=0), TypeError, f"{NO_TYPED_KEY}0."),
+        (lambda: run(context=3), TypeError, "expected the context as a mapping of names to values"),
+        (lambda: run(all_carries="yes"), TypeError, "all_carries: expected True or False, got 'ye"),
+    ],
+    "Layer.init_carry": [
+        (lambda: LAYER.init_carry(None, XS), TypeError, "gru: expected params as GRUParams"),
+        (lambda: LAYER.init_carry((), XS[0]), ValueError, "gru reads one step of one sequence"),
+        (lambda: LAYER.init_carry((), XS, key=0), TypeError, f"{NO_TYPED_KEY}0."),
+        (lambda: LAYER.init_carry((), XS, context=3), TypeError, "context as a mapping of names"),
+        (lambda: LAYER.init_carry((), None), ValueError, "xs holds no array, so it has no steps."),
+    ],
+}
+OWN = [
+    Row(name, call, error, sentence)
+    for name, calls in CALLS_OF.items()
+    for call, error, sentence in calls
+]
+ROWS = [*OF_CELLS, *OF_LAYERS, *OPTIONS, *OWN]
+
+
+@each_row(ROWS)
+def test_wrong_input(row):
+    row.check()
+
+
+def test_every_public_function_has_five_rows():
+    check_five_rows(lift, ROWS)
+
+
+def test_whole_numbers_may_be_numpys():
+    one, two = np.int64(1), np.int32(2)
+    recur.truncate(LAYER, one, two)
+    recur.checkpoint(LAYER, two)
+    recur.checkpoint(LAYER, (one, two))
+    recur.scan(GRU, unroll=two)
+    recur.newton(GRU, max_steps=two, tolerance=np.float32(0.1), damping=np.float64(0.1))
+    window(one)
+    run(length=two)
+
+
+def test_a_decoder_without_a_choice_of_the_output_says_how():
+    """The obvious `chain(scan(attend(...)), nn.Dense(V))`, and the way that works."""
+    attending = recur.scan(recur.attend(GRU, "memory", param_dtype=jnp.float64))
+    context = {"memory": XS}
+    for dense in (nn.Dense(2), nn.Sequential([nn.Dense(2)])):
+        with pytest.raises(
+            TypeError, match=r"got Attended .* such as lambda y: y.output: in a cha"
+        ):
+            recur.chain(attending, dense).init(KEY, XS, context=context)
+    dense = nn.Dense(2, param_dtype=jnp.float64)
+    decoder = recur.chain(attending, lambda y: y.output, dense)
+    params = decoder.init(KEY, XS, context=context)
+    assert decoder(params, XS, context=context).shape == (4, 2)

@@ -1,0 +1,71 @@
+"""Checks of what is drawn, before anything is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from recur.checks import check_number
+
+
+def check_lines(asker: str, lines: Any) -> None:
+    """Raises an error unless `lines` are places and values by name, as `curves` takes them."""
+    _check_mapping(asker, lines, "lines as a mapping of names to places and values")
+    for name, line in lines.items():
+        if isinstance(line, str) or not hasattr(line, "__len__") or len(line) != 2:
+            raise TypeError(
+                f"{asker}: expected a pair of places and values of {name!r}, got "
+                f"{type(line).__name__}."
+            )
+        places, values = (_numbers(f"{asker}: {name!r}", part) for part in line)
+        if places.ndim != 1 or values.ndim != 1 or len(places) != len(values):
+            came = " and ".join(str(part.shape[0] if part.ndim == 1 else list(part.shape))
+                                for part in (places, values))  # fmt: skip
+            raise ValueError(f"{asker}: expected as many places as values of {name!r}, got {came}.")
+
+
+def check_panels(panels: Any, levels: Any) -> None:
+    """Raises an error unless there are panels, and levels of panels that there are."""
+    _check_mapping("panels", panels, "panels as a mapping of titles to lines")
+    _check_mapping("panels", levels, "levels as a mapping of titles to levels")
+    if not panels or not set(levels) <= set(panels):
+        raise ValueError(
+            "panels: expected at least one panel, and levels of panels that there are, got the "
+            f"panels {list(panels)} and levels of {list(levels)}."
+        )
+    for lines in panels.values():
+        check_lines("panels", lines)
+    for title, of_panel in levels.items():
+        _check_mapping("panels", of_panel, f"levels of {title!r} as a mapping of names to numbers")
+        for name, level in of_panel.items():
+            check_number(f"panels: the level {name!r}", level)
+
+
+def check_points(points: Any, labels: Any, size: Any) -> None:
+    """Raises an error unless there are points of a plane, and a label for each."""
+    array = _numbers("scatter: points", points)
+    if isinstance(labels, str) or not hasattr(labels, "__len__"):
+        raise TypeError(
+            f"scatter: expected labels as a sequence of strings, got {type(labels).__name__}."
+        )
+    if array.ndim != 2 or array.shape[1] != 2 or not 0 < len(array) == len(labels):
+        raise ValueError(
+            "scatter: expected points of two numbers, and a label for each, got points of shape "
+            f"{list(array.shape)} and {len(labels)} labels."
+        )
+    if check_number("scatter: size", size) <= 0:
+        raise ValueError(f"scatter: size: expected a number above 0, got {size!r}.")
+
+
+def _check_mapping(asker: str, value: Any, expected: str) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{asker}: expected {expected}, got {type(value).__name__}.")
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected numbers, got {type(value).__name__}.") from error

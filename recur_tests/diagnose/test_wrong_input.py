@@ -1,0 +1,69 @@
+"""Wrong inputs of the pictures: each is an error that says what was expected."""
+
+import numpy as np
+
+from recur import diagnose
+from recur.diagnose import curves, panels, scatter
+from recur_tests.wrong_input import Row, check_five_rows, each_row
+
+LINE = ([1, 2], [3.0, 4.0])
+LINES = [
+    (3, TypeError, "expected lines as a mapping of names to places and values, got int."),
+    (None, TypeError, "expected lines as a mapping of names to places and values, got NoneType."),
+    ([LINE], TypeError, "expected lines as a mapping of names to places and values, got list."),
+    ({"a": 3}, TypeError, "expected a pair of places and values of 'a', got int."),
+    ({"a": ([1],)}, TypeError, "expected a pair of places and values of 'a', got tuple."),
+    ({"a": ([1], [1, 2])}, ValueError, "expected as many places as values of 'a', got 1 and 2."),
+    ({"a": ([1, 2], ["x", "y"])}, TypeError, "'a': expected numbers, got list."),
+    (
+        {"a": (np.ones((2, 2)), np.ones(2))},
+        ValueError,
+        "expected as many places as values of 'a', got [2, 2] and 2.",
+    ),
+]
+OF_LINES = [
+    Row(name, lambda draw=draw, lines=lines: draw(lines), error, f"{name}: {sentence}")
+    for name, draw in {"curves": curves, "panels": lambda lines: panels({"title": lines})}.items()
+    for lines, error, sentence in LINES
+]
+
+
+def of_panels(**options):
+    return lambda: panels(**{"panels": {"title": {"a": LINE}}, **options})
+
+
+def of_points(points=((1, 2),), labels=("a",), **options):
+    return lambda: scatter(points, labels, **options)
+
+
+POINTS = "expected points of two numbers, and a label for each, got points of shape "
+OWN = [
+    Row("panels", of_panels(panels={}), ValueError, "panels: expected at least one panel"),
+    Row(
+        "panels", of_panels(panels=3), TypeError, "panels as a mapping of titles to lines, got int"
+    ),
+    Row("panels", of_panels(levels={"other": {}}), ValueError, "levels of panels that there are"),
+    Row("panels", of_panels(levels=[1]), TypeError, "levels as a mapping of titles to levels"),
+    Row("panels", of_panels(levels={"title": 3}), TypeError, "levels of 'title' as a mapping"),
+    Row("panels", of_panels(levels={"title": {"b": "x"}}), ValueError, "the level 'b': expected a"),
+    Row("panels", of_panels(logarithmic="x"), TypeError, "logarithmic: expected True or False"),
+    Row("scatter", of_points([], []), ValueError, f"{POINTS}[0] and 0 labels."),
+    Row("scatter", of_points([[1, 2]], ["a", "b"]), ValueError, f"{POINTS}[1, 2] and 2 labels."),
+    Row("scatter", of_points([[1, 2, 3]]), ValueError, f"{POINTS}[1, 3] and 1 labels."),
+    Row("scatter", of_points(3), ValueError, f"{POINTS}[] and 1 labels."),
+    Row("scatter", of_points([["x", "y"]]), TypeError, "points: expected numbers, got list."),
+    Row("scatter", of_points(labels="a"), TypeError, "a sequence of strings, got str."),
+    Row("scatter", of_points(labels=None), TypeError, "a sequence of strings, got NoneType."),
+    Row("scatter", of_points(size="x"), ValueError, "size: expected a finite number, got 'x'."),
+    Row("scatter", of_points(size=0), ValueError, "size: expected a number above 0, got 0."),
+]
+ROWS = [*OF_LINES, *OWN]
+
+
+@each_row(ROWS)
+def test_wrong_input(row):
+    row.check()
+
+
+def test_every_public_function_has_five_rows():
+    check_five_rows(diagnose, ROWS)
