@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from recur.checks import known_value
 from recur.classic.forward_backward import smooth
 from recur.classic.hidden_markov import HiddenMarkov, check_model, observe
-from recur.classic.log_space import check_symbols, log_shares
+from recur.classic.log_space import as_ids, check_symbols, log_shares
 from recur.classic.markov import MarkovChain
-from recur.masks import check_known_length
+from recur.ids import is_inside
+from recur.masks import check_known_length, zero_invalid
 
 
 def update(
@@ -36,7 +37,8 @@ def update(
     Args:
       model: a `HiddenMarkov`, not all of whose states are alike: they would stay so. What
         `hidden_markov.init` draws, `hidden_markov.normalise` makes one of.
-      xs: integer `[B, T]`, each from 0 to V - 1; those in the padding never matter.
+      xs: integer `[B, T]`, each from 0 to V - 1; those in the padding never matter. Inside of a
+        transformation, where they are not known, one outside is a missing observation.
       length: integer `[B]`, how many steps of each row count; all by default.
       pseudo_count: what is added to each expected count of what is possible, so that nothing
         becomes impossible. Then what never falls is the likelihood times the Dirichlet prior that
@@ -74,8 +76,8 @@ def update(
     model = check_model("update", model)
     _check_normalised(model)
     xs, length = _check_rows(xs, length, model.log_emission.shape[1])
-    known = not isinstance(pseudo_count, Tracer)
-    if known and not pseudo_count >= 0:
+    known = known_value(pseudo_count)
+    if known is not None and not known >= 0:
         raise ValueError(f"update: expected pseudo_count of at least 0, got {pseudo_count}.")
 
     def expect(xs, length):
@@ -88,7 +90,8 @@ def update(
         return log_shares(counts + jnp.where(possible, pseudo_count, 0), log_probabilities)
 
     nothing = jnp.zeros_like(model.log_emission.T, expected.states.dtype)
-    emitted = nothing.at[xs].add(expected.states).T
+    seen = is_inside(xs, len(nothing))
+    emitted = nothing.at[zero_invalid(seen, xs)].add(zero_invalid(seen, expected.states)).T
     chain = MarkovChain(
         log_initial=maximise(expected.states[:, :1].sum((0, 1)), model.chain.log_initial),
         log_transition=maximise(expected.transitions.sum(0), model.chain.log_transition),
@@ -99,9 +102,10 @@ def update(
 
 def _check_normalised(model: HiddenMarkov) -> None:
     for leaf in jax.tree.leaves(model):
-        if isinstance(leaf, Tracer):
+        known = known_value(leaf)
+        if known is None:
             return
-        sums = np.exp(np.asarray(leaf, np.float64)).sum(-1)
+        sums = np.exp(known.astype(np.float64)).sum(-1)
         if not np.allclose(sums, 1, atol=1e-2):  # of 16 bits they are as far off
             raise ValueError(
                 f"update: expected probabilities that sum to one, got {sums.flat[0]:.4g}. Logits "
@@ -111,13 +115,13 @@ def _check_normalised(model: HiddenMarkov) -> None:
 
 def _check_rows(xs: Any, length: Any, symbols: int) -> tuple[jax.Array, jax.Array]:
     """Symbols and lengths as arrays, when they fit."""
-    xs = jnp.asarray(xs)
+    xs = as_ids(xs)
     if xs.ndim != 2 or not len(xs):
         raise ValueError(
             f"update: expected xs of [B, T] with B >= 1, got {list(xs.shape)}. One row is xs[None]."
         )
     rows, steps = xs.shape
-    length = jnp.asarray(jnp.full(rows, steps) if length is None else length)
+    length = np.full(rows, steps) if length is None else as_ids(length)
     if length.shape != (rows,):
         raise ValueError(
             f"update: expected lengths of [{rows}], one for each row of xs, got "

@@ -10,8 +10,10 @@ import numpy as np
 
 from recur.checks import check_whole
 from recur.classic.word2vec import ContextWindows
+from recur.sequences.stream_state import read_position
+from recur.sequences.streams import checksum
 
-_MOST_EMPTY = 1000  # epochs in which all words were dropped
+_MOST_EPOCHS = 1000  # of a batch
 
 
 class _Epoch(NamedTuple):
@@ -39,10 +41,10 @@ class Contexts:
     Args:
       sentences: integer arrays, each the words of one sentence as ids of at least 0. Leave out
         words outside the vocabulary.
-      batch_size: B, how many windows a batch has.
+      batch_size: B, how many windows a batch has, at most the words of all sentences.
       window: how many words on each side count at most; the contexts are `[B, 2 window]`.
       sample: the threshold of frequent words, 1e-3 to 1e-5; None keeps them all.
-      seed: the seed of all random numbers.
+      seed: the seed of all random numbers, at least 0.
 
     Attributes:
       counts: int64 `[V]`, the count of each id, for `unigram_noise`.
@@ -51,7 +53,8 @@ class Contexts:
     Raises:
       TypeError: if a sentence does not hold integers.
       ValueError: if a sentence is not a vector of ids of at least 0, none has two words, or
-        batch_size, window or sample are out of their range.
+        batch_size, window, sample or seed are out of their range; when a batch is made, if `sample`
+        keeps next to no words.
 
     Example:
       >>> import numpy as np
@@ -83,7 +86,12 @@ class Contexts:
         lengths = _check_sentences(sentences)
         self._words = np.concatenate(sentences).astype(np.int32)
         self._sentence = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        self._seed = seed
+        self._sample, self._seed = sample, check_whole("Contexts: seed", seed, 0)
+        if self._batch_size > len(self._words):
+            raise ValueError(
+                f"Contexts: expected a batch_size of at most {len(self._words)}, the words of all "
+                f"sentences, got {batch_size}. Pass more text, or a smaller batch_size."
+            )
         self.counts = np.bincount(self._words)
         self._keep = keep_probability(self.counts, sample)
         self.windows_per_epoch = int(self.counts @ self._keep)
@@ -91,28 +99,44 @@ class Contexts:
         self._epoch = functools.lru_cache(maxsize=1)(self._draw_epoch)
 
     def get_state(self) -> dict[str, Any]:
-        """The position in the stream, as JSON can hold it."""
+        """The position in the stream, and what tells it from others, as JSON can hold it."""
         epoch, done = self._at
-        return {"epoch": epoch, "done": done}
+        return {**self._identity, "epoch": epoch, "done": done}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from the position that `get_state` returned."""
-        self._at = (state["epoch"], state["done"])
+        """Continues from the position that `get_state` returned.
+
+        Raises:
+          TypeError: if the state is no dict.
+          ValueError: if it is that of a stream of other sentences or options.
+        """
+        position = read_position("Contexts.set_state", state, self._identity, "epoch", "done")
+        self._at = (position[0], position[1])
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "batch_size": self._batch_size,
+            "window": self._window,
+            "sample": self._sample,
+            "seed": self._seed,
+            "checksum of sentences": checksum([self._words, self._sentence]),
+        }
 
     def __iter__(self) -> Iterator[ContextWindows]:
         return self
 
     def __next__(self) -> ContextWindows:
-        parts, missing, empty = [], self._batch_size, 0
+        parts, missing, first = [], self._batch_size, self._at[0]
         while missing:
             epoch, done = self._at
-            drawn = self._epoch(epoch)
-            empty = 0 if len(drawn.order) else empty + 1
-            if empty == _MOST_EMPTY:
+            if epoch - first == _MOST_EPOCHS:
                 raise ValueError(
-                    f"Contexts: {empty} epochs in a row kept no two words of a sentence. Raise "
-                    "sample, or pass more text."
+                    f"Contexts: {_MOST_EPOCHS} epochs kept too few neighbours for a batch of "
+                    f"{self._batch_size} words. Raise sample, or pass more text or a smaller "
+                    "batch_size."
                 )
+            drawn = self._epoch(epoch)
             centers = drawn.order[done : done + missing]
             parts.append(self._around(drawn, centers))
             missing -= len(centers)

@@ -17,6 +17,7 @@ from recur.classic.forward_backward import backward, filtering, forward, smooth
 from recur.classic.log_space import as_ids, check_sequence, common_dtype, log_probabilities
 from recur.classic.markov import MarkovChain, check_chain
 from recur.classic.viterbi import viterbi
+from recur.ids import is_inside
 from recur.keys import check_key
 from recur.masks import make_mask, zero_invalid
 
@@ -140,7 +141,8 @@ def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
 
     Args:
       model: a `HiddenMarkov`.
-      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter.
+      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter. Inside of a
+        transformation, where they are not known, one outside is a missing observation.
       length: integer, how many steps count; all by default.
 
     Returns:
@@ -160,8 +162,12 @@ def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
     """
     model = check_model("observe", model)
     xs = as_ids(xs)
-    check_sequence("observe", "symbols", xs, model.log_emission.shape[1], length)
-    return zero_invalid(make_mask(xs, length=length).valid, model.log_emission.T[xs])
+    symbols = model.log_emission.shape[1]
+    check_sequence("observe", "symbols", xs, symbols, length)
+    seen = is_inside(xs, symbols)
+    valid = make_mask(xs, length=length).valid
+    log_scores = model.log_emission.T[zero_invalid(seen, xs)]
+    return zero_invalid(seen if valid is None else seen & valid, log_scores)
 
 
 def log_likelihood(
@@ -173,7 +179,8 @@ def log_likelihood(
 
     Args:
       model: a `HiddenMarkov`.
-      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter.
+      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter. Inside of a
+        transformation, where they are not known, one outside is a missing observation.
       length: integer, how many steps count; all by default.
       parallel: as of `forward`.
 

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from recur.dtypes import at_least_float32
+from recur.ids import check_known_ids
 from recur.masks import make_mask
 
 Axes = int | tuple[int, ...]
@@ -89,29 +89,25 @@ def common_dtype(tree: Any) -> Any:
 
 
 def as_ids(ids: Any) -> Any:
-    """`ids` as an array; of integers for an empty list, which has no dtype."""
-    return np.zeros(0, np.int32) if isinstance(ids, (list, tuple)) and not ids else jnp.asarray(ids)
+    """`ids` as an array; of integers for an empty list, which has no dtype.
+
+    What is known stays so inside of `jax.jit`, where `jnp.asarray` would make a tracer of it.
+    """
+    if hasattr(ids, "dtype"):
+        return ids
+    if isinstance(ids, (list, tuple)) and not ids:
+        return np.zeros(0, np.int32)
+    return jnp.asarray(ids)
 
 
 def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
     """Raises an error unless an array `[T]`, or `[B, T]`, holds integers from 0 to size - 1.
 
-    Those in the padding and those of tracers are not checked.
+    Those in the padding, and those that have no values yet, are not checked.
     """
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{asker}: expected integer {what}, got {ids.dtype}.")
-    if isinstance(ids, Tracer) or isinstance(length, Tracer):
-        return
-    values = np.asarray(ids)
-    outside = (values < 0) | (values >= size)
-    if length is not None:
-        outside &= np.arange(values.shape[-1]) < np.asarray(length)[..., None]
-    for place in map(tuple, np.argwhere(outside)):
-        row = f" of row {place[0]}" if values.ndim > 1 else ""
-        raise ValueError(
-            f"{asker}: expected {what} from 0 to {size - 1}, got {values[place]} at step "
-            f"{place[-1]}{row}."
-        )
+    check_known_ids(asker, what, ids, size, length=length)
 
 
 def check_sequence(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from recur.checks import check_whole
+from recur.checks import check_whole, known_value
 from recur.classic.log_space import as_ids, check_sequence, common_dtype, log_probabilities
+from recur.ids import is_inside
 from recur.keys import split_along
 from recur.masks import make_mask, zero_invalid
 
@@ -125,7 +125,9 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
 
     Args:
       chain: a `MarkovChain`.
-      states: integer `[T]`, each from 0 to S - 1; those in the padding never matter.
+      states: integer `[T]`, each from 0 to S - 1; those in the padding never matter. Inside of a
+        transformation, where they are not known, one outside counts for nothing, nor do the steps
+        to it and from it.
       length: integer, how many steps count; all by default.
 
     Returns:
@@ -145,9 +147,13 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
     chain = check_chain("log_likelihood", chain)
     states = as_ids(states)
     check_sequence("log_likelihood", "states", states, len(chain.log_initial), length)
+    inside = is_inside(states, len(chain.log_initial))
+    valid = make_mask(states, length=length).valid
+    states = zero_invalid(inside, states)
     first, then = states[:1], (states[:-1], states[1:])
     steps = jnp.concatenate([chain.log_initial[first], chain.log_transition[then]])
-    return zero_invalid(make_mask(states, length=length).valid, steps).sum()
+    counts = inside & jnp.concatenate([inside[:1], inside[:-1]])
+    return zero_invalid(counts if valid is None else counts & valid, steps).sum()
 
 
 def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
@@ -235,9 +241,10 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 def _check_meets(log_transition: jax.Array) -> None:
     """Raises a ValueError, where it is known, unless some state is reached from every state."""
-    if isinstance(log_transition, Tracer):
+    known = known_value(log_transition)
+    if known is None:
         return
-    reached = np.isfinite(log_transition) | np.eye(len(log_transition), dtype=bool)
+    reached = np.isfinite(known) | np.eye(len(known), dtype=bool)
     for _ in range(len(reached).bit_length()):
         reached = reached.astype(np.float32) @ reached.astype(np.float32) > 0
     if not reached.all(0).any():

@@ -126,15 +126,15 @@ class NGrams:
           max_tokens: how many tokens to sample at most.
           eos: the end-of-sequence token; it is not part of the result.
           forbidden: tokens that are never sampled.
-          seed: the seed of the samples.
+          seed: the seed of the samples, at least 0.
 
         Returns:
           int64 `[max_tokens]`, or fewer if `eos` was sampled.
 
         Raises:
           TypeError: if an id is no integer.
-          ValueError: if an id is outside the vocabulary, all tokens are forbidden, or max_tokens is
-            no whole number.
+          ValueError: if an id is outside the vocabulary, all tokens are forbidden, or max_tokens or
+            seed is no whole number of at least 0.
         """
         ruled_out = check_ids("forbidden", forbidden, self.size)
         max_tokens = check_whole("max_tokens", max_tokens, 0)
@@ -142,7 +142,7 @@ class NGrams:
             [eos] = check_ids("eos", [eos], self.size)
         if len(set(ruled_out)) == self.size:
             raise ValueError(f"forbidden: all {self.size} tokens, so none can be drawn.")
-        draws = np.random.default_rng(seed)
+        draws = np.random.default_rng(check_whole("seed", seed, 0))
         tokens = check_ids("context", context, self.size)
         begin = len(tokens)
         for _ in range(max_tokens):

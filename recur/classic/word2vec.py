@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from recur.checks import check_whole
 from recur.classic.noise_distribution import NoiseDistribution, draw_noise
 from recur.dtypes import at_least_float32
+from recur.ids import check_known_ids, is_inside
 from recur.keys import check_key
+from recur.masks import zero_invalid
 
 
 class Word2Vec(NamedTuple):
@@ -90,10 +92,12 @@ def skip_gram(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -
       negatives: integer `[B, K]`, words drawn from the noise distribution.
 
     Returns:
-      `[B, C]`, nats, 0 where masked.
+      `[B, C]`, nats, 0 where masked. Inside of a transformation, where words are not known, a pair
+      with one outside the vocabulary costs 0, and a negative outside does not count.
 
     Raises:
-      ValueError: if there are not as many rows of negatives as windows.
+      ValueError: if there are not as many rows of negatives as windows, or, where it is known, a
+        word is outside the vocabulary.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -109,6 +113,7 @@ def skip_gram(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -
       Ji, Satish, Li & Dubey, Parallelizing Word2Vec in Shared and Distributed Memory, 2016,
       https://arxiv.org/abs/1604.04661 (negatives shared by a window)
     """
+    windows = _check_words("skip_gram", params, windows)
     nats = _negative_sampling(params, params.input[windows.contexts], windows.centers, negatives)
     return jnp.where(windows.mask, nats, jnp.zeros_like(nats))
 
@@ -128,10 +133,12 @@ def cbow(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -> jax
       negatives: integer `[B, K]`, words drawn from the noise distribution.
 
     Returns:
-      `[B]`, nats, 0 for a window without a context that counts.
+      `[B]`, nats, 0 for a window without a context that counts. Inside of a transformation, where
+      words are not known, those outside the vocabulary do not count.
 
     Raises:
-      ValueError: if there are not as many rows of negatives as windows.
+      ValueError: if there are not as many rows of negatives as windows, or, where it is known, a
+        word is outside the vocabulary.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -147,7 +154,8 @@ def cbow(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -> jax
       İrsoy, Benton & Stratos, Corrected CBOW Performs as well as Skip-gram, 2021,
       https://arxiv.org/abs/2012.15332 (on the 1 / C of the mean)
     """
-    mask = jnp.asarray(windows.mask)
+    windows = _check_words("cbow", params, windows)
+    mask = windows.mask
     weights = mask.astype(params.input.dtype)
     weights = weights / jnp.maximum(weights.sum(1, keepdims=True), jnp.ones_like(weights[:, :1]))
     h = jnp.einsum("bc,bcd->bd", weights, params.input[windows.contexts])
@@ -211,10 +219,23 @@ def word2vec_loss(
     return loss
 
 
+def _check_words(asker, params, windows):
+    """Checks the words that are known; of the others, those outside the vocabulary are masked."""
+    size = len(params.input)
+    check_known_ids(asker, "centers", windows.centers, size)
+    check_known_ids(asker, "contexts that count", windows.contexts, size, mask=windows.mask)
+    centers, contexts, mask = map(jnp.asarray, windows)
+    center_inside = is_inside(centers, size)
+    mask &= is_inside(contexts, size) & center_inside[:, None]
+    return ContextWindows(zero_invalid(center_inside, centers), zero_invalid(mask, contexts), mask)
+
+
 def _negative_sampling(params, hidden, centers, negatives):
     """The loss `[B, C]` of each row's center against its negatives, given hidden `[B, C, D]`."""
-    centers = jnp.asarray(centers)
-    negatives = jnp.asarray(negatives, centers.dtype)
+    check_known_ids("word2vec", "negatives", negatives, len(params.output))
+    negatives = jnp.asarray(negatives)
+    inside = is_inside(negatives, len(params.output))
+    negatives = zero_invalid(inside, negatives).astype(centers.dtype)
     if negatives.ndim != 2 or len(negatives) != len(centers):
         raise ValueError(
             f"word2vec: expected a row of negatives for each of the {len(centers)} windows, "
@@ -224,5 +245,5 @@ def _negative_sampling(params, hidden, centers, negatives):
     words = jnp.concatenate([own, negatives], axis=1)
     scores = jnp.einsum("bcd,bkd->bck", hidden, params.output[words])
     true, false = jax.nn.softplus(-scores[..., 0]), jax.nn.softplus(scores[..., 1:])
-    counted = (negatives != own)[:, None]
+    counted = (inside & (negatives != own))[:, None]
     return true + jnp.where(counted, false, jnp.zeros_like(false)).sum(-1)

@@ -6,13 +6,12 @@ import dataclasses
 import difflib
 import functools
 import os
-import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 
 from recur.checks import check_whole
+from recur.classic.vectors_file import read_vectors, write_vectors
 from recur.dtypes import at_least_float32
 
 
@@ -25,7 +24,7 @@ class WordVectors:
       matrix: float `[V, D]`, a row for each word, of at least 32 bits.
 
     Raises:
-      TypeError: if the matrix does not hold floats.
+      TypeError: if a word is no string, or the matrix does not hold floats.
       ValueError: if there is not one row for each word, a number is not finite, or a word occurs
         twice.
 
@@ -48,6 +47,9 @@ class WordVectors:
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
         object.__setattr__(self, "matrix", at_least_float32(np.asarray(self.matrix)))
+        for word in self.words:
+            if not isinstance(word, str):
+                raise TypeError(f"WordVectors: expected words as strings, got {word!r}.")
         if not np.issubdtype(self.matrix.dtype, np.floating):
             raise TypeError(f"WordVectors: expected a matrix of floats, got {self.matrix.dtype}.")
         if self.matrix.ndim != 2 or len(self.matrix) != len(self.words):
@@ -134,25 +136,31 @@ class WordVectors:
         return float(self.unit[self._id(a)] @ self.unit[self._id(b)])
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes a file that `load` and `numpy.load` read: `words` and `matrix`."""
-        with pathlib.Path(path).open("wb") as file:  # savez would add an ending to a bare name
-            np.savez(file, words=np.array(self.words, np.str_), matrix=self.matrix)
+        """Writes a file that `load` reads, whole or not at all.
+
+        `numpy.load` reads it too: `matrix`; `utf8`, the UTF-8 of all words one after the other; and
+        `ends`, where each word ends in it.
+
+        Raises:
+          OSError: if it cannot be written; what was there before is there still.
+          ValueError: if there is another file, which this one did not write.
+        """
+        write_vectors(path, self.words, self.matrix)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> WordVectors:
         """Reads a file that `save` wrote.
 
         Raises:
-          OSError: when it cannot be read.
+          OSError: if it cannot be read.
           ValueError: if it is no such file.
         """
+        words, matrix = read_vectors(path)
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(tuple(arrays["words"].tolist()), arrays["matrix"])
-        except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+            return cls(words, matrix)
+        except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{path}: expected a file that WordVectors.save wrote, with words and matrix, got "
-                f"another one ({error})."
+                f"{path}: expected a file that WordVectors.save wrote, got another one ({error})."
             ) from error
 
     @functools.cached_property

@@ -39,8 +39,8 @@ def test_windows_are_what_stands_around_a_word():
 
 
 def test_what_does_not_count_is_a_word_of_the_vocabulary():
-    windows = next(Contexts(SENTENCES, batch_size=50, window=4, sample=None))
-    assert windows.contexts.shape == windows.mask.shape == (50, 8)
+    windows = next(Contexts(SENTENCES, batch_size=25, window=4, sample=None))
+    assert windows.contexts.shape == windows.mask.shape == (25, 8)
     assert not windows.mask.all() and not windows.contexts[~windows.mask].any()
     assert windows.mask.any(1).all()
 
@@ -87,6 +87,24 @@ def test_goes_on_where_it_was():
     assert [row.centers.tolist() for row, _ in zip(contexts(), range(9), strict=False)] == found
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"sentences": SENTENCES[::-1]}, "checksum of sentences"),
+        ({"sentences": [np.arange(25)]}, "checksum of sentences"),
+        ({"batch_size": 6}, "batch_size 6, got one with batch_size 7"),
+        ({"window": 3}, "window 3, got one with window 2"),
+        ({"sample": None}, "sample None, got one with sample 0.05"),
+        ({"seed": 5}, "seed 5, got one with seed 4"),
+    ],
+)
+def test_the_position_of_another_stream_is_refused(change, expected):
+    options = {"sentences": SENTENCES, "batch_size": 7, "window": 2, "sample": 0.05, "seed": 4}
+    position = json.loads(json.dumps(Contexts(**options).get_state()))
+    with pytest.raises(ValueError, match=f"Contexts.set_state: .* stream with {expected}"):
+        Contexts(**options | change).set_state(position)
+
+
 def test_counts_are_of_all_words():
     contexts = Contexts([np.array([2, 2, 0]), [], np.array([2])], batch_size=1)
     assert contexts.counts.tolist() == [1, 0, 3]
@@ -94,7 +112,7 @@ def test_counts_are_of_all_words():
 
 def test_epochs_that_keep_nothing_are_told():
     contexts = Contexts(SENTENCES, batch_size=1, sample=1e-12)
-    with pytest.raises(ValueError, match="1000 epochs .* kept no two words .* Raise sample"):
+    with pytest.raises(ValueError, match="1000 epochs kept too few neighbours .* Raise sample"):
         next(contexts)
 
 
@@ -108,6 +126,12 @@ def test_epochs_that_keep_nothing_are_told():
         ({"sentences": [[1], [2]]}, ValueError, "expected a sentence of at least two words"),
         ({"batch_size": 0}, ValueError, "batch_size: expected a whole number of at least 1, got 0"),
         ({"window": 0}, ValueError, "window: expected a whole number of at least 1, got 0"),
+        (
+            {"batch_size": 10**10},
+            ValueError,
+            "batch_size of at most 25, the words .* got 10000000000",
+        ),
+        ({"seed": -1}, ValueError, "seed: expected a whole number of at least 0, got -1"),
         ({"sample": 0.0}, ValueError, "expected sample above 0, or None, got 0.0"),
     ],
 )

@@ -264,3 +264,17 @@ def test_outside_of_jit_it_is_compiled_once(parallel):
     with counting_compilations() as compiled:
         run()
     assert not compiled
+
+
+@both
+@pytest.mark.parametrize("name", ["forward", "backward", "smooth", "viterbi"])
+def test_programs_do_not_grow_with_the_number_of_steps(name, parallel):
+    """In parallel they grow with its logarithm."""
+    algorithm = functools.partial(getattr(hidden_markov, name), CHAIN, parallel=parallel)
+
+    def operations(steps):
+        lowered = jax.jit(algorithm).lower(jax.ShapeDtypeStruct((steps, 3), float))
+        return lowered.as_text().count("\n")
+
+    few, many = operations(64), operations(4096)
+    assert many <= (2.5 * few if parallel else few)

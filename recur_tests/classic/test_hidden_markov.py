@@ -145,3 +145,19 @@ def test_what_is_shared_is_at_hand():
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("outside", [-1, 3, 99])
+def test_where_symbols_are_not_known_one_outside_is_a_missing_observation(outside):
+    model = hidden_markov.from_probabilities([0.6, 0.4], [[0.7, 0.3], [0.4, 0.6]], EMITTED)
+    xs = jnp.array([0, outside, 2])
+    with pytest.raises(ValueError, match=f"from 0 to 2, got {outside} at step 1"):
+        hidden_markov.observe(model, xs)
+    log_scores = jax.jit(hidden_markov.observe)(model, xs)
+    assert not log_scores[1].any()
+    np.testing.assert_array_equal(log_scores[::2], np.log(np.array(EMITTED)).T[[0, 2]])
+    updated, _ = jax.jit(baum_welch.update)(model, xs[None])
+    assert_close(jnp.exp(updated.log_emission[:, 1]), np.zeros(2), 1e-12)
+
+
+EMITTED = [[0.1, 0.4, 0.5], [0.6, 0.3, 0.1]]

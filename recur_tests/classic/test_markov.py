@@ -134,3 +134,15 @@ APART = [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]]
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("outside", [-1, 2])
+def test_where_states_are_not_known_one_outside_counts_for_nothing(outside):
+    chain = from_probabilities([0.5, 0.5], [[0.75, 0.25], [0.5, 0.5]])
+    states = jnp.array([0, 1, outside, 1, 1])
+    with pytest.raises(ValueError, match=f"from 0 to 1, got {outside} at step 2"):
+        log_likelihood(chain, states)
+    found = jax.jit(log_likelihood)(chain, states)
+    assert_close(jnp.exp(found), 0.5 * 0.25 * 0.5, 1e-12)
+    first = jax.jit(log_likelihood)(chain, states[2:])
+    assert_close(jnp.exp(first), 0.5, 1e-12)

@@ -173,3 +173,28 @@ def test_wrong_input():
         word2vec_loss(cbow, unigram_noise([1, 2]), 0)
     with pytest.raises(ValueError, match="params of the 2 words of the noise, got 7"):
         word2vec_loss(cbow, unigram_noise([1, 2]))(PARAMS, None, windows, key)
+
+
+@pytest.mark.parametrize("objective", [skip_gram, cbow])
+def test_words_outside_the_vocabulary_are_refused_or_do_not_count(objective):
+    draws = np.random.default_rng(0)
+    params = Word2Vec(*map(jnp.asarray, draws.standard_normal((2, 5, 3))))
+    mask, negatives = np.array([[True, True], [True, False]]), np.array([[0, 1], [2, 3]])
+    centers, contexts = np.array([1, 2]), np.array([[3, 4], [0, 9]])
+    good = ContextWindows(centers, contexts, mask)
+    expected = objective(params, good, negatives)  # what is masked may be outside
+    for change, kept, what in (
+        ({"centers": np.array([1, -1])}, mask & [[True], [False]], "centers"),
+        ({"contexts": np.array([[3, 5], [0, 9]])}, mask & [[True, False]] * 2, "contexts that"),
+    ):
+        windows = good._replace(**change)
+        with pytest.raises(ValueError, match=f"expected {what} .*from 0 to 4, got"):
+            objective(params, windows, negatives)
+        found = jax.jit(objective)(params, windows, negatives)
+        assert_close(found, objective(params, good._replace(mask=kept), negatives), 1e-12)
+    with pytest.raises(ValueError, match="word2vec: expected negatives from 0 to 4, got 5"):
+        objective(params, good, negatives + 2)
+    own = np.array([[0, 1], [2, 2]])  # a negative that is the center does not count
+    found = jax.jit(objective)(params, good, np.where(own == negatives, own, 99))
+    assert_close(found, objective(params, good, own), 1e-12)
+    assert expected.shape == found.shape

@@ -1,4 +1,5 @@
 import re
+import zipfile
 
 import jax
 import numpy as np
@@ -50,6 +51,63 @@ def test_a_file_holds_them(tmp_path):
     assert again.words == vectors.words and again.matrix.dtype == np.float32
     np.testing.assert_array_equal(again.matrix, vectors.matrix)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare"]
+
+
+def test_one_long_word_costs_its_own_length(tmp_path):
+    words = (*(f"w{n}" for n in range(5000)), "http://" + "a" * 3000, "ends in zeros\0\0", "")
+    vectors = WordVectors(words, np.zeros((5003, 4), np.float32))
+    vectors.save(tmp_path / "file")
+    assert (tmp_path / "file").stat().st_size < 200_000  # and not 60 MB
+    assert WordVectors.load(tmp_path / "file").words == words
+
+
+def test_what_was_saved_before_is_there_until_it_is_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    VECTORS.save(path)
+
+    def fail(*args, **options):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="no space left"):
+        WordVectors(("a",), MATRIX[:1]).save(path)
+    assert WordVectors.load(path).words == VECTORS.words
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_only_files_of_its_own_are_replaced(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"", None):  # an empty file, and one of vectors
+        if content is not None:
+            path.write_bytes(content)
+        VECTORS.save(path)
+    np.savez(tmp_path / "other.npz", matrix=MATRIX)
+    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("other.npz", "notes.txt"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(ValueError, match=f"{name}: expected a new file, or one that WordVec"):
+            VECTORS.save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+
+
+def test_sizes_beyond_the_file_are_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "file"
+    stated = {"one_array": "(10000000000000, 1)", "of_nothing": "(10000000000000, 0)"}
+    for name, shape in stated.items():
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        array = b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header
+        VECTORS.save(path)
+        with zipfile.ZipFile(path) as archive:
+            kept = {entry: archive.read(entry) for entry in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for entry, data in (kept | {"matrix.npy": array}).items():
+                archive.writestr(entry, data)
+        with pytest.raises(ValueError, match="expected a file that WordVectors.save wrote"):
+            WordVectors.load(path), name
+    bomb = np.zeros(10**7, np.uint8)
+    np.savez_compressed(tmp_path / "bomb.npz", utf8=bomb, ends=np.array([10**7]), matrix=MATRIX)
+    with pytest.raises(ValueError, match="arrays of more than the .* bytes of the file"):
+        WordVectors.load(tmp_path / "bomb.npz")
 
 
 def test_vectors_of_16_bits_are_held_in_32():
