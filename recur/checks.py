@@ -106,17 +106,21 @@ def check_context(context: Any) -> None:
 
 
 def known_value(value: Any) -> np.ndarray | None:
-    """`value` in NumPy, to check it; None when it is traced and has no value yet.
+    """`value` in NumPy, to check it, of lists too.
 
-    Comparing the array itself would give a tracer inside of `jax.jit`, even where it is known.
+    None when some of it is traced and has no value yet, or is on other hosts as well. Comparing the
+    array itself would give a tracer inside of `jax.jit`, even where it is known.
     """
-    return None if isinstance(value, Tracer) else np.asarray(value)
+    arrays = [leaf for leaf in jax.tree.leaves(value) if isinstance(leaf, jax.Array)]
+    if any(isinstance(leaf, Tracer) or not leaf.is_fully_addressable for leaf in arrays):
+        return None
+    return np.asarray(value)
 
 
 def check_entries(name: str, value: Any, count: int) -> None:
     """Raises a ValueError unless `value` is a tuple of `count` entries."""
     if not isinstance(value, tuple) or len(value) != count:
-        came = f"{len(value)} entries" if isinstance(value, tuple) else type(value).__name__
+        came = f"{len(value)} entries" if isinstance(value, tuple) else describe(value)
         raise ValueError(f"{name}: expected a tuple of {count} entries, one a part, got {came}.")
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from recur.checks import known_value
 
@@ -27,11 +26,11 @@ def check_known_ids(
       mask: bool `[...]`, True where the id counts; all by default.
       length: integer, without the last axis of ids: how many steps count; all by default.
     """
-    values, counted = _known(ids), _known(True if mask is None else mask)
+    values, counted = known_value(ids), known_value(True if mask is None else mask)
     if values is None or counted is None:
         return
     if length is not None:
-        lengths = _known(length)
+        lengths = known_value(length)
         if lengths is None:
             return
         counted = counted & (np.arange(values.shape[-1]) < lengths[..., None])
@@ -42,14 +41,6 @@ def check_known_ids(
         row = f" of row {', '.join(map(str, place[:-1]))}" if place[:-1] else ""
         bounds = "of at least 0" if size is None else f"from 0 to {size - 1}"
         raise ValueError(f"{asker}: expected {what} {bounds}, got {values[place]}{where}{row}.")
-
-
-def _known(value: Any) -> np.ndarray | None:
-    """As `known_value`, of lists too; None for an array that is on other hosts as well."""
-    if isinstance(value, jax.Array) and not isinstance(value, Tracer):
-        return known_value(value) if value.is_fully_addressable else None
-    is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
-    return None if is_traced else known_value(value)
 
 
 def is_inside(ids: jax.Array, size: int) -> jax.Array:

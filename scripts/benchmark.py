@@ -21,12 +21,21 @@ sequences with two corpora 16. What was measured: see scripts/results/, named by
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
 import dataclasses
+import functools
 import pathlib
+import sys
 
 import jax
+import running
 import tyro
 from benchmarks import compiling, generation, long, parallel, report, sequences, steps, training
+from bounds import check_numbers
 
 BENCHMARKS = {
     "training": training,
@@ -57,6 +66,8 @@ class All:
 
 def run_all(options: All) -> None:
     """Runs each, and writes what it found as `<benchmark>-<device>`."""
+    for path in (*options.tokens, *options.text):
+        path.open().close()  # an OSError now, and not after half an hour
     for name, benchmark in BENCHMARKS.items():
         print(f"# {name}\n")
         more = {"tokens": options.tokens, "text": options.text} if name == "sequences" else {}
@@ -64,10 +75,27 @@ def run_all(options: All) -> None:
         benchmark.main(benchmark.Options(quick=options.quick, seed=options.seed, json=file, **more))
 
 
-if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 2)
+def main(arguments: list[str]) -> None:
+    """Runs a subcommand."""
+
+    def checked(run):
+        @functools.wraps(run)
+        def run_checked(options):
+            check_numbers(options)
+            run(options)
+
+        return run_checked
+
+    commands = {name: benchmark.main for name, benchmark in BENCHMARKS.items()} | {"all": run_all}
     tyro.extras.subcommand_cli_from_dict(
-        {**{name: each.main for name, each in BENCHMARKS.items()}, "all": run_all},
+        {name: checked(run) for name, run in commands.items()},
+        prog="benchmark.py",
         description=__doc__,
+        args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)
+    running.run_script("benchmark", main, sys.argv[1:], running.IS_LOST)

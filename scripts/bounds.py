@@ -15,22 +15,28 @@ class Bound(NamedTuple):
     holds: Callable[[float], bool]
 
 
-def _from(least: float, most: float = math.inf) -> Bound:
-    what = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-    return Bound(what, lambda number: least <= number <= most and number < math.inf)
+def _from(least: float, most: float) -> Bound:
+    return Bound(f"from {least} to {most:,}", lambda number: least <= number <= most)
 
 
-_COUNTS = """average_after batch_size checkpoint_every constant_epochs count embedding epochs
-    features given k k1 k2 layers length max_tokens min_count negatives num_beams pieces
-    report_every steps top_k unroll vocabulary window"""
-_FROM_ZERO = "min_tokens noise sample_length seed temperature weight_decay"
+MOST_UPDATES = 10**9  # 32 bits count them
+_MOST = 10**6  # of a size; the product of three is one that 64 bits count
+_SIZES = """batch_size count embedding features given k k1 k2 kills length max_tokens negatives
+    num_beams pieces top_k unroll vocabulary window"""
+_COUNTS = """average_after checkpoint_every constant_epochs epochs min_count report_every steps"""
+_FROM_ZERO = "limit noise temperature weight_decay"
 _RATES = "clip decay initial learning_rate sample"
 _SHARES = "dropout input_dropout layer_dropout output_dropout weight_drop word_dropout"
 BOUNDS = {
-    **dict.fromkeys(_COUNTS.split(), _from(1)),
-    **dict.fromkeys(_FROM_ZERO.split(), _from(0)),
+    **dict.fromkeys(_SIZES.split(), _from(1, _MOST)),
+    **dict.fromkeys(_COUNTS.split(), _from(1, MOST_UPDATES)),
+    **dict.fromkeys(_FROM_ZERO.split(), Bound("at least 0", lambda number: 0 <= number < math.inf)),
     **dict.fromkeys(_RATES.split(), Bound("above 0", lambda number: 0 < number < math.inf)),
     **dict.fromkeys(_SHARES.split(), Bound("from 0 to below 1", lambda number: 0 <= number < 1)),
+    "layers": _from(1, 1000),
+    "min_tokens": _from(0, _MOST),
+    "sample_length": _from(0, _MOST),
+    "seed": _from(0, 2**32 - 1),
     "length_penalty": Bound("a finite number", math.isfinite),
     "beats_per_minute": _from(4, 1000),  # what MIDI files can hold, and people can play
     "frames_per_beat": _from(1, 250),
@@ -46,3 +52,13 @@ def check_numbers(options: Any) -> None:
             if not bound.holds(value):
                 option = f"--{field.name.replace('_', '-')}"
                 raise ValueError(f"{option}: expected {bound.what}, got {value}.")
+
+
+def total_updates(epochs: int, per_epoch: int) -> int:
+    """The updates of all epochs; a ValueError when they are more than can be counted."""
+    if epochs * per_epoch > MOST_UPDATES:
+        raise ValueError(
+            f"--epochs: expected at most {MOST_UPDATES:,} updates, which are "
+            f"{MOST_UPDATES // per_epoch:,} epochs of this text, got {epochs:,} epochs."
+        )
+    return epochs * per_epoch

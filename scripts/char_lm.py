@@ -19,9 +19,14 @@ hour to 1.57 nats on the last tenth:
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
+import contextlib
 import dataclasses
 import gzip
-import json
 import lzma
 import math
 import pathlib
@@ -35,7 +40,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import running
+from claims import claimed
+from display import command_line
 from flax import linen as nn
+from saving import read_json, read_metrics, write_json, write_picture, write_text
 from tqdm import tqdm
 
 import recur
@@ -47,6 +55,7 @@ from recur.train import (
     Checkpoints,
     JsonLines,
     Report,
+    Restored,
     TrainState,
     bits,
     by_path,
@@ -57,7 +66,6 @@ from recur.train import (
     init_state,
     make_step,
     masked_mean,
-    read_json_lines,
 )
 
 CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm, "ugrnn": recur.ugrnn}
@@ -330,7 +338,7 @@ def make_writer(
 def generate_text(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
     begun = running.begun_options(Options, options.run, "char_lm.py")
-    vocabulary = Characters(json.loads((options.run / "vocabulary.json").read_text("utf-8")))
+    vocabulary = Characters(read_json(options.run / "vocabulary.json", str))
     running.check_corpus(options.run, {"vocabulary": vocabulary.characters})
     model = build_model(begun, vocabulary)
     like = first_state(begun, model, build_optimizer(begun, 1))
@@ -377,19 +385,19 @@ def make_sample(run: Run) -> Callable[[Report], None]:
         key = jax.random.fold_in(jax.random.key(run.options.seed), report.step)
         text = write(report.state.params, "", key)
         folder.mkdir(exist_ok=True)
-        (folder / f"{report.step:06}.txt").write_text(text, "utf-8")
+        write_text(folder / f"{report.step:06}.txt", text)
         tqdm.write(f"--- a sample after {report.step} updates ---\n{text}\n")
 
     return sample
 
 
-def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
+def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
     """The loop, with everything that is to be seen of it."""
-    options, done = run.options, int(state.step)
+    options, done = run.options, int(begun.state.step)
     quarter, half = (max(1, options.steps // parts) for parts in (4, 2))
     sample = make_sample(run)
     if done == 0:
-        sample(Report(0, 0, state, {}))
+        sample(Report(0, 0, begun.state, {}))
     progress = running.Progress(
         "char",
         options.batch_size * options.k1,
@@ -405,39 +413,43 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> None:
         checkpoints.callback(options.checkpoint_every, run.streams),
     ]
     step = jax.jit(make_step(make_loss(options, run.model), run.optimizer), donate_argnums=0)
-    try:
-        fit(
+    with running.at_the_end(lambda: draw_curve(options.run)), contextlib.closing(progress):
+        return fit(
             step,
-            state,
+            begun.state,
             run.streams,
             steps=options.steps,
             callbacks=callbacks,
             report_every=options.report_every,
+            unread=begun.unread,
         )
-    finally:
-        progress.close()
-        draw_curve(options.run)
 
 
 def train(options: Options) -> None:
     """The main job."""
+    with claimed(options.run, "runs/char_lm", goes_on=True) as folder:
+        train_in_folder(dataclasses.replace(options, run=folder))
+
+
+def train_in_folder(options: Options) -> None:
+    """The main job, in the folder of the run."""
     run = prepare(options)
     running.begin_folder(
         options,
         run.corpus,
         run.vocabulary.characters,
-        lambda folder: running.write_json(folder / "vocabulary.json", run.vocabulary.characters),
+        lambda folder: write_json(folder / "vocabulary.json", run.vocabulary.characters),
     )
     with Checkpoints(options.run / "checkpoints", best="held_out_bits") as checkpoints:
         state = first_state(options, run.model, run.optimizer)
-        state = running.resume(options, checkpoints, state, run.streams, options.steps)
-        done = int(state.step)
-        describe(run, state)
+        begun = running.resume(options, checkpoints, state, run.streams, options.steps)
+        done = int(begun.state.step)
+        describe(run, begun.state)
         began = time.monotonic()
-        learn(run, state, checkpoints)
+        state = learn(run, begun, checkpoints)
         seconds = time.monotonic() - began
-    table = compare(run.corpus.held_out, read_json_lines(options.run / "metrics.jsonl")[-1])
-    running.write_json(options.run / "results.json", table)
+    table = compare(run.corpus.held_out, last_validation(run, state))
+    write_json(options.run / "results.json", table)
     characters = (options.steps - done) * options.batch_size * options.k1
     print(
         f"{characters:,} characters in {seconds:.0f} s, all samples and validations included: "
@@ -445,7 +457,15 @@ def train(options: Options) -> None:
     )
     print_table(table)
     print(f"\nAll of it is in {options.run}. To write text:")
-    print(f'  python scripts/char_lm.py generate --run {options.run} --prompt "def "')
+    print("  " + command_line("char_lm.py", "generate", "--run", options.run, "--prompt", "def "))
+
+
+def last_validation(run: Run, state: TrainState) -> dict[str, float]:
+    """The metrics of the last update, with a validation: logged, or made where the log has none."""
+    records = read_metrics(run.options.run / "metrics.jsonl")
+    if records and records[-1]["step"] == state.step and "held_out_bits" in records[-1]:
+        return records[-1]
+    return make_validate(run)(Report(int(state.step), int(state.step), state, {}))
 
 
 def describe(run: Run, state: TrainState) -> None:
@@ -462,13 +482,14 @@ def describe(run: Run, state: TrainState) -> None:
 
 def draw_curve(folder: pathlib.Path) -> None:
     """Draws the loss over updates."""
-    records = read_json_lines(folder / "metrics.jsonl")
+    records = read_metrics(folder / "metrics.jsonl", "loss")
     held_out = [(r["step"], r["held_out_bits"]) for r in records if "held_out_bits" in r]
     lines = {"training": ([r["step"] for r in records], [r["loss"] / math.log(2) for r in records])}
     if held_out:
         lines["held out"] = tuple(zip(*held_out, strict=True))
     if records:
-        curves(lines, y="bits per character", title=folder.name).savefig(folder / "curve.png")
+        figure = curves(lines, y="bits per character", title=folder.name)
+        write_picture(folder / "curve.png", figure)
 
 
 def main(arguments: list[str]) -> None:

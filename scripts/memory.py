@@ -36,6 +36,11 @@ were measured once more by themselves, after both had been given the start of me
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
 import dataclasses
 import itertools
 import math
@@ -49,9 +54,11 @@ import jax
 import jax.numpy as jnp
 import optax
 import running
+from claims import claimed
 from flax import linen as nn
 from memory_cells import RECIPES, Recipe
 from memory_tasks import Task, adding, copying, temporal_order, two_halves
+from saving import read_metrics, write_json, write_picture, write_text
 from tqdm import tqdm
 
 import recur
@@ -65,7 +72,6 @@ from recur.train import (
     fit,
     init_state,
     make_sharded_step,
-    read_json_lines,
 )
 
 HELD_OUT = 1000  # sequences to judge by, the same for every cell
@@ -212,10 +218,15 @@ def row_of(name: str, cell: str, bound: float, found: dict[str, Any]) -> str:
 
 def run_all(options: Options) -> None:
     """The main job: what is known of each cell is written and shown as soon as it is."""
-    folder = running.new_folder(options.run, "runs/memory")
+    with claimed(options.run, "runs/memory") as folder:
+        run_in_folder(options, folder)
+
+
+def run_in_folder(options: Options, folder: pathlib.Path) -> None:
+    """The main job, in the folder of the results."""
     results, table = [], [HEADER]
     print(f"{folder}\n\n{HEADER}")
-    try:
+    with running.at_the_end(lambda: draw(folder, results)):
         for name, cell in itertools.product(options.tasks, options.cells):
             job, recipe = JOBS[name], RECIPES[cell]
             job = job._replace(steps=options.steps or recipe.patience * job.steps)
@@ -228,10 +239,8 @@ def run_all(options: Options) -> None:
             results.append({"task": name, "cell": cell, "bound": job.task.bound, **found})
             table.append(row_of(name, cell, job.task.bound, found))
             print(table[-1], flush=True)
-            running.write_json(folder / "results.json", results)
-            (folder / "table.md").write_text("\n".join(table) + "\n", "utf-8")
-    finally:
-        draw(folder, results)
+            write_json(folder / "results.json", results)
+            write_text(folder / "table.md", "\n".join(table) + "\n")
 
 
 def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
@@ -239,7 +248,8 @@ def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
     drawn: dict[str, dict[str, Any]] = {}
     levels = {}
     for each in results:
-        records = read_json_lines(folder / f"{each['task']}-{each['cell']}.jsonl")
+        path = folder / f"{each['task']}-{each['cell']}.jsonl"
+        records = read_metrics(path, "held_out_loss")
         points = [(record["step"], record["held_out_loss"]) for record in records]
         if points:
             lines = drawn.setdefault(each["task"], {})
@@ -247,7 +257,7 @@ def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
             levels[each["task"]] = {"without memory": each["bound"]}
     if drawn:
         figure = panels(drawn, levels=levels, y="held-out loss", logarithmic=True)
-        figure.savefig(folder / "curves.png")
+        write_picture(folder / "curves.png", figure)
 
 
 def main(arguments: list[str]) -> None:

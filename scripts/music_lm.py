@@ -33,6 +33,11 @@ nats without noise on its weights, and to 8.62, 8.56 and 8.59 with noise of 0.07
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
 import contextlib
 import dataclasses
 import itertools
@@ -48,7 +53,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import running
+from bounds import BOUNDS, total_updates
 from canons import FRAMES_PER_BEAT, compose_many
+from claims import claimed, new_folder
+from display import command_line
 from flax import linen as nn
 from piano_rolls import (
     KEYS,
@@ -60,6 +68,16 @@ from piano_rolls import (
     read_midi,
     sound_of,
     write_midi,
+)
+from saving import (
+    is_of,
+    read_arrays,
+    read_json,
+    read_metrics,
+    write_arrays,
+    write_json,
+    write_picture,
+    write_text,
 )
 from tqdm import tqdm
 
@@ -73,7 +91,6 @@ from recur.train import (
     init_state,
     make_step,
     masked_mean,
-    read_json_lines,
     weight_noise,
 )
 
@@ -330,7 +347,7 @@ def learn(
     """Trains a model; the params that did best on validation, which are kept, and what it took."""
     pieces = [steps_of(roll) for roll in music.rolls["training"]]
     per_epoch = len(make_batches(pieces, layout, options.batch_size))
-    steps = options.epochs * per_epoch
+    steps = total_updates(options.epochs, per_epoch)
     rate = optax.warmup_cosine_decay_schedule(0, options.learning_rate, per_epoch, steps + 1)
     optimizer = optax.chain(optax.clip_by_global_norm(options.clip), optax.adam(rate))
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
@@ -347,7 +364,7 @@ def learn(
         found = mean_of(nats(report.state.params, "validation"), 1)
         if found < best["nats"]:
             best.update(nats=found, epoch=report.step // per_epoch, params=report.state.params)
-            np.savez(log.with_suffix(".npz"), *jax.tree.leaves(report.state.params))
+            write_arrays(log.with_suffix(".npz"), jax.tree.leaves(report.state.params))
         return {"validation": found}
 
     began = time.monotonic()
@@ -450,12 +467,23 @@ def train(options: Options) -> None:
     options, features = complete(options)
     music = read_music(options)
     begins = begin_pieces(options, music.rolls["test"])
-    folder = running.new_folder(options.run, "runs/music_lm")
+    with claimed(options.run, "runs/music_lm") as folder:
+        train_in_folder(options, folder, music, features, begins)
+
+
+def train_in_folder(
+    options: Options,
+    folder: pathlib.Path,
+    music: Music,
+    features: dict[str, int],
+    begins: dict[str, np.ndarray],
+) -> None:
+    """The main job, in the folder of the results."""
     held_out = music.rolls["test"][: options.pieces]
     beats = (options.frames_per_beat, options.beats_per_minute)
     write_files(folder / "midi", "held-out", held_out, *beats)
     begun = dataclasses.asdict(options) | {"features": features}
-    running.write_json(folder / "options.json", begun)
+    write_json(folder / "options.json", begun)
 
     results = baselines(music)
     sounds = {"the test": sound_of(music.rolls["test"])}
@@ -464,20 +492,19 @@ def train(options: Options) -> None:
     print(f"{folder}: pieces: {counts}; {frames:,} frames to learn from.\n\n{HEADER}")
     for name, found in results.items():
         print(row_of(name, found), flush=True)
-    try:
+    with running.at_the_end(lambda: draw(folder, options.cells)):
         for cell in options.cells:
             model, name = build_model(cell, features[cell]), f"{cell}-{features[cell]}"
             results[name], written = study(cell, model, music, options, folder, begins)
             sounds[name] = sound_of(written)
             print(row_of(name, results[name]), flush=True)
-            running.write_json(folder / "results.json", {"nats": results, "sounds": sounds})
-    finally:
-        draw(folder, options.cells)
+            write_json(folder / "results.json", {"nats": results, "sounds": sounds})
     heard = table_of(sounds)
     table = [HEADER, *(row_of(name, found) for name, found in results.items()), "", *heard]
-    (folder / "table.md").write_text("\n".join(table) + "\n", "utf-8")
+    write_text(folder / "table.md", "\n".join(table) + "\n")
     print("\n".join(["", *heard, "", f"Listen: {folder / 'midi'}. To write more:"]))
-    print(f"  python scripts/music_lm.py generate --run {folder} --cell {options.cells[-1]}")
+    write = command_line("music_lm.py", "generate", "--run", folder, "--cell", options.cells[-1])
+    print(f"  {write}")
 
 
 def begin_pieces(options: WritingOptions, rolls: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -525,20 +552,36 @@ def generate(options: GenerateOptions) -> None:
             f"{options.run}: expected the folder of a run that has learned a {options.cell}, got "
             f"{'one with ' + ', '.join(there) if there else 'none'}."
         )
-    begun = running.read_json(path)
-    beats = begun["frames_per_beat"]
-    model = build_model(options.cell, begun["features"][options.cell])
+    beats, features = begun_numbers(path, options.cell)
+    model = build_model(options.cell, features)
     shape = jax.ShapeDtypeStruct((1, 1, KEYS), jnp.float32)
     outline = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
-    with np.load(kept) as leaves:
-        params = jax.tree.unflatten(jax.tree.structure(outline), list(leaves.values()))
+    leaves, structure = jax.tree.flatten(outline)
+    params = jax.tree.unflatten(structure, read_arrays(kept, leaves))
     begin = np.zeros((options.pieces, 0, KEYS), bool)
     if options.begin:
         roll, _ = read_midi(options.begin, beats)
         begin = np.stack([without_silence(roll)[: options.given]] * options.pieces)
-    folder = running.new_folder(options.to, str(options.run / "written"))
+    folder = new_folder(options.to, str(options.run / "written"))
     written = write_music(options, folder, model, params, {options.cell: begin}, beats)
     print("\n".join([*table_of({options.cell: sound_of(written[options.cell])}), "", str(folder)]))
+
+
+def begun_numbers(path: pathlib.Path, cell: str) -> tuple[int, int]:
+    """The frames of a beat and the units of a cell, of the options that a run was begun with."""
+    begun = read_json(path)
+    features = begun.get("features")
+    found = {
+        "frames_per_beat": begun.get("frames_per_beat"),
+        "features": features.get(cell) if isinstance(features, dict) else features,
+    }
+    for name, value in found.items():
+        if not is_of(int, value) or not BOUNDS[name].holds(value):
+            raise ValueError(
+                f"{path}: expected {name} {BOUNDS[name].what}, as a run of this script writes it, "
+                f"got {value!r:.60}."
+            )
+    return found["frames_per_beat"], found["features"]
 
 
 def table_of(sounds: dict[str, dict[str, float]]) -> list[str]:
@@ -553,7 +596,9 @@ def table_of(sounds: dict[str, dict[str, float]]) -> list[str]:
 def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
     """Draws the validation over updates."""
     logs = {
-        cell: read_json_lines(path) for cell in cells if (path := folder / f"{cell}.jsonl").exists()
+        cell: read_metrics(path, "validation")
+        for cell in cells
+        if (path := folder / f"{cell}.jsonl").exists()
     }
     lines = {
         cell: ([r["step"] for r in records], [r["validation"] for r in records])
@@ -561,7 +606,7 @@ def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
         if records
     }
     if lines:
-        curves(lines, y="validation, nats a frame").savefig(folder / "curves.png")
+        write_picture(folder / "curves.png", curves(lines, y="validation, nats a frame"))
 
 
 def main(arguments: list[str]) -> None:

@@ -1,23 +1,28 @@
-"""What scripts share: a run's folder, options, resuming, evaluation, progress, mishaps."""
+"""What scripts share: options, resuming, evaluation, progress, mishaps."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import logging
 import pathlib
 import sys
+import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import interrupts
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 from bounds import check_numbers
+from claims import new_folder as new_folder
+from display import command_line, display_safely
+from saving import MAKE_ROOM, NO_ROOM, is_of, read_json, write_json
 from tqdm import tqdm
 
 import recur
@@ -36,14 +41,20 @@ def read_options(kind: type[Options], folder: pathlib.Path) -> Options | None:
     path = folder / "options.json"
     if not path.exists():
         return None
+    saved = {**read_json(path), "run": str(folder)}
+    hints = typing.get_type_hints(kind)
+    for name, value in saved.items():
+        if name not in hints or not is_of(hints[name], value):
+            raise ValueError(
+                f"{path}: expected the options of a run of this script, got {name} = "
+                f"{value!r:.60}. Name another folder."
+            )
+    options = _map_paths(kind(**saved), lambda name, path: pathlib.Path(path))
     try:
-        options = kind(**{**read_json(path), "run": str(folder)})
-    except TypeError as error:
-        raise ValueError(
-            f"{path}: expected the options of a run of this script, got others ({error}). Name "
-            "another folder."
-        ) from error
-    return _map_paths(options, lambda name, path: pathlib.Path(path))
+        check_numbers(options)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return options
 
 
 def write_options(options: Any) -> None:
@@ -53,10 +64,20 @@ def write_options(options: Any) -> None:
 
 
 def parse(kind: type[Options], arguments: list[str], prog: str, **default: Any) -> Options:
-    """Options from the command line, whose numbers can be."""
+    """Options from the command line, whose numbers and texts are valid."""
     options = tyro.cli(kind, prog=prog, args=arguments, **default)
     check_numbers(options)
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, str) and not is_unicode(value):
+            option = f"--{field.name.replace('_', '-')}"
+            raise ValueError(f"{option}: expected text in UTF-8, got {value!r}.")
     return options
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a pair of surrogates, as bytes that are no UTF-8 come to."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def parse_options(
@@ -77,11 +98,6 @@ def parse_options(
     options = parse_over(default)
     folder = options.run
     begun = folder and read_options(type(default), folder)
-    if folder and not begun and folder.exists() and any(folder.iterdir()):
-        raise ValueError(
-            f"{folder}: expected a new folder or the folder of a run, got one that holds "
-            "something else. Name another."
-        )
     if begun:
         options = parse_over(begun)
         for field in dataclasses.fields(begun):
@@ -91,8 +107,7 @@ def parse_options(
                     f"{folder}: expected the {field.name} of the run that is there, {was}, "
                     f"got {wanted}. Leave the option out to go on with it, or name another folder."
                 )
-    name = prog.removesuffix(".py")
-    return dataclasses.replace(options, run=folder or free_folder(f"runs/{name}"))
+    return options
 
 
 def absolute(options: Options) -> Options:
@@ -113,25 +128,10 @@ def _map_paths(options: Options, change: Callable[[str, Any], Any]) -> Options:
     return dataclasses.replace(options, **changed)
 
 
-def free_folder(name: str) -> pathlib.Path:
-    """The first of name-1, -2 ... that is not there."""
-    paths = (pathlib.Path(f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in paths if not path.exists())
-
-
-def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
-    """Makes the folder that is asked for, which must be new, or the first free one of a name."""
-    folder = folder or free_folder(name)
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: expected a new folder, got one with files. Name another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def begin_folder(
     options: Any, corpus: Any, vocabulary: str, write: Callable[[pathlib.Path], None]
 ) -> None:
-    """Makes a new run's folder; checks that an old one is to read the same text.
+    """Writes what a new run has in its folder; checks that an old one is to read the same text.
 
     Args:
       options: of the run.
@@ -142,14 +142,13 @@ def begin_folder(
     folder = options.run
     text = hashlib.sha256(json.dumps(corpus).encode()).hexdigest()
     now = {"text": text, "vocabulary": vocabulary}
-    if (folder / "options.json").exists():
+    if (folder / "corpus.json").exists():
         check_corpus(folder, now)
         write(folder)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
+        write_options(options)  # the first: with it the run has begun
         write(folder)
         write_json(folder / "corpus.json", now)
-        write_options(options)  # the last: with it the run has begun
 
 
 def check_corpus(folder: pathlib.Path, now: dict[str, str]) -> None:
@@ -163,42 +162,26 @@ def check_corpus(folder: pathlib.Path, now: dict[str, str]) -> None:
             )
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Reads an object that `write_json` wrote."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got a damaged file ({error}).") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected an object of JSON, got {type(value).__name__}.")
-    return value
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file that is whole at any moment; paths become texts."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(value, indent=1, default=str) + "\n", "utf-8")
-    fresh.replace(path)
-
-
 def begun_options(kind: type[Options], folder: pathlib.Path, prog: str) -> Options:
     """The options of a run that must be there."""
     begun = read_options(kind, folder)
     if begun is None:
         raise ValueError(
             f"{folder}: expected the folder of a run, with options.json in it, got none. "
-            f"Train one: {prog} --run {folder}"
+            f"Train one: {command_line(prog, '--run', folder)}"
         )
     return begun
 
 
 def best_checkpoint(folder: pathlib.Path, best: str, like: TrainState) -> Restored:
     """The best checkpoint of a run."""
-    with Checkpoints(folder / "checkpoints", best=best) as checkpoints:
-        restored = checkpoints.restore(like, checkpoints.best_step())
-    if restored is None:
-        raise ValueError(f"{folder}: expected a checkpoint, got none yet. Let it train longer.")
-    return restored
+    path = folder / "checkpoints"
+    if path.exists():
+        with Checkpoints(path, best=best) as checkpoints:
+            restored = checkpoints.restore(like, checkpoints.best_step())
+        if restored is not None:
+            return restored
+    raise ValueError(f"{folder}: expected a checkpoint, got none yet. Let it train longer.")
 
 
 # --- Evaluation and progress ---------------------------------------------------------------------
@@ -246,27 +229,37 @@ def make_evaluate(
 
 def resume(
     options: Any, checkpoints: Checkpoints, state: TrainState, streams: Any, steps: int
-) -> TrainState:
-    """The state of the last checkpoint, or the first one; the streams are set to it.
+) -> Restored:
+    """Where the run goes on: at its last checkpoint, or at its start; the streams are set to it.
 
     Args:
       options: of the run; they may be for more updates than it was begun with.
       checkpoints: of the run.
       state: the first one.
-      streams: with `set_state`.
+      streams: with `get_state` and `set_state`.
       steps: updates that the run is to have in the end.
     """
-    restored = checkpoints.restore(like=state)
-    if restored:
-        state = restored.state
-        streams.set_state(restored.stream)
-    if state.step > steps:
+    begun = checkpoints.restore(like=state) or Restored(state, streams.get_state())
+    if begun.state.step > steps:
         raise ValueError(
-            f"{options.run}: expected at least the {state.step} updates that the run has done, got "
-            f"{steps}. Ask for more."
+            f"{options.run}: expected at least the {begun.state.step} updates that the run has "
+            f"done, got {steps}. Ask for more."
         )
+    streams.set_state(begun.stream)
     write_options(options)
-    return state
+    return begun
+
+
+@contextlib.contextmanager
+def at_the_end(show: Callable[[], None]) -> Iterator[None]:
+    """Calls `show` after what is within, also after an error, which no further one then hides."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError, ValueError):
+            show()
+        raise
+    show()
 
 
 class Progress:
@@ -281,7 +274,7 @@ class Progress:
     """
 
     def __init__(self, unit: str, count: int, steps: int, done: int, show: Callable[[dict], str]):
-        self._count, self._show = count, show
+        self._count, self._show, self._done = count, show, done
         self._bar = tqdm(
             total=steps * count,
             initial=done * count,
@@ -293,7 +286,8 @@ class Progress:
     def __call__(self, report: Report) -> None:
         """Moves the bar."""
         self._bar.set_postfix_str(self._show(report.metrics), False)
-        self._bar.update((report.step - report.since) * self._count)
+        self._bar.update((report.step - self._done) * self._count)
+        self._done = report.step
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
@@ -305,25 +299,76 @@ class Progress:
 
 GOES_ON = "The same --run goes on from its last checkpoint, or from the start if there is none."
 IS_KEPT = "What was done until then is in the folder of the run."
+IS_LOST = "What was being measured is lost."
+A_DEFECT = (
+    "This is a defect of recur, and no mistake of yours. Please report it as an issue of the "
+    "project, with these lines and the command line."
+)
+_OWN = (pathlib.Path(__file__).parent, pathlib.Path(recur.__file__).parent)
 
 
 def run_script(
     name: str, main: Callable[[list[str]], None], arguments: list[str], stopped: str
 ) -> None:
-    """Runs a script; whatever a user can mend is said in one line.
+    """Runs a script; a user's mistake is said in one line, and a defect of ours is a traceback.
 
     Args:
       name: of the script.
       main: what it does.
       arguments: of the command line.
-      stopped: what is left of a run that was stopped, `GOES_ON` or `IS_KEPT`.
+      stopped: what is left of a run that was stopped: `GOES_ON`, `IS_KEPT` or `IS_LOST`.
     """
+    display_safely()
+    interrupts.raise_again()
     # Orbax's errors reach us as exceptions; its log and its threads need not repeat them.
+    sys.unraisablehook = report_unraisable
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda unraisable: None
     try:
         main(arguments)
     except KeyboardInterrupt:
+        interrupts.end_at_once()  # all is saved: a further one need not wait for Python's end
         sys.exit(f"{name}: stopped. {stopped}")
-    except (FloatingPointError, ImportError, OSError, ValueError) as error:
-        sys.exit(f"{name}: {error}")
+    except Exception as error:
+        if is_out_of_memory(error):
+            sys.exit(
+                f"{name}: expected sizes that fit into memory, got larger ones "
+                f"({_first_line(error)}). Choose smaller ones."
+            )
+        if is_for_the_user(error):
+            sys.exit(f"{name}: {_first_line(error)}{remedy_for(error)}")
+        error.add_note(A_DEFECT)
+        raise
+
+
+def report_unraisable(unraisable: Any) -> None:
+    """Reports what a destructor or a thread raises, but for threads of a write that has failed."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
+
+
+def remedy_for(error: Exception) -> str:
+    """What to do where the system says that a disk is full, and no more."""
+    return f". {MAKE_ROOM}" if isinstance(error, OSError) and error.errno in NO_ROOM else ""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was asked for that is not there."""
+    return isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")  # by XLA
+
+
+def is_for_the_user(error: Exception) -> bool:
+    """Whether an error says what a user can mend.
+
+    Those of the system and of missing packages do, and a loss that is not finite. A ValueError does
+    where recur or a script raised it, for a value that was given; what another library raises, or
+    Python, was not foreseen.
+    """
+    if isinstance(error, FloatingPointError | ImportError | OSError):
+        return True
+    raised = traceback.extract_tb(error.__traceback__)[-1]
+    is_own = any(pathlib.Path(raised.filename).is_relative_to(folder) for folder in _OWN)
+    return isinstance(error, ValueError) and is_own and str(raised.line).startswith("raise ")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).split("\n")[0]

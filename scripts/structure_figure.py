@@ -7,14 +7,21 @@ Expected: 4 products of the input before the loop, one product of the state and 
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import matplotlib
-import tyro
+import running
+from saving import writing
 
 import recur
 from recur.structure import Structure, find_structure
@@ -50,14 +57,19 @@ class Options:
     """An SVG or a PNG."""
 
 
-def main(options: Options) -> None:
+def main(arguments: list[str]) -> None:
     """Draws an LSTM with a linear output, which has all classes of equations."""
+    options = running.parse(Options, arguments, "structure_figure.py")
+    if options.out.suffix not in (".svg", ".png"):
+        raise ValueError(f"--out: expected a name that ends in .svg or .png, got {options.out}.")
     found = structure_of_lstm()
     figure, axes = plt.subplots(figsize=(11, 6))
     draw(found, axes)
     figure.tight_layout()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.out, metadata={"Date": None} if options.out.suffix == ".svg" else None)
+    kind = options.out.suffix[1:]
+    with writing(options.out, "wb") as file:
+        figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
     print(options.out)
 
 
@@ -136,4 +148,4 @@ def place(nodes: list[Any]) -> list[tuple[float, float]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    running.run_script("structure_figure", main, sys.argv[1:], running.IS_LOST)

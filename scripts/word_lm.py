@@ -21,6 +21,12 @@ Published: 114.5 and 120.7. Modified Kneser-Ney 5-grams have 141.1 on the same w
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -35,6 +41,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import running
+from bounds import total_updates
+from claims import claimed
+from display import command_line
+from saving import read_metrics, write_json, write_picture
 from tqdm import tqdm
 from word_models import (
     CHUNK,
@@ -67,13 +77,13 @@ from recur.train import (
     Checkpoints,
     JsonLines,
     Report,
+    Restored,
     TrainState,
     chunked_cross_entropy,
     fit,
     init_state,
     make_step,
     perplexity,
-    read_json_lines,
 )
 
 HELD_OUT_ONE_IN = 10  # texts of the documentation, for each of validation and test
@@ -241,8 +251,15 @@ def make_judge(model: WordModel, documents: list[np.ndarray]) -> Callable[[Train
 
 def train(options: Options) -> None:
     """The main job."""
+    with claimed(options.run, "runs/word_lm", goes_on=True) as folder:
+        train_in_folder(dataclasses.replace(options, run=folder))
+
+
+def train_in_folder(options: Options) -> None:
+    """The main job, in the folder of the run."""
     run = prepare(options)
     per_epoch = run.streams.windows_per_epoch
+    steps = total_updates(options.epochs, per_epoch)
     running.begin_folder(
         options,
         run.texts,
@@ -251,22 +268,22 @@ def train(options: Options) -> None:
     )
     with Checkpoints(options.run / "checkpoints", best="valid_perplexity") as checkpoints:
         state = first_state(options, run.model, run.optimizer)
-        state = running.resume(options, checkpoints, state, run.streams, options.epochs * per_epoch)
-        done = int(state.step)
-        describe(run, state)
+        begun = running.resume(options, checkpoints, state, run.streams, steps)
+        done = int(begun.state.step)
+        describe(run, begun.state)
         began = time.monotonic()
-        state = learn(run, state, checkpoints)
+        state = learn(run, begun, checkpoints)
         seconds = time.monotonic() - began
     best = running.best_checkpoint(options.run, "valid_perplexity", like=state).state
     read = (int(state.step) - done) * options.batch_size * options.unroll
     if read:
         print(f"{read:,} words in {seconds:.0f} s, validations included: {read / seconds:,.0f} a s")
     table = compare(run, best)
-    running.write_json(options.run / "results.json", table)
+    write_json(options.run / "results.json", table)
     print(f"the best epoch: {int(best.step) // per_epoch}\n")
     print_table(table)
     print(f"\nAll of it is in {options.run}. To write sentences:")
-    print(f"  python scripts/word_lm.py generate --run {options.run}")
+    print("  " + command_line("word_lm.py", "generate", "--run", options.run))
 
 
 def describe(run: Run, state: TrainState) -> None:
@@ -284,9 +301,10 @@ def describe(run: Run, state: TrainState) -> None:
         print(f"{part:6}{len(predicted):>10,} words to predict, {unknown:.1%} of them unknown")
 
 
-def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
+def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
     """Epoch by epoch: each ends with a validation, and may find that it is time to average."""
-    options, done = run.options, int(state.step)
+    options, state, unread = run.options, begun.state, begun.unread
+    done = int(state.step)
     per_epoch = run.streams.windows_per_epoch
     judge = make_judge(run.model, run.documents["valid"])
     progress = running.Progress(
@@ -312,9 +330,9 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
         checkpoints.callback(options.checkpoint_every, run.streams),
     ]
     step = jax.jit(make_step(make_loss(options, run.model), run.optimizer), donate_argnums=0)
-    try:
+    with running.at_the_end(lambda: draw_curves(options.run)), contextlib.closing(progress):
         for epoch in range(done // per_epoch, options.epochs):
-            if is_time_to_average(options, read_json_lines(metrics)) and not has_begun(state):
+            if is_time_to_average(options, read_metrics(metrics)) and not has_begun(state):
                 tqdm.write("from now on weights are averaged")
                 state = begin_average(state)
             state = fit(
@@ -324,10 +342,9 @@ def learn(run: Run, state: TrainState, checkpoints: Checkpoints) -> TrainState:
                 steps=(epoch + 1) * per_epoch,
                 callbacks=callbacks,
                 report_every=options.report_every,
+                unread=unread,
             )
-    finally:
-        progress.close()
-        draw_curves(options.run)
+            unread = ()
     return state
 
 
@@ -363,13 +380,14 @@ def print_table(table: dict[str, dict[str, float]]) -> None:
 
 def draw_curves(folder: pathlib.Path) -> None:
     """Draws the perplexity over updates."""
-    records = read_json_lines(folder / "metrics.jsonl")
+    records = read_metrics(folder / "metrics.jsonl", "nats")
     valid = [(r["step"], r["valid_perplexity"]) for r in records if "valid_perplexity" in r]
     trained = [(r["step"], math.exp(min(r["nats"], 9.3))) for r in records]
     lines = {"training": trained, "validation": valid}
     drawn = {name: tuple(zip(*points, strict=True)) for name, points in lines.items() if points}
     if drawn:
-        curves(drawn, y="perplexity", title=folder.name).savefig(folder / "curve.png")
+        figure = curves(drawn, y="perplexity", title=folder.name)
+        write_picture(folder / "curve.png", figure)
 
 
 # --- Writing sentences ---------------------------------------------------------------------------

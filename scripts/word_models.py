@@ -270,11 +270,12 @@ def average_when_begun() -> optax.GradientTransformation:
 
 def build_optimizer(options: Options, windows_per_epoch: int) -> optax.GradientTransformation:
     """Clipping, then the optimizer at a rate that falls with epochs."""
+    constant = min(options.constant_epochs, options.epochs)
     rate = optax.exponential_decay(
         options.learning_rate,
         windows_per_epoch,
         1 / options.decay,
-        transition_begin=(options.constant_epochs - 1) * windows_per_epoch,
+        transition_begin=(constant - 1) * windows_per_epoch,
         staircase=True,
     )
     parts = [

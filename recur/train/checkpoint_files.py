@@ -7,6 +7,7 @@ import errno
 import os
 import pathlib
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from recur.train.run_folder import RunFolder
 from recur.train.state_arrays import digest_of_json, digests
 
 _PREFIX = "update"  # of the folder of each checkpoint, as in update_100
+_DELETED = ".deleted"  # where a checkpoint goes whole, in one move, before its files are deleted
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,6 +60,7 @@ class CheckpointFiles:
         )
         with self._writing():
             self.lock()
+            shutil.rmtree(self.folder / _DELETED, ignore_errors=True)
             self._records[step] = record
             self._manager.save(step, args=items)
 
@@ -105,6 +108,8 @@ class CheckpointFiles:
         with self._writing():
             try:
                 self._manager.wait_until_finished()
+                if self._run.is_locked:
+                    shutil.rmtree(self.folder / _DELETED, ignore_errors=True)
             finally:
                 self._run.unlock()
                 self._manager.close()
@@ -120,6 +125,7 @@ class CheckpointFiles:
         options = ocp.CheckpointManagerOptions(
             step_prefix=_PREFIX,
             preservation_policy=_Policy(self._preserved),
+            todelete_subdir=_DELETED,
             cleanup_tmp_directories=is_writer,  # of a run that was killed while it wrote
         )
         return ocp.CheckpointManager(self.folder, item_handlers=handlers, options=options)

@@ -104,14 +104,14 @@ def fit(
                 report = Report(done, since, state, _means(_read(pending, since)))
                 _tell(callbacks, report)
                 since, pending = done, []
+        is_early = bool(interrupted) and done < steps
         if pending:
             read = _read(pending, since)
-            is_early = interrupted and done < steps
             report = Report(done, since, state, _means(read), unread=read if is_early else ())
         elif report:  # it ends just behind a report, which did not know that it was the last
             report = report._replace(since=done)
         if report:
-            _tell(callbacks, report._replace(last=True, interrupted=bool(interrupted)))
+            _tell(callbacks, report._replace(last=True, interrupted=is_early))
         if interrupted:
             raise KeyboardInterrupt
     return state

@@ -40,7 +40,8 @@ def command(request, monkeypatch, capsys):
     script, running = importlib.import_module(name), importlib.import_module("running")
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the script sets its own
+        for its_own in ("stdout", "stderr", "unraisablehook"):
+            monkeypatch.setattr(sys, its_own, getattr(sys, its_own))
         running.run_script(name, script.main, list(map(str, arguments)), running.IS_KEPT)
         return capsys.readouterr().out
 

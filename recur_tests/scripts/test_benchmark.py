@@ -209,6 +209,7 @@ def test_files_are_called_after_the_device(benchmark, monkeypatch):
 def test_all_writes_a_file_for_each(benchmark, tmp_path, monkeypatch):
     script = importlib.import_module("benchmark")
     told = {}
+    (tmp_path / "tokens").write_text("a")
     for name, module in script.BENCHMARKS.items():
         monkeypatch.setattr(module, "main", lambda options, name=name: told.update({name: options}))
     script.run_all(script.All(results=tmp_path, tokens=(tmp_path / "tokens",), quick=True, seed=3))
@@ -230,3 +231,47 @@ def test_the_command_lists_its_benchmarks():
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
     assert all(option in shown for option in ("--tokens", "--text", "--quick", "--json", "--seed"))
+
+
+def test_labels_of_pictures_are_shown_as_they_are(benchmark, tmp_path):
+    pictures = benchmark("pictures")
+    names = ["recur", "_peer", "$^$"]
+    drawn = [
+        pictures.dots({"$^$": {"$^$": dict.fromkeys(names, 1.0)}}, x="$$"),
+        pictures.lines({"$^$": {name: ([1, 2], [1.0, 2.0]) for name in names}}, x="$$"),
+        pictures.bars({"_$^$": dict.fromkeys(names, 1.0), "b": dict.fromkeys(names, 2.0)}, x="$$"),
+    ]
+    for number, figure in enumerate(drawn):
+        figure.savefig(tmp_path / f"{number}.png")
+        for legend in figure.legends:
+            assert [text.get_text() for text in legend.get_texts()] == names
+    bars = drawn[-1].axes[0]
+    assert [text.get_text() for text in bars.get_yticklabels()] == names
+
+
+@pytest.fixture
+def told(scripts, monkeypatch):
+    """Runs the command with arguments; returns the one line with which it gives up."""
+    for its_own in ("stdout", "stderr", "unraisablehook"):
+        monkeypatch.setattr(sys, its_own, getattr(sys, its_own))
+    script, running = (importlib.import_module(name) for name in ("benchmark", "running"))
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            running.run_script("benchmark", script.main, [*map(str, arguments)], running.IS_LOST)
+        return stopped.value.code
+
+    return run
+
+
+def test_mistakes_are_told_in_one_line(told, tmp_path):
+    assert "none" in told("sequences", "--tokens", tmp_path / "none")
+    assert "none" in told("all", "--results", tmp_path, "--text", tmp_path / "none")
+    assert "--seed: expected from 0 to 4,294,967,295, got -1" in told("training", "--seed", -1)
+    for content, message in {
+        b"": "expected a text, got an empty file",
+        b"\xff\xfe": "expected text in utf-8, got the byte 0xff",
+        b"# only\n# comments\n": "expected sentences, got comments only",
+    }.items():
+        (tmp_path / "tokens").write_bytes(content)
+        assert message in told("sequences", "--quick", "--tokens", tmp_path / "tokens")

@@ -37,14 +37,18 @@ def test_every_number_has_a_bound(bounds, script):
 @pytest.mark.parametrize(
     ("name", "wrong", "message"),
     [
-        ("batch_size", 0, "--batch-size: expected at least 1, got 0"),
-        ("seed", -1, "--seed: expected at least 0, got -1"),
+        ("batch_size", 0, "--batch-size: expected from 1 to 1,000,000, got 0"),
+        ("features", 10**12, "--features: expected from 1 to 1,000,000, got 1000000000000"),
+        ("steps", 10**10, "--steps: expected from 1 to 1,000,000,000, got 10000000000"),
+        ("layers", 10**5, "--layers: expected from 1 to 1,000, got 100000"),
+        ("seed", -1, "--seed: expected from 0 to 4,294,967,295, got -1"),
+        ("seed", 2**63, "--seed: expected from 0 to 4,294,967,295, got 9223372036854775808"),
         ("learning_rate", 0.0, "--learning-rate: expected above 0, got 0.0"),
         ("learning_rate", float("inf"), "--learning-rate: expected above 0, got inf"),
         ("weight_decay", float("nan"), "--weight-decay: expected at least 0, got nan"),
         ("dropout", 1.0, "--dropout: expected from 0 to below 1, got 1.0"),
         ("length_penalty", float("nan"), "--length-penalty: expected a finite number, got nan"),
-        ("beats_per_minute", 1e9, "--beats-per-minute: expected from 4 to 1000, got 10000"),
+        ("beats_per_minute", 1e9, "--beats-per-minute: expected from 4 to 1,000, got 10000"),
     ],
 )
 def test_an_error_names_the_option_of_an_invalid_number(bounds, name, wrong, message):

@@ -179,14 +179,16 @@ def test_a_run_that_diverges_is_a_row(memory, command, monkeypatch, tmp_path):
 
 def test_a_folder_with_files_is_left_alone(complaint, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    assert "expected a new folder, got one with files" in complaint("--run", tmp_path)
+    assert "expected a new folder, got one with other files" in complaint("--run", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("option", ["--steps", "--report-every"])
 def test_a_number_below_one(complaint, tmp_path, option):
     folder = tmp_path / "run"
-    assert f"{option}: expected at least 1, got 0" in complaint(option, 0, "--run", folder)
+    assert f"{option}: expected from 1 to 1,000,000,000, got 0" in complaint(
+        option, 0, "--run", folder
+    )
     assert not folder.exists()
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import random
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
     for written, message in {
         '{"pieces": 3}': "expected the options of a run of this script",
         '{"features"': "expected JSON, got a damaged file",
-        "[8]": "expected an object of JSON, got list",
+        "[8]": "expected JSON of a dict, got list",
     }.items():
         (folder / "options.json").write_text(written)
         for arguments in (write, begin):
@@ -138,12 +139,12 @@ def test_learns_pythons_documentation_by_default(word_lm, command, tmp_path, mon
         (["--vocabulary", "99"], "size=99. None keeps every word."),
         (["--dropout", "1.5"], "--dropout: expected from 0 to below 1, got 1.5"),
         (["--learning-rate", "nan"], "--learning-rate: expected above 0, got nan"),
-        (["--average-after", "0"], "--average-after: expected at least 1, got 0"),
+        (["--average-after", "0"], "--average-after: expected from 1 to 1,000,000,000, got 0"),
         (
             ["--batch-size", "1000"],
             "1000 streams of windows of 4 new steps need at least 4000 steps",
         ),
-        (["--run", "precious"], "got one that holds something else"),
+        (["--run", "precious"], "got one with other files"),
     ],
 )
 def test_what_cannot_be_learned(complaint, texts, tmp_path, monkeypatch, arguments, message):
@@ -254,3 +255,26 @@ def test_averaging_is_due_when_validations_get_no_better(word_lm, models, found,
     logged = [{"nats": 1.0}, *({"valid_perplexity": value} for value in found)]
     assert word_lm.is_time_to_average(models.Options(average_after=2), logged) == is_time
     assert not word_lm.is_time_to_average(models.Options(), logged)
+
+
+def test_ctrl_c_changes_no_number(word_lm, command, complaint, texts, tmp_path, monkeypatch):
+    """At any update: the first, one in between, the last of an epoch, and the last of all."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    options = [*texts, *TINY, "--vocabulary", "None", "--batch-size", "8"]
+    command(*options, "--run", whole)
+    per_epoch = records(whole)[-1]["step"] // 2
+    for update in (1, per_epoch - 1, per_epoch, 2 * per_epoch):
+        read = word_lm.Reading.__next__
+
+        def interrupted(reading, read=read, update=update):
+            window = read(reading)
+            if reading.get_state()["window"] == update:
+                signal.raise_signal(signal.SIGINT)
+            return window
+
+        with monkeypatch.context() as patch:
+            patch.setattr(word_lm.Reading, "__next__", interrupted)
+            assert "stopped. " in complaint(*options, "--run", stopped)
+    command(*options, "--run", stopped)
+    assert (stopped / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    assert (stopped / "results.json").read_text() == (whole / "results.json").read_text()

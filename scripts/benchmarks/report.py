@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -17,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
+from display import command_line
+from saving import write_json, write_picture, write_text
 
 LIBRARIES = ("recur", "jax", "jaxlib", "flax", "dm-haiku", "equinox", "keras", "torch")
 T = TypeVar("T")
@@ -152,12 +153,12 @@ def publish(
     """Writes numbers, with what they were measured on, table and picture, when asked to."""
     if options.json is None:
         return
-    command = "python scripts/benchmark.py " + " ".join(sys.argv[1:])
+    command = command_line("benchmark.py", *sys.argv[1:])
     facts = {"device": device(), "versions": versions(), "command": command, "seed": options.seed}
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(facts | result, indent=1) + "\n")
-    options.json.with_suffix(".md").write_text(text + "\n")
-    draw(result).savefig(options.json.with_suffix(".png"))
+    write_json(options.json, facts | result)
+    write_text(options.json.with_suffix(".md"), text + "\n")
+    write_picture(options.json.with_suffix(".png"), draw(result))
 
 
 def _read(path: str) -> str:

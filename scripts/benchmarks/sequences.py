@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from flax import linen as nn
 
 import recur
 from recur.sequences import Batch, Layout, batches, bucket, pack, pad
+from recur.text import read_lines
 from recur.train import cross_entropy, masked_mean
 
 FEATURES, WIDTH, CLASSES, ROWS = 256, 256, 17, 32
@@ -52,6 +54,9 @@ def main(options: Options) -> None:
     """Measures every data set that was given."""
     data = {str(path): token_lengths(path) for path in options.tokens}
     data |= {str(path): text_lengths(path) for path in options.text}
+    for name, lengths in data.items():
+        if not lengths.any():
+            raise ValueError(f"{name}: expected sentences, got comments only.")
     data = data or {STATED: stated_lengths(options.seed)}
     results, texts = {}, [HEADING.format(device=report.device())]
     print(texts[0], end="\n\n")
@@ -74,15 +79,14 @@ def stated_lengths(seed: int) -> np.ndarray:
 
 def token_lengths(path: pathlib.Path) -> np.ndarray:
     """How many lines each paragraph has, without comments."""
-    paragraphs = path.read_text(encoding="utf-8").split("\n\n")
-    lines = [each.strip("\n").split("\n") for each in paragraphs if each.strip()]
-    return np.array([sum(not line.startswith("# ") for line in each) for each in lines])
+    paragraphs = itertools.groupby(read_lines(path), key=lambda line: bool(line.strip()))
+    found = [list(lines) for has_text, lines in paragraphs if has_text]
+    return np.array([sum(not line.startswith("# ") for line in lines) for lines in found])
 
 
 def text_lengths(path: pathlib.Path) -> np.ndarray:
     """How many words each line has."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return np.array([len(line.split()) for line in lines])
+    return np.array([len(line.split()) for line in read_lines(path)])
 
 
 class Source:

@@ -1,0 +1,26 @@
+"""Runs that are killed, also in the middle of checkpoints, end as if they had not been."""
+
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+
+
+def test_a_few_kills_lose_nothing():
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "kill.py", "--kills", "2", "--scripts", "char_lm"],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("char_lm: 2 kills of ") and last.endswith(", 0 lost")
+
+
+def test_what_differs_is_named(scripts):
+    kill = importlib.import_module("kill")
+    assert kill.differences({"a": b"1", "b": b"2"}, {"a": b"1", "b": b"3", "c": b""}) == ["b", "c"]

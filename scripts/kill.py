@@ -1,0 +1,282 @@
+r"""Kills training runs at random moments, resumes them, and compares them with runs never killed.
+
+    python scripts/kill.py                 100 kills of char_lm and word_lm, some ten minutes
+    python scripts/kill.py --kills 10      as CI does
+
+Half of the kills (SIGKILL) wait until a checkpoint is being written, the others come at any moment
+since the process began. A run that was killed is started again until it is done; then its metrics
+and all its checkpoints must equal those of the run that was never killed, bit for bit. It says how
+many kills there were, how many of them in the middle of a checkpoint, and how many runs were lost:
+expected are none.
+
+Install: pip install -e ".[text,train]".
+"""
+
+from __future__ import annotations
+
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
+import contextlib
+import dataclasses
+import itertools
+import multiprocessing
+import os
+import pathlib
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import char_lm
+import jax
+import numpy as np
+import running
+import word_lm
+from saving import read_json
+
+from recur.text import Characters, Tokenizer
+from recur.train import Checkpoints, TrainState
+
+SIZES = "--features 8 --embedding 4 --batch-size 2 --report-every 7 --checkpoint-every 13".split()
+WRITES_FOR = 0.03  # seconds, about, that a checkpoint is being written
+WORDS = "wind und wellen gehen über das weite land".split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Kill runs, resume them, and see whether anything is lost."""
+
+    kills: int = 100
+    """How many, shared by the scripts."""
+    scripts: tuple[Literal["char_lm", "word_lm"], ...] = ("char_lm", "word_lm")
+    """Whose runs."""
+    seed: int = 0
+    """Of the moments; what a process is doing then differs from time to time."""
+
+
+class Subject(NamedTuple):
+    """A script that is killed."""
+
+    name: str
+    main: Callable[[list[str]], None]
+    arguments: list[str]
+    first_state: Callable[[pathlib.Path], TrainState]
+
+
+class Tally(NamedTuple):
+    """What came of the kills."""
+
+    kills: int = 0
+    in_checkpoints: int = 0  # of the kills, those in the middle of writing one
+    runs: int = 0
+    lost: int = 0  # of the runs, those that could not go on or ended otherwise
+
+
+# --- What is killed ------------------------------------------------------------------------------
+
+
+def subjects(folder: pathlib.Path) -> list[Subject]:
+    """Small runs of both scripts, on texts that are made here."""
+    draws = random.Random(0)
+    texts = {}
+    for name, lines in {"train": 60, "valid": 8, "test": 8}.items():
+        texts[name] = folder / f"{name}.txt"
+        sentences = [" ".join(draws.choices(WORDS, k=6)) for _ in range(lines)]
+        texts[name].write_text("\n".join(sentences) + "\n", "utf-8")
+    characters = ["--text", str(texts["train"]), "--k1", "4", "--steps", "200"]
+    characters += ["--sample-length", "5", "--dropout", "0.1"]
+    words = [word for name, path in texts.items() for word in (f"--{name}", str(path))]
+    words += ["--unroll", "4", "--epochs", "4", "--vocabulary", "None", "--dropout", "0.1"]
+    return [
+        Subject("char_lm", char_lm.main, characters + SIZES, state_of_char_lm),
+        Subject("word_lm", word_lm.main, words + SIZES, state_of_word_lm),
+    ]
+
+
+def state_of_char_lm(folder: pathlib.Path) -> TrainState:
+    """The first state of a run, for its structure."""
+    options = running.begun_options(char_lm.Options, folder, "char_lm.py")
+    model = char_lm.build_model(options, Characters(read_json(folder / "vocabulary.json", str)))
+    return char_lm.first_state(options, model, char_lm.build_optimizer(options, 1))
+
+
+def state_of_word_lm(folder: pathlib.Path) -> TrainState:
+    """The first state of a run, for its structure."""
+    options = running.begun_options(word_lm.Options, folder, "word_lm.py")
+    model = word_lm.build_model(options, len(Tokenizer.load(folder / "tokenizer.json")))
+    return word_lm.first_state(options, model, word_lm.build_optimizer(options, 1))
+
+
+# --- Processes -----------------------------------------------------------------------------------
+
+
+def run_quietly(subject: Subject, folder: pathlib.Path, log: pathlib.Path) -> None:
+    """Runs the script in this process, which prints to a file."""
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    arguments = [*subject.arguments, "--run", str(folder)]
+    running.run_script(subject.name, subject.main, arguments, running.GOES_ON)
+
+
+def start(subject: Subject, folder: pathlib.Path) -> Any:
+    """Begins or resumes a run in a process of its own, forked where all is imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["char_lm", "word_lm"])
+    process = context.Process(target=run_quietly, args=(subject, folder, log_of(folder)))
+    process.start()
+    return process
+
+
+def finish(subject: Subject, folder: pathlib.Path) -> bool:
+    """Lets a run come to its end; whether it did."""
+    process = start(subject, folder)
+    process.join()
+    return process.exitcode == 0
+
+
+def log_of(folder: pathlib.Path) -> pathlib.Path:
+    """What the last process of a run printed."""
+    return folder.with_name(folder.name + ".log")
+
+
+def is_writing(folder: pathlib.Path, began: float) -> bool:
+    """Whether there is a checkpoint that a process has begun since then, and that is not whole."""
+    with contextlib.suppress(FileNotFoundError):
+        found = (folder / "checkpoints").glob("*tmp*")
+        return any(path.stat().st_mtime > began for path in found)
+    return False
+
+
+class End(NamedTuple):
+    """How a process ended."""
+
+    was_killed: bool
+    was_writing: bool  # a checkpoint
+    has_failed: bool
+
+
+def start_and_kill(
+    subject: Subject, folder: pathlib.Path, draws: random.Random, longest: float
+) -> End:
+    """Begins or resumes a run, and kills it at a random moment, unless it ends before.
+
+    Args:
+      subject: the script.
+      folder: of the run.
+      draws: what the moment is drawn from.
+      longest: seconds that a run takes, about.
+    """
+    began = time.time()
+    process = start(subject, folder)
+    earliest = began + draws.uniform(0, 0.8 * longest)
+    waits_for_checkpoint = draws.random() < 0.5
+    while process.is_alive():
+        if time.time() > earliest and (not waits_for_checkpoint or is_writing(folder, began)):
+            time.sleep(draws.uniform(0, WRITES_FOR))
+            break
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    was_killed = process.exitcode == -signal.SIGKILL
+    return End(was_killed, is_writing(folder, began), process.exitcode not in (0, -signal.SIGKILL))
+
+
+# --- What came of it -----------------------------------------------------------------------------
+
+
+def contents(subject: Subject, folder: pathlib.Path) -> dict[str, bytes]:
+    """The metrics and all checkpoints of a run that is done, as bytes by name."""
+    found = {"metrics.jsonl": (folder / "metrics.jsonl").read_bytes()}
+    like = subject.first_state(folder)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        for step in checkpoints.steps():
+            restored = checkpoints.restore(like, step)
+            found[f"{step}: stream"] = repr((restored.stream, restored.unread)).encode()
+            state = restored.state._replace(key=jax.random.key_data(restored.state.key))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+                found[f"{step}: {jax.tree_util.keystr(path)}"] = np.asarray(leaf).tobytes()
+    return found
+
+
+def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+    """The names of what is not the same."""
+    return [name for name in one | other if one.get(name) != other.get(name)]
+
+
+def killed_runs(subject: Subject, folder: pathlib.Path, kills: int, seed: int) -> Iterator[Tally]:
+    """Kills runs of a script so many times; what came of each run."""
+    whole, again = (folder / f"{subject.name}-{name}" for name in ("whole", "again"))
+    if not finish(subject, whole):  # it compiles, for which the others need not wait
+        raise RuntimeError(f"{subject.name} has failed: {log_of(whole).read_text()}")
+    expected = contents(subject, whole)
+    began = time.monotonic()
+    if is_lost(subject, again, expected):
+        raise RuntimeError(f"two runs of {subject.name} differ")
+    longest = time.monotonic() - began
+    draws = random.Random(seed)
+    for number in itertools.count(1):
+        run, found = folder / f"{subject.name}-{number}", Tally(runs=1)
+        while kills:
+            end = start_and_kill(subject, run, draws, longest)
+            if end.has_failed:
+                print(f"{run.name} is lost: {log_of(run).read_text()}")
+            if not end.was_killed:
+                break
+            kills -= 1
+            found = found._replace(
+                kills=found.kills + 1,
+                in_checkpoints=found.in_checkpoints + end.was_writing,
+            )
+        yield found._replace(lost=int(end.has_failed or is_lost(subject, run, expected)))
+        if not kills:
+            return
+
+
+def is_lost(subject: Subject, run: pathlib.Path, expected: dict[str, bytes]) -> bool:
+    """Whether a run does not come to its end, or not to the one that is expected; it says why."""
+    if not finish(subject, run):
+        print(f"{run.name} is lost: {log_of(run).read_text()}")
+        return True
+    try:
+        wrong = differences(expected, contents(subject, run))
+    except ValueError as error:  # of a checkpoint that is damaged
+        wrong = [str(error)]
+    if wrong:
+        print(f"{run.name} is lost, by {', '.join(wrong)}")
+    return bool(wrong)
+
+
+def main(arguments: list[str]) -> None:
+    """Kills, and says what came of it."""
+    options = running.parse(Options, arguments, "kill.py")
+    os.environ |= {
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONWARNINGS": "ignore:resource_tracker",  # that processes killed left semaphores
+    }
+    total = Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(pathlib.Path(folder) / "compiled")
+        chosen = [each for each in subjects(pathlib.Path(folder)) if each.name in options.scripts]
+        for number, subject in enumerate(chosen):
+            kills = (options.kills - total.kills) // (len(chosen) - number)
+            for found in killed_runs(subject, pathlib.Path(folder), kills, options.seed):
+                total = Tally(*map(sum, zip(total, found, strict=True)))
+                print(
+                    f"{subject.name}: {total.kills} kills of {total.runs} runs, "
+                    f"{total.in_checkpoints} in the middle of a checkpoint, {total.lost} lost",
+                    flush=True,
+                )
+    if total.lost:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    running.run_script("kill", main, sys.argv[1:], running.IS_LOST)
