@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from recur.checks import is_number
@@ -21,6 +22,20 @@ def as_array(name: str, value: Any) -> jax.Array:
         reason = error
     came = f"an array of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
     raise TypeError(f"{name}: expected an array of numbers, got {came}.") from reason
+
+
+def as_reals(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of NumPy; a TypeError that names it unless it holds real numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(
+            f"{name}: expected an array of real numbers, got {type(value).__name__}."
+        ) from error
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        came = array.dtype if array.ndim else type(value).__name__
+        raise TypeError(f"{name}: expected an array of real numbers, got {came}.")
+    return array
 
 
 def check_one_number(name: str, value: Any) -> None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.arrays import check_one_number
 from recur.checks import known_value
 from recur.classic.forward_backward import smooth
 from recur.classic.hidden_markov import HiddenMarkov, check_model, observe
@@ -50,10 +51,10 @@ def update(
       sequence before it, in nats, the mean over rows.
 
     Raises:
-      TypeError: if `model` is not one, or xs are not integers.
+      TypeError: if `model` is not one, xs are not integers, or pseudo_count is no number.
       ValueError: if the shapes do not fit, or, where it is known, the model's probabilities do
         not sum to one, a symbol is outside 0 ... V - 1, a length outside 0 ... T, or pseudo_count
-        negative.
+        negative or not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -76,8 +77,9 @@ def update(
     model = check_model("update", model)
     _check_normalised(model)
     xs, length = _check_rows(xs, length, model.log_emission.shape[1])
+    check_one_number("update: pseudo_count", pseudo_count)
     known = known_value(pseudo_count)
-    if known is not None and not known >= 0:
+    if known is not None and not 0 <= known < np.inf:
         raise ValueError(f"update: expected pseudo_count of at least 0, got {pseudo_count}.")
 
     def expect(xs, length):
@@ -115,13 +117,13 @@ def _check_normalised(model: HiddenMarkov) -> None:
 
 def _check_rows(xs: Any, length: Any, symbols: int) -> tuple[jax.Array, jax.Array]:
     """Symbols and lengths as arrays, when they fit."""
-    xs = as_ids(xs)
+    xs = as_ids("update: xs", xs)
     if xs.ndim != 2 or not len(xs):
         raise ValueError(
             f"update: expected xs of [B, T] with B >= 1, got {list(xs.shape)}. One row is xs[None]."
         )
     rows, steps = xs.shape
-    length = np.full(rows, steps) if length is None else as_ids(length)
+    length = np.full(rows, steps) if length is None else as_ids("update: length", length)
     if length.shape != (rows,):
         raise ValueError(
             f"update: expected lengths of [{rows}], one for each row of xs, got "

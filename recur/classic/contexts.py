@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recur.checks import check_whole
+from recur.checks import check_whole, is_number
+from recur.classic.log_space import as_ids
+from recur.classic.noise_distribution import check_counts
 from recur.classic.word2vec import ContextWindows
 from recur.sequences.stream_state import read_position
 from recur.sequences.streams import checksum
@@ -51,7 +53,7 @@ class Contexts:
       windows_per_epoch: about how many windows an epoch has on average.
 
     Raises:
-      TypeError: if a sentence does not hold integers.
+      TypeError: if sentences are no list, or one does not hold integers.
       ValueError: if a sentence is not a vector of ids of at least 0, none has two words, or
         batch_size, window, sample or seed are out of their range; when a batch is made, if `sample`
         keeps next to no words.
@@ -81,8 +83,7 @@ class Contexts:
     ):
         self._batch_size = check_whole("Contexts: batch_size", batch_size, 1)
         self._window = check_whole("Contexts: window", window, 1)
-        if sample is not None and not sample > 0:
-            raise ValueError(f"Contexts: expected sample above 0, or None, got {sample}.")
+        _check_sample("Contexts", sample)
         lengths = _check_sentences(sentences)
         self._words = np.concatenate(sentences).astype(np.int32)
         self._sentence = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
@@ -178,23 +179,39 @@ def keep_probability(counts: np.ndarray, sample: float | None) -> np.ndarray:
       float64 `[V]`; the paper's 1 - sqrt(sample / f) is the probability to drop, without the last
       term.
 
+    Raises:
+      TypeError: if counts are not numbers.
+      ValueError: if counts are not a vector of numbers of at least 0, with one above 0, or sample
+        is no number above 0.
+
     Example:
       >>> from recur.classic import keep_probability
       >>> keep_probability([9, 1], sample=0.1).round(3).tolist()
       [0.444, 1.0]
     """
-    counts = np.asarray(counts, np.float64)
+    counts = check_counts("keep_probability", counts)
+    _check_sample("keep_probability", sample)
     if sample is None:
         return np.ones_like(counts)
     ratio = sample * counts.sum() / np.maximum(counts, 1)
     return np.minimum(1.0, np.sqrt(ratio) + ratio)
 
 
+def _check_sample(asker: str, sample: Any) -> None:
+    if sample is not None and not (is_number(sample) and 0 < sample < np.inf):
+        raise ValueError(f"{asker}: expected sample above 0, or None, got {sample!r}.")
+
+
 def _check_sentences(sentences: Sequence[np.ndarray]) -> list[int]:
     """The lengths of sentences."""
+    if not isinstance(sentences, Sequence | np.ndarray):
+        raise TypeError(
+            f"Contexts: expected a list of sentences, got {type(sentences).__name__}. An iterator "
+            "becomes a list with list(...)."
+        )
     lengths = []
     for number, sentence in enumerate(sentences):
-        sentence = np.asarray(sentence)
+        sentence = np.asarray(as_ids(f"sentence {number}", sentence))
         if sentence.size and not np.issubdtype(sentence.dtype, np.integer):
             raise TypeError(f"sentence {number}: expected integer ids, got {sentence.dtype}.")
         if sentence.ndim != 1 or (sentence < 0).any():

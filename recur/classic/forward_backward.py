@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from recur.call_repr import call_repr
 from recur.cells.custom import cell
+from recur.checks import check_flag
 from recur.classic.log_space import log_sum, normalised
 from recur.classic.markov import MarkovChain
 from recur.classic.recursion import Filtered, prepare, product, recursion, run
@@ -86,7 +87,7 @@ def forward(
       `log_evidence`, log p(x_{1..T}), in nats.
 
     Raises:
-      TypeError: if `chain` is not a chain, or the scores are not floats.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -105,6 +106,7 @@ def forward(
       Hassan, Särkkä & García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov
       Models, https://arxiv.org/abs/2102.05743
     """
+    parallel = check_flag("forward: parallel", parallel)
     return _forward(*prepare("forward", chain, log_scores, length), parallel=parallel)
 
 
@@ -136,7 +138,7 @@ def backward(
       `[T, S]`, log β_t less its `logsumexp`; zero in the padding, -inf where no state can go on.
 
     Raises:
-      TypeError: if `chain` is not a chain, or the scores are not floats.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -147,6 +149,7 @@ def backward(
       >>> jnp.exp(backward(stay, jnp.log(jnp.array([[0.5, 0.5], [0.6, 0.2]])))).round(2).tolist()
       [[0.75, 0.25], [0.5, 0.5]]
     """
+    parallel = check_flag("backward: parallel", parallel)
     return _backward(*prepare("backward", chain, log_scores, length), parallel=parallel)
 
 
@@ -180,7 +183,7 @@ def smooth(
       A `Smoothed`.
 
     Raises:
-      TypeError: if `chain` is not a chain, or the scores are not floats.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -198,6 +201,7 @@ def smooth(
       Eisner 2016, Inside-Outside and Forward-Backward Algorithms Are Just Backprop,
       https://aclanthology.org/W16-5901/
     """
+    parallel = check_flag("smooth: parallel", parallel)
     return _smooth(*prepare("smooth", chain, log_scores, length), parallel=parallel)
 
 

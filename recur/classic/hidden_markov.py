@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_whole
+from recur.checks import check_array, check_whole
 from recur.classic import markov
 from recur.classic.forward_backward import backward, filtering, forward, smooth
 from recur.classic.log_space import as_ids, check_sequence, common_dtype, log_probabilities
@@ -96,6 +96,10 @@ def normalise(logits: Logits) -> Logits:
     Returns:
       The same, of log probabilities.
 
+    Raises:
+      TypeError: if `logits` are neither.
+      ValueError: if the shapes do not fit.
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from recur.classic import hidden_markov
@@ -103,6 +107,10 @@ def normalise(logits: Logits) -> Logits:
       >>> jnp.exp(model.log_emission).sum(1).round(3).tolist()
       [1.0, 1.0, 1.0]
     """
+    if isinstance(logits, HiddenMarkov):
+        check_model("normalise", logits)
+    else:
+        check_chain("normalise", logits)
     return jax.tree.map(jax.nn.log_softmax, logits)
 
 
@@ -118,6 +126,7 @@ def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMa
       A `HiddenMarkov`.
 
     Raises:
+      TypeError: if they are not numbers.
       ValueError: if the shapes do not fit, a number is negative or not finite, or a distribution
         does not sum to one.
 
@@ -161,7 +170,7 @@ def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
       [[0.25], [0.75], [0.25]]
     """
     model = check_model("observe", model)
-    xs = as_ids(xs)
+    xs = as_ids("observe: xs", xs)
     symbols = model.log_emission.shape[1]
     check_sequence("observe", "symbols", xs, symbols, length)
     seen = is_inside(xs, symbols)
@@ -247,6 +256,7 @@ def check_model(asker: str, model: Any) -> HiddenMarkov:
     if not isinstance(model, HiddenMarkov):
         raise TypeError(f"{asker}: expected a HiddenMarkov, got {type(model).__name__}.")
     chain = check_chain(asker, model.chain)
+    check_array(f"{asker}: log_emission", model.log_emission)
     states, shape = len(chain.log_initial), jnp.shape(model.log_emission)
     if len(shape) != 2 or shape[0] != states:
         raise ValueError(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.arrays import as_array, as_reals
 from recur.dtypes import at_least_float32
 from recur.ids import check_known_ids
 from recur.masks import make_mask
@@ -58,9 +59,10 @@ def log_probabilities(name: str, probabilities: Any, rank: int) -> jax.Array:
     """Logarithms of probabilities given by hand, which sum to one along the last axis.
 
     Raises:
+      TypeError: if they are not numbers.
       ValueError: if they have another rank, are negative or not finite, or do not sum to one.
     """
-    values = np.asarray(probabilities, np.float64)
+    values = as_reals(name, probabilities).astype(np.float64)
     if values.ndim != rank or not values.size:
         raise ValueError(
             f"{name}: expected probabilities with {rank} axes, got the shape {list(values.shape)}."
@@ -88,7 +90,7 @@ def common_dtype(tree: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(tree), [leaf.astype(dtype) for leaf in leaves])
 
 
-def as_ids(ids: Any) -> Any:
+def as_ids(name: str, ids: Any) -> Any:
     """`ids` as an array; of integers for an empty list, which has no dtype.
 
     What is known stays so inside of `jax.jit`, where `jnp.asarray` would make a tracer of it.
@@ -97,7 +99,7 @@ def as_ids(ids: Any) -> Any:
         return ids
     if isinstance(ids, (list, tuple)) and not ids:
         return np.zeros(0, np.int32)
-    return jnp.asarray(ids)
+    return as_array(name, ids)
 
 
 def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.checks import check_whole, known_value
+from recur.checks import check_array, check_whole, is_number, known_value
 from recur.classic.log_space import as_ids, check_sequence, common_dtype, log_probabilities
 from recur.ids import is_inside
-from recur.keys import split_along
+from recur.keys import check_key, split_along
 from recur.masks import make_mask, zero_invalid
 
 __all__ = [
@@ -52,6 +52,7 @@ def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
       A `MarkovChain`.
 
     Raises:
+      TypeError: if they are not numbers.
       ValueError: if the shapes do not fit, a number is negative or not finite, or a distribution
         does not sum to one.
 
@@ -84,7 +85,7 @@ def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> 
       A `MarkovChain`.
 
     Raises:
-      TypeError: if a sequence does not hold integers.
+      TypeError: if sequences are no list, or one does not hold integers.
       ValueError: if a state is outside 0 ... S - 1, there is nothing to count, a sequence has
         more than one axis, or smoothing is negative.
 
@@ -100,11 +101,17 @@ def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> 
       Connection of Samples in Chains, https://doi.org/10.1017/S0269889706001074
     """
     states = check_whole("fit_chain: states", states, 1)
-    if not 0 <= smoothing < np.inf:
-        raise ValueError(f"fit_chain: expected smoothing of at least 0, got {smoothing}.")
+    if not is_number(smoothing) or not 0 <= smoothing < np.inf:
+        raise ValueError(f"fit_chain: expected smoothing of at least 0, got {smoothing!r}.")
+    if not isinstance(sequences, Iterable):
+        raise TypeError(
+            f"fit_chain: expected a list of sequences, got {type(sequences).__name__}. Put a "
+            "single one in a list."
+        )
+    sequences = list(sequences)
     initial, transition = np.zeros(states), np.zeros((states, states))
     for number, sequence in enumerate(sequences):
-        ids = np.asarray(sequence)
+        ids = np.asarray(as_ids(f"fit_chain: sequence {number}", sequence))
         if not ids.size:
             continue
         check_sequence(f"fit_chain: sequence {number}", "states", ids, states)
@@ -145,7 +152,7 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
       0.0625
     """
     chain = check_chain("log_likelihood", chain)
-    states = as_ids(states)
+    states = as_ids("log_likelihood: states", states)
     check_sequence("log_likelihood", "states", states, len(chain.log_initial), length)
     inside = is_inside(states, len(chain.log_initial))
     valid = make_mask(states, length=length).valid
@@ -180,7 +187,7 @@ def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
       >>> markov.sample(turn, jax.random.key(0), 5).tolist()
       [0, 1, 0, 1, 0]
     """
-    chain = check_chain("sample", chain)
+    chain, key = check_chain("sample", chain), check_key(key)
     steps = check_whole("sample: steps", steps, 0)
 
     def draw(log_probabilities, key):
@@ -223,6 +230,8 @@ def check_chain(asker: str, chain: Any) -> MarkovChain:
     if not isinstance(chain, MarkovChain):
         hint = " Give model.chain." if hasattr(chain, "chain") else ""
         raise TypeError(f"{asker}: expected a MarkovChain, got {type(chain).__name__}.{hint}")
+    for name, part in chain._asdict().items():
+        check_array(f"{asker}: {name}", part)
     initial, transition = jnp.shape(chain.log_initial), jnp.shape(chain.log_transition)
     if len(initial) != 1 or transition != initial * 2:
         raise ValueError(

@@ -139,7 +139,7 @@ class NGrams:
         ruled_out = check_ids("forbidden", forbidden, self.size)
         max_tokens = check_whole("max_tokens", max_tokens, 0)
         if eos is not None:
-            [eos] = check_ids("eos", [eos], self.size)
+            [eos] = check_ids("eos", [check_whole("eos", eos, 0)], self.size)
         if len(set(ruled_out)) == self.size:
             raise ValueError(f"forbidden: all {self.size} tokens, so none can be drawn.")
         draws = np.random.default_rng(check_whole("seed", seed, 0))

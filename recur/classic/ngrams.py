@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from recur.checks import check_whole
+from recur.checks import check_whole, is_number
 from recur.classic.ngram_counts import Grams, count_grams
 from recur.classic.ngram_model import Level, NGrams
 
@@ -50,8 +50,8 @@ def additive(documents: Sequence[np.ndarray], order: int, size: int, alpha: floa
       MacKay & Peto 1995, A hierarchical Dirichlet language model,
       https://doi.org/10.1017/S1351324900000218
     """
-    if not 0 < alpha < np.inf:
-        raise ValueError(f"additive: expected alpha above 0, got {alpha}.")
+    if not is_number(alpha) or not 0 < alpha < np.inf:
+        raise ValueError(f"additive: expected alpha above 0, got {alpha!r}.")
 
     def split(grams, contexts, n):
         return grams.counts, np.full(n, float(alpha))
@@ -116,8 +116,11 @@ def kneser_ney(
       https://doi.org/10.1109/ICASSP.1995.479394; Chen & Goodman 1999, An empirical study of
       smoothing techniques for language modeling, https://doi.org/10.1006/csla.1999.0128
     """
-    named = discounts in ("modified", "one")
-    if not (named if isinstance(discounts, str) else 0 < discounts <= 1):
+    if isinstance(discounts, str):
+        is_known = discounts in ("modified", "one")
+    else:
+        is_known = is_number(discounts) and 0 < discounts <= 1
+    if not is_known:
         raise ValueError(
             'kneser_ney: expected discounts "modified", "one", or a number above 0 and at most 1, '
             f"got {discounts!r}."

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.arrays import as_reals
+from recur.checks import check_number, check_whole
 from recur.keys import check_key
 
 
@@ -38,8 +40,9 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> NoiseDistribution:
       A `NoiseDistribution`, for `draw_noise`.
 
     Raises:
+      TypeError: if counts are not numbers.
       ValueError: if counts are not a vector of numbers of at least 0, with one above 0, or power is
-        not finite.
+        no finite number.
 
     Example:
       >>> from recur.classic import unigram_noise
@@ -50,14 +53,8 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> NoiseDistribution:
       Walker, An Efficient Method for Generating Discrete Random Variables with General
       Distributions, 1977, https://doi.org/10.1145/355744.355749
     """
-    counts = np.asarray(counts, np.float64)
-    if counts.ndim != 1 or not (np.isfinite(counts) & (counts >= 0)).all() or not counts.sum() > 0:
-        raise ValueError(
-            "unigram_noise: expected the count of each word, [V] numbers of at least 0 with one "
-            f"above 0, got {counts}."
-        )
-    if not np.isfinite(power):
-        raise ValueError(f"unigram_noise: expected a finite power, got {power}.")
+    counts = check_counts("unigram_noise", counts)
+    power = check_number("unigram_noise: power", power)
     weights = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
     left = weights / weights.mean()  # each index holds 1; the excess of a word fills up others
     other = np.arange(len(left), dtype=np.int32)
@@ -84,7 +81,8 @@ def draw_noise(key: jax.Array, noise: NoiseDistribution, shape: tuple[int, ...])
       int32 of that shape.
 
     Raises:
-      TypeError: if `key` is not a typed key.
+      TypeError: if `key` is not a typed key, `noise` no `NoiseDistribution`, or `shape` no tuple.
+      ValueError: if a size in `shape` is no whole number of at least 0.
 
     Example:
       >>> import jax
@@ -92,8 +90,37 @@ def draw_noise(key: jax.Array, noise: NoiseDistribution, shape: tuple[int, ...])
       >>> draw_noise(jax.random.key(0), unigram_noise([0, 5, 0]), (4,)).tolist()
       [1, 1, 1, 1]
     """
+    check_noise("draw_noise", noise)
+    if not isinstance(shape, tuple | list):
+        raise TypeError(f"draw_noise: expected shape as a tuple of whole numbers, got {shape!r}.")
+    shape = tuple(check_whole("draw_noise: a size in shape", size, 0) for size in shape)
     place_key, keep_key = jax.random.split(check_key(key))
     kept, other = jnp.asarray(noise.kept), jnp.asarray(noise.other)
     place = jax.random.randint(place_key, shape, 0, len(kept), jnp.int32)
     keeps = jax.random.uniform(keep_key, shape, kept.dtype) < kept[place]
     return jnp.where(keeps, place, other[place])
+
+
+def check_counts(asker: str, counts: Any) -> np.ndarray:
+    """`counts` as float64 `[V]`, when they count words.
+
+    Raises:
+      TypeError: if they are not numbers.
+      ValueError: if they are not a vector of numbers of at least 0, with one above 0.
+    """
+    array = as_reals(f"{asker}: counts", counts).astype(np.float64)
+    if array.ndim != 1 or not (np.isfinite(array) & (array >= 0)).all() or not array.sum() > 0:
+        raise ValueError(
+            f"{asker}: expected the count of each word, [V] numbers of at least 0 with one above "
+            f"0, got {counts}."
+        )
+    return array
+
+
+def check_noise(asker: str, noise: Any) -> None:
+    """Raises a TypeError unless `noise` is a NoiseDistribution."""
+    if not isinstance(noise, NoiseDistribution):
+        raise TypeError(
+            f"{asker}: expected noise as a NoiseDistribution, as unigram_noise makes it, got "
+            f"{type(noise).__name__}."
+        )

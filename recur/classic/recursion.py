@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.arrays import as_array
 from recur.cells.custom import cell
+from recur.checks import check_params
 from recur.classic.log_space import common_dtype, safe_subtract, sum_of_logs
 from recur.classic.markov import MarkovChain, check_chain
 from recur.keys import check_key
@@ -52,7 +54,7 @@ def prepare(
       The chain and the scores in one dtype of at least 32 bits, the scores zero in the padding, and
       bool `[T]`, the steps that count, or None if all do.
     """
-    chain, log_scores = check_chain(asker, chain), jnp.asarray(log_scores)
+    chain, log_scores = check_chain(asker, chain), as_array(f"{asker}: log_scores", log_scores)
     count = len(chain.log_initial)
     if not jnp.issubdtype(log_scores.dtype, jnp.floating):
         raise TypeError(
@@ -78,7 +80,8 @@ def recursion(total: Total) -> Cell:
     """The recursion as a cell: params are logits of a chain, and x the log scores of a step."""
 
     def init(key, x):
-        states = x.shape[-1]
+        _check_scores(x)
+        states = len(x)
         first, onward = jax.random.split(check_key(key))
         return MarkovChain(
             log_initial=jax.random.normal(first, (states,)),
@@ -86,6 +89,8 @@ def recursion(total: Total) -> Cell:
         )
 
     def bind(logits, x):
+        check_params("filtering", logits, MarkovChain)
+        _check_scores(x, len(logits.log_initial))
         return jax.tree.map(jax.nn.log_softmax, logits)
 
     def init_carry(chain, x):
@@ -99,6 +104,17 @@ def recursion(total: Total) -> Cell:
         return log_predicted, Filtered(log_filtered, log_evidence)
 
     return cell(init, init_carry, step, bind)
+
+
+def _check_scores(x: jax.Array, states: int | None = None) -> None:
+    """Raises an error unless x holds the log scores of a step."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"filtering: expected log scores as floats, got {x.dtype}.")
+    if x.ndim != 1 or len(x) != (len(x) if states is None else states):
+        raise ValueError(
+            f"filtering: expected log scores of [{'S' if states is None else states}] at a step, "
+            f"one for each state, got {list(x.shape)}."
+        )
 
 
 @functools.cache

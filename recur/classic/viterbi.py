@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.checks import check_flag
 from recur.classic.markov import MarkovChain
 from recur.classic.recursion import max_of, prepare, run
 from recur.masks import zero_invalid
@@ -35,7 +36,7 @@ def viterbi(
       `(states, log_probability)`: int32 `[T]`, 0 in the padding; and log p(x, s), in nats.
 
     Raises:
-      TypeError: if `chain` is not a chain, or the scores are not floats.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -53,6 +54,7 @@ def viterbi(
       Hassan, Särkkä & García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov
       Models, https://arxiv.org/abs/2102.05743
     """
+    parallel = check_flag("viterbi: parallel", parallel)
     return _viterbi(*prepare("viterbi", chain, log_scores, length), parallel=parallel)
 
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_whole
-from recur.classic.noise_distribution import NoiseDistribution, draw_noise
+from recur.arrays import as_array
+from recur.checks import check_floating, check_function, check_params, check_whole
+from recur.classic.noise_distribution import NoiseDistribution, check_noise, draw_noise
 from recur.dtypes import at_least_float32
 from recur.ids import check_known_ids, is_inside
 from recur.keys import check_key
@@ -59,7 +60,7 @@ def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.fl
       A `Word2Vec`.
 
     Raises:
-      TypeError: if `key` is not a typed key.
+      TypeError: if `key` is not a typed key, or `dtype` not floating-point.
       ValueError: if words or features is below 1.
 
     Example:
@@ -71,6 +72,7 @@ def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.fl
     """
     words = check_whole("init_word2vec: words", words, 1)
     features = check_whole("init_word2vec: features", features, 1)
+    check_floating("init_word2vec", dtype=dtype)
     bound = 0.5 / features
     v = jax.random.uniform(check_key(key), (words, features), dtype, -bound, bound)
     return Word2Vec(v, jnp.zeros_like(v))
@@ -96,7 +98,8 @@ def skip_gram(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -
       with one outside the vocabulary costs 0, and a negative outside does not count.
 
     Raises:
-      ValueError: if there are not as many rows of negatives as windows, or, where it is known, a
+      TypeError: if an argument is of another type, words are not integers, or the mask is not bool.
+      ValueError: if the shapes do not fit, or, where it is known, a
         word is outside the vocabulary.
 
     Example:
@@ -137,7 +140,8 @@ def cbow(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -> jax
       words are not known, those outside the vocabulary do not count.
 
     Raises:
-      ValueError: if there are not as many rows of negatives as windows, or, where it is known, a
+      TypeError: if an argument is of another type, words are not integers, or the mask is not bool.
+      ValueError: if the shapes do not fit, or, where it is known, a
         word is outside the vocabulary.
 
     Example:
@@ -183,6 +187,7 @@ def word2vec_loss(
       mean over the pairs of skip-gram, or over the words of CBOW.
 
     Raises:
+      TypeError: if `objective` is no function, or `noise` no `NoiseDistribution`.
       ValueError: if negatives is below 1, or, in the first update, params and noise differ in their
         number of words.
 
@@ -201,9 +206,13 @@ def word2vec_loss(
       >>> bool(v[0] @ v[2] > 0 > v[0] @ v[3])
       True
     """
+    check_function("word2vec_loss: objective", objective)
+    check_noise("word2vec_loss", noise)
     negatives = check_whole("word2vec_loss: negatives", negatives, 1)
 
     def loss(params, carry, windows, key):
+        _check_vectors("word2vec", params)
+        _check_windows("word2vec", windows)
         if len(params.input) != len(noise.kept):
             raise ValueError(
                 f"word2vec: expected params of the {len(noise.kept)} words of the noise, got "
@@ -221,6 +230,8 @@ def word2vec_loss(
 
 def _check_words(asker, params, windows):
     """Checks the words that are known; of the others, those outside the vocabulary are masked."""
+    _check_vectors(asker, params)
+    _check_windows(asker, windows)
     size = len(params.input)
     check_known_ids(asker, "centers", windows.centers, size)
     check_known_ids(asker, "contexts that count", windows.contexts, size, mask=windows.mask)
@@ -230,8 +241,50 @@ def _check_words(asker, params, windows):
     return ContextWindows(zero_invalid(center_inside, centers), zero_invalid(mask, contexts), mask)
 
 
+def _check_vectors(asker, params):
+    """Raises an error unless params are two matrices of one shape."""
+    check_params(asker, params, Word2Vec)
+    v, u = (as_array(f"{asker}: {n}", p) for n, p in zip(Word2Vec._fields, params, strict=True))
+    if not all(jnp.issubdtype(each.dtype, jnp.floating) for each in (v, u)):
+        raise TypeError(f"{asker}: expected params of floats, got {v.dtype} and {u.dtype}.")
+    if v.ndim != 2 or v.shape != u.shape:
+        raise ValueError(
+            f"{asker}: expected params with input and output of one shape [V, D], got "
+            f"{list(v.shape)} and {list(u.shape)}."
+        )
+
+
+def _check_windows(asker, windows):
+    """Raises an error unless windows hold words, and whether they count."""
+    if not isinstance(windows, ContextWindows):
+        raise TypeError(f"{asker}: expected ContextWindows, got {type(windows).__name__}.")
+    centers, contexts, mask = (
+        as_array(f"{asker}: {name}", value) for name, value in windows._asdict().items()
+    )
+    for name, words in (("centers", centers), ("contexts", contexts)):
+        _check_integers(asker, name, words)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"{asker}: expected mask as bool flags, got {mask.dtype}.")
+    if (
+        centers.ndim != 1
+        or contexts.ndim != 2
+        or not contexts.shape == mask.shape
+        or (len(centers) != len(contexts))
+    ):
+        raise ValueError(
+            f"{asker}: expected windows with centers [B], contexts [B, C] and mask [B, C], got "
+            f"{list(centers.shape)}, {list(contexts.shape)} and {list(mask.shape)}."
+        )
+
+
+def _check_integers(asker, name, words):
+    if not jnp.issubdtype(words.dtype, jnp.integer):
+        raise TypeError(f"{asker}: expected {name} as integers, got {words.dtype}.")
+
+
 def _negative_sampling(params, hidden, centers, negatives):
     """The loss `[B, C]` of each row's center against its negatives, given hidden `[B, C, D]`."""
+    _check_integers("word2vec", "negatives", as_array("word2vec: negatives", negatives))
     check_known_ids("word2vec", "negatives", negatives, len(params.output))
     negatives = jnp.asarray(negatives)
     inside = is_inside(negatives, len(params.output))

@@ -6,10 +6,12 @@ import dataclasses
 import difflib
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from recur.arrays import as_reals
 from recur.checks import check_whole
 from recur.classic.vectors_file import read_vectors, write_vectors
 from recur.dtypes import at_least_float32
@@ -45,11 +47,9 @@ class WordVectors:
     matrix: np.ndarray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "words", tuple(self.words))
-        object.__setattr__(self, "matrix", at_least_float32(np.asarray(self.matrix)))
-        for word in self.words:
-            if not isinstance(word, str):
-                raise TypeError(f"WordVectors: expected words as strings, got {word!r}.")
+        object.__setattr__(self, "words", tuple(_check_words("WordVectors", "words", self.words)))
+        matrix = as_reals("WordVectors: matrix", self.matrix)
+        object.__setattr__(self, "matrix", at_least_float32(matrix))
         if not np.issubdtype(self.matrix.dtype, np.floating):
             raise TypeError(f"WordVectors: expected a matrix of floats, got {self.matrix.dtype}.")
         if self.matrix.ndim != 2 or len(self.matrix) != len(self.words):
@@ -70,12 +70,13 @@ class WordVectors:
 
     def __contains__(self, word: object) -> bool:
         """Whether there is a vector for a word."""
-        return word in self._ids
+        return isinstance(word, str) and word in self._ids
 
     def __getitem__(self, word: str) -> np.ndarray:
         """The vector of a word, `[D]`.
 
         Raises:
+          TypeError: if the word is no string.
           ValueError: if there is none; it names words that are spelled nearly so.
         """
         return self.matrix[self._id(word)]
@@ -91,16 +92,20 @@ class WordVectors:
           Pairs of a word and its cosine, the nearest first.
 
         Raises:
-          ValueError: if the word has no vector, the vector another size, or n is below 1.
+          TypeError: if it is neither a word nor a vector of numbers.
+          ValueError: if the word has no vector, the vector another size or a number that is not
+            finite, or n is below 1.
         """
         if isinstance(near, str):
             return self._highest(self.unit @ self.unit[self._id(near)], n, [near])
-        near = np.asarray(near)
+        near = as_reals("nearest: a vector", near)
         if near.shape != self.matrix.shape[1:]:
             raise ValueError(
                 f"nearest: expected a word, or a vector of {self.matrix.shape[1]} numbers, got the "
                 f"shape {list(near.shape)}."
             )
+        if not np.isfinite(near).all():
+            raise ValueError(f"nearest: expected a vector of finite numbers, got {near.tolist()}.")
         return self._highest(self.unit @ _unit(near), n)
 
     def analogy(self, a: str, b: str, c: str, n: int = 1) -> list[tuple[str, float]]:
@@ -118,6 +123,7 @@ class WordVectors:
           Pairs of a word and its cosine, the nearest first.
 
         Raises:
+          TypeError: if a word is no string.
           ValueError: if a word has no vector, or n is below 1.
 
         References:
@@ -131,6 +137,7 @@ class WordVectors:
         """The cosine similarity of the vectors of two words.
 
         Raises:
+          TypeError: if a word is no string.
           ValueError: if a word has no vector.
         """
         return float(self.unit[self._id(a)] @ self.unit[self._id(b)])
@@ -173,8 +180,10 @@ class WordVectors:
         return {word: i for i, word in enumerate(self.words)}
 
     def _id(self, word: str) -> int:
+        if not isinstance(word, str):
+            raise TypeError(f"expected a word as a string, got {word!r}.")
         if word not in self._ids:
-            near = difflib.get_close_matches(str(word), self.words, n=3)
+            near = difflib.get_close_matches(word, self.words, n=3)
             hint = f" Near it: {', '.join(map(repr, near))}." if near else ""
             raise ValueError(f"{word!r} is none of the {len(self)} words with a vector.{hint}")
         return self._ids[word]
@@ -201,6 +210,10 @@ def as_embedding(
     Returns:
       `{"embedding": [V, D]}`, to replace the params of the model's Embed.
 
+    Raises:
+      TypeError: if `vectors` are no `WordVectors`, or tokens no strings.
+      ValueError: if there are no tokens or no vectors.
+
     Example:
       >>> import jax, numpy as np, recur
       >>> from flax import linen as nn
@@ -213,8 +226,15 @@ def as_embedding(
       >>> model(params, np.array([1, 2])).shape, params[0]["embedding"].tolist()
       ((2, 4), [[2.0, 3.0], [3.0, 4.0], [1.0, 2.0]])
     """
+    if not isinstance(vectors, WordVectors):
+        raise TypeError(f"as_embedding: expected WordVectors, got {type(vectors).__name__}.")
+    if not len(vectors):
+        raise ValueError("as_embedding: expected at least one vector, got none.")
     if tokens is None:
         return {"embedding": vectors.matrix}
+    tokens = _check_words("as_embedding", "tokens", tokens)
+    if not tokens:
+        raise ValueError("as_embedding: expected at least one token, got none.")
     mean = vectors.matrix.mean(0)
     return {"embedding": np.stack([vectors[t] if t in vectors else mean for t in tokens])}
 
@@ -235,7 +255,9 @@ def pca(points: np.ndarray, n: int = 2) -> np.ndarray:
       `[N, n]`.
 
     Raises:
-      ValueError: if the points are no matrix, or have fewer than n components.
+      TypeError: if the points are not numbers.
+      ValueError: if n is below 1, or the points are no matrix, not finite, or have fewer than n
+        components.
 
     Example:
       >>> import numpy as np
@@ -243,16 +265,29 @@ def pca(points: np.ndarray, n: int = 2) -> np.ndarray:
       >>> pca(np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]]), n=1).tolist()
       [[-2.0], [0.0], [2.0]]
     """
-    points = at_least_float32(np.asarray(points))
-    if points.ndim != 2 or not 1 <= n <= min(points.shape):
+    points, n = at_least_float32(as_reals("pca: points", points)), check_whole("pca: n", n, 1)
+    if points.ndim != 2 or n > min(points.shape):
         raise ValueError(
             f"pca: expected points [N, D] of at least {n} rows and columns, got "
             f"{list(points.shape)}."
         )
+    if not np.isfinite(points).all():
+        raise ValueError("pca: expected points of finite numbers, got others.")
     centered = points - points.mean(0)
     components = np.linalg.svd(centered, full_matrices=False)[2][:n]
     largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
     return centered @ (components * np.sign(largest)).T
+
+
+def _check_words(asker: str, name: str, words: Any) -> list[str]:
+    """`words` as a list, when they are strings; a single string is not a sequence of words."""
+    if isinstance(words, str) or not isinstance(words, Iterable):
+        raise TypeError(f"{asker}: expected {name} as a sequence of strings, got {words!r}.")
+    listed = list(words)
+    for word in listed:
+        if not isinstance(word, str):
+            raise TypeError(f"{asker}: expected {name} as strings, got {word!r}.")
+    return listed
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from recur.checks import check_whole
 from recur.train.checkpoint_files import CheckpointFiles, Unreadable
-from recur.train.loop import Report, is_due
+from recur.train.loop import Report, as_numbers, is_due
 from recur.train.signals import signals_held_back
 from recur.train.state_arrays import digests, from_arrays, shapes, to_arrays
-from recur.train.step import TrainState
+from recur.train.step import TrainState, check_state
 
 _GLOB = "*?["  # in a path, Orbax takes these for a pattern when it reads
 
@@ -45,6 +45,7 @@ class Checkpoints:
         the worst.
 
     Raises:
+      TypeError: if best is no string.
       ValueError: if keep is below 1, the folder holds something else, or its path has one of `*?[`,
         with which Orbax cannot read it back.
 
@@ -62,6 +63,10 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike, *, keep: int = 3, best: str | None = None):
         self._keep, self._best = check_whole("Checkpoints: keep", keep, 1), best
+        if not isinstance(best, str | None):
+            raise TypeError(
+                f"Checkpoints: best: expected the name of a metric, got {type(best).__name__}."
+            )
         self.folder = pathlib.Path(folder).absolute()
         if any(character in str(self.folder) for character in _GLOB):
             raise ValueError(
@@ -105,16 +110,18 @@ class Checkpoints:
           unread: of a `Report`.
 
         Raises:
-          TypeError: if a leaf of the state is no number, or JSON cannot hold the stream.
+          TypeError: if it is no `TrainState` of numbers, metrics are none, or JSON cannot hold the
+            stream.
           ValueError: if the folder holds this update or a later one, of another run.
           OSError: if another process writes here, or a checkpoint could not be written.
         """
+        check_state(state)
         step = int(state.step)
         arrays = to_arrays(state)
         record = {
             "stream": stream,
-            "metrics": {name: float(value) for name, value in (metrics or {}).items()},
-            "unread": [dict(each) for each in unread],
+            "metrics": as_numbers("Checkpoints.save: metrics", metrics or {}),
+            "unread": [as_numbers("Checkpoints.save: unread", each) for each in unread],
             "shapes": shapes(arrays),
             "digests": digests(arrays),
         }
@@ -138,14 +145,16 @@ class Checkpoints:
           What it held, or None when the folder holds none.
 
         Raises:
+          TypeError: if like is no `TrainState`.
           ValueError: if there is none of that update; if it is of another model; or if it cannot be
             read or is not what was written, in which case the newest whole one is named.
           OSError: if one that was being written could not be.
         """
+        check_state(like)
         steps = self.steps()
         if step is None and not steps:
             return None
-        step = steps[-1] if step is None else step
+        step = steps[-1] if step is None else check_whole("Checkpoints.restore: step", step, 0)
         if step not in steps:
             known = ", ".join(map(str, steps)) or "none"
             raise ValueError(
@@ -170,10 +179,16 @@ class Checkpoints:
           batches: the iterator that `fit` is given, if it has `get_state()`.
 
         Raises:
+          TypeError: if batches have no `get_state`.
           ValueError: if every is not a whole number of at least 1.
           OSError: if another process writes here.
         """
         every = check_whole("Checkpoints.callback: every", every, 1)
+        if batches is not None and not hasattr(batches, "get_state"):
+            raise TypeError(
+                "Checkpoints.callback: batches: expected an iterator with get_state(), got "
+                f"{type(batches).__name__}. Without one, leave it out: only the state is saved."
+            )
         self._files.lock()
 
         def save(report: Report) -> None:
@@ -216,14 +231,17 @@ class Checkpoints:
             with contextlib.suppress(Unreadable):
                 metrics[step] = self._files.read_record(step)["metrics"]
         last, unreadable = sorted(steps)[-self._keep :], set(steps) - set(metrics)
-        return {*last, *unreadable, *({self._best_of(metrics)} - {None})}
+        best = self._best_of(metrics)
+        return {*last, *unreadable, *(() if best is None else (best,))}
 
     def _best_of(self, metrics: Mapping[int, Mapping[str, float]]) -> int | None:
         """The update with the lowest of the metric; None where none was measured."""
-        measured = {
-            step: found[self._best] for step, found in metrics.items() if self._best in found
+        found = {step: of.get(self._best or "") for step, of in metrics.items()}
+        worst_last = {
+            step: math.inf if math.isnan(value) else value
+            for step, value in found.items()
+            if value is not None
         }
-        worst_last = {step: math.inf if math.isnan(v) else v for step, v in measured.items()}
         return min(worst_last, key=worst_last.__getitem__, default=None)
 
     def _read(self, like: TrainState, step: int) -> Restored:

@@ -9,7 +9,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_whole
+from recur.arrays import as_array
+from recur.checks import check_function, check_whole, describe
 from recur.dtypes import at_least_float32
 from recur.ids import check_known_ids
 from recur.masks import zero_invalid
@@ -45,7 +46,8 @@ def chunked_cross_entropy(
       `[...]`, nats. `masked_mean` takes the mean over the steps that count.
 
     Raises:
-      TypeError: if targets are not integers, or mask is not bool.
+      TypeError: if `to_logits` is no function or does not return floats `[size, V]`, targets are
+        not integers, or mask is not bool.
       ValueError: if the shapes do not fit, size is below 1, or, where it is known, a target that
         counts is outside the vocabulary.
 
@@ -98,7 +100,8 @@ def chunked_cross_entropy_sum(
       A scalar, nats. It has a first derivative, in reverse mode only.
 
     Raises:
-      TypeError: if targets are not integers, or mask is not bool.
+      TypeError: if `to_logits` is no function or does not return floats `[size, V]`, targets are
+        not integers, or mask is not bool.
       ValueError: if the shapes do not fit, size is below 1, or, where it is known, a target that
         counts is outside the vocabulary.
 
@@ -170,12 +173,22 @@ def _cut(
     """Checks and returns hs, targets and mask as `[chunks, size, ...]`, and the shape of steps."""
     size = check_whole(f"{name}: size", size, 1)
     given = {"ids": targets, "mask": mask}
-    hs, targets = jnp.asarray(hs), jnp.asarray(targets)
+    check_function(f"{name}: to_logits", to_logits)
+    hs, targets = as_array(f"{name}: hs", hs), as_array(f"{name}: targets", targets)
     check_targets(targets, hs, name)
     if mask is None:
         mask = jnp.ones(targets.shape, bool)
     mask = check_mask(mask, targets.shape, name)
-    logits = jax.eval_shape(to_logits, jax.ShapeDtypeStruct((size, hs.shape[-1]), hs.dtype))
+    logits = jax.eval_shape(
+        lambda h: as_array(f"{name}: what to_logits returns", to_logits(h)),
+        jax.ShapeDtypeStruct((size, hs.shape[-1]), hs.dtype),
+    )
+    is_floating = jnp.issubdtype(logits.dtype, jnp.floating)
+    if not is_floating or logits.ndim != 2 or len(logits) != size:
+        raise TypeError(
+            f"{name}: expected to_logits to return floats [{size}, V], a row for each of {size} "
+            f"steps, got {describe(logits)}."
+        )
     check_known_ids(name, "targets that count", size=logits.shape[-1], **given)
     count = targets.size
     chunks = -(-count // size)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from recur.checks import check_number
+
 
 class ClipByAverageNormState(NamedTuple):
     """The running mean of norms, not yet corrected for its start at zero."""
@@ -35,7 +37,7 @@ def clip_by_average_norm(factor: float = 1.0, decay: float = 0.99) -> optax.Grad
       An `optax.GradientTransformation`.
 
     Raises:
-      ValueError: unless factor is above 0 and decay is from 0 to below 1.
+      ValueError: unless factor is a number above 0 and decay is one from 0 to below 1.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -51,6 +53,8 @@ def clip_by_average_norm(factor: float = 1.0, decay: float = 0.99) -> optax.Grad
       Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks,
       https://arxiv.org/abs/1211.5063 (section 3.2)
     """
+    factor = check_number("clip_by_average_norm: factor", factor)
+    decay = check_number("clip_by_average_norm: decay", decay)
     if not (factor > 0 and 0 <= decay < 1):
         raise ValueError(
             "clip_by_average_norm: expected factor > 0 and 0 <= decay < 1, got "

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.checks import check_whole
+from recur.checks import check_function, check_whole
 from recur.train.signals import first_signal_collected
-from recur.train.step import TrainState
+from recur.train.step import TrainState, check_state
 
 
 class Report(NamedTuple):
@@ -67,7 +67,8 @@ def fit(
     Raises:
       ValueError: when steps or report_every is no whole number, from 0 and from 1, or the state is
         that of several runs.
-      TypeError: when a callback returns something other than a dict of numbers or None.
+      TypeError: when step or a callback is no function, state no `TrainState`, the step returns no
+        `(state, metrics)`, or a callback something other than a dict of numbers or None.
       FloatingPointError: when a loss or the norm of a gradient is not finite; it names the update,
         and no callback hears of the state after it.
       KeyboardInterrupt: when it was interrupted, after the last report.
@@ -85,8 +86,12 @@ def fit(
       2 10.0
       4 0.625
     """
+    check_function("fit: step", step)
+    check_state(state)
     check_whole("fit: steps", steps, 0)
     check_whole("fit: report_every", report_every, 1)
+    for callback in callbacks:
+        check_function("fit: a callback", callback)
     batches = iter(batches)
     done = _updates_done(state)
     pending: list[Mapping[str, Any]] = [*unread]
@@ -97,7 +102,7 @@ def fit(
             batch = next(batches, _NO_MORE)
             if batch is _NO_MORE:
                 break
-            state, metrics = step(state, batch)
+            state, metrics = _checked(step(state, batch))
             pending.append(metrics)
             done += 1
             if done % report_every == 0 and done < steps:
@@ -139,6 +144,7 @@ def every(count: int, callback: Callback) -> Callback:
       200
     """
     count = check_whole("every: count", count, 1)
+    check_function("every: callback", callback)
 
     def call(report):
         if is_due(report, count) or (report.last and not report.interrupted):
@@ -155,26 +161,39 @@ def is_due(report: Report, count: int) -> bool:
 
 def _tell(callbacks: Sequence[Callback], report: Report) -> None:
     for callback in callbacks:
-        found = _as_numbers(callback, callback(report))
+        name = getattr(callback, "__qualname__", type(callback).__name__)
+        found = callback(report)
+        found = {} if found is None else as_numbers(f"the callback {name}", found)
         report = report._replace(metrics={**report.metrics, **found})
 
 
-def _as_numbers(callback: Callback, found: Any) -> dict[str, float]:
-    """What a callback returned, as Python's floats."""
-    if found is None:
-        return {}
-    name = getattr(callback, "__qualname__", type(callback).__name__)
+def _checked(returned: Any) -> tuple[TrainState, Mapping[str, Any]]:
+    if not (
+        isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping)
+    ):
+        raise TypeError(
+            "fit: expected the step to return (state, metrics), with metrics as a dict, got "
+            f"{type(returned).__name__}. recur.train.make_step makes one of a loss."
+        )
+    return returned
+
+
+def as_numbers(source: str, found: Any) -> dict[str, float]:
+    """Metrics as Python's floats.
+
+    Raises:
+      TypeError: when they are no dict of numbers; it names their source and the metric.
+    """
     if not isinstance(found, Mapping):
         raise TypeError(
-            f"fit: expected the callback {name} to return a dict of numbers or None, got "
-            f"{type(found).__name__}."
+            f"{source}: expected a dict of numbers or None, got {type(found).__name__}."
         )
     for metric, value in found.items():
         array = np.asarray(value)
         if array.ndim or not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
             raise TypeError(
-                f"fit: expected the callback {name} to return numbers, got "
-                f"{type(value).__name__} for {metric!r}. Take a mean, or float() of it."
+                f"{source}: expected numbers, got {type(value).__name__} for {metric!r}. Take a "
+                "mean, or float() of it."
             )
     return {metric: float(value) for metric, value in found.items()}
 
@@ -194,7 +213,7 @@ def _means(read: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def _read(unread: list[Mapping[str, Any]], since: int) -> list[dict[str, float]]:
     """The metrics of updates, once it is sure that all of them were good."""
-    read = [{name: float(v) for name, v in each.items()} for each in jax.device_get(unread)]
+    read = [as_numbers("the metrics of the step", each) for each in jax.device_get(unread)]
     for number, metrics in enumerate(read, start=since + 1):
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(metrics.get(name, 0.0)):

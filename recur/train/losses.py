@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from recur.arrays import as_array
 from recur.dtypes import at_least_float32
 from recur.ids import check_known_ids, is_inside
+from recur.keys import is_key
 from recur.masks import zero_invalid
 
 
@@ -32,7 +34,7 @@ def cross_entropy(
       `[...]`, nats. `masked_mean` takes the mean over the steps that count.
 
     Raises:
-      TypeError: if targets are not integers, or mask is not bool.
+      TypeError: if logits are not floats, targets not integers, or mask is not bool.
       ValueError: if the shapes do not fit, or, where it is known, a target that counts is outside
         the vocabulary.
 
@@ -45,7 +47,10 @@ def cross_entropy(
       4.0
     """
     given = {"ids": targets, "mask": mask}
-    logits, targets = jnp.asarray(logits), jnp.asarray(targets)
+    logits = as_array("cross_entropy: logits", logits)
+    targets = as_array("cross_entropy: targets", targets)
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise TypeError(f"cross_entropy: expected logits as floats, got {logits.dtype}.")
     check_targets(targets, logits, "cross_entropy")
     if mask is not None:
         mask = check_mask(mask, targets.shape, "cross_entropy")
@@ -70,7 +75,7 @@ def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
       A scalar, a float of at least 32 bits.
 
     Raises:
-      TypeError: if mask is not bool.
+      TypeError: if values are not numbers, or mask is not bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -79,7 +84,10 @@ def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
       >>> masked_mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False])).item()
       2.0
     """
-    values = at_least_float32(jnp.asarray(values))
+    values = as_array("masked_mean: values", values)
+    if is_key(values):
+        raise TypeError(f"masked_mean: expected values as numbers, got {values.dtype}.")
+    values = at_least_float32(values)
     if not jnp.issubdtype(values.dtype, jnp.inexact):
         values = values.astype(jnp.result_type(float))
     if mask is None:
@@ -97,13 +105,16 @@ def perplexity(nats: jax.Array | float) -> jax.Array:
     Returns:
       The perplexity.
 
+    Raises:
+      TypeError: if `nats` are not real numbers.
+
     Example:
       >>> import math
       >>> from recur.train import perplexity
       >>> perplexity(math.log(100)).round().item()
       100.0
     """
-    return jnp.exp(nats)
+    return jnp.exp(_as_reals("perplexity: nats", nats))
 
 
 def bits(nats: jax.Array | float) -> jax.Array:
@@ -115,19 +126,31 @@ def bits(nats: jax.Array | float) -> jax.Array:
     Returns:
       The loss, in bits.
 
+    Raises:
+      TypeError: if `nats` are not real numbers.
+
     Example:
       >>> import math
       >>> from recur.train import bits
       >>> bits(math.log(256)).round().item()
       8.0
     """
-    return jnp.asarray(nats) / jnp.log(2.0)
+    return _as_reals("bits: nats", nats) / jnp.log(2.0)
+
+
+def _as_reals(name: str, value: jax.Array | float) -> jax.Array:
+    array = as_array(name, value)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        raise TypeError(f"{name}: expected real numbers, got {array.dtype}.")
+    return array
 
 
 def check_targets(targets: jax.Array, rows: jax.Array, name: str) -> None:
     """Raises an error unless there is one integer target for each row of `rows`."""
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f"{name}: expected integer targets, got {targets.dtype}.")
+    if not rows.ndim:
+        raise ValueError(f"{name}: expected a row of numbers for each target, got one number.")
     if targets.shape != rows.shape[:-1]:
         raise ValueError(
             f"{name}: expected targets of shape {list(rows.shape[:-1])}, one for each of the rows "
@@ -137,7 +160,7 @@ def check_targets(targets: jax.Array, rows: jax.Array, name: str) -> None:
 
 def check_mask(mask: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
     """`mask` as an array, if it is one flag for each step."""
-    mask = jnp.asarray(mask)
+    mask = as_array(f"{name}: mask", mask)
     if mask.dtype != jnp.bool_:
         raise TypeError(f"{name}: expected mask as bool flags, got {mask.dtype}.")
     if mask.shape != shape:

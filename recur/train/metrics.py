@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 
+from recur.checks import check_whole
 from recur.files import replacing
 from recur.train.loop import Report
 
@@ -24,7 +25,8 @@ class JsonLines:
         that was killed before its next checkpoint, are taken out. By default the run is a new one.
 
     Raises:
-      ValueError: when the file is not one of such lines, or it has lines and no step is given.
+      ValueError: when the file is not one of such lines, it has lines and no step is given, or step
+        is no whole number.
 
     Example:
       >>> import pathlib, tempfile
@@ -38,6 +40,8 @@ class JsonLines:
 
     def __init__(self, path: str | os.PathLike, step: int | None = None):
         self._path = pathlib.Path(path)
+        if step is not None:
+            step = check_whole("JsonLines: step", step, 0)
         lines = _lines_of(self._path) if self._path.exists() else []
         records = _parse(self._path, lines)
         for number, record in enumerate(records, start=1):

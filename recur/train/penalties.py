@@ -8,7 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from recur.checks import check_leaves, describe
 from recur.types import Params
 
 Where = Any  # a pytree of bools like params, or a function `params -> pytree of bools`
@@ -27,6 +29,10 @@ def l1(params: Params, where: Where = None) -> jax.Array:
     Returns:
       A scalar.
 
+    Raises:
+      TypeError: if params are not arrays, or `where` selects by something other than bools.
+      ValueError: if `where` has another structure than params.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.train import by_path, l1
@@ -34,7 +40,7 @@ def l1(params: Params, where: Where = None) -> jax.Array:
       >>> l1(params, by_path("*kernel")).item()
       3.0
     """
-    return _sum(jnp.abs, params, where)
+    return _sum("l1", jnp.abs, params, where)
 
 
 def l2(params: Params, where: Where = None) -> jax.Array:
@@ -52,13 +58,17 @@ def l2(params: Params, where: Where = None) -> jax.Array:
     Returns:
       A scalar.
 
+    Raises:
+      TypeError: if params are not arrays, or `where` selects by something other than bools.
+      ValueError: if `where` has another structure than params.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.train import l2
       >>> l2({"kernel": jnp.array([3.0, -4.0])}).item()
       25.0
     """
-    return _sum(jnp.square, params, where)
+    return _sum("l2", jnp.square, params, where)
 
 
 def by_path(*patterns: str) -> Callable[[Params], Any]:
@@ -73,13 +83,20 @@ def by_path(*patterns: str) -> Callable[[Params], Any]:
       `where(params)`, which returns a pytree of bools, for this package and for masks of Optax.
 
     Raises:
-      ValueError: when called, if a pattern selects nothing; it lists the paths there are.
+      TypeError: if a pattern is no string.
+      ValueError: if there is no pattern; when called, if a pattern selects nothing: it lists the
+        paths there are.
 
     Example:
       >>> import optax
       >>> from recur.train import by_path
       >>> decay = optax.add_decayed_weights(1e-4, mask=by_path("*kernel"))
     """
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"by_path: expected patterns as strings, got {pattern!r}.")
+    if not patterns:
+        raise ValueError('by_path: expected at least one pattern, such as "*kernel", got none.')
 
     def where(params):
         paths = [_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
@@ -107,13 +124,28 @@ def _selects(pattern: str, names: list[str]) -> bool:
     return any(fnmatch.fnmatchcase(part, pattern) for part in parts)
 
 
-def selected_weights(params: Params, where: Where) -> Any:
-    """A pytree of bools with the structure of params, True for the selected weights."""
-    selected = where(params) if callable(where) else where
-    return jax.tree.broadcast(True if selected is None else selected, params)
+def selected_weights(asker: str, params: Params, where: Where) -> Any:
+    """A pytree of bools with the structure of params, True for the selected weights.
+
+    Raises:
+      TypeError: when a leaf of params is no array, or one of `where` no bool.
+      ValueError: when `where` has another structure than params.
+    """
+    check_leaves(f"{asker}: params", params)
+    selected = where(params) if callable(where) else True if where is None else where
+    expected = (
+        f"{asker}: expected where as a pytree of bools like params, or a function that returns "
+        f'one, such as by_path("*kernel"), got {describe(selected)}.'
+    )
+    if not all(isinstance(leaf, (bool, np.bool_)) for leaf in jax.tree.leaves(selected)):
+        raise TypeError(expected)
+    try:
+        return jax.tree.broadcast(selected, params)
+    except ValueError as error:
+        raise ValueError(f"{expected} The params are {describe(params)}.") from error
 
 
-def _sum(size: Callable, params: Params, where: Where) -> jax.Array:
-    selected = selected_weights(params, where)
+def _sum(asker: str, size: Callable, params: Params, where: Where) -> jax.Array:
+    selected = selected_weights(asker, params, where)
     sums = jax.tree.map(lambda w, counts: size(w).sum() if counts else None, params, selected)
     return sum(jax.tree.leaves(sums), jnp.zeros(()))

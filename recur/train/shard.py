@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from recur.arrays import check_one_number
+from recur.checks import check_function, check_leaves
 from recur.dtypes import at_least_float32
 from recur.keys import split
-from recur.train.step import Loss, TrainState, advance, checked_loss
+from recur.train.step import (
+    Loss,
+    TrainState,
+    advance,
+    check_optimizer,
+    check_state,
+    checked_loss,
+)
 
 Gradient = Callable[[Any, Any, Any, jax.Array], tuple[tuple[jax.Array, Any], Any]]
 
@@ -45,7 +54,8 @@ def gradient_by_device(
       compiled inside; do not call it under `jit`. Each device draws its own noise.
 
     Raises:
-      ValueError: if the rows do not divide evenly among devices.
+      TypeError: if an argument is of another type, or `weight` does not return one number.
+      ValueError: if there is no device, or the rows do not divide evenly among devices.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -57,13 +67,16 @@ def gradient_by_device(
       >>> value.item(), gradient.item()
       (4.0, 4.0)
     """
-    devices = list(jax.local_devices() if devices is None else devices)
+    devices = _as_devices(jax.local_devices() if devices is None else devices)
+    if weight is not None:
+        check_function("weight", weight)
     differentiate_loss = jax.value_and_grad(checked_loss(loss), has_aux=True)
 
     @jax.jit
     def of_part(params, carry, batch, key):
-        share = jnp.asarray(_row_count(batch)) if weight is None else weight(batch)
-        return differentiate_loss(params, carry, batch, key), share
+        share = _row_count(batch) if weight is None else weight(batch)
+        check_one_number("weight", share)
+        return differentiate_loss(params, carry, batch, key), jnp.asarray(share)
 
     @jax.jit
     def join(parts):
@@ -89,6 +102,8 @@ def gradient_by_device(
         return (value, (carry, metrics)), gradient
 
     def differentiate(params, carry, batch, key):
+        check_leaves("carry", carry)
+        check_leaves("batch", batch)
         rows = _split((carry, batch), len(devices))
         parts = [
             of_part(*jax.device_put((params, *part, part_key), device))
@@ -127,7 +142,8 @@ def make_sharded_step(
       call it under `jit`.
 
     Raises:
-      ValueError: if the rows do not divide evenly among devices.
+      TypeError: if an argument is of another type, or `weight` does not return one number.
+      ValueError: if there is no device, or the rows do not divide evenly among devices.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -142,13 +158,26 @@ def make_sharded_step(
       (2.0, 16.0)
     """
     differentiate = gradient_by_device(loss, devices=devices, weight=weight)
+    check_optimizer(optimizer)
     update = jax.jit(lambda state, found: advance(optimizer, state, found))
 
     def step(state, batch):
+        check_state(state)
         key = jax.random.fold_in(state.key, state.step)
         return update(state, differentiate(state.params, state.carry, batch, key))
 
     return step
+
+
+def _as_devices(devices: Any) -> list[Any]:
+    listed = list(devices) if isinstance(devices, Iterable) else [None]
+    if not all(isinstance(device, jax.Device) for device in listed):
+        raise TypeError(
+            f"devices: expected a list of devices, such as jax.devices()[:2], got {devices!r}."
+        )
+    if not listed:
+        raise ValueError("devices: expected at least one device, got none.")
+    return listed
 
 
 def _split(tree: Any, parts: int) -> list[Any]:
@@ -172,7 +201,7 @@ def _as_float(leaf: jax.Array) -> jax.Array:
 
 
 def _row_count(tree: Any) -> int:
-    shapes = [list(leaf.shape) for leaf in jax.tree.leaves(tree)]
+    shapes = [list(jnp.shape(leaf)) for leaf in jax.tree.leaves(tree)]
     counts = {tuple(shape[:1]) for shape in shapes}
     if len(counts) != 1 or counts & {(), (0,)}:
         raise ValueError(

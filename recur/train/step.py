@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from recur.checks import describe
+from recur.checks import check_function, check_leaves, describe
 from recur.keys import check_key
 from recur.types import Carry, Params
 
@@ -44,7 +44,8 @@ def init_state(
       A `TrainState`.
 
     Raises:
-      TypeError: if `key` is not a typed key.
+      TypeError: if `key` is not a typed key, `optimizer` no Optax transformation, or a leaf of
+        params or of the carry no array.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -52,6 +53,9 @@ def init_state(
       >>> init_state({"w": jnp.ones(3)}, optax.sgd(0.1), jax.random.key(0)).step.item()
       0
     """
+    check_optimizer(optimizer)
+    check_leaves("params", params)
+    check_leaves("carry", carry)
     return TrainState(
         jnp.zeros((), jnp.int32), params, optimizer.init(params), carry, check_key(key)
     )
@@ -80,7 +84,8 @@ def make_step(
       and those of the loss.
 
     Raises:
-      TypeError: when tracing, if the loss does not return `(value, (carry, metrics))`.
+      TypeError: if `loss` is no function, or `optimizer` no Optax transformation; when tracing, if
+        the loss does not return `(value, (carry, metrics))`, or the state is no `TrainState`.
       ValueError: when tracing, if its value is not a scalar.
 
     Example:
@@ -96,8 +101,10 @@ def make_step(
       (2.0, 16.0, 8.0)
     """
     differentiate = jax.value_and_grad(checked_loss(loss), has_aux=True)
+    check_optimizer(optimizer)
 
     def step(state, batch):
+        check_state(state)
         key = jax.random.fold_in(state.key, state.step)
         return advance(optimizer, state, differentiate(state.params, state.carry, batch, key))
 
@@ -106,12 +113,14 @@ def make_step(
 
 def checked_loss(loss: Loss) -> Loss:
     """The loss, with a check of what it returns."""
+    check_function("loss", loss)
 
     @functools.wraps(loss)
     def checked(params, carry, batch, key):
         match returned := loss(params, carry, batch, key):
-            case (value, (_, Mapping())):
+            case (value, (_, Mapping() as metrics)):
                 _check_scalar(value)
+                check_leaves("loss: metrics", metrics)
                 return returned
         raise TypeError(
             "loss: expected it to return (value, (carry, metrics)), with metrics as a dict, got "
@@ -127,6 +136,25 @@ def _check_scalar(value: Any) -> None:
         raise ValueError(
             f"loss: expected a scalar as its value, got {describe(value)}. Take the mean over the "
             "steps that count: recur.train.masked_mean(losses, mask)."
+        )
+    if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        raise TypeError(f"loss: expected a float as its value, got {describe(value)}.")
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raises a TypeError unless `optimizer` is an Optax transformation."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(
+            "optimizer: expected an Optax transformation, such as optax.adam(1e-3), got "
+            f"{type(optimizer).__name__}."
+        )
+
+
+def check_state(state: Any) -> None:
+    """Raises a TypeError unless `state` is a TrainState."""
+    if not isinstance(state, TrainState):
+        raise TypeError(
+            f"state: expected a TrainState, as init_state makes it, got {type(state).__name__}."
         )
 
 

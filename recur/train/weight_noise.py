@@ -6,12 +6,13 @@ row a different recurrent kernel, so that the rows' products in the loop could n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_rate
+from recur.checks import check_rate, is_number
 from recur.combine.dropout import draw_mask
 from recur.keys import split_like
 from recur.train.penalties import Where, selected_weights
@@ -38,7 +39,7 @@ def weight_drop(rate: float, where: Where) -> WeightNoise:
 
     Raises:
       ValueError: if the rate is not in [0, 1).
-      TypeError: by `drop`, if the key is not a typed key.
+      TypeError: by `drop`, if the key is not a typed key, or params or `where` are as of `l1`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, recur
@@ -64,7 +65,8 @@ def weight_drop(rate: float, where: Where) -> WeightNoise:
       https://arxiv.org/abs/1708.02182
     """
     rate = check_rate("weight_drop", "rate", rate)
-    return _noise_on(where, lambda key, w: w * draw_mask(key, rate, w, "weight_drop"))
+    asker = "weight_drop"
+    return _noise_on(asker, where, lambda key, w: w * draw_mask(key, rate, w, asker))
 
 
 def weight_noise(stddev: float, where: Where = None) -> WeightNoise:
@@ -82,8 +84,8 @@ def weight_noise(stddev: float, where: Where = None) -> WeightNoise:
       `add(key, params) -> params`, with the same dtypes; if key is None, params unchanged.
 
     Raises:
-      ValueError: if stddev is negative.
-      TypeError: by `add`, if the key is not a typed key.
+      ValueError: if stddev is no finite number of at least 0.
+      TypeError: by `add`, if the key is not a typed key, or params or `where` are as of `l1`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -99,23 +101,31 @@ def weight_noise(stddev: float, where: Where = None) -> WeightNoise:
       Jim, Giles & Horne 1996, An Analysis of Noise in Recurrent Neural Networks: Convergence and
       Generalization, https://doi.org/10.1109/72.548170
     """
-    if not stddev >= 0:
+    if not is_number(stddev) or not 0 <= stddev < math.inf:
         raise ValueError(f"weight_noise: expected stddev of at least 0, got {stddev!r}.")
     stddev = float(stddev)
-    return _noise_on(where, lambda key, w: w + stddev * jax.random.normal(key, w.shape, w.dtype))
+
+    def add(key, w):
+        return w + stddev * jax.random.normal(key, w.shape, w.dtype)
+
+    return _noise_on("weight_noise", where, add)
 
 
-def _noise_on(where: Where, noise: Callable[[jax.Array, jax.Array], jax.Array]) -> WeightNoise:
+def _noise_on(
+    asker: str, where: Where, noise: Callable[[jax.Array, jax.Array], jax.Array]
+) -> WeightNoise:
     """Applies noise to the selected weights, with a key for each."""
 
     def apply(key, params):
         if key is None:
             return params
 
-        def each(w, key, is_selected):
-            is_number = jnp.issubdtype(w.dtype, jnp.inexact)
-            return noise(key, w) if is_selected and is_number else w
+        selected = selected_weights(asker, params, where)
 
-        return jax.tree.map(each, params, split_like(key, params), selected_weights(params, where))
+        def each(w, key, is_selected):
+            is_number = jnp.issubdtype(jax.typeof(w).dtype, jnp.inexact)
+            return noise(key, jnp.asarray(w)) if is_selected and is_number else w
+
+        return jax.tree.map(each, params, split_like(key, params), selected)
 
     return apply

@@ -177,10 +177,10 @@ def test_metrics_of_callbacks_are_floats(begin):
 @pytest.mark.parametrize(
     "found, message",
     [
-        (3.0, "to return a dict of numbers or None, got float"),
-        ({"loss": np.ones(2)}, "to return numbers, got ndarray for 'loss'"),
-        ({"loss": "low"}, "to return numbers, got str for 'loss'"),
-        ({"loss": None}, "to return numbers, got NoneType for 'loss'"),
+        (3.0, "expected a dict of numbers or None, got float"),
+        ({"loss": np.ones(2)}, "expected numbers, got ndarray for 'loss'"),
+        ({"loss": "low"}, "expected numbers, got str for 'loss'"),
+        ({"loss": None}, "expected numbers, got NoneType for 'loss'"),
     ],
 )
 def test_other_metrics_of_callbacks_are_an_error(begin, found, message):
