@@ -70,7 +70,7 @@ def leading_shape(xs: Any, batch_axes: int) -> tuple[int, ...]:
 
 
 def step_count(xs: Any) -> int:
-    """T, the length of the time axis in front of all arrays of xs."""
+    """T, the length of the leading axis of all arrays of xs, which is time."""
     return leading_shape(xs, 0)[0]
 
 

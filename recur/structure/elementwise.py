@@ -20,7 +20,7 @@ ELEMENTWISE = frozenset(
     """.split()
 )
 
-# Functions with a derivative of their own stay whole in a trace, and calls do within them.
+# Functions with a custom derivative stay whole in a trace, and calls do within them.
 _FUNCTIONS = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr", "pjit": "jaxpr"}
 
 

@@ -57,7 +57,7 @@ class Traced(NamedTuple):
 def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
     """Traces a function and inlines its calls of `jax.jit` and `jax.checkpoint`.
 
-    Functions with derivatives of their own (`jax.custom_jvp`, `jax.custom_vjp`) and control flow
+    Functions with custom derivatives (`jax.custom_jvp`, `jax.custom_vjp`) and control flow
     stay whole: each is one equation.
     """
     leaves, structure = jax.tree.flatten(arguments)

@@ -44,7 +44,7 @@ def fit(
     """Updates until `steps` updates are done, and reports on the way.
 
     Callbacks are called in their order, at every multiple of `report_every` and at the end. What
-    one returns, a dict of numbers, is added to the metrics that those behind it see: so a
+    one returns, a dict of numbers, is added to the metrics that later ones see: so a
     validation stands before the log and the checkpoints.
 
     On Ctrl-C (SIGINT) or SIGTERM the update under way is finished, a last report is made, so that
@@ -113,7 +113,7 @@ def fit(
         if pending:
             read = _read(pending, since)
             report = Report(done, since, state, _means(read), unread=read if is_early else ())
-        elif report:  # it ends just behind a report, which did not know that it was the last
+        elif report:  # it ends right after a report, which did not know that it was the last
             report = report._replace(since=done)
         if report:
             _tell(callbacks, report._replace(last=True, interrupted=is_early))

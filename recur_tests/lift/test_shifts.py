@@ -158,7 +158,7 @@ def test_spikes_are_trained_in_a_batch(make, lift):
 
 
 def closing_over(params):
-    """A cell without params of its own: weights are constants of its step, or tracers."""
+    """A cell without its own params: weights are constants of its step, or tracers."""
 
     def step(_, h, x):
         kernel = params["U"] / jnp.linalg.norm(params["U"])

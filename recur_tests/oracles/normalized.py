@@ -74,7 +74,7 @@ def normalized_gru_before(norm):
 def normalized_lstm(norm):
     """The LSTM of Ba et al., equations 20 to 22, with a norm for each gate and none of c_t.
 
-    [i, f, g, o]_t = N(x_t W) + N'(h_{t-1} U) + b,    each with norms of its own
+    [i, f, g, o]_t = N(x_t W) + N'(h_{t-1} U) + b,    each with its own norms
     c_t = σ(f_t) ⊙ c_{t-1} + σ(i_t) ⊙ tanh(g_t),    h_t = σ(o_t) ⊙ tanh(c_t)
     """
 

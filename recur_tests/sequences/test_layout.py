@@ -59,7 +59,7 @@ def check(source, lengths, layout, rows, longest):
         assert (batch.steps["a"] == expected).all()
         assert (batch.mask == (expected > 0)).all()
         assert (batch.steps["b"][..., 0] > 0).tolist() == batch.mask.tolist()
-        assert (batch.mask[:, 1:] <= batch.mask[:, :-1]).all()  # padding behind alone
+        assert (batch.mask[:, 1:] <= batch.mask[:, :-1]).all()  # padding at the end alone
         if batch.number.shape[1] > 1:
             assert (batch.reset == starts).all()
         else:

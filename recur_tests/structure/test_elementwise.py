@@ -25,7 +25,7 @@ ELEMENTWISE = {
     "no product": lambda p, h, x: jnp.maximum(h * p["b"], x.sum()),
     "norms of the input": lambda p, h, x: h @ p["U"] + jax.nn.softmax(x @ p["W"]),
     "selects": lambda p, h, x: jnp.where(h > 0, h @ p["U"], -h),
-    "a derivative of its own": lambda p, h, x: jax.nn.relu(x @ p["W"] + h @ p["U"]) * p["b"],
+    "a custom derivative": lambda p, h, x: jax.nn.relu(x @ p["W"] + h @ p["U"]) * p["b"],
     "narrow slices": lambda p, h, x: sum(map(jnp.sin, jnp.split(h @ p["U4"], 4))),
 }
 MIXING = {
@@ -38,7 +38,7 @@ MIXING = {
     "turned around": lambda p, h, x: jnp.tanh(h[::-1] @ p["U"]),
     "turned around after it": lambda p, h, x: jnp.tanh(h @ p["U"])[::-1],
     "slices that stay": lambda p, h, x: sum(jnp.split(jnp.sin(h @ p["U4"]), 4)),
-    "a mixing function with a derivative of its own": lambda p, h, x: _centred(h @ p["U"]),
+    "a mixing function with a custom derivative": lambda p, h, x: _centred(h @ p["U"]),
     "control flow": lambda p, h, x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, h),
     "the product of two values": lambda p, h, x: (h @ h) * h,
 }
