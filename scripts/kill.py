@@ -205,9 +205,13 @@ def contents(subject: Subject, folder: pathlib.Path) -> dict[str, bytes]:
     return found
 
 
-def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
-    """The names of what is not the same."""
-    return [name for name in one | other if one.get(name) != other.get(name)]
+def differences(expected: dict[str, bytes], found: dict[str, bytes]) -> list[str]:
+    """The names of what is missing or not the same.
+
+    What there is beside is no loss: a run that is killed after its last checkpoint, before those
+    that it need not keep are deleted, leaves them.
+    """
+    return [name for name in expected if expected[name] != found.get(name)]
 
 
 def killed_runs(subject: Subject, folder: pathlib.Path, kills: int, seed: int) -> Iterator[Tally]:

@@ -23,4 +23,5 @@ def test_a_few_kills_lose_nothing():
 
 def test_what_differs_is_named(scripts):
     kill = importlib.import_module("kill")
-    assert kill.differences({"a": b"1", "b": b"2"}, {"a": b"1", "b": b"3", "c": b""}) == ["b", "c"]
+    expected = {"a": b"1", "b": b"2", "c": b"3"}
+    assert kill.differences(expected, {"a": b"1", "b": b"3", "more": b""}) == ["b", "c"]
