@@ -331,6 +331,10 @@ DAMAGE = {
         (folder / "record" / "metadata").read_text().replace('"position": 2', '"position": 3')
     ),
     "no metrics": lambda folder: (folder / "record" / "metadata").write_text("{"),
+    "arrays of another": lambda folder: (
+        shutil.rmtree(folder / "state"),
+        shutil.copytree(folder.with_name("update_1") / "state", folder / "state"),
+    ),
     "other bits": lambda folder: [*map(flip_a_bit, folder.glob("state/**/d/*"))],
 }
 
