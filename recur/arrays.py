@@ -20,7 +20,8 @@ def as_array(name: str, value: Any) -> jax.Array:
         reason = None
     except (TypeError, ValueError) as error:
         reason = error
-    came = f"an array of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+    dtype = getattr(value, "dtype", None)
+    came = type(value).__name__ if dtype is None else f"an array of {dtype}"
     raise TypeError(f"{name}: expected an array of numbers, got {came}.") from reason
 
 

@@ -17,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from recur.lift.mask import Steps
 from recur.masks import is_known
 from recur.partition_inexact import partition_inexact
-from recur.structure import Parts, has_callbacks, has_custom_vjp_or_control_flow
+from recur.structure import Parts, has_custom_vjp_or_control_flow
 from recur.types import Carry
 
 ROWS = "recur.rows"  # the axis of `recur.batch`, whose size is asked for here
@@ -30,7 +30,7 @@ Run = Callable[[Parts, Carry, Carry, Steps], tuple[Carry, Any]]
 def chunk_size(parts: Parts, count: int) -> int | None:
     """The number of steps of a chunk, which divides T; None where chunks are not worth it."""
     equations = parts.found.traced.jaxpr.eqns
-    if not is_known(count) or has_callbacks(equations) or has_custom_vjp_or_control_flow(equations):
+    if not is_known(count) or has_custom_vjp_or_control_flow(equations):  # forward mode is needed
         return None
     most = _MOST_BYTES // max(parts.bytes_per_step() * _row_count(), 1)
     if count <= most:
