@@ -322,7 +322,8 @@ def run_script(
     interrupts.raise_again()
     # Orbax's errors reach us as exceptions; its log and its threads need not repeat them.
     sys.unraisablehook = report_unraisable
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    for log in ("absl", "asyncio"):
+        logging.getLogger(log).setLevel(logging.CRITICAL)
     try:
         main(arguments)
     except KeyboardInterrupt:
