@@ -213,6 +213,8 @@ def drawn_by(init: Callable[..., Any], key: Any, shape: tuple[int, ...], dtype: 
 
 def check_leaves(name: str, tree: Any) -> None:
     """Raises a TypeError that names the leaf, unless JAX can compute with all leaves of a tree."""
+    if all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tree)):
+        return  # most often, at each call of a layer: nothing has to be named
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         check_array(f"{name}{jax.tree_util.keystr(path)}", leaf)
 

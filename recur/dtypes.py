@@ -16,3 +16,9 @@ def at_least_float32(tree: Any) -> Any:
         return leaf.astype(jnp.float32) if is_narrow else leaf
 
     return jax.tree.map(widen, tree)
+
+
+def as_float(array: jax.Array) -> jax.Array:
+    """Casts integers and flags to floats, and floats to at least float32."""
+    is_inexact = jnp.issubdtype(array.dtype, jnp.inexact)
+    return at_least_float32(array) if is_inexact else array.astype(jnp.result_type(float))

@@ -118,7 +118,7 @@ def rows_of_options(
     Args:
       factory: the public function.
       make: `make(**{argument: value})` calls it.
-      sentences: by the name of an argument, a sentence of its own.
+      sentences: by the name of an argument, another sentence.
     """
     rows = []
     for argument, parameter in inspect.signature(factory).parameters.items():

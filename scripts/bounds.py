@@ -21,8 +21,8 @@ def _from(least: float, most: float) -> Bound:
 
 MOST_UPDATES = 10**9  # 32 bits count them
 _MOST = 10**6  # of a size; the product of three is one that 64 bits count
-_SIZES = """batch_size count embedding features given k k1 k2 kills length max_tokens negatives
-    num_beams pieces top_k unroll vocabulary window"""
+_SIZES = """batch_size count embedding features files given k k1 k2 kills length max_tokens
+    negatives num_beams pieces top_k unroll vocabulary window"""
 _COUNTS = """average_after checkpoint_every constant_epochs epochs min_count report_every steps"""
 _FROM_ZERO = "limit noise temperature weight_decay"
 _RATES = "clip decay initial learning_rate sample"

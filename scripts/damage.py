@@ -11,9 +11,13 @@ script with 1. The last line printed has the counts.
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
 import collections
 import dataclasses
-import logging
 import pathlib
 import shutil
 import sys
@@ -24,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
+import running
 
 import recur
 from recur.train import Checkpoints, init_state
@@ -104,11 +108,9 @@ def _equal(state: Any, other: Any) -> bool:
     return bits(state) == bits(other)
 
 
-def main(options: Options) -> None:
+def main(arguments: list[str]) -> None:
     """Damages so many files, one at a time."""
-    for name in ("absl", "asyncio"):  # Orbax logs what it also raises
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda unraisable: None
+    options = running.parse(Options, arguments, "damage.py")
     draws = np.random.default_rng(options.seed)
     counts: collections.Counter = collections.Counter()
     with tempfile.TemporaryDirectory() as place:
@@ -133,4 +135,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    running.run_script("damage", main, sys.argv[1:], running.IS_LOST)

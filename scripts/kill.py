@@ -126,7 +126,7 @@ def run_quietly(subject: Subject, folder: pathlib.Path, log: pathlib.Path) -> No
 
 
 def start(subject: Subject, folder: pathlib.Path) -> Any:
-    """Begins or resumes a run in a process of its own, forked where all is imported already."""
+    """Begins or resumes a run in a new process, forked where all is imported already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["char_lm", "word_lm"])
     process = context.Process(target=run_quietly, args=(subject, folder, log_of(folder)))

@@ -42,7 +42,7 @@ class Note(NamedTuple):
 def read_mat(path: pathlib.Path) -> dict[str, list[np.ndarray]]:
     """The rolls of training, validation and test, of a file as Boulanger-Lewandowski's music is in.
 
-    It is read in a process of its own, for there are files at which SciPy's reader crashes.
+    It is read in a separate process, since some files crash SciPy's reader.
 
     Raises:
       OSError: when it cannot be read.

@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from bounds import check_numbers
-from claims import new_folder as new_folder
 from display import command_line, display_safely
-from saving import MAKE_ROOM, NO_ROOM, is_of, read_json, write_json
+from saving import MAKE_ROOM, is_of, read_json, write_json
 from tqdm import tqdm
 
 import recur
+from recur.files import NO_ROOM
 from recur.sequences import Window, whole_rows
 from recur.train import Checkpoints, Report, Restored, TrainState
 

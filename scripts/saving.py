@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import pathlib
@@ -15,10 +14,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from recur.files import replacing
+from recur.files import NO_ROOM, replacing
 from recur.train import read_json_lines
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "Make room, or name another folder."
 
 

@@ -37,6 +37,7 @@ import jax
 import numpy as np
 import optax
 import running
+from claims import new_folder
 
 from recur.classic import (
     Contexts,
@@ -402,7 +403,7 @@ def run(options: Options) -> None:
     corpus = build_corpus(options)
     questions = known_questions(options, corpus)
     analogies = known_analogies(options, corpus)
-    folder = running.new_folder(options.run, "runs/word2vec")
+    folder = new_folder(options.run, "runs/word2vec")
     print(
         f"{folder}: {sum(map(len, corpus.training)):,} words in {len(corpus.training):,} "
         f"sentences, {len(corpus.words):,} different ones; {len(corpus.held_out):,} sentences held "

@@ -166,7 +166,7 @@ def _draw(
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     colors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Draws the curves of one axis, and a grid behind them; the line of each name."""
+    """Draws the curves of one axis, and a grid below them; returns the line of each name."""
     drawn = {}
     for name, (places, values) in lines.items():
         color = colors[name] if colors else None

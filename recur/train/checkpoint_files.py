@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import pathlib
 import re
@@ -11,12 +10,12 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from recur.files import NO_ROOM
 from recur.train.run_folder import RunFolder
 from recur.train.state_arrays import digest_of_json, digests
 
 _PREFIX = "update"  # of the folder of each checkpoint, as in update_100
 _DELETED = ".deleted"  # where a checkpoint goes whole, in one move, before its files are deleted
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Unreadable(ValueError):
@@ -139,7 +138,7 @@ class CheckpointFiles:
             code = _system_error(error)
             if code is None:
                 raise
-            room = " Make room, or name another folder." if code in _NO_ROOM else ""
+            room = " Make room, or name another folder." if code in NO_ROOM else ""
             raise OSError(
                 f"{self.folder}: a checkpoint could not be written ({os.strerror(code)}).{room} "
                 "Those before it are whole, and the run goes on from the last."

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from recur.arrays import as_array
-from recur.dtypes import at_least_float32
+from recur.dtypes import as_float, at_least_float32
 from recur.ids import check_known_ids, is_inside
 from recur.keys import is_key
 from recur.masks import zero_invalid
@@ -87,9 +87,7 @@ def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     values = as_array("masked_mean: values", values)
     if is_key(values):
         raise TypeError(f"masked_mean: expected values as numbers, got {values.dtype}.")
-    values = at_least_float32(values)
-    if not jnp.issubdtype(values.dtype, jnp.inexact):
-        values = values.astype(jnp.result_type(float))
+    values = as_float(values)
     if mask is None:
         mask = jnp.ones(values.shape, bool)
     mask = check_mask(mask, values.shape, "masked_mean")

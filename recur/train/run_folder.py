@@ -74,14 +74,13 @@ class RunFolder:
             self._lock.release()
             self._lock = None
 
-    def set_aside(self, names: list[str]) -> pathlib.Path:
-        """Moves entries into a new folder in this one, out of the way, and returns it."""
+    def set_aside(self, names: list[str]) -> None:
+        """Moves entries into a new folder in this one, out of the way."""
         number = sum(1 for _ in self.path.glob("set-aside-*")) + 1
         aside = self.path / f"set-aside-{number}"
         aside.mkdir()
         for name in names:
             (self.path / name).rename(aside / name)
-        return aside
 
     def _writer(self) -> str:
         try:

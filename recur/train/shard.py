@@ -11,7 +11,7 @@ import optax
 
 from recur.arrays import check_one_number
 from recur.checks import check_function, check_leaves
-from recur.dtypes import at_least_float32
+from recur.dtypes import as_float
 from recur.keys import split
 from recur.train.step import (
     Loss,
@@ -80,14 +80,14 @@ def gradient_by_device(
 
     @jax.jit
     def join(parts):
-        shares = jnp.stack([_as_float(share) for _, share in parts])
+        shares = jnp.stack([as_float(share) for _, share in parts])
         total = shares.sum()
         equal = jnp.full_like(shares, 1 / len(parts))  # where nothing counts anywhere
         shares = jnp.where(total == 0, equal, shares / jnp.where(total == 0, 1, total))
 
         def mean(*leaves):
             """In the dtype of the leaves; of integers and flags a float."""
-            values = jnp.stack([*map(_as_float, leaves)])
+            values = jnp.stack([*map(as_float, leaves)])
             average = jnp.tensordot(shares.astype(values.dtype), values, 1)
             is_inexact = jnp.issubdtype(leaves[0].dtype, jnp.inexact)
             return average.astype(leaves[0].dtype) if is_inexact else average
@@ -192,12 +192,6 @@ def _split(tree: Any, parts: int) -> list[Any]:
     return [
         jax.tree.map(lambda leaf, at=at: leaf[at : at + size], tree) for at in range(0, count, size)
     ]
-
-
-def _as_float(leaf: jax.Array) -> jax.Array:
-    """A float of at least 32 bits."""
-    is_inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
-    return at_least_float32(leaf) if is_inexact else leaf.astype(jnp.result_type(float))
 
 
 def _row_count(tree: Any) -> int:

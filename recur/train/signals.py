@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, in the main thread: collected, or held back for a while."""
+"""Ctrl-C and SIGTERM, in the main thread: collected, or delayed until a block ends."""
 
 from __future__ import annotations
 
