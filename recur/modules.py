@@ -11,14 +11,15 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import flax.errors
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from recur.keys import is_key
+
+if TYPE_CHECKING:  # importing Linen takes longer than all of recur
+    from flax import linen as nn
 
 ACTIVATIONS = (
     "celu",
@@ -67,7 +68,9 @@ def as_module(thing: Any) -> Module:
     """
     if isinstance(thing, type):
         raise TypeError(f"expected a module, got the class {thing.__name__}: call it first.")
-    if isinstance(thing, nn.Module):
+    if _is_instance(thing, "flax.linen"):
+        from flax import linen as nn
+
         _check_one_step(thing, (nn.RNNCellBase, nn.RNN, nn.Bidirectional), "from_linen")
         return of_linen(thing)
     if _is_instance(thing, "flax.nnx"):
@@ -92,7 +95,7 @@ def activation(name: str | Callable) -> Callable:
                 "is given as a function."
             )
         return getattr(jax.nn, name)
-    if isinstance(name, nn.Module) or _holds_arrays(name):
+    if _is_instance(name, "flax.linen") or _holds_arrays(name):
         raise TypeError(
             f"expected a function without weights, got {type(name).__name__}, whose arrays would "
             "not be trained."
@@ -105,6 +108,7 @@ def activation(name: str | Callable) -> Callable:
 
 def of_linen(module: nn.Module) -> Module:
     """A module of Flax Linen, whose weights `init` draws."""
+    from flax import linen as nn
 
     def init(key, *xs):
         _check_one_array(module, xs)
@@ -137,6 +141,8 @@ def of_linen(module: nn.Module) -> Module:
 @contextlib.contextmanager
 def _explained(module: nn.Module, xs: Any) -> Iterator[None]:
     """Turns errors of Linen about the shapes of inputs into ones that say what to do."""
+    import flax.errors
+
     try:
         yield
     except flax.errors.ScopeParamShapeError as error:
@@ -280,13 +286,8 @@ def _unset(names: Iterable[str], context: Any, args: tuple, kwargs: dict) -> lis
     """Those options that the call takes and neither the module nor the caller sets."""
     signature = inspect.signature(context.orig_method)
     given = signature.bind_partial(*args, **kwargs).arguments
-    return [
-        name
-        for name in names
-        if name in signature.parameters
-        and getattr(context.module, name, None) is None
-        and name not in given
-    ]
+    not_given = [name for name in names if name in signature.parameters and name not in given]
+    return [name for name in not_given if getattr(context.module, name, None) is None]
 
 
 def _shapes(xs: Any) -> str:
