@@ -1,4 +1,4 @@
-"""Baselines of recurrent networks: n-grams, Markov models, hidden Markov models, word2vec."""
+"""Classical sequence models: n-grams, Markov chains, hidden Markov models and word2vec."""
 
 from recur.classic import baum_welch, hidden_markov, markov
 from recur.classic.contexts import Contexts, keep_probability
@@ -18,6 +18,9 @@ from recur.classic.word2vec import (
     word2vec_loss,
 )
 from recur.classic.word_vectors import WordVectors, as_embedding, pca
+from recur.serialization import register_namedtuples
+
+register_namedtuples()
 
 __all__ = [
     "ContextWindows",

@@ -1,4 +1,4 @@
-"""Fitting a hidden Markov model by expectation and maximisation."""
+"""Fitting of hidden Markov models by expectation-maximization (Baum-Welch)."""
 
 from __future__ import annotations
 
@@ -26,35 +26,36 @@ def update(
     pseudo_count: float = 0.0,
     parallel: bool = False,
 ) -> tuple[HiddenMarkov, jax.Array]:
-    """Makes one Baum-Welch update, after which the data are never less likely.
+    """Runs one Baum-Welch (EM) update, which never lowers the likelihood of the data.
 
         p(s_1 = i) ∝ Σ_b p(s_1 = i | x^b)
         p(j | i)   ∝ Σ_b Σ_{t>1} p(s_{t-1} = i, s_t = j | x^b)
         p(v | i)   ∝ Σ_b Σ_t p(s_t = i | x^b) [x^b_t = v]
 
-    What is impossible stays so. A state in which no sequence ever is keeps its distributions, if
-    there is no pseudo_count.
+    Probabilities of zero stay zero. Without a pseudo_count, a state that no sequence visits keeps
+    its distributions.
 
     Args:
-      model: a `HiddenMarkov`, not all of whose states are alike: they would stay so. What
-        `hidden_markov.init` draws, `hidden_markov.normalise` makes one of.
-      xs: integer `[B, T]`, each from 0 to V - 1; those in the padding never matter. Inside of a
-        transformation, where they are not known, one outside is a missing observation.
+      model: a `HiddenMarkov` whose states differ, since equal states stay equal; for example
+        `hidden_markov.normalise(hidden_markov.init(...))`.
+      xs: integer `[B, T]`, each from 0 to V - 1; those in the padding never matter. Inside a
+        transformation, an unknown symbol outside this range is a missing observation.
       length: integer `[B]`, how many steps of each row count; all by default.
-      pseudo_count: what is added to each expected count of what is possible, so that nothing
-        becomes impossible. Then what never falls is the likelihood times the Dirichlet prior that
-        such counts stand for.
-      parallel: as of `forward`.
+      pseudo_count: a number that is added to each expected count whose probability is not zero, so
+        that none becomes zero. Then the update never lowers the likelihood times the Dirichlet
+        prior to which such counts correspond.
+      parallel: as for `forward`.
 
     Returns:
-      `(model, mean)`: the model after the update, in 32 bits at least, and the log likelihood of a
-      sequence before it, in nats, the mean over rows.
+      `(model, mean)`: the updated model, of at least float32, and the log likelihood of a sequence
+      under the given model, in nats, as the mean over rows.
 
     Raises:
-      TypeError: if `model` is not one, xs are not integers, or pseudo_count is no number.
-      ValueError: if the shapes do not fit, or, where it is known, the model's probabilities do
-        not sum to one, a symbol is outside 0 ... V - 1, a length outside 0 ... T, or pseudo_count
-        negative or not finite.
+      TypeError: if `model` is not a `HiddenMarkov`, xs are not integers, or pseudo_count is not a
+        number.
+      ValueError: if the shapes do not fit, or values that are known are invalid: the model's
+        probabilities do not sum to one, a symbol is outside 0 ... V - 1, a length outside 0 ... T,
+        or pseudo_count is negative or not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -108,15 +109,15 @@ def _check_normalised(model: HiddenMarkov) -> None:
         if known is None:
             return
         sums = np.exp(known.astype(np.float64)).sum(-1)
-        if not np.allclose(sums, 1, atol=1e-2):  # of 16 bits they are as far off
+        if not np.allclose(sums, 1, atol=1e-2):  # a tolerance for 16-bit floats
             raise ValueError(
-                f"update: expected probabilities that sum to one, got {sums.flat[0]:.4g}. Logits "
-                "become such by hidden_markov.normalise."
+                f"update: expected probabilities that sum to one, got {sums.flat[0]:.4g}. Convert "
+                "logits by hidden_markov.normalise."
             )
 
 
 def _check_rows(xs: Any, length: Any, symbols: int) -> tuple[jax.Array, jax.Array]:
-    """Symbols and lengths as arrays, when they fit."""
+    """Checks symbols and lengths, and returns them as arrays."""
     xs = as_ids("update: xs", xs)
     if xs.ndim != 2 or not len(xs):
         raise ValueError(

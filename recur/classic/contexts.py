@@ -1,4 +1,4 @@
-"""Batches of windows around the words of sentences, the training data of word2vec."""
+"""Batches of context windows around the words of sentences, the training data of word2vec."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from recur.classic.word2vec import ContextWindows
 from recur.sequences.stream_state import read_position
 from recur.sequences.streams import checksum
 
-_MOST_EPOCHS = 1000  # of a batch
+_MOST_EPOCHS = 1000  # from which one batch may be drawn
 
 
 class _Epoch(NamedTuple):
-    """The words of an epoch that were kept, and the order of those that have a neighbour."""
+    """The words that an epoch keeps, and the order of its centers."""
 
     words: np.ndarray  # int32 [N]
     sentence: np.ndarray  # int32 [N], the sentence of each word
-    reach: np.ndarray  # [N], how far the window of each word goes
-    order: np.ndarray  # [M], M ≤ N
+    reach: np.ndarray  # [N], the window size of each word
+    order: np.ndarray  # [M], M ≤ N, the positions of the centers
 
 
 class Contexts:
-    """An endless iterator over batches of `ContextWindows`, newly drawn in every epoch.
+    """Iterates endlessly over batches of context windows for word2vec.
 
-    As word2vec.c does, an epoch first drops frequent words, keeping one of relative frequency f
-    with the probability
+    As in word2vec.c, each epoch first drops frequent words at random (subsampling): a word of
+    relative frequency f is kept with the probability
 
-        sqrt(sample / f) + sample / f,
+        sqrt(sample / f) + sample / f.
 
-    and then draws for each word how far its window reaches, uniformly from 1 to `window`, so that
-    nearer words are in more windows. No window reaches into another sentence. Each word that has a
-    neighbour left is a center once an epoch; their order is random, and the last batch of an epoch
-    is completed from the next. The seed determines everything.
+    Then it draws the window size of each word, uniformly from 1 to `window`, so that nearer words
+    are in more windows. Windows do not cross sentences. Each word with a neighbour left is a center
+    once per epoch, in random order; the last batch of an epoch is filled from the next. The seed
+    determines all draws.
 
     Args:
       sentences: integer arrays, each the words of one sentence as ids of at least 0. Leave out
         words outside the vocabulary.
-      batch_size: B, how many windows a batch has, at most the words of all sentences.
-      window: how many words on each side count at most; the contexts are `[B, 2 window]`.
-      sample: the threshold of frequent words, 1e-3 to 1e-5; None keeps them all.
+      batch_size: B, the number of windows in a batch, at most the number of words in all sentences.
+      window: the largest number of words on each side; the contexts are `[B, 2 window]`.
+      sample: the threshold for frequent words, typically 1e-3 to 1e-5; None keeps all words.
       seed: the seed of all random numbers, at least 0.
 
     Attributes:
-      counts: int64 `[V]`, the count of each id, for `unigram_noise`.
-      windows_per_epoch: about how many windows an epoch has on average.
+      counts: the count of each id, for `unigram_noise`, int64 `[V]`.
+      windows_per_epoch: the approximate mean number of windows in an epoch.
 
     Raises:
-      TypeError: if sentences are no list, or one does not hold integers.
+      TypeError: if sentences are not a list, or one does not hold integers.
       ValueError: if a sentence is not a vector of ids of at least 0, none has two words, or
-        batch_size, window, sample or seed are out of their range; when a batch is made, if `sample`
-        keeps next to no words.
+        batch_size, window, sample or seed is out of range; when a batch is drawn, if `sample` keeps
+        too few words.
 
     Example:
       >>> import numpy as np
@@ -96,11 +96,11 @@ class Contexts:
         self.counts = np.bincount(self._words)
         self._keep = keep_probability(self.counts, sample)
         self.windows_per_epoch = int(self.counts @ self._keep)
-        self._at = (0, 0)  # the epoch, and how many of its windows were given
+        self._at = (0, 0)  # the epoch, and the number of its windows drawn
         self._epoch = functools.lru_cache(maxsize=1)(self._draw_epoch)
 
     def get_state(self) -> dict[str, Any]:
-        """The position in the stream, and what tells it from others, as JSON can hold it."""
+        """Returns the position in the stream and its identity, as values for JSON."""
         epoch, done = self._at
         return {**self._identity, "epoch": epoch, "done": done}
 
@@ -108,8 +108,8 @@ class Contexts:
         """Continues from the position that `get_state` returned.
 
         Raises:
-          TypeError: if the state is no dict.
-          ValueError: if it is that of a stream of other sentences or options.
+          TypeError: if the state is not a dict.
+          ValueError: if it is the state of a stream of other sentences or options.
         """
         position = read_position("Contexts.set_state", state, self._identity, "epoch", "done")
         self._at = (position[0], position[1])
@@ -155,7 +155,7 @@ class Contexts:
         return _Epoch(words, sentence, reach, order)
 
     def _around(self, drawn: _Epoch, centers: np.ndarray) -> ContextWindows:
-        """The windows around the words at some positions."""
+        """The windows around the words at given positions."""
         away = np.arange(1, self._window + 1)
         away = np.concatenate([-away[::-1], away])
         places = centers[:, None] + away
@@ -167,22 +167,22 @@ class Contexts:
 
 
 def keep_probability(counts: np.ndarray, sample: float | None) -> np.ndarray:
-    """Computes the probability that a word is kept: lower for frequent words, as in word2vec.c.
+    """Computes the probability of keeping each word in the subsampling of frequent words.
 
         min(1, sqrt(sample / f_w) + sample / f_w),    f_w = count_w / Σ_w' count_w'
 
     Args:
-      counts: `[V]`, how often each word comes.
-      sample: the threshold; with None all words are kept.
+      counts: `[V]`, the count of each word.
+      sample: the threshold; None keeps all words.
 
     Returns:
-      float64 `[V]`; the paper's 1 - sqrt(sample / f) is the probability to drop, without the last
-      term.
+      float64 `[V]`, as in word2vec.c. The paper's probability to drop a word, 1 - sqrt(sample / f),
+      lacks the second term.
 
     Raises:
       TypeError: if counts are not numbers.
       ValueError: if counts are not a vector of numbers of at least 0, with one above 0, or sample
-        is no number above 0.
+        is not a number above 0.
 
     Example:
       >>> from recur.classic import keep_probability
@@ -203,7 +203,7 @@ def _check_sample(asker: str, sample: Any) -> None:
 
 
 def _check_sentences(sentences: Sequence[np.ndarray]) -> list[int]:
-    """The lengths of sentences."""
+    """Checks sentences, and returns their lengths."""
     if not isinstance(sentences, Sequence | np.ndarray):
         raise TypeError(
             f"Contexts: expected a list of sentences, got {type(sentences).__name__}. An iterator "
@@ -221,7 +221,6 @@ def _check_sentences(sentences: Sequence[np.ndarray]) -> list[int]:
         lengths.append(len(sentence))
     if max(lengths, default=0) < 2:
         raise ValueError(
-            "Contexts: expected a sentence of at least two words, got none: nothing is near "
-            "anything."
+            "Contexts: expected a sentence of at least two words, got none. Pass longer sentences."
         )
     return lengths

@@ -1,9 +1,9 @@
 """Inference of the hidden states of a Markov chain: filtering, smoothing and the likelihood.
 
 Each function takes a chain and `log_scores` of `[T, S]`, the log p(x_t | s_t) of each observation
-under each state: `hidden_markov.observe` computes those of symbols; a density or a neural network
+under each state. `hidden_markov.observe` computes them for symbols; a density or a neural network
 may compute others. A row of zeros is a missing observation. Chain and scores need not be
-normalized: then paths are distributed in proportion to their weights, as in a linear-chain
+normalized: then the probability of a path is in proportion to its weight, as in a linear-chain
 conditional random field, and the log likelihood is the logarithm of the sum of all weights.
 """
 
@@ -27,23 +27,29 @@ from recur.types import Cell, Mask
 
 
 class Smoothed(NamedTuple):
-    """The posterior of the states given all observations: the E-step of Baum and Welch."""
+    """The posterior of the states given all observations, the E-step of Baum-Welch.
 
-    states: jax.Array  # [T, S], p(s_t = i | x_{1..T}), zero in the padding
-    transitions: jax.Array  # [S, S], Σ_{t>1} p(s_{t-1} = i, s_t = j | x_{1..T})
-    log_likelihood: jax.Array  # []
+    Attributes:
+      states: p(s_t = i | x_{1..T}), `[T, S]`, zero in the padding.
+      transitions: Σ_{t>1} p(s_{t-1} = i, s_t = j | x_{1..T}), `[S, S]`.
+      log_likelihood: log p(x_{1..T}), a scalar.
+    """
+
+    states: jax.Array
+    transitions: jax.Array
+    log_likelihood: jax.Array
 
 
 @call_repr
 def filtering() -> Cell:
-    """Makes a cell of the forward recursion of a hidden Markov model.
+    """Makes a cell for filtering in a hidden Markov model (forward recursion).
 
         α_t(j) = p(x_t | s_t = j) Σ_i α_{t-1}(i) p(s_t = j | s_{t-1} = i)
 
-    Its params are the logits of a `MarkovChain`, which an optimizer can change, and `bind`
-    normalizes them. x is a step's log scores `[S]`, and the carry is the prediction
-    log p(s_t | x_{1..t-1}). Use `recur.scan` of it to filter a stream in pieces, `recur.checkpoint`
-    for its gradient in little memory, and `recur.chain` to filter the outputs of a neural network.
+    The params are the logits of a `MarkovChain`, which can be trained; `bind` normalizes them. x is
+    the log scores `[S]` of a step, and the carry is the prediction log p(s_t | x_{1..t-1}). Use
+    `recur.scan` to filter a stream in windows, `recur.checkpoint` to save memory for its gradient,
+    and `recur.chain` to filter the outputs of a neural network.
 
     Returns:
       A `Cell`, whose outputs are `Filtered`.
@@ -72,22 +78,21 @@ def forward(
         α_t(j) = p(x_t | s_t = j) Σ_i α_{t-1}(i) p(s_t = j | s_{t-1} = i)
         p(s_t | x_{1..t}) = α_t / Σ_i α_t(i),    p(x_{1..T}) = Σ_i α_T(i)
 
-    Where the observations are impossible, all states are, and the log likelihood is -inf; its
-    gradient is zero there.
+    If the observations have probability zero, the log likelihood is -inf and its gradient is zero.
 
     Args:
       chain: a `MarkovChain` of S states.
       log_scores: float `[T, S]`, log p(x_t | s_t); those in the padding never matter.
       length: integer, how many steps count; all by default.
-      parallel: whether to multiply matrices in O(log T) rounds, with S times the work, which pays
-        on an accelerator, instead of going step by step. Values and gradients are the same.
+      parallel: whether to multiply matrices in O(log T) rounds instead of step by step. This is S
+        times the work, but faster on an accelerator. Values and gradients are the same.
 
     Returns:
-      `(filtered, log_likelihood)`: a `Filtered` over time, zero in the padding; and the sum of its
-      `log_evidence`, log p(x_{1..T}), in nats.
+      `(filtered, log_likelihood)`: a `Filtered` with `log_filtered` `[T, S]` and `log_evidence`
+      `[T]`, zero in the padding; and the sum of the latter, log p(x_{1..T}), in nats.
 
     Raises:
-      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is not a bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -125,20 +130,20 @@ def backward(
 
         β_t(i) = Σ_j p(s_{t+1} = j | s_t = i) p(x_{t+1} | s_{t+1} = j) β_{t+1}(j),    β_T = 1
 
-    Each β_t is normalized over the states, so that no precision is lost over long sequences: it is
-    the posterior of s_t under a uniform prior.
+    Each β_t is normalized over the states, so that no precision is lost over long sequences. It
+    equals the posterior of s_t under a uniform prior.
 
     Args:
       chain: a `MarkovChain` of S states.
       log_scores: float `[T, S]`, log p(x_t | s_t); those in the padding never matter.
       length: integer, how many steps count; all by default.
-      parallel: as of `forward`.
+      parallel: as for `forward`.
 
     Returns:
-      `[T, S]`, log β_t less its `logsumexp`; zero in the padding, -inf where no state can go on.
+      `[T, S]`, normalized log β_t; zero in the padding, -inf for states that cannot continue.
 
     Raises:
-      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is not a bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -165,25 +170,25 @@ def _backward(chain, log_scores, valid, *, parallel):
 def smooth(
     chain: MarkovChain, log_scores: jax.Array, length: Any = None, *, parallel: bool = False
 ) -> Smoothed:
-    """Computes the posterior of each state, and of each transition, given all observations.
+    """Computes smoothed state and transition probabilities (forward-backward algorithm).
 
         p(s_t = i | x) ∝ α_t(i) β_t(i)
         p(s_{t-1} = i, s_t = j | x) ∝ α_{t-1}(i) p(s_t = j | s_{t-1} = i) p(x_t | s_t = j) β_t(j)
 
-    They are the gradients of the log likelihood with respect to the log scores and the log
-    transitions. If the observations are impossible, all of them are zero.
+    These posteriors given all observations are the gradients of the log likelihood with respect to
+    the log scores and the log transitions. If the observations have probability zero, all are zero.
 
     Args:
       chain: a `MarkovChain` of S states.
       log_scores: float `[T, S]`, log p(x_t | s_t); those in the padding never matter.
       length: integer, how many steps count; all by default.
-      parallel: as of `forward`.
+      parallel: as for `forward`.
 
     Returns:
       A `Smoothed`.
 
     Raises:
-      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is not a bool.
       ValueError: if the shapes do not fit.
 
     Example:
@@ -220,8 +225,8 @@ def _smooth(chain, log_scores, valid, *, parallel):
 def _derived_by_posterior(chain, log_scores, valid, log_likelihood):
     """The log likelihood, differentiated by the posterior and not through the parallel rounds.
 
-    Those would store each sum of each product of matrices, S numbers for each number, and add terms
-    that cancel: with float32 and 10,000 steps two digits are lost.
+    Differentiating those would store each sum of each matrix product, S times the memory, and add
+    terms that cancel: with float32 and 10,000 steps two digits are lost.
     """
     return log_likelihood
 

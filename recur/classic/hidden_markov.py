@@ -1,7 +1,7 @@
 """Hidden Markov models of symbols: a hidden Markov chain and the symbols that it emits.
 
-`observe` computes the log likelihood of each symbol under each state. The algorithms `forward`,
-`backward`, `smooth` and `viterbi` take the chain and those scores, from any model of emissions.
+`observe` computes the log likelihood of each symbol under each state. `forward`, `backward`,
+`smooth` and `viterbi` take the chain and those scores, from any emission model.
 """
 
 from __future__ import annotations
@@ -40,9 +40,13 @@ Logits = TypeVar("Logits")
 
 
 class HiddenMarkov(NamedTuple):
-    """A hidden Markov model of S states and V symbols, in log space: what is impossible is -inf.
+    """A hidden Markov model of S states and V symbols, with log probabilities or logits.
 
         p(x, s) = p(s_1) p(x_1 | s_1) Π_{t>1} p(s_t | s_{t-1}) p(x_t | s_t)
+
+    Attributes:
+      chain: the `MarkovChain` of the states.
+      log_emission: log p(x_t = v | s_t = i) at [i, v], `[S, V]`; -inf for probability zero.
 
     Example:
       >>> import jax.numpy as jnp
@@ -53,11 +57,11 @@ class HiddenMarkov(NamedTuple):
     """
 
     chain: MarkovChain
-    log_emission: jax.Array  # [S, V], log p(x_t = v | s_t = i) at [i, v]
+    log_emission: jax.Array
 
 
 def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
-    """Draws logits of a model, which an optimizer can change; `normalise` makes a model of them.
+    """Draws random logits for a hidden Markov model; `normalise` converts them to probabilities.
 
     Args:
       key: a typed key.
@@ -69,7 +73,7 @@ def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
 
     Raises:
       TypeError: if `key` is not a typed key.
-      ValueError: if states or symbols is no whole number of at least 1.
+      ValueError: if states or symbols is not a whole number of at least 1.
 
     Example:
       >>> import jax
@@ -85,16 +89,16 @@ def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
 
 
 def normalise(logits: Logits) -> Logits:
-    """Converts logits to log probabilities.
+    """Normalizes the logits of a model to log probabilities.
 
         log p_i = logit_i - log Σ_j exp(logit_j),    along the last axis of each array
 
     Args:
-      logits: a `HiddenMarkov` or a `MarkovChain`; in each row at least one is not -inf. What is
-        -inf is impossible, and stays so when gradients are followed.
+      logits: a `HiddenMarkov` or a `MarkovChain`; each row has at least one that is not -inf. A
+        logit of -inf has gradient zero, so that its probability stays zero in training.
 
     Returns:
-      The same, of log probabilities.
+      The same type, with log probabilities.
 
     Raises:
       TypeError: if `logits` are neither.
@@ -115,7 +119,7 @@ def normalise(logits: Logits) -> Logits:
 
 
 def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMarkov:
-    """Makes a model from given probabilities, and checks them.
+    """Makes a hidden Markov model from probabilities.
 
     Args:
       initial: `[S]`, p(s_1 = i).
@@ -144,23 +148,22 @@ def from_probabilities(initial: Any, transition: Any, emission: Any) -> HiddenMa
 
 
 def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
-    """Computes the log likelihood of each symbol under each state, for the algorithms.
+    """Computes the log likelihood of each observed symbol under each state.
 
         b_t(i) = log p(x_t | s_t = i)
 
     Args:
       model: a `HiddenMarkov`.
-      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter. Inside of a
-        transformation, where they are not known, one outside is a missing observation.
+      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter. Inside a
+        transformation, an unknown symbol outside this range is a missing observation.
       length: integer, how many steps count; all by default.
 
     Returns:
       `[T, S]`, zero in the padding.
 
     Raises:
-      TypeError: if `model` is not one, or xs are not integers.
-      ValueError: if the shapes do not fit, or, where it is known, a symbol is outside
-        0 ... V - 1.
+      TypeError: if `model` is not a `HiddenMarkov`, or xs are not integers.
+      ValueError: if the shapes do not fit, or a symbol is known to be outside 0 ... V - 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -182,27 +185,26 @@ def observe(model: HiddenMarkov, xs: Any, length: Any = None) -> jax.Array:
 def log_likelihood(
     model: HiddenMarkov, xs: Any, length: Any = None, *, parallel: bool = False
 ) -> jax.Array:
-    """Computes the log probability of a sequence of symbols, summed over the states.
+    """Computes the log likelihood of a sequence of symbols (forward algorithm).
 
         log p(x_1 ... x_T) = log Σ_s p(x, s)
 
     Args:
       model: a `HiddenMarkov`.
-      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter. Inside of a
-        transformation, where they are not known, one outside is a missing observation.
+      xs: integer `[T]`, each from 0 to V - 1; those in the padding never matter. Inside a
+        transformation, an unknown symbol outside this range is a missing observation.
       length: integer, how many steps count; all by default.
-      parallel: as of `forward`.
+      parallel: as for `forward`.
 
     Returns:
-      A scalar, nats; -inf, with a gradient of zero, where the symbols are impossible.
+      A scalar, nats; -inf, with a gradient of zero, if the symbols have probability zero.
 
     Raises:
-      TypeError: if `model` is not one, or xs are not integers.
-      ValueError: if the shapes do not fit, or, where it is known, a symbol is outside
-        0 ... V - 1.
+      TypeError: if `model` is not a `HiddenMarkov`, or xs are not integers.
+      ValueError: if the shapes do not fit, or a symbol is known to be outside 0 ... V - 1.
 
     Example:
-      One step of gradient ascent in the logits makes the symbols likelier:
+      One step of gradient ascent in the logits increases the likelihood:
 
       >>> import jax, jax.numpy as jnp
       >>> from recur.classic import hidden_markov
@@ -221,7 +223,7 @@ def log_likelihood(
 
 
 def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
-    """Samples states and the symbols that they emit.
+    """Samples a sequence of states and the symbols that they emit.
 
         s_t ~ p(s_t | s_{t-1}),    x_t ~ p(x_t | s_t)
 
@@ -234,8 +236,8 @@ def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, 
       `(states, xs)`, int32 `[T]` each.
 
     Raises:
-      TypeError: if `model` is not one, or `key` not a typed key.
-      ValueError: if the model's shapes do not fit, or steps is no whole number.
+      TypeError: if `model` is not a `HiddenMarkov`, or `key` not a typed key.
+      ValueError: if the model's shapes do not fit, or steps is not a whole number.
 
     Example:
       >>> import jax
@@ -252,7 +254,7 @@ def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, 
 
 
 def check_model(asker: str, model: Any) -> HiddenMarkov:
-    """Checks a model and returns it as arrays of one dtype, of at least 32 bits."""
+    """Checks a model and returns it with arrays of one dtype, at least float32."""
     if not isinstance(model, HiddenMarkov):
         raise TypeError(f"{asker}: expected a HiddenMarkov, got {type(model).__name__}.")
     chain = check_chain(asker, model.chain)

@@ -1,7 +1,7 @@
-"""Probabilities in log space, where impossible is -inf: no NaN in values nor in gradients.
+"""Arithmetic in log space, where probability zero is -inf, without NaN in values or gradients.
 
-JAX differentiates also the branch that `where` does not select, and 0 · inf is NaN. So impossible
-values are replaced before each operation, and its result again after it.
+JAX also differentiates the branch that `where` does not select, and 0 · inf is NaN. So values of
+-inf are replaced before each operation, and their results after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Axes = int | tuple[int, ...]
 
 
 def log_sum(values: jax.Array, axis: Axes) -> jax.Array:
-    """`log Σ exp(values)`; -inf, with a gradient of zero, where all are -inf."""
+    """`log Σ exp(values)`; -inf, with a gradient of zero, where all values are -inf."""
     greatest = jax.lax.stop_gradient(values.max(axis, keepdims=True))
     possible = greatest > -jnp.inf
     greatest = jnp.where(possible, greatest, 0)
@@ -32,18 +32,18 @@ def log_sum(values: jax.Array, axis: Axes) -> jax.Array:
 
 
 def safe_subtract(values: jax.Array, total: jax.Array) -> jax.Array:
-    """`values - total`, broadcast; -inf where the total is -inf, and never NaN on the way."""
+    """`values - total`, broadcast; -inf where the total is -inf, and never NaN."""
     possible = total > -jnp.inf
     return jnp.where(possible, values - jnp.where(possible, total, 0), -jnp.inf)
 
 
 def normalised(values: jax.Array, axis: Axes) -> jax.Array:
-    """Log probabilities in proportion to exp(values); all -inf where all values are."""
+    """Normalizes `values` to log probabilities; all -inf where all values are -inf."""
     return safe_subtract(values, jnp.expand_dims(log_sum(values, axis), axis))
 
 
 def sum_of_logs(values: jax.Array) -> jax.Array:
-    """The sum of all of them; -inf, with a gradient of zero, if one is -inf."""
+    """The sum of `values`; -inf, with a gradient of zero, if one is -inf."""
     return jnp.where((values > -jnp.inf).all(), values.sum(), -jnp.inf)
 
 
@@ -56,7 +56,7 @@ def log_shares(counts: jax.Array, otherwise: jax.Array) -> jax.Array:
 
 
 def log_probabilities(name: str, probabilities: Any, rank: int) -> jax.Array:
-    """Logarithms of probabilities given by hand, which sum to one along the last axis.
+    """Checks that probabilities sum to one along the last axis, and returns their logarithms.
 
     Raises:
       TypeError: if they are not numbers.
@@ -84,16 +84,16 @@ def log_probabilities(name: str, probabilities: Any, rank: int) -> jax.Array:
 
 
 def common_dtype(tree: Any) -> Any:
-    """A tree of log probabilities as arrays of one dtype, of at least 32 bits."""
+    """Converts a tree of log probabilities to arrays of one dtype, at least float32."""
     leaves = at_least_float32(jax.tree.map(jnp.asarray, jax.tree.leaves(tree)))
     dtype = functools.reduce(jnp.promote_types, (leaf.dtype for leaf in leaves))
     return jax.tree.unflatten(jax.tree.structure(tree), [leaf.astype(dtype) for leaf in leaves])
 
 
 def as_ids(name: str, ids: Any) -> Any:
-    """`ids` as an array; of integers for an empty list, which has no dtype.
+    """Returns `ids` as an array, of integers for an empty list, which has no dtype.
 
-    What is known stays so inside of `jax.jit`, where `jnp.asarray` would make a tracer of it.
+    Inside `jax.jit`, known values stay known; `jnp.asarray` would convert them to tracers.
     """
     if hasattr(ids, "dtype"):
         return ids
@@ -105,7 +105,7 @@ def as_ids(name: str, ids: Any) -> Any:
 def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
     """Raises an error unless an array `[T]`, or `[B, T]`, holds integers from 0 to size - 1.
 
-    Those in the padding, and those that have no values yet, are not checked.
+    Padding and tracers are not checked.
     """
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{asker}: expected integer {what}, got {ids.dtype}.")
@@ -113,7 +113,7 @@ def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None
 
 
 def check_sequence(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
-    """As `check_symbols`, of one sequence `[T]`."""
+    """As `check_symbols`, for one sequence `[T]`."""
     if ids.ndim != 1:
         shape = list(ids.shape)
         raise ValueError(f"{asker}: expected {what} of [T], got {shape}. Use jax.vmap for rows.")

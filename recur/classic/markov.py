@@ -26,9 +26,13 @@ __all__ = [
 
 
 class MarkovChain(NamedTuple):
-    """A first-order Markov chain of S states, in log space: what is impossible is -inf.
+    """A first-order Markov chain of S states, with log probabilities or logits.
 
         p(s_1 ... s_T) = p(s_1) Π_{t>1} p(s_t | s_{t-1})
+
+    Attributes:
+      log_initial: log p(s_1 = i), `[S]`; -inf for probability zero.
+      log_transition: log p(s_t = j | s_{t-1} = i) at [i, j], `[S, S]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -37,12 +41,12 @@ class MarkovChain(NamedTuple):
       (1, 1)
     """
 
-    log_initial: jax.Array  # [S], log p(s_1 = i)
-    log_transition: jax.Array  # [S, S], log p(s_t = j | s_{t-1} = i) at [i, j]
+    log_initial: jax.Array
+    log_transition: jax.Array
 
 
 def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
-    """Makes a chain from given probabilities, and checks them.
+    """Makes a Markov chain from probabilities.
 
     Args:
       initial: `[S]`, p(s_1 = i).
@@ -70,24 +74,24 @@ def from_probabilities(initial: Any, transition: Any) -> MarkovChain:
 
 
 def fit_chain(sequences: Sequence[Any], states: int, smoothing: float = 0.0) -> MarkovChain:
-    """Fits a chain to sequences by maximum likelihood, that is by counting.
+    """Fits a Markov chain to sequences by maximum likelihood, that is by counting.
 
         p(j | i) = (count(i, j) + smoothing) / Σ_k (count(i, k) + smoothing)
 
-    A state that is never followed by another is followed by all states with equal probability.
+    A state without a successor in the data gets equal transition probabilities.
 
     Args:
       sequences: integer arrays of states, of any lengths.
       states: S.
-      smoothing: what is added to each count, so that nothing is impossible.
+      smoothing: a number that is added to each count, so that no probability is zero.
 
     Returns:
       A `MarkovChain`.
 
     Raises:
-      TypeError: if sequences are no list, or one does not hold integers.
-      ValueError: if a state is outside 0 ... S - 1, there is nothing to count, a sequence has
-        more than one axis, or smoothing is negative.
+      TypeError: if sequences are not a list, or one does not hold integers.
+      ValueError: if a state is outside 0 ... S - 1, all sequences are empty, a sequence has more
+        than one axis, or smoothing is negative.
 
     Example:
       >>> import jax.numpy as jnp
@@ -132,17 +136,17 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
 
     Args:
       chain: a `MarkovChain`.
-      states: integer `[T]`, each from 0 to S - 1; those in the padding never matter. Inside of a
-        transformation, where they are not known, one outside counts for nothing, nor do the steps
-        to it and from it.
+      states: integer `[T]`, each from 0 to S - 1; those in the padding never matter. Inside a
+        transformation, an unknown state outside this range is skipped, with the transitions to it
+        and from it.
       length: integer, how many steps count; all by default.
 
     Returns:
-      A scalar, nats; 0 of an empty sequence.
+      A scalar, nats; 0 for an empty sequence.
 
     Raises:
       TypeError: if states are not integers.
-      ValueError: if the shapes do not fit, or, where it is known, a state is outside 0 ... S - 1.
+      ValueError: if the shapes do not fit, or a state is known to be outside 0 ... S - 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -164,7 +168,7 @@ def log_likelihood(chain: MarkovChain, states: Any, length: Any = None) -> jax.A
 
 
 def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
-    """Draws a sequence of states.
+    """Samples a sequence of states.
 
         s_1 ~ p(s_1),    s_t ~ p(s_t | s_{t-1})
 
@@ -178,7 +182,7 @@ def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
 
     Raises:
       TypeError: if `key` is not a typed key.
-      ValueError: if the chain's shapes do not fit, or steps is no whole number.
+      ValueError: if the chain's shapes do not fit, or steps is not a whole number.
 
     Example:
       >>> import jax
@@ -198,19 +202,19 @@ def sample(chain: MarkovChain, key: jax.Array, steps: int) -> jax.Array:
 
 
 def stationary(chain: MarkovChain) -> jax.Array:
-    """Computes the stationary distribution, which a step does not change.
+    """Computes the stationary distribution of a Markov chain.
 
         π P = π,  Σ_i π_i = 1:    π = 1 (I - P + E)⁻¹,  where E is all ones
 
     Args:
-      chain: a `MarkovChain` in which some state is reached from every state: else there is more
-        than one such distribution.
+      chain: a `MarkovChain` in which some state is reached from every state; otherwise the
+        stationary distribution is not unique.
 
     Returns:
       `[S]`, probabilities.
 
     Raises:
-      ValueError: if the shapes do not fit, or, where it is known, there is more than one.
+      ValueError: if the shapes do not fit, or the distribution is known not to be unique.
 
     Example:
       >>> from recur.classic import markov
@@ -226,7 +230,7 @@ def stationary(chain: MarkovChain) -> jax.Array:
 
 
 def check_chain(asker: str, chain: Any) -> MarkovChain:
-    """Checks a chain and returns it as arrays of one dtype, of at least 32 bits."""
+    """Checks a chain and returns it with arrays of one dtype, at least float32."""
     if not isinstance(chain, MarkovChain):
         hint = " Give model.chain." if hasattr(chain, "chain") else ""
         raise TypeError(f"{asker}: expected a MarkovChain, got {type(chain).__name__}.{hint}")
@@ -242,14 +246,14 @@ def check_chain(asker: str, chain: Any) -> MarkovChain:
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
-    """The share of each count in its row; equal ones where there is none."""
+    """The share of each count in its row; equal shares for rows of zeros."""
     totals = counts.sum(-1, keepdims=True)
     equal = np.full(counts.shape, 1 / counts.shape[-1])
     return np.divide(counts, totals, out=equal, where=totals > 0)
 
 
 def _check_meets(log_transition: jax.Array) -> None:
-    """Raises a ValueError, where it is known, unless some state is reached from every state."""
+    """Raises a ValueError unless some state is reached from every state; tracers pass."""
     known = known_value(log_transition)
     if known is None:
         return
@@ -259,5 +263,5 @@ def _check_meets(log_transition: jax.Array) -> None:
     if not reached.all(0).any():
         raise ValueError(
             "stationary: expected a chain in which some state is reached from every state, got "
-            "one that falls apart, so that it has more than one stationary distribution."
+            "one with more than one stationary distribution."
         )

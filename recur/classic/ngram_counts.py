@@ -1,4 +1,4 @@
-"""Counts of the n-grams in documents, from which every smoothing is computed."""
+"""Counts of the n-grams in documents, the input of all smoothing methods."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import numpy as np
 
 from recur.sequences.streams import check_documents
 
-NONE = -1  # the number of an n-gram that was never seen
+NONE = -1  # the number of an unseen n-gram
 
 
 class Line(NamedTuple):
-    """Documents one after the other."""
+    """Concatenated documents."""
 
     tokens: np.ndarray  # int64 [N]
     starts: np.ndarray  # bool [N], the first token of each document, which is never predicted
 
 
 class Grams(NamedTuple):
-    """The different n-grams of one length, numbered in the order of their keys.
+    """The distinct n-grams of one length, numbered in the order of their keys.
 
-    An n-gram is a context, the n-gram of all its tokens but the last, and its last token. So its
-    key is the number of the context times V, plus the token.
+    An n-gram consists of a context, which is the n-gram of all but its last token, and its last
+    token. Its key is the number of the context times V, plus the token.
     """
 
     keys: np.ndarray  # int64 [G], increasing
     suffixes: np.ndarray  # int64 [G], the number of the n-gram without its first token
     counts: np.ndarray  # int64 [G]
-    lefts: np.ndarray  # int64 [G], how many different tokens precede it; counts at the top
+    lefts: np.ndarray  # int64 [G], distinct preceding tokens; the counts at the greatest length
 
 
 def count_grams(documents: Sequence[np.ndarray], order: int, size: int) -> list[Grams]:
     """Counts the n-grams of lengths 1 to order that end at a token to predict.
 
-    None reaches over the start of a document. At the start of a document, where no token can
-    precede an n-gram, `lefts` counts each occurrence.
+    N-grams do not cross the starts of documents. At the start of a document, where no token
+    precedes an n-gram, `lefts` counts each occurrence.
 
     Args:
-      documents: as of `recur.sequences.Streams`; ids from 0 to size - 1.
+      documents: as for `recur.sequences.Streams`; ids from 0 to size - 1.
       order: the greatest length.
-      size: V. All V tokens are unigrams, with counts of 0 too, and a token's number is its id.
+      size: V. All V tokens are unigrams, even with a count of 0; the number of a token is its id.
 
     Returns:
       A `Grams` for each length.
@@ -86,7 +86,7 @@ def count_grams(documents: Sequence[np.ndarray], order: int, size: int) -> list[
 
 
 def contexts_of(numbers: np.ndarray, line: Line) -> np.ndarray:
-    """From the n-gram that ends at each token, the one that ends before it."""
+    """The number of the n-gram that ends before each token, given those that end at each."""
     before = np.roll(numbers, 1)
     before[line.starts] = NONE
     return before
@@ -95,14 +95,14 @@ def contexts_of(numbers: np.ndarray, line: Line) -> np.ndarray:
 def find(
     keys: np.ndarray, contexts: np.ndarray | int, tokens: np.ndarray | int, size: int
 ) -> np.ndarray:
-    """The numbers of the n-grams of contexts and tokens; `NONE` where never seen."""
+    """The numbers of the n-grams of contexts and tokens; `NONE` for unseen n-grams."""
     wanted = contexts * size + tokens  # below all keys where the context is NONE
     at = np.searchsorted(keys, wanted)
     return np.where(np.searchsorted(keys, wanted, side="right") > at, at, NONE)
 
 
 def join_tokens(documents: Sequence[np.ndarray], size: int) -> Line:
-    """Checks documents and joins them to one line."""
+    """Checks documents and concatenates them."""
     check_documents(documents)
     arrays = [np.asarray(document, np.int64) for document in documents]
     for number, document in enumerate(arrays):

@@ -1,4 +1,4 @@
-"""An n-gram language model: tables to look up, however they were smoothed."""
+"""An n-gram language model: lookup tables, for any smoothing method."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ from recur.classic.ngram_counts import NONE, contexts_of, find, join_tokens
 
 
 class Level(NamedTuple):
-    """What is known of the n-grams of one length, and of their contexts."""
+    """The table of the G n-grams of one length.
 
-    keys: np.ndarray  # int64 [G], as of `Grams`
-    probabilities: np.ndarray  # float64 [G], p(w | h)
-    weights: np.ndarray  # float64, one a context h, and last 1, of a context never seen
+    Attributes:
+      keys: the n-grams in increasing order, each (number of its context h) V + w, int64 `[G]`.
+      probabilities: p(w | h) of each n-gram, float64 `[G]`.
+      weights: the weight of each context h, float64; the last is 1, for unseen contexts.
+    """
+
+    keys: np.ndarray
+    probabilities: np.ndarray
+    weights: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NGrams:
-    """A language model that looks back at most order - 1 tokens.
+    """An n-gram language model, as `additive`, `kneser_ney` and `katz` return it.
 
-        p(w | h) = the table's, where h w was seen, else weight(h) p(w | h')
+        p(w | h) = the table's value if h w was seen, else weight(h) p(w | h')
 
-    h' is h without its first token. All smoothings here have this form.
+    h' is h without its first token. All smoothing methods here have this form.
 
     Attributes:
       size: V, the size of the vocabulary.
-      levels: the tables of the n-grams of length 1 (all V tokens), 2, ..., order.
+      levels: the tables of the n-grams of lengths 1 (all V tokens), 2, ..., order.
 
     Example:
       >>> import numpy as np
@@ -48,18 +54,20 @@ class NGrams:
 
     @property
     def order(self) -> int:
-        """The length of the longest n-grams."""
+        """The length n of the longest n-grams."""
         return len(self.levels)
 
     def probabilities(self, context: Sequence[int]) -> np.ndarray:
-        """The distribution of the token after a context, float64 `[V]`.
+        """Computes the distribution of the next token after a context.
 
         Args:
-          context: ids from 0 to V - 1, in order; those before the last order - 1 do not matter, and
-            there may be none.
+          context: ids from 0 to V - 1, in order, possibly none; only the last order - 1 are used.
+
+        Returns:
+          float64 `[V]`.
 
         Raises:
-          TypeError: if an id is no integer.
+          TypeError: if an id is not an integer.
           ValueError: if an id is outside the vocabulary.
         """
         contexts = [0] + [NONE] * (self.order - 1)  # the numbers of the last 0, 1, 2, ... tokens
@@ -75,10 +83,12 @@ class NGrams:
         return p
 
     def nats(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The negative log likelihood of each token, -log p(d_t | d_0 ... d_{t-1}), t = 1 ... n.
+        """Computes the negative log likelihood of each token of documents, in nats.
+
+            l_t = -log p(d_t | d_0 ... d_{t-1}),    t = 1 ... n
 
         Args:
-          documents: as of `recur.sequences.Streams`: the first token of each is only read.
+          documents: as for `recur.sequences.Streams`: the first token of each is not predicted.
 
         Returns:
           float64 `[n]` for each document d_0 ... d_n.
@@ -100,13 +110,17 @@ class NGrams:
         return [of_document[1:] for of_document in nats]
 
     def perplexity(self, documents: Sequence[np.ndarray]) -> float:
-        """`exp` of the mean of `nats` over all tokens of all documents.
+        """Computes the perplexity, `exp` of the mean of `nats` over all tokens of all documents.
 
         Args:
-          documents: as of `nats`, with its errors.
+          documents: as for `nats`.
 
         Returns:
           The perplexity.
+
+        Raises:
+          TypeError: as `nats`.
+          ValueError: as `nats`.
         """
         return float(np.exp(np.concatenate(self.nats(documents)).mean()))
 
@@ -119,11 +133,11 @@ class NGrams:
         forbidden: Sequence[int] = (),
         seed: int = 0,
     ) -> np.ndarray:
-        """Samples tokens one after the other, each given those before it.
+        """Samples a sequence of tokens.
 
         Args:
-          context: the tokens before the first one, as of `probabilities`.
-          max_tokens: how many tokens to sample at most.
+          context: the tokens before the first one, as for `probabilities`.
+          max_tokens: the largest number of tokens to sample.
           eos: the end-of-sequence token; it is not part of the result.
           forbidden: tokens that are never sampled.
           seed: the seed of the samples, at least 0.
@@ -132,9 +146,9 @@ class NGrams:
           int64 `[max_tokens]`, or fewer if `eos` was sampled.
 
         Raises:
-          TypeError: if an id is no integer.
+          TypeError: if an id is not an integer.
           ValueError: if an id is outside the vocabulary, all tokens are forbidden, or max_tokens or
-            seed is no whole number of at least 0.
+            seed is not a whole number of at least 0.
         """
         ruled_out = check_ids("forbidden", forbidden, self.size)
         max_tokens = check_whole("max_tokens", max_tokens, 0)

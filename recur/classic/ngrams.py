@@ -1,7 +1,7 @@
-"""n-grams with additive smoothing, Katz's back-off, or Kneser & Ney's smoothing.
+"""N-gram models with additive smoothing, Katz back-off, or Kneser-Ney smoothing.
 
-They are written here, on arrays, since no well-kept library has them: NLTK has no Katz, and needs
-minutes where seconds do; KenLM, in C++, has the modified Kneser-Ney alone, on files of text.
+They are implemented here on arrays because no maintained library has all of them: NLTK lacks Katz
+and takes minutes instead of seconds; KenLM, in C++, has only modified Kneser-Ney, on text files.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from recur.checks import check_whole, is_number
 from recur.classic.ngram_counts import Grams, count_grams
 from recur.classic.ngram_model import Level, NGrams
 
-_WHERE_COUNTS_ARE_FEW = 0.75
+_DEFAULT_DISCOUNT = 0.75  # where counts are too few to estimate one
 
 
 def additive(documents: Sequence[np.ndarray], order: int, size: int, alpha: float = 1.0) -> NGrams:
-    """n-grams with `alpha` counts added to each context, spread as the shorter n-grams say.
+    """Fits an n-gram model with additive smoothing, by the distribution of shorter n-grams.
 
         p(w | h) = (c(h w) + alpha p(w | h')) / (c(h) + alpha),    p(w | the empty h') = 1 / V
 
-    c counts, c(h) is the sum of c(h v) over v, and h' is h without its first token. With order 1
-    and alpha = V it is Laplace's rule, one more for each token.
+    c(h w) is the count of h w, c(h) is the sum of c(h v) over v, and h' is h without its first
+    token. With order 1 and alpha = V it is Laplace smoothing, which adds one to each count.
 
     Args:
-      documents: integer arrays of at least 2 tokens each, ids from 0 to size - 1: as of
-        `recur.sequences.Streams`, the first token of a document is only read, never predicted.
-      order: n, the length of the longest n-grams: the last n - 1 tokens are the context.
+      documents: integer arrays of at least 2 tokens each, ids from 0 to size - 1. As for
+        `recur.sequences.Streams`, the first token of a document is not predicted.
+      order: n, the length of the longest n-grams; the context is the last n - 1 tokens.
       size: V, the size of the vocabulary.
       alpha: above 0.
 
@@ -36,8 +36,8 @@ def additive(documents: Sequence[np.ndarray], order: int, size: int, alpha: floa
       An `NGrams`.
 
     Raises:
-      TypeError: when a document does not hold integers.
-      ValueError: when order, size or alpha is out of range, there is no document or one shorter
+      TypeError: if a document does not hold integers.
+      ValueError: if order, size or alpha is out of range, there is no document or one shorter
         than 2, or an id is outside the vocabulary.
 
     Example:
@@ -66,42 +66,42 @@ def kneser_ney(
     *,
     discounts: str | float = "modified",
 ) -> NGrams:
-    """n-grams with interpolated Kneser-Ney smoothing, the modified one by default.
+    """Fits an n-gram model with interpolated Kneser-Ney smoothing, by default the modified one.
 
         p_k(w | h) = (c_k(h w) - D_k(h w)) / c_k(h) + g_k(h) p_{k-1}(w | h'),    p_0 = 1 / V
         g_k(h)     = sum over v of D_k(h v) / c_k(h)
 
-    p(w | h) is p_k with k = order, or fewer where there is less to look back at; h' is h without
-    its first token. The longest n-grams are counted as they are. Of a shorter one c_k(h w) is how
-    many different tokens stand in front of it, since it is asked only where the longer one was
-    rare; the start of a document counts as a token of its own each time. c_k(h) is the sum of
-    c_k(h v) over v, and where it is 0, p_k = p_{k-1}.
+    p(w | h) is p_k with k = order, or less if the context is shorter; h' is h without its first
+    token. For the longest n-grams, c_k(h w) is the count. For shorter ones it is the number of
+    distinct tokens that precede h w, since p_{k-1} is used only where the longer n-gram is rare;
+    each start of a document counts as a distinct token. c_k(h) is the sum of c_k(h v) over v. If
+    c_k(h) = 0, p_k = p_{k-1}.
 
-    With n_r the number of k-grams whose count is r and Y = n_1 / (n_1 + 2 n_2), the discounts of
-    the counts 1, 2 and 3 or more are
+    Let n_r be the number of k-grams with count r, and Y = n_1 / (n_1 + 2 n_2). The discounts of the
+    counts 1, 2 and 3 or more are
 
         modified:  D_1 = 1 - 2 Y n_2 / n_1,   D_2 = 2 - 3 Y n_3 / n_2,   D_3 = 3 - 4 Y n_4 / n_3
         one:       D_1 = D_2 = D_3 = Y
 
-    In small corpora they may not be found: where not each n_r is above 0 and each D_r between 0
-    and r, "modified" takes the one discount, and where n_1 or n_2 is 0, 0.75.
+    In small corpora these may be undefined. Unless all n_r are above 0 and each D_r is between 0
+    and r, "modified" falls back to the one discount; if n_1 or n_2 is 0, the discount is 0.75.
 
     Args:
-      documents: as of `additive`.
-      order: as of `additive`.
+      documents: as for `additive`.
+      order: as for `additive`.
       size: V, the size of the vocabulary.
-      discounts: "modified", "one", or a number above 0, and at most 1, for all lengths and counts.
+      discounts: "modified", "one", or a number in (0, 1] for all lengths and counts.
 
     Returns:
       An `NGrams`.
 
     Raises:
-      TypeError: when a document does not hold integers.
-      ValueError: when order, size or discounts are out of range, there is no document or one
+      TypeError: if a document does not hold integers.
+      ValueError: if order, size or discounts are out of range, there is no document or one
         shorter than 2, or an id is outside the vocabulary.
 
     Example:
-      "Francisco" (3) is as frequent as the others, but only ever behind "San" (2):
+      "Francisco" (3) is as frequent as the others, but occurs only after "San" (2):
 
       >>> import numpy as np
       >>> from recur.classic import kneser_ney
@@ -137,40 +137,41 @@ def kneser_ney(
 def katz(
     documents: Sequence[np.ndarray], order: int, size: int, *, largest: int = 5, least: int = 1
 ) -> NGrams:
-    """n-grams that back off to shorter ones where they were never seen: Katz's model.
+    """Fits an n-gram model with Katz back-off: unseen n-grams back off to shorter ones.
 
         p(w | h) = d_{c(h w)} c(h w) / c(h)    where c(h w) > 0, else a(h) p(w | h')
         a(h)     = (1 - sum of p(v | h)) / (1 - sum of p(v | h')),    both over v with c(h v) > 0
 
-    c counts, c(h) is the sum of c(h v) over v, and h' is h without its first token; below the
-    unigrams all tokens are alike. With n_r the number of k-grams whose count is r, counts up to
-    K = `largest` are discounted as Good and Turing say, and those above are believed:
+    c(h w) is the count of h w, c(h) is the sum of c(h v) over v, and h' is h without its first
+    token; unigrams back off to the uniform distribution. Let n_r be the number of k-grams with
+    count r. Counts up to K = `largest` are discounted by Good-Turing, larger ones are not:
 
         d_r = (r* / r - s) / (1 - s),    r* = (r + 1) n_{r+1} / n_r,    s = (K + 1) n_{K+1} / n_1
 
-    In small corpora this may give no discounts: then K, of the k-grams of that length, is the
-    largest for which all d_r are between 0 and 1, and d_r = 1 when there is no such K. Where
-    nothing was taken from the counts behind h, one more is set aside: p(w | h) = c(h w) /
-    (c(h) + 1). Where all V tokens were seen behind h, nothing is taken.
+    In small corpora the discounts may be invalid. Then K, for the k-grams of that length, is the
+    largest for which all d_r are between 0 and 1; if there is none, d_r = 1. If no count after h is
+    discounted, one count is reserved: p(w | h) = c(h w) / (c(h) + 1). If all V tokens were seen
+    after h, no count is discounted.
 
     Args:
-      documents: as of `additive`.
-      order: as of `additive`.
+      documents: as for `additive`.
+      order: as for `additive`.
       size: V, the size of the vocabulary.
       largest: K, at least 2: with K = 1, d_1 would be 0.
-      least: n-grams of 3 tokens or more that were seen less often are taken for unseen. With 2,
-        long n-grams predict better where most of them were seen once.
+      least: n-grams of 3 tokens or more with a lower count are treated as unseen. With 2, long
+        n-grams predict better if most of them were seen once.
 
     Returns:
       An `NGrams`.
 
     Raises:
-      TypeError: when a document does not hold integers.
-      ValueError: when order, size, largest or least is out of range, there is no document or one
+      TypeError: if a document does not hold integers.
+      ValueError: if order, size, largest or least is out of range, there is no document or one
         shorter than 2, or an id is outside the vocabulary.
 
     Example:
-      Behind 1, of 3 + 1 counts 1 is left for the unseen 0 and 1, and unigrams share it, 1 to 3:
+      After 1, one of 3 + 1 counts is reserved for the unseen tokens 0 and 1, which share it 1 to 3
+      by their unigrams:
 
       >>> import numpy as np
       >>> from recur.classic import katz
@@ -210,10 +211,10 @@ def _counted(documents: Sequence[np.ndarray], order: int, size: int, asker: str)
 
 
 def _interpolated(counted: list[Grams], size: int, split: Callable) -> NGrams:
-    """Mixes each n-gram with the shorter ones.
+    """Interpolates n-grams of each length with the shorter ones.
 
-    `split(grams, contexts, n)` says what each n-gram keeps, and what is set aside of each of the n
-    contexts for the shorter ones.
+    `split(grams, contexts, n)` returns the count that each n-gram keeps, and the count that each of
+    the n contexts reserves for shorter n-grams.
     """
     levels: list[Level] = []
     below = np.array([1 / size])
@@ -228,17 +229,17 @@ def _interpolated(counted: list[Grams], size: int, split: Callable) -> NGrams:
 
 
 def _counts_of_counts(counts: np.ndarray, most: int) -> list[int]:
-    """n_0 ... n_most: whole numbers, so that no discount is 0 or not by rounding."""
+    """n_0 ... n_most, as Python integers, so that comparisons with 0 are exact."""
     return np.bincount(np.minimum(counts, most + 1), minlength=most + 2)[: most + 1].tolist()
 
 
 def _discounts(counts: np.ndarray, kind: str | float) -> np.ndarray:
-    """What is taken from the counts 0, 1, 2 and from greater ones."""
+    """The discounts D_r of the counts r = 0, 1, 2 and of greater ones."""
     n = _counts_of_counts(counts, 4)
     if not isinstance(kind, str):
         return np.array([0, *[kind] * 3])
     if not (n[1] and n[2]):
-        return np.array([0, *[_WHERE_COUNTS_ARE_FEW] * 3])
+        return np.array([0, *[_DEFAULT_DISCOUNT] * 3])
     both = n[1] + 2 * n[2]
     if kind == "modified" and n[3]:
         modified = [
@@ -250,7 +251,7 @@ def _discounts(counts: np.ndarray, kind: str | float) -> np.ndarray:
 
 
 def _good_turing(counts: np.ndarray, largest: int) -> np.ndarray:
-    """d_r for r = 0 ... largest, and 1 for all greater ones."""
+    """The Good-Turing ratios d_r for r = 0 ... largest, and 1 for greater counts."""
     n = _counts_of_counts(counts, largest + 1)
     ratios = np.ones(largest + 2)
     for most in range(largest, 1, -1):

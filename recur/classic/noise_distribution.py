@@ -1,4 +1,4 @@
-"""The noise distribution of word2vec's negative samples, and fast sampling from it."""
+"""The noise distribution for negative sampling in word2vec, and fast sampling from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from recur.keys import check_key
 
 
 class NoiseDistribution(NamedTuple):
-    """A distribution over V words as Walker's alias tables: one sample is two look-ups.
+    """A distribution over V words, as alias tables by Walker's method.
+
+    Attributes:
+      kept: the probability that an index represents its own word, float32 `[V]`.
+      other: the word that it represents otherwise, int32 `[V]`.
 
     Example:
       >>> from recur.classic import unigram_noise
@@ -22,19 +26,19 @@ class NoiseDistribution(NamedTuple):
       [1, 1]
     """
 
-    kept: Any  # float32 [V], the probability that an index stands for its own word
-    other: Any  # int32 [V], the word for which it stands otherwise
+    kept: Any
+    other: Any
 
 
 def unigram_noise(counts: np.ndarray, power: float = 0.75) -> NoiseDistribution:
-    """Makes the distribution of negative samples: word counts to a power.
+    """Makes the noise distribution for negative sampling: word counts raised to a power.
 
         P(w) = count_w^power / Σ_w' count_w'^power
 
     Args:
       counts: `[V]`, the count of each word, on the host. A word of count 0 is never drawn.
-      power: 1 gives the distribution of the text, 0 the uniform one over the words that occur;
-        below 1, rare words are drawn more often than in the text.
+      power: 1 gives the distribution of the text, 0 the uniform distribution over words that
+        occur; below 1, rare words are drawn more often than in the text.
 
     Returns:
       A `NoiseDistribution`, for `draw_noise`.
@@ -42,7 +46,7 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> NoiseDistribution:
     Raises:
       TypeError: if counts are not numbers.
       ValueError: if counts are not a vector of numbers of at least 0, with one above 0, or power is
-        no finite number.
+        not a finite number.
 
     Example:
       >>> from recur.classic import unigram_noise
@@ -56,7 +60,7 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> NoiseDistribution:
     counts = check_counts("unigram_noise", counts)
     power = check_number("unigram_noise: power", power)
     weights = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
-    left = weights / weights.mean()  # each index holds 1; the excess of a word fills up others
+    left = weights / weights.mean()  # of 1 per index; the excess of a word fills other indices
     other = np.arange(len(left), dtype=np.int32)
     kept = np.ones(len(left), np.float32)
     poor, rich = list(np.flatnonzero(left < 1)), list(np.flatnonzero(left >= 1))
@@ -70,7 +74,7 @@ def unigram_noise(counts: np.ndarray, power: float = 0.75) -> NoiseDistribution:
 
 
 def draw_noise(key: jax.Array, noise: NoiseDistribution, shape: tuple[int, ...]) -> jax.Array:
-    """Samples words from a noise distribution.
+    """Samples negative words from a noise distribution.
 
     Args:
       key: a typed key.
@@ -81,8 +85,9 @@ def draw_noise(key: jax.Array, noise: NoiseDistribution, shape: tuple[int, ...])
       int32 of that shape.
 
     Raises:
-      TypeError: if `key` is not a typed key, `noise` no `NoiseDistribution`, or `shape` no tuple.
-      ValueError: if a size in `shape` is no whole number of at least 0.
+      TypeError: if `key` is not a typed key, `noise` is not a `NoiseDistribution`, or `shape` is
+        not a tuple.
+      ValueError: if a size in `shape` is not a whole number of at least 0.
 
     Example:
       >>> import jax
@@ -102,7 +107,7 @@ def draw_noise(key: jax.Array, noise: NoiseDistribution, shape: tuple[int, ...])
 
 
 def check_counts(asker: str, counts: Any) -> np.ndarray:
-    """`counts` as float64 `[V]`, when they count words.
+    """Checks word counts, and returns them as float64 `[V]`.
 
     Raises:
       TypeError: if they are not numbers.

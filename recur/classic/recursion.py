@@ -1,7 +1,7 @@
-"""The forward recursion over hidden states, in two semirings, step by step or in parallel.
+"""The forward recursion over hidden states, in two semirings, sequential or in parallel.
 
-The sum over all paths through the states, weighted by a chain A and by the likelihood b_t of each
-observation under each state, is computed by the recursion
+The recursion computes the sum over all paths through the states, weighted by a chain A and by the
+likelihood b_t of each observation under each state:
 
     α_t(j) = b_t(j) Σ_i α_{t-1}(i) A(i, j)
 
@@ -9,10 +9,10 @@ In log space the product is +, and the sum is `log_sum`; with `max_of` as the su
 recursion finds the best path. Each step is a product with the matrix b_t(i) A(i, j), and products
 of matrices are associative in both semirings, so all T prefixes are computed in O(log T) rounds.
 
-The carry is normalized, so that it does not grow with T: each step subtracts the total from log α_t
-and returns it as an output. So float32 is as exact at step 10,000 as at the first. The products in
-parallel are normalized too and lose their scale; one more step from each of them, all at once,
-recovers it.
+Each step subtracts the total from log α_t, the carry, and returns it as an output. So the carry
+does not grow with T, and float32 is as exact at step 10,000 as at the first. The products in
+parallel are normalized too, which loses their scale; one more step from each, all at once, recovers
+it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,15 @@ Total = Callable[..., jax.Array]  # (values, axis) -> their sum in a semiring
 
 
 class Filtered(NamedTuple):
-    """The posterior of the state at step t given the observations up to t."""
+    """The posterior of the state at step t given the observations up to t.
 
-    log_filtered: jax.Array  # [S], or [T, S] over time: log p(s_t | x_{1..t})
-    log_evidence: jax.Array  # [], or [T]: log p(x_t | x_{1..t-1})
+    Attributes:
+      log_filtered: log p(s_t | x_{1..t}), `[S]`, or `[T, S]` for a sequence.
+      log_evidence: log p(x_t | x_{1..t-1}), a scalar, or `[T]` for a sequence.
+    """
+
+    log_filtered: jax.Array
+    log_evidence: jax.Array
 
 
 def prepare(
@@ -51,8 +56,8 @@ def prepare(
     """Checks the arguments of `asker`.
 
     Returns:
-      The chain and the scores in one dtype of at least 32 bits, the scores zero in the padding, and
-      bool `[T]`, the steps that count, or None if all do.
+      The chain and the scores in one dtype, at least float32, the scores zero in the padding, and
+      the mask, bool `[T]`, or None if all steps count.
     """
     chain, log_scores = check_chain(asker, chain), as_array(f"{asker}: log_scores", log_scores)
     count = len(chain.log_initial)
@@ -77,7 +82,7 @@ def max_of(values: jax.Array, axis: int) -> jax.Array:
 
 
 def recursion(total: Total) -> Cell:
-    """The recursion as a cell: params are logits of a chain, and x the log scores of a step."""
+    """The recursion as a cell; its params are the logits of a chain, its x the log scores."""
 
     def init(key, x):
         _check_scores(x)
@@ -125,7 +130,7 @@ def _layer(total: Total) -> Layer:
 def run(
     total: Total, chain: MarkovChain, log_scores: jax.Array, valid: Any, parallel: bool
 ) -> tuple[Filtered, jax.Array]:
-    """Runs the recursion over one sequence; returns also the sum over all paths.
+    """Runs the recursion over one sequence; also returns the sum over all paths.
 
     Outputs are zero at the steps where `valid`, bool `[T]` or None, is False.
     """

@@ -1,4 +1,4 @@
-"""The file of word vectors: whole at any moment, and never larger in memory than on the disk."""
+"""The file format of word vectors: written atomically, and bounded in memory by its size."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 
 from recur.files import replacing
 
-# The words one after the other in UTF-8, where each of them ends, and their vectors.
+# The concatenated words in UTF-8, the end of each, and their vectors.
 _NAMES = ("utf8", "ends", "matrix")
 
 
 def write_vectors(path: str | os.PathLike, words: Sequence[str], matrix: np.ndarray) -> None:
-    """Writes words and their vectors, beside what is there, and puts them in its place.
+    """Writes words and their vectors, to a temporary file that then replaces the old one.
 
     Raises:
       OSError: if they cannot be written.
-      ValueError: if there is a file of another kind.
+      ValueError: if the path is a file of another kind.
     """
     if os.path.exists(path) and os.path.getsize(path) and not _is_ours(path):
         raise ValueError(
@@ -32,18 +32,18 @@ def write_vectors(path: str | os.PathLike, words: Sequence[str], matrix: np.ndar
     encoded = [word.encode("utf-8", "surrogatepass") for word in words]
     utf8 = np.frombuffer(b"".join(encoded), np.uint8)
     ends = np.cumsum([len(word) for word in encoded], dtype=np.int64)
-    with replacing(path, "wb") as file:  # savez would add an ending to a bare name
+    with replacing(path, "wb") as file:  # given a name, savez would add a suffix
         np.savez(file, utf8=utf8, ends=ends, matrix=matrix)
 
 
 def read_vectors(path: str | os.PathLike) -> tuple[tuple[str, ...], np.ndarray]:
     """Reads words and their vectors.
 
-    Sizes that the file states are compared with its length before memory is taken.
+    Sizes in the file are compared with its length before memory is allocated.
 
     Raises:
-      OSError: if it cannot be read.
-      ValueError: if it is another file, or a damaged one.
+      OSError: if the file cannot be read.
+      ValueError: if it is of another kind, or damaged.
     """
     data = pathlib.Path(path).read_bytes()
     try:
@@ -53,7 +53,7 @@ def read_vectors(path: str | os.PathLike) -> tuple[tuple[str, ...], np.ndarray]:
                 raise ValueError(f"arrays of more than the {len(data)} bytes of the file")
             utf8, ends, matrix = (_parse(archive.read(entry)) for entry in entries)
         return _split(utf8, ends), matrix
-    except Exception as error:  # zipfile and NumPy raise what they stumble over
+    except Exception as error:  # zipfile and NumPy raise errors of many types
         raise ValueError(
             f"{path}: expected a file that WordVectors.save wrote, got another one, or a damaged "
             f"one ({error or type(error).__name__})."
@@ -69,7 +69,7 @@ def _is_ours(path: str | os.PathLike) -> bool:
 
 
 def _parse(data: bytes) -> np.ndarray:
-    """The array of an `.npy` file, whose header states as many bytes as follow it."""
+    """Parses an `.npy` file; its header must match the number of bytes after it."""
     file = io.BytesIO(data)
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -80,7 +80,7 @@ def _parse(data: bytes) -> np.ndarray:
 
 
 def _split(utf8: np.ndarray, ends: np.ndarray) -> tuple[str, ...]:
-    """The words that end at `ends` in their joined UTF-8."""
+    """Splits concatenated UTF-8 into words that end at `ends`."""
     bounds = [0, *ends.tolist()]
     if utf8.dtype != np.uint8 or bounds[-1] != utf8.size or bounds != sorted(bounds):
         raise ValueError(f"words that do not end where their {utf8.size} bytes do")

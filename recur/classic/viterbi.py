@@ -1,4 +1,4 @@
-"""The most likely path through the hidden states."""
+"""The Viterbi algorithm: the most likely path through the hidden states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def viterbi(
         δ_t(j) = p(x_t | s_t = j) max_i δ_{t-1}(i) p(s_t = j | s_{t-1} = i)
         s_T = argmax_i δ_T(i),    s_t = argmax_i δ_t(i) p(s_{t+1} | s_t = i)
 
-    Of equals the first is taken. If the observations are impossible, so is every path, and the log
+    Ties are broken in favor of the first state. If the observations have probability zero, the log
     probability is -inf.
 
     Args:
@@ -30,13 +30,13 @@ def viterbi(
       log_scores: float `[T, S]`, log p(x_t | s_t), as `hidden_markov.observe` computes them; those
         in the padding never matter.
       length: integer, how many steps count; all by default.
-      parallel: as of `forward`.
+      parallel: as for `forward`.
 
     Returns:
       `(states, log_probability)`: int32 `[T]`, 0 in the padding; and log p(x, s), in nats.
 
     Raises:
-      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is no bool.
+      TypeError: if `chain` is not a chain, the scores are not floats, or parallel is not a bool.
       ValueError: if the shapes do not fit.
 
     Example:

@@ -1,4 +1,4 @@
-"""Word vectors by word2vec: CBOW and skip-gram with negative sampling."""
+"""Word2vec: CBOW and skip-gram with negative sampling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from recur.masks import zero_invalid
 
 
 class Word2Vec(NamedTuple):
-    """The params: two vectors for each word of the vocabulary.
+    """The params of word2vec: two vectors for each word of the vocabulary.
+
+    Attributes:
+      input: v, the vectors of words that predict, float `[V, D]`; these are the word vectors.
+      output: u, the vectors of words that are predicted, float `[V, D]`.
 
     Example:
       >>> import jax
@@ -26,12 +30,17 @@ class Word2Vec(NamedTuple):
       >>> word_vectors = init_word2vec(jax.random.key(0), words=50, features=8).input
     """
 
-    input: jax.Array  # v: [V, D], of a word that predicts; these are the word vectors
-    output: jax.Array  # u: [V, D], of a word that is predicted
+    input: jax.Array
+    output: jax.Array
 
 
 class ContextWindows(NamedTuple):
-    """B words, each with the words around it; `Contexts` makes them.
+    """A batch of B words, each with the words around it, as `Contexts` makes it.
+
+    Attributes:
+      centers: the ids of the words, integer `[B]`.
+      contexts: the ids of the words around each, integer `[B, C]`.
+      mask: False where there is no word, bool `[B, C]`.
 
     Example:
       >>> import numpy as np
@@ -40,13 +49,13 @@ class ContextWindows(NamedTuple):
       (2, 2)
     """
 
-    centers: Any  # integer [B]
-    contexts: Any  # integer [B, C]
-    mask: Any  # bool [B, C], False where there is no word
+    centers: Any
+    contexts: Any
+    mask: Any
 
 
 def init_word2vec(key: jax.Array, words: int, features: int, dtype: Any = jnp.float32) -> Word2Vec:
-    """Draws the initial vectors, as word2vec.c does.
+    """Initializes the params of word2vec, as word2vec.c does.
 
         v ~ uniform(-1/(2D), 1/(2D)),    u = 0
 
@@ -83,10 +92,9 @@ def skip_gram(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -
 
         l_bc = -log σ(u_o · v_c) - Σ_k log σ(-u_k · v_c),    o the center of row b, c its context
 
-    Each context word predicts the center, as in word2vec.c; over a text these are the pairs of the
-    paper, where the center predicts its context. The words of one window share their negatives, so
-    that a window is one small product of matrices. A negative that equals the center does not
-    count.
+    Each context word predicts the center, as in word2vec.c; over a text these are the same pairs as
+    in the paper, where the center predicts its context. The words of one window share negatives, so
+    that a window is one small matrix product. A negative that equals the center does not count.
 
     Args:
       params: a `Word2Vec`.
@@ -94,13 +102,12 @@ def skip_gram(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -
       negatives: integer `[B, K]`, words drawn from the noise distribution.
 
     Returns:
-      `[B, C]`, nats, 0 where masked. Inside of a transformation, where words are not known, a pair
-      with one outside the vocabulary costs 0, and a negative outside does not count.
+      `[B, C]`, nats, 0 where masked. Inside a transformation, a pair with an unknown word outside
+      the vocabulary costs 0, and such a negative does not count.
 
     Raises:
       TypeError: if an argument is of another type, words are not integers, or the mask is not bool.
-      ValueError: if the shapes do not fit, or, where it is known, a
-        word is outside the vocabulary.
+      ValueError: if the shapes do not fit, or a word is known to be outside the vocabulary.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -122,13 +129,13 @@ def skip_gram(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -
 
 
 def cbow(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -> jax.Array:
-    """Computes the loss of each word given those around it (continuous bag of words).
+    """Computes the CBOW loss (continuous bag of words) of each word, with negative sampling.
 
         h_b = mean_c v_c,    l_b = -log σ(u_o · h_b) - Σ_k log σ(-u_k · h_b)
 
     with c over the contexts of row b that count, and o its center. A negative that equals the
-    center does not count. The gradient is that of this loss; word2vec.c leaves out the 1 / C of the
-    mean.
+    center does not count. The gradient is that of this loss; the one of word2vec.c lacks the factor
+    1 / C of the mean.
 
     Args:
       params: a `Word2Vec`.
@@ -136,13 +143,12 @@ def cbow(params: Word2Vec, windows: ContextWindows, negatives: jax.Array) -> jax
       negatives: integer `[B, K]`, words drawn from the noise distribution.
 
     Returns:
-      `[B]`, nats, 0 for a window without a context that counts. Inside of a transformation, where
-      words are not known, those outside the vocabulary do not count.
+      `[B]`, nats, 0 for a window without a context that counts. Inside a transformation, unknown
+      words outside the vocabulary do not count.
 
     Raises:
       TypeError: if an argument is of another type, words are not integers, or the mask is not bool.
-      ValueError: if the shapes do not fit, or, where it is known, a
-        word is outside the vocabulary.
+      ValueError: if the shapes do not fit, or a word is known to be outside the vocabulary.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -172,23 +178,23 @@ def word2vec_loss(
     noise: NoiseDistribution,
     negatives: int = 5,
 ) -> Callable:
-    """Makes a loss for `make_step`, with new negatives in every update, summed over the batch.
+    """Makes a word2vec loss for `recur.train.make_step`, with new negatives in every update.
 
-    It is a sum and not a mean, so that the update of a word's vector depends on its own pairs and
-    not on how many other words the batch has.
+    The loss is the sum over the batch, not the mean, so that the update of a word's vector depends
+    on its own pairs and not on the batch size.
 
     Args:
       objective: `skip_gram` or `cbow`.
       noise: from `unigram_noise`, over the words of the params.
-      negatives: K, how many negatives a window has.
+      negatives: K, the number of negatives for each window.
 
     Returns:
       `loss(params, carry, windows, key) -> (value, (carry, metrics))`; the metric `nats` is the
       mean over the pairs of skip-gram, or over the words of CBOW.
 
     Raises:
-      TypeError: if `objective` is no function, or `noise` no `NoiseDistribution`.
-      ValueError: if negatives is below 1, or, in the first update, params and noise differ in their
+      TypeError: if `objective` is not a function, or `noise` is not a `NoiseDistribution`.
+      ValueError: if negatives is below 1; in the first update, if params and noise differ in their
         number of words.
 
     Example:
@@ -229,7 +235,7 @@ def word2vec_loss(
 
 
 def _check_words(asker, params, windows):
-    """Checks the words that are known; of the others, those outside the vocabulary are masked."""
+    """Checks known words, and masks unknown ones outside the vocabulary."""
     _check_vectors(asker, params)
     _check_windows(asker, windows)
     size = len(params.input)
@@ -255,7 +261,7 @@ def _check_vectors(asker, params):
 
 
 def _check_windows(asker, windows):
-    """Raises an error unless windows hold words, and whether they count."""
+    """Raises an error unless windows are `ContextWindows` of matching shapes and dtypes."""
     if not isinstance(windows, ContextWindows):
         raise TypeError(f"{asker}: expected ContextWindows, got {type(windows).__name__}.")
     centers, contexts, mask = (

@@ -1,4 +1,4 @@
-"""Word vectors: nearest words, analogies, a file format, and PCA for pictures."""
+"""Word vectors: nearest words, analogies, saving and loading, and PCA."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from recur.dtypes import at_least_float32
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WordVectors:
-    """A vector for each of V words.
+    """Word vectors, with nearest words, analogies and cosine similarity.
 
     Attributes:
-      words: the words, each once.
-      matrix: float `[V, D]`, a row for each word, of at least 32 bits.
+      words: the V words, each once.
+      matrix: the vectors, a row for each word, `[V, D]` of at least float32.
 
     Raises:
-      TypeError: if a word is no string, or the matrix does not hold floats.
+      TypeError: if a word is not a string, or the matrix does not hold floats.
       ValueError: if there is not one row for each word, a number is not finite, or a word occurs
         twice.
 
@@ -65,19 +65,19 @@ class WordVectors:
             raise ValueError(f"WordVectors: expected each word once, got {again!r} again.")
 
     def __len__(self) -> int:
-        """V, how many words there are."""
+        """V, the number of words."""
         return len(self.words)
 
     def __contains__(self, word: object) -> bool:
-        """Whether there is a vector for a word."""
+        """Whether a word has a vector."""
         return isinstance(word, str) and word in self._ids
 
     def __getitem__(self, word: str) -> np.ndarray:
-        """The vector of a word, `[D]`.
+        """Returns the vector of a word, `[D]`.
 
         Raises:
-          TypeError: if the word is no string.
-          ValueError: if there is none; it names words that are spelled nearly so.
+          TypeError: if the word is not a string.
+          ValueError: if the word has no vector; it names words of similar spelling.
         """
         return self.matrix[self._id(word)]
 
@@ -85,16 +85,16 @@ class WordVectors:
         """Finds the words whose vectors have the highest cosine similarity with a vector.
 
         Args:
-          near: a word, which is left out of the result, or a vector `[D]`.
-          n: how many.
+          near: a word, which is excluded from the result, or a vector `[D]`.
+          n: the number of words to return.
 
         Returns:
           Pairs of a word and its cosine, the nearest first.
 
         Raises:
-          TypeError: if it is neither a word nor a vector of numbers.
-          ValueError: if the word has no vector, the vector another size or a number that is not
-            finite, or n is below 1.
+          TypeError: if `near` is neither a word nor a vector of numbers.
+          ValueError: if the word has no vector, the vector has another size or is not finite, or n
+            is below 1.
         """
         if isinstance(near, str):
             return self._highest(self.unit @ self.unit[self._id(near)], n, [near])
@@ -109,21 +109,21 @@ class WordVectors:
         return self._highest(self.unit @ _unit(near), n)
 
     def analogy(self, a: str, b: str, c: str, n: int = 1) -> list[tuple[str, float]]:
-        """Finds the words that are to c as b is to a; the three are left out.
+        """Solves the analogy "a is to b as c is to ...".
 
             argmax_w cos(v_w, v_b / |v_b| - v_a / |v_a| + v_c / |v_c|)
 
         Args:
-          a: as "man" is ...
-          b: ... to "woman" ...
-          c: ... so is "king" to what is sought.
-          n: how many.
+          a: a word, such as "man".
+          b: a word, such as "woman".
+          c: a word, such as "king".
+          n: the number of words to return.
 
         Returns:
-          Pairs of a word and its cosine, the nearest first.
+          Pairs of a word and its cosine, the nearest first, without a, b and c.
 
         Raises:
-          TypeError: if a word is no string.
+          TypeError: if a word is not a string.
           ValueError: if a word has no vector, or n is below 1.
 
         References:
@@ -134,33 +134,33 @@ class WordVectors:
         return self._highest(self.unit @ _unit(theirs - ours + third), n, [a, b, c])
 
     def similarity(self, a: str, b: str) -> float:
-        """The cosine similarity of the vectors of two words.
+        """Computes the cosine similarity of two words.
 
         Raises:
-          TypeError: if a word is no string.
+          TypeError: if a word is not a string.
           ValueError: if a word has no vector.
         """
         return float(self.unit[self._id(a)] @ self.unit[self._id(b)])
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes a file that `load` reads, whole or not at all.
+        """Saves the word vectors to a file, atomically.
 
-        `numpy.load` reads it too: `matrix`; `utf8`, the UTF-8 of all words one after the other; and
-        `ends`, where each word ends in it.
+        `numpy.load` can read it too. It holds `matrix`; `utf8`, the concatenated UTF-8 of all
+        words; and `ends`, the end of each word in it.
 
         Raises:
-          OSError: if it cannot be written; what was there before is there still.
-          ValueError: if there is another file, which this one did not write.
+          OSError: if the file cannot be written; an old file is then unchanged.
+          ValueError: if the path is a file that `save` did not write.
         """
         write_vectors(path, self.words, self.matrix)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> WordVectors:
-        """Reads a file that `save` wrote.
+        """Loads word vectors from a file that `save` wrote.
 
         Raises:
-          OSError: if it cannot be read.
-          ValueError: if it is no such file.
+          OSError: if the file cannot be read.
+          ValueError: if `save` did not write it.
         """
         words, matrix = read_vectors(path)
         try:
@@ -172,7 +172,7 @@ class WordVectors:
 
     @functools.cached_property
     def unit(self) -> np.ndarray:
-        """The vectors scaled to length 1, `[V, D]`, so that products are cosines."""
+        """The vectors scaled to unit length, `[V, D]`, so that their products are cosines."""
         return _unit(self.matrix)
 
     @functools.cached_property
@@ -181,10 +181,10 @@ class WordVectors:
 
     def _id(self, word: str) -> int:
         if not isinstance(word, str):
-            raise TypeError(f"expected a word as a string, got {word!r}.")
+            raise TypeError(f"WordVectors: expected a word as a string, got {word!r}.")
         if word not in self._ids:
             near = difflib.get_close_matches(word, self.words, n=3)
-            hint = f" Near it: {', '.join(map(repr, near))}." if near else ""
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ValueError(f"{word!r} is none of the {len(self)} words with a vector.{hint}")
         return self._ids[word]
 
@@ -200,18 +200,18 @@ class WordVectors:
 def as_embedding(
     vectors: WordVectors, tokens: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Makes the params of a `flax.linen.Embed` from word vectors.
+    """Converts word vectors to the params of a `flax.linen.Embed`.
 
     Args:
       vectors: the vectors.
-      tokens: the tokens of the model by id, such as `Tokenizer.tokens`; by default the words of the
-        vectors. A token without a vector gets the mean of all vectors.
+      tokens: the tokens of the model in the order of their ids, such as `Tokenizer.tokens`; by
+        default the words of the vectors. A token without a vector gets the mean of all vectors.
 
     Returns:
       `{"embedding": [V, D]}`, to replace the params of the model's Embed.
 
     Raises:
-      TypeError: if `vectors` are no `WordVectors`, or tokens no strings.
+      TypeError: if `vectors` are not `WordVectors`, or tokens are not strings.
       ValueError: if there are no tokens or no vectors.
 
     Example:
@@ -240,24 +240,23 @@ def as_embedding(
 
 
 def pca(points: np.ndarray, n: int = 2) -> np.ndarray:
-    """Projects points onto their principal components, for a picture (PCA).
+    """Projects points onto their principal components (PCA).
 
         X - mean = U S Wᵀ,    Y = (X - mean) W_{1..n}
 
-    The sign of a component is arbitrary; it is chosen such that the component's largest weight is
-    positive.
+    The sign of each component is chosen such that its largest weight is positive.
 
     Args:
       points: float `[N, D]`, such as rows of `WordVectors.matrix`.
-      n: how many components, at most N and D.
+      n: the number of components, at most N and D.
 
     Returns:
       `[N, n]`.
 
     Raises:
       TypeError: if the points are not numbers.
-      ValueError: if n is below 1, or the points are no matrix, not finite, or have fewer than n
-        components.
+      ValueError: if n is below 1, or the points are not a matrix, not finite, or have fewer than n
+        rows or columns.
 
     Example:
       >>> import numpy as np
@@ -280,7 +279,7 @@ def pca(points: np.ndarray, n: int = 2) -> np.ndarray:
 
 
 def _check_words(asker: str, name: str, words: Any) -> list[str]:
-    """`words` as a list, when they are strings; a single string is not a sequence of words."""
+    """Returns `words` as a list; raises a TypeError unless they are a sequence of strings."""
     if isinstance(words, str) or not isinstance(words, Iterable):
         raise TypeError(f"{asker}: expected {name} as a sequence of strings, got {words!r}.")
     listed = list(words)

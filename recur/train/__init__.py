@@ -1,5 +1,6 @@
-"""Training: losses, clipping, one update, the loop around it, checkpoints."""
+"""Training: losses, clipping, the training step, the training loop and checkpoints."""
 
+from recur.serialization import register_namedtuples
 from recur.train.checkpoint import Checkpoints, Restored
 from recur.train.chunked_loss import chunked_cross_entropy, chunked_cross_entropy_sum
 from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
@@ -15,6 +16,8 @@ from recur.train.penalties import by_path, l1, l2
 from recur.train.shard import gradient_by_device, make_sharded_step
 from recur.train.step import TrainState, init_state, make_step
 from recur.train.weight_noise import weight_drop, weight_noise
+
+register_namedtuples()
 
 __all__ = [
     "Checkpoints",

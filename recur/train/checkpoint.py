@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: written beside the training, the last few and the best one kept."""
+"""Checkpoints by Orbax: saved in the background; the last few and the best one are kept."""
 
 from __future__ import annotations
 
@@ -17,37 +17,44 @@ from recur.train.signals import signals_held_back
 from recur.train.state_arrays import digests, from_arrays, shapes, to_arrays
 from recur.train.step import TrainState, check_state
 
-_GLOB = "*?["  # in a path, Orbax takes these for a pattern when it reads
+_GLOB = "*?["  # when it reads, Orbax takes a path with these for a pattern
 
 
 class Restored(NamedTuple):
-    """What a checkpoint held."""
+    """The contents of a checkpoint, as `Checkpoints.restore` returns them.
+
+    Attributes:
+      state: the `TrainState`.
+      stream: the position in the stream of batches, for `set_state` of the iterator; None if none
+        was saved.
+      unread: metrics of updates that no complete report included, for `fit(unread=)`.
+    """
 
     state: TrainState
-    stream: Any  # what the iterator's `get_state` gave, for its `set_state`
-    unread: Sequence[dict[str, float]] = ()  # metrics that no report had yet, for `fit`
+    stream: Any
+    unread: Sequence[dict[str, float]] = ()
 
 
 class Checkpoints:
-    """A folder of checkpoints of one run, and the callback that fills it.
+    """Saves and restores the checkpoints of one training run, in one folder.
 
-    A checkpoint holds parameters, the optimizer's state, carry, key and the position in the stream
-    of batches: all of what a run is, so that a run killed at any moment resumes and then equals the
-    run that was never killed. It is written by a thread, under another name until it is whole, with
-    a digest of each array, which `restore` verifies.
+    A checkpoint holds the parameters, the optimizer's state, the carry, the key and the position in
+    the stream of batches. So a run that is killed at any moment can resume, and its results equal
+    those of an uninterrupted run. A thread writes the checkpoint under a temporary name, with a
+    digest of each array, which `restore` verifies.
 
     Opening a folder changes nothing in it. One process at a time saves; others may read.
 
     Args:
-      folder: where they are: a new or empty folder, or one of checkpoints.
-      keep: how many of the last are kept.
-      best: the metric, the lower the better, by which one more is kept: the best of all. NaN is
-        the worst.
+      folder: a new or empty folder, or one that holds checkpoints.
+      keep: how many of the last checkpoints to keep.
+      best: the name of a metric, the lower the better; the checkpoint with the lowest value is kept
+        too. NaN is the worst value.
 
     Raises:
-      TypeError: if best is no string.
-      ValueError: if keep is below 1, the folder holds something else, or its path has one of `*?[`,
-        with which Orbax cannot read it back.
+      TypeError: if best is not a string.
+      ValueError: if keep is below 1, the folder holds other files, or its path contains one of
+        `*?[`, which Orbax cannot read back.
 
     Example:
       >>> import tempfile, jax, jax.numpy as jnp, optax
@@ -73,19 +80,22 @@ class Checkpoints:
                 f"{self.folder}: expected a path without any of {_GLOB}, with which it could not "
                 "be read back. Name another folder."
             )
-        self._at: int | None = None  # the update that was restored or saved last
+        self._at: int | None = None  # the update that was last restored or saved
         self._files = CheckpointFiles(self.folder, self._preserved)
 
     def steps(self) -> list[int]:
-        """The updates of which there are checkpoints, in their order."""
+        """Lists the updates at which checkpoints were saved, in ascending order."""
         self._files.wait()
         return self._files.steps()
 
     def best_step(self) -> int | None:
-        """The update of the best checkpoint; of the last where none was measured.
+        """Returns the update of the best checkpoint; of the last one if none has the metric.
+
+        Returns:
+          The update, or None if there are no checkpoints.
 
         Raises:
-          ValueError: when the metrics of one cannot be read; it names the checkpoint.
+          ValueError: if the metrics of a checkpoint cannot be read; it names the checkpoint.
         """
         steps = self.steps()
         best = self._best_of({step: self._files.read_record(step)["metrics"] for step in steps})
@@ -98,20 +108,20 @@ class Checkpoints:
         metrics: Mapping[str, float] | None = None,
         unread: Sequence[Mapping[str, float]] = (),
     ) -> None:
-        """Starts to write a checkpoint, named by its update.
+        """Starts to save a checkpoint, named by its update, in the background.
 
-        One of the same update that this object saved or restored is left as it is. After a restore
-        of an update before others, those are set aside: moved into a folder in this one.
+        A checkpoint of the same update that this object saved or restored last is not written
+        again. After an older update was restored, the later checkpoints are moved into a subfolder.
 
         Args:
-          state: the state to hold: arrays, keys and numbers.
-          stream: the position in the stream of batches, whatever JSON can hold.
-          metrics: numbers to choose the best by.
-          unread: of a `Report`.
+          state: the `TrainState` to save, of arrays, keys and numbers.
+          stream: the position in the stream of batches: any value that JSON can hold.
+          metrics: numbers by name, among them the one that `best` names.
+          unread: `Report.unread`.
 
         Raises:
-          TypeError: if it is no `TrainState` of numbers, metrics are none, or JSON cannot hold the
-            stream.
+          TypeError: if `state` is not a `TrainState` of numbers, metrics are not numbers, or JSON
+            cannot hold the stream.
           ValueError: if the folder holds this update or a later one, of another run.
           OSError: if another process writes here, or a checkpoint could not be written.
         """
@@ -135,20 +145,20 @@ class Checkpoints:
             self._files.write(step, arrays, record)
 
     def restore(self, like: TrainState, step: int | None = None) -> Restored | None:
-        """Reads a checkpoint and verifies it.
+        """Restores a checkpoint and verifies it.
 
         Args:
-          like: a state of the same structure, shapes and dtypes, such as the first one.
-          step: which; the last when not given.
+          like: a state of the same structure, shapes and dtypes, such as `init_state` returns.
+          step: the update of the checkpoint; the last one by default.
 
         Returns:
-          What it held, or None when the folder holds none.
+          A `Restored`, or None if the folder holds no checkpoint.
 
         Raises:
-          TypeError: if like is no `TrainState`.
-          ValueError: if there is none of that update; if it is of another model; or if it cannot be
-            read or is not what was written, in which case the newest whole one is named.
-          OSError: if one that was being written could not be.
+          TypeError: if like is not a `TrainState`.
+          ValueError: if there is no checkpoint of that update; if it is of another model; or if it
+            is damaged, in which case the message names the newest intact one before it.
+          OSError: if a checkpoint that was being written could not be written.
         """
         check_state(like)
         steps = self.steps()
@@ -169,14 +179,17 @@ class Checkpoints:
         return restored
 
     def callback(self, every: int, batches: Any = None) -> Callable[[Report], None]:
-        """A callback of `fit` that saves now and then.
+        """Makes a callback for `fit` that saves checkpoints.
 
-        It does so every so many updates, when `best` was measured, and when the loop ends. From
-        here on no other process may write to the folder.
+        It saves every `every` updates, whenever the metrics include `best`, and at the end of the
+        loop. From this call on, no other process can write to the folder.
 
         Args:
-          every: how many updates lie between two checkpoints.
-          batches: the iterator that `fit` is given, if it has `get_state()`.
+          every: the number of updates between two checkpoints.
+          batches: the iterator that is passed to `fit`, if it has `get_state()`.
+
+        Returns:
+          A function of a `Report`.
 
         Raises:
           TypeError: if batches have no `get_state`.
@@ -199,10 +212,10 @@ class Checkpoints:
         return save
 
     def close(self) -> None:
-        """Waits until all is written, and lets another process write.
+        """Waits until all checkpoints are written, and unlocks the folder.
 
         Raises:
-          OSError: when it could not be.
+          OSError: if a checkpoint could not be written.
         """
         with signals_held_back():
             self._files.close()
@@ -214,7 +227,7 @@ class Checkpoints:
         self.close()
 
     def _make_way(self, step: int) -> None:
-        """Sets aside what is later than the update that this run is at."""
+        """Moves the checkpoints after the current update of this run into a subfolder."""
         steps = self._files.steps()
         if self._at is None and any(each >= step for each in steps):
             raise ValueError(
@@ -235,7 +248,7 @@ class Checkpoints:
         return {*last, *unreadable, *(() if best is None else (best,))}
 
     def _best_of(self, metrics: Mapping[int, Mapping[str, float]]) -> int | None:
-        """The update with the lowest of the metric; None where none was measured."""
+        """The update with the lowest value of the metric; None if no checkpoint has it."""
         found = {step: of.get(self._best or "") for step, of in metrics.items()}
         worst_last = {
             step: math.inf if math.isnan(value) else value
@@ -251,7 +264,7 @@ class Checkpoints:
         return Restored(from_arrays(arrays, like), record["stream"], record["unread"])
 
     def _offer(self, like: TrainState, step: int) -> str:
-        """What can be done where a checkpoint cannot be read."""
+        """The remedy when a checkpoint cannot be read."""
         for before in reversed([each for each in self._files.steps() if each < step]):
             with contextlib.suppress(ValueError):
                 self._read(like, before)

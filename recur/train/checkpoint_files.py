@@ -1,4 +1,4 @@
-"""The files of checkpoints, by Orbax: arrays, and a record that says what they are."""
+"""The files of checkpoints, by Orbax: the arrays, and a JSON record that describes them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from recur.train.run_folder import RunFolder
 from recur.train.state_arrays import digest_of_json, digests
 
 _PREFIX = "update"  # of the folder of each checkpoint, as in update_100
-_DELETED = ".deleted"  # where a checkpoint goes whole, in one move, before its files are deleted
+_DELETED = ".deleted"  # a checkpoint is moved here in one step before its files are deleted
 
 
 class Unreadable(ValueError):
-    """A checkpoint that cannot be read, or is not what was written."""
+    """A checkpoint cannot be read, or differs from what was written."""
 
 
 class CheckpointFiles:
     """A folder of checkpoints, which one process at a time writes.
 
     Args:
-      folder: where they are.
-      preserved: `preserved(steps) -> steps`, which of those that are there stay at the next save.
+      folder: the folder.
+      preserved: `preserved(steps) -> steps`: of the checkpoints in the folder, those to keep at the
+        next save.
     """
 
     def __init__(self, folder: pathlib.Path, preserved: Callable[[Sequence[int]], set[int]]):
@@ -37,22 +38,22 @@ class CheckpointFiles:
         self._manager = self._open(is_writer=False)
 
     def steps(self) -> list[int]:
-        """The updates of which there are checkpoints, in their order."""
+        """The updates at which checkpoints were saved, in ascending order."""
         return sorted(self._manager.all_steps())
 
     def path(self, step: int) -> pathlib.Path:
-        """The folder of one."""
+        """The folder of a checkpoint."""
         return self.folder / f"{_PREFIX}_{step}"
 
     def lock(self) -> None:
-        """Becomes the one process that writes here; an OSError names another one."""
+        """Makes this process the only writer; an OSError names a process that writes already."""
         if not self._run.is_locked:
             self._run.lock()
             self._manager.close()
             self._manager = self._open(is_writer=True)
 
     def write(self, step: int, arrays: Mapping[str, Any], record: dict[str, Any]) -> None:
-        """Starts to write one."""
+        """Starts to write a checkpoint."""
         items = self._args.Composite(
             state=self._args.StandardSave(_numbered(arrays)),
             record=self._args.JsonSave({**record, "digest": digest_of_json(record)}),
@@ -64,7 +65,7 @@ class CheckpointFiles:
             self._manager.save(step, args=items)
 
     def read(self, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
-        """The arrays of one, verified; empty ones are those of `like`."""
+        """Reads and verifies the arrays of a checkpoint; empty arrays are taken from `like`."""
         items = self._args.Composite(state=self._args.StandardRestore(_numbered(like)))
         with self._reading(step):
             numbered = dict(self._manager.restore(step, args=items).state)
@@ -76,7 +77,7 @@ class CheckpointFiles:
         return arrays
 
     def read_record(self, step: int) -> dict[str, Any]:
-        """The record of one, verified."""
+        """Reads and verifies the record of a checkpoint."""
         if step not in self._records:
             items = self._args.Composite(record=self._args.JsonRestore())
             with self._reading(step):
@@ -88,7 +89,7 @@ class CheckpointFiles:
         return self._records[step]
 
     def set_aside(self, steps: Sequence[int]) -> None:
-        """Moves some into a folder in this one."""
+        """Moves checkpoints into a subfolder."""
         if steps:
             self.lock()
             self.wait()
@@ -98,12 +99,12 @@ class CheckpointFiles:
             self._manager.reload()
 
     def wait(self) -> None:
-        """Waits until all is written."""
+        """Waits until all checkpoints are written."""
         with self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits until all is written, and lets another process write."""
+        """Waits until all checkpoints are written, and unlocks the folder."""
         with self._writing():
             try:
                 self._manager.wait_until_finished()
@@ -114,7 +115,7 @@ class CheckpointFiles:
                 self._manager.close()
 
     def _open(self, *, is_writer: bool) -> Any:
-        import orbax.checkpoint as ocp  # here, for it doubles the time that `import recur` takes
+        import orbax.checkpoint as ocp  # here: it would double the import time of recur
 
         self._args = ocp.args
         handlers = {
@@ -131,7 +132,7 @@ class CheckpointFiles:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns what the system says when it cannot write into an OSError with the remedy."""
+        """Converts errors of the system while writing to an OSError with the remedy."""
         try:
             yield
         except Exception as error:
@@ -156,24 +157,24 @@ class CheckpointFiles:
 
 
 class _Policy(NamedTuple):
-    """Which checkpoints stay, as Orbax asks for it."""
+    """Which checkpoints to keep, in the form that Orbax expects."""
 
     preserved: Callable[[Sequence[int]], set[int]]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Whether each stays."""
+        """Whether each checkpoint is kept."""
         del context
         kept = self.preserved([each.step for each in checkpoints])
         return [each.step in kept for each in checkpoints]
 
 
 def _numbered(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays by number, for a name may hold any character; nothing is written of empty ones."""
+    """Non-empty arrays by number, since names may contain any character."""
     return {str(n): leaf for n, leaf in enumerate(arrays.values()) if leaf.size}
 
 
 def _system_error(error: BaseException) -> int | None:
-    """The number of an error of the system, as Python or TensorStore words it."""
+    """The errno of a system error of Python or TensorStore; None for other errors."""
     code = re.search(r"os_error_code='(\d+)'", str(error))
     if code:
         return int(code[1])

@@ -1,4 +1,4 @@
-"""Cross-entropy for large vocabularies, with the logits of a chunk of steps at a time."""
+"""Cross-entropy for large vocabularies, computed in chunks of steps to bound the memory."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def chunked_cross_entropy(
       to_logits: `[size, H] -> [size, V]`, each row independently: a Dense layer, or the transpose
         of an embedding.
       hs: `[..., H]`; those at masked steps never matter.
-      targets: as of `cross_entropy`.
+      targets: as for `cross_entropy`.
       mask: bool `[...]`, True where the step counts; all steps by default.
-      size: how many steps, of all rows together, a chunk has.
+      size: the number of steps in a chunk, over all rows.
 
     Returns:
       `[...]`, nats. `masked_mean` takes the mean over the steps that count.
 
     Raises:
-      TypeError: if `to_logits` is no function or does not return floats `[size, V]`, targets are
+      TypeError: if `to_logits` is not a function or does not return floats `[size, V]`, targets are
         not integers, or mask is not bool.
-      ValueError: if the shapes do not fit, size is below 1, or, where it is known, a target that
-        counts is outside the vocabulary.
+      ValueError: if the shapes do not fit, size is below 1, or a target that counts is known to be
+        outside the vocabulary.
 
     Example:
       >>> import jax.numpy as jnp
@@ -80,30 +80,30 @@ def chunked_cross_entropy_sum(
     *,
     size: int = 1024,
 ) -> jax.Array:
-    """Computes the sum of `chunked_cross_entropy`, with each logit computed only once.
+    """Computes the sum of the cross-entropy in chunks, with each logit computed only once.
 
         value = sum_t l_t,    l_t = -log softmax(to_logits(h_t))[target_t] where mask_t
 
-    The gradient of each chunk is computed in the forward pass, while its logits are in memory. That
-    is possible because the cotangent of a sum is one number, which scales the gradient later. So
-    training costs what the plain loss does, and still only `[size, V]` numbers are held. Divide the
-    sum by the number of tokens, or of rows, for a mean.
+    The gradient of each chunk is computed in the forward pass, while its logits are in memory; the
+    cotangent of a sum is one number, which scales the gradient later. So a training step does as
+    much work as with `cross_entropy`, but holds only `[size, V]` numbers. Divide the sum by the
+    number of tokens, or of rows, for a mean.
 
     Args:
       to_logits: `[size, H] -> [size, V]`, each row independently.
       hs: `[..., H]`; those at masked steps never matter.
-      targets: as of `cross_entropy`.
+      targets: as for `cross_entropy`.
       mask: bool `[...]`, True where the step counts; all steps by default.
-      size: how many steps, of all rows together, a chunk has.
+      size: the number of steps in a chunk, over all rows.
 
     Returns:
       A scalar, nats. It has a first derivative, in reverse mode only.
 
     Raises:
-      TypeError: if `to_logits` is no function or does not return floats `[size, V]`, targets are
+      TypeError: if `to_logits` is not a function or does not return floats `[size, V]`, targets are
         not integers, or mask is not bool.
-      ValueError: if the shapes do not fit, size is below 1, or, where it is known, a target that
-        counts is outside the vocabulary.
+      ValueError: if the shapes do not fit, size is below 1, or a target that counts is known to be
+        outside the vocabulary.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Clipping by what gradients have been like. By a fixed norm, Optax clips."""
+"""Gradient clipping by a running mean of gradient norms."""
 
 from __future__ import annotations
 
@@ -12,32 +12,37 @@ from recur.checks import check_number
 
 
 class ClipByAverageNormState(NamedTuple):
-    """The running mean of norms, not yet corrected for its start at zero."""
+    """The state of `clip_by_average_norm`.
 
-    seen: jax.Array  # int32, how many norms were taken in
-    mean: jax.Array  # float32
+    Attributes:
+      seen: the number of norms in the mean, int32.
+      mean: the running mean m_t, before the correction for its start at zero, float32.
+    """
+
+    seen: jax.Array
+    mean: jax.Array
 
 
 def clip_by_average_norm(factor: float = 1.0, decay: float = 0.99) -> optax.GradientTransformation:
-    """Clips to a multiple of the running mean of the norms of recent unclipped gradients.
+    """Clips gradients to a multiple of the running mean of recent gradient norms.
 
         n_t = |g_t|_2                                    over all leaves, before clipping
         m_t = decay m_{t-1} + (1 - decay) n_t,           m_0 = 0
         g_t ← g_t min(1, factor m_{t-1} / (1 - decay^{t-1}) / n_t)
 
-    So the threshold follows the scale of the gradients, and needs no tuning when a model, a batch
-    or a loss changes its own. The first gradient, with nothing to compare it to, passes as it is. A
-    norm that is not finite is left out of the mean, and its gradient passes.
+    The threshold adapts to the scale of the gradients. The first gradient is not clipped. A norm
+    that is not finite is left out of the mean, and its gradient is not clipped. To clip by a fixed
+    norm, use `optax.clip_by_global_norm`.
 
     Args:
       factor: the threshold as a multiple of the mean; Pascanu et al. tried 0.5 to 10.
-      decay: how slowly norms are forgotten; the mean is over about 1 / (1 - decay) updates.
+      decay: of the running mean, which averages about 1 / (1 - decay) updates.
 
     Returns:
       An `optax.GradientTransformation`.
 
     Raises:
-      ValueError: unless factor is a number above 0 and decay is one from 0 to below 1.
+      ValueError: if factor is not above 0, or decay not in [0, 1).
 
     Example:
       >>> import jax.numpy as jnp, optax

@@ -1,4 +1,4 @@
-"""The loop around a step: it pulls batches, reports to callbacks, and ends in good order."""
+"""The training loop: it draws batches, runs the step, and reports metrics to callbacks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,29 @@ from recur.train.step import TrainState, check_state
 
 
 class Report(NamedTuple):
-    """What a callback is told."""
+    """The progress of a run, which `fit` passes to its callbacks.
 
-    step: int  # updates done
-    since: int  # updates done at the report before; as many where there is nothing new but the end
+    Attributes:
+      step: the number of updates done.
+      since: the number of updates done at the previous report; equal to `step` if the only news is
+        that the loop ends.
+      state: the `TrainState` after update `step`.
+      metrics: their means over the updates since the previous report.
+      last: whether the loop ends after this report.
+      interrupted: whether it ends because of a signal.
+      unread: if interrupted between two reports, the metrics of each update since `since`.
+    """
+
+    step: int
+    since: int
     state: TrainState
-    metrics: dict[str, float]  # means over the updates in between
-    last: bool = False  # whether the loop ends after this report
-    interrupted: bool = False  # whether it ends because it was asked to
-    unread: Sequence[dict[str, float]] = ()  # of updates since `since`, when interrupted among them
+    metrics: dict[str, float]
+    last: bool = False
+    interrupted: bool = False
+    unread: Sequence[dict[str, float]] = ()
 
 
-_NO_MORE = object()
+_END = object()  # of the batches
 Callback = Callable[[Report], dict[str, float] | None]
 
 
@@ -41,37 +52,38 @@ def fit(
     report_every: int = 10,
     unread: Sequence[Mapping[str, float]] = (),
 ) -> TrainState:
-    """Updates until `steps` updates are done, and reports on the way.
+    """Runs the training loop until `steps` updates are done, and calls callbacks with reports.
 
-    Callbacks are called in their order, at every multiple of `report_every` and at the end. What
-    one returns, a dict of numbers, is added to the metrics that later ones see: so a
-    validation stands before the log and the checkpoints.
+    Callbacks are called in order, at every multiple of `report_every` and at the end. If one
+    returns a dict of numbers, it is added to the metrics that later ones receive; so put a
+    validation before the log and the checkpoints.
 
-    On Ctrl-C (SIGINT) or SIGTERM the update under way is finished, a last report is made, so that
-    checkpoints are saved, and KeyboardInterrupt is raised; a second signal does not wait. Between
-    two reports, that report holds in `unread` the metrics of the updates so far, so that the run
-    goes on to the report that it would have made.
+    On Ctrl-C (SIGINT) or SIGTERM the current update is finished, callbacks get a last report, so
+    that checkpoints are saved, and KeyboardInterrupt is raised. A second signal acts at once. If
+    the run is interrupted between two reports, `Report.unread` holds the metrics of the updates
+    since the last one; pass them as `unread` on resuming, and the next report covers them too.
 
     Args:
-      step: `(state, batch) -> (state, metrics)`, as `make_step` makes it, compiled.
-      state: where to start, `state.step` updates into the run.
-      batches: an iterator, or anything to iterate over; when it ends, so does the loop.
-      steps: how many updates the run has, those before `state` included.
-      callbacks: functions of a `Report`.
-      report_every: metrics are read from the device only so often, so that it need not wait.
-      unread: of the checkpoint from which the run goes on, `Restored.unread`.
+      step: `(state, batch) -> (state, metrics)`, as `make_step` returns it, compiled by `jax.jit`.
+      state: the `TrainState` to start from, after `state.step` updates.
+      batches: an iterator or iterable of batches; the loop ends when it ends.
+      steps: the total number of updates, including the `state.step` done before.
+      callbacks: functions of a `Report` that return None or a dict of numbers.
+      report_every: the number of updates between two reports. Metrics are read from the device only
+        then.
+      unread: `Restored.unread` of the checkpoint from which the run resumes.
 
     Returns:
       The last state.
 
     Raises:
-      ValueError: when steps or report_every is no whole number, from 0 and from 1, or the state is
+      ValueError: if steps is not a whole number >= 0, report_every not one >= 1, or the state is
         that of several runs.
-      TypeError: when step or a callback is no function, state no `TrainState`, the step returns no
-        `(state, metrics)`, or a callback something other than a dict of numbers or None.
-      FloatingPointError: when a loss or the norm of a gradient is not finite; it names the update,
-        and no callback hears of the state after it.
-      KeyboardInterrupt: when it was interrupted, after the last report.
+      TypeError: if step or a callback is not a function, state is not a `TrainState`, the step does
+        not return `(state, metrics)`, or a callback returns neither a dict of numbers nor None.
+      FloatingPointError: if the loss or the gradient norm is not finite; it names the update, and
+        callbacks do not receive the state after it.
+      KeyboardInterrupt: if a signal interrupted the loop, after the last report.
 
     Example:
       >>> import itertools, jax, jax.numpy as jnp, optax
@@ -99,41 +111,41 @@ def fit(
     report = None
     with first_signal_collected() as interrupted:
         while done < steps and not interrupted:
-            batch = next(batches, _NO_MORE)
-            if batch is _NO_MORE:
+            batch = next(batches, _END)
+            if batch is _END:
                 break
             state, metrics = _checked(step(state, batch))
             pending.append(metrics)
             done += 1
             if done % report_every == 0 and done < steps:
                 report = Report(done, since, state, _means(_read(pending, since)))
-                _tell(callbacks, report)
+                _call_all(callbacks, report)
                 since, pending = done, []
         is_early = bool(interrupted) and done < steps
         if pending:
             read = _read(pending, since)
             report = Report(done, since, state, _means(read), unread=read if is_early else ())
-        elif report:  # it ends right after a report, which did not know that it was the last
+        elif report:  # the loop ends right after a report that was not marked as the last
             report = report._replace(since=done)
         if report:
-            _tell(callbacks, report._replace(last=True, interrupted=is_early))
+            _call_all(callbacks, report._replace(last=True, interrupted=is_early))
         if interrupted:
             raise KeyboardInterrupt
     return state
 
 
 def every(count: int, callback: Callback) -> Callback:
-    """Calls `callback` at every multiple of `count` updates, and when the run is finished.
+    """Makes a callback that runs only every `count` updates, and at the end of the run.
 
     Args:
-      count: how many updates lie between two calls; best a multiple of `report_every`.
+      count: the number of updates between two calls, ideally a multiple of `report_every`.
       callback: a function of a `Report`. It is not called when the run is interrupted.
 
     Returns:
-      A callback.
+      A callback for `fit`.
 
     Raises:
-      ValueError: when count is below 1.
+      ValueError: if count is below 1.
 
     Example:
       >>> from recur.train import Report, every
@@ -155,11 +167,12 @@ def every(count: int, callback: Callback) -> Callback:
 
 
 def is_due(report: Report, count: int) -> bool:
-    """Whether a multiple of `count` updates was done since the report before."""
+    """Whether a multiple of `count` updates was reached since the previous report."""
     return report.step // count > report.since // count
 
 
-def _tell(callbacks: Sequence[Callback], report: Report) -> None:
+def _call_all(callbacks: Sequence[Callback], report: Report) -> None:
+    """Calls callbacks in order; each receives the metrics that earlier ones returned."""
     for callback in callbacks:
         name = getattr(callback, "__qualname__", type(callback).__name__)
         found = callback(report)
@@ -179,10 +192,10 @@ def _checked(returned: Any) -> tuple[TrainState, Mapping[str, Any]]:
 
 
 def as_numbers(source: str, found: Any) -> dict[str, float]:
-    """Metrics as Python's floats.
+    """Converts metrics to Python floats.
 
     Raises:
-      TypeError: when they are no dict of numbers; it names their source and the metric.
+      TypeError: if they are not a dict of numbers; it names their source and the metric.
     """
     if not isinstance(found, Mapping):
         raise TypeError(
@@ -202,7 +215,7 @@ def _updates_done(state: TrainState) -> int:
     if np.ndim(state.step):
         raise ValueError(
             f"fit: expected the state of one run, got steps of shape {list(np.shape(state.step))}. "
-            "Train an ensemble with a jax.vmap of the step, in a loop of your own."
+            "Train an ensemble with jax.vmap of the step, in your own loop."
         )
     return int(state.step)
 
@@ -212,13 +225,13 @@ def _means(read: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _read(unread: list[Mapping[str, Any]], since: int) -> list[dict[str, float]]:
-    """The metrics of updates, once it is sure that all of them were good."""
+    """Reads metrics from the device; raises an error if a loss or gradient norm is not finite."""
     read = [as_numbers("the metrics of the step", each) for each in jax.device_get(unread)]
     for number, metrics in enumerate(read, start=since + 1):
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(metrics.get(name, 0.0)):
                 raise FloatingPointError(
-                    f"update {number}: the {name.replace('_', ' ')} is {metrics[name]}. A lower "
-                    "learning rate or clipping tames it; no checkpoint was made of it."
+                    f"update {number}: the {name.replace('_', ' ')} is {metrics[name]}. Lower the "
+                    "learning rate or clip gradients; this state was not saved."
                 )
     return read

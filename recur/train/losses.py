@@ -1,4 +1,4 @@
-"""Losses over the steps that count, and their mean, perplexity and bits."""
+"""Masked cross-entropy and its mean, perplexity and bits."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ def cross_entropy(
 
         l_t = -log softmax(logits_t)[target_t],    and 0 where masked
 
-    Logits and targets at masked steps never matter, NaN and ids outside the vocabulary included, in
-    values and in gradients. Logits of 16 bits are summed in float32. Inside of a transformation,
-    where the values of targets are not known, a target outside the vocabulary costs 0 and has no
-    gradient; elsewhere it is an error.
+    Logits and targets at masked steps never affect values or gradients, even if they are NaN or
+    outside the vocabulary. Logits of 16 bits are summed in float32. A target outside the vocabulary
+    is an error where its value is known; inside a transformation its loss and gradient are 0.
 
     Args:
       logits: `[..., V]`.
@@ -35,8 +34,8 @@ def cross_entropy(
 
     Raises:
       TypeError: if logits are not floats, targets not integers, or mask is not bool.
-      ValueError: if the shapes do not fit, or, where it is known, a target that counts is outside
-        the vocabulary.
+      ValueError: if the shapes do not fit, or a target that counts is known to be outside the
+        vocabulary.
 
     Example:
       >>> import jax.numpy as jnp
@@ -63,16 +62,16 @@ def cross_entropy(
 
 
 def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Computes the mean over the steps that count; 0 if there are none.
+    """Computes the masked mean, over the steps that count; 0 if there are none.
 
         sum_t mask_t values_t / sum_t mask_t
 
     Args:
-      values: `[...]`, of floats, integers or flags; those at masked steps never matter.
+      values: `[...]` of floats, integers or bools; those at masked steps never matter.
       mask: bool `[...]`, True where the step counts; all steps by default.
 
     Returns:
-      A scalar, a float of at least 32 bits.
+      A scalar of at least float32.
 
     Raises:
       TypeError: if values are not numbers, or mask is not bool.
@@ -98,7 +97,7 @@ def perplexity(nats: jax.Array | float) -> jax.Array:
     """Computes the perplexity of a mean loss, `exp(nats)`.
 
     Args:
-      nats: a mean cross-entropy, in nats a step.
+      nats: a mean cross-entropy, in nats per step.
 
     Returns:
       The perplexity.
@@ -157,7 +156,7 @@ def check_targets(targets: jax.Array, rows: jax.Array, name: str) -> None:
 
 
 def check_mask(mask: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
-    """`mask` as an array, if it is one flag for each step."""
+    """Returns `mask` as an array; raises an error unless it is one bool for each step."""
     mask = as_array(f"{name}: mask", mask)
     if mask.dtype != jnp.bool_:
         raise TypeError(f"{name}: expected mask as bool flags, got {mask.dtype}.")

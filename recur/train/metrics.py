@@ -1,4 +1,4 @@
-"""Metrics as JSON lines: one object a report, for people, for plots and for other programs."""
+"""Logging of metrics to a file of JSON lines, one object per report."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from recur.train.loop import Report
 
 
 class JsonLines:
-    """A callback that writes each report's metrics as one line of JSON.
+    """A callback for `fit` that logs the metrics of each report as one line of JSON.
 
         {"step": 100, "loss": 2.31, "gradient_norm": 0.84}
 
-    Nothing in a line depends on the clock, so a run that was killed or interrupted and resumed
-    leaves the file of the run that was not.
+    No line depends on the clock, so a run that was killed or interrupted and resumed writes the
+    same file as an uninterrupted run.
 
     Args:
-      path: the file; made when it is not there.
-      step: how many updates the run has done, where it goes on: lines after it, written by a run
-        that was killed before its next checkpoint, are taken out. By default the run is a new one.
+      path: the file; it is created if it does not exist.
+      step: the number of updates done, when a run resumes. Later lines, written before the run was
+        killed, are removed. By default the run is new.
 
     Raises:
-      ValueError: when the file is not one of such lines, it has lines and no step is given, or step
-        is no whole number.
+      ValueError: if the file does not hold such lines, it has lines and no step is given, or step
+        is not a whole number.
 
     Example:
       >>> import pathlib, tempfile
@@ -47,7 +47,7 @@ class JsonLines:
         for number, record in enumerate(records, start=1):
             _check_record(self._path, number, record)
         for number, line in enumerate(lines[len(records) :], start=len(records) + 1):
-            if not '{"step": '.startswith(line[:9]):  # it was not cut short by a kill
+            if not '{"step": '.startswith(line[:9]):  # not a line cut short when the run was killed
                 raise _expected_object(self._path, number, line)
         if records and step is None:
             raise ValueError(
@@ -60,7 +60,7 @@ class JsonLines:
             file.writelines(f"{line}\n" for line in kept)
 
     def __call__(self, report: Report) -> None:
-        """Writes one line, where there is something new and the updates of a report are done."""
+        """Writes one line, unless the report has no new metrics or was made early by a signal."""
         if report.step == report.since or report.unread:
             return
         with self._path.open("a", encoding="utf-8") as file:
@@ -68,16 +68,16 @@ class JsonLines:
 
 
 def read_json_lines(path: str | os.PathLike) -> list[dict]:
-    r"""The records of a file of JSON lines; a last line cut short by a kill is left out.
+    r"""Reads a file of JSON lines; an incomplete last line, of a killed run, is skipped.
 
     Args:
       path: the file.
 
     Returns:
-      One dict a line.
+      One dict per line.
 
     Raises:
-      ValueError: when a line that is not the last is no JSON; it names the line.
+      ValueError: if a line before the last is not a JSON object; it names the line.
 
     Example:
       >>> import pathlib, tempfile
@@ -99,7 +99,7 @@ def _lines_of(path: pathlib.Path) -> list[str]:
 
 
 def _parse(path: pathlib.Path, lines: list[str]) -> list[dict]:
-    """The records of lines; after the last newline there is nothing, or a line cut short."""
+    """The records of lines; the text after the last newline is empty, or a line cut short."""
     records = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -116,8 +116,8 @@ def _parse(path: pathlib.Path, lines: list[str]) -> list[dict]:
 
 def _expected_object(path: pathlib.Path, number: int, line: str) -> ValueError:
     return ValueError(
-        f"{path}, line {number}: expected one JSON object a line, got {line[:60]!r}. Mend or "
-        "remove the line, or name another file."
+        f"{path}, line {number}: expected one JSON object a line, got {line[:60]!r}. Correct "
+        "or remove the line, or name another file."
     )
 
 
@@ -125,6 +125,6 @@ def _check_record(path: pathlib.Path, number: int, record: dict) -> None:
     step = record.get("step")
     if not isinstance(step, int):
         raise ValueError(
-            f"{path}, line {number}: expected metrics of an update, with its number as step, got "
-            f"{step!r}. Mend or remove the line, or name another file."
+            f"{path}, line {number}: expected an integer as step, the number of an update, got "
+            f"{step!r}. Correct or remove the line, or name another file."
         )

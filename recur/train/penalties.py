@@ -17,7 +17,7 @@ Where = Any  # a pytree of bools like params, or a function `params -> pytree of
 
 
 def l1(params: Params, where: Where = None) -> jax.Array:
-    """Sums the absolute values of weights, a penalty for a loss that drives weights to zero.
+    """Computes the L1 penalty, the sum of the absolute values of weights.
 
         sum_i |w_i|
 
@@ -44,16 +44,16 @@ def l1(params: Params, where: Where = None) -> jax.Array:
 
 
 def l2(params: Params, where: Where = None) -> jax.Array:
-    """Sums the squares of weights, a penalty for a loss.
+    """Computes the L2 penalty, the sum of the squares of weights.
 
         sum_i w_i²
 
-    With adaptive optimizers this differs from weight decay, which is `optax.add_decayed_weights`;
-    what `by_path` returns is a mask for that, too.
+    With adaptive optimizers this differs from weight decay, for which Optax has
+    `optax.add_decayed_weights`; `by_path` makes masks for it too.
 
     Args:
       params: a pytree of weights.
-      where: which weights count, as of `l1`.
+      where: which weights count, as for `l1`.
 
     Returns:
       A scalar.
@@ -72,20 +72,20 @@ def l2(params: Params, where: Where = None) -> jax.Array:
 
 
 def by_path(*patterns: str) -> Callable[[Params], Any]:
-    """Selects weights by the path of their names, such as `1/recurrent_kernel`.
+    """Selects weights by patterns of their paths in the params, such as `1/recurrent_kernel`.
 
     Args:
-      *patterns: shell patterns, in which `*` matches any characters, `/` included. A pattern
-        selects what it matches and all below it: `"*kernel"` the kernels and recurrent kernels of
-        all gates, `"1"` all weights of a chain's second part.
+      *patterns: shell patterns, in which `*` matches any characters, including `/`. A pattern
+        selects the weights that it matches and all weights below: `"*kernel"` selects the kernels
+        and recurrent kernels of all gates, `"1"` all weights of the second part of a chain.
 
     Returns:
-      `where(params)`, which returns a pytree of bools, for this package and for masks of Optax.
+      `where(params)`, which returns a pytree of bools, for this package and as a mask for Optax.
 
     Raises:
-      TypeError: if a pattern is no string.
-      ValueError: if there is no pattern; when called, if a pattern selects nothing: it lists the
-        paths there are.
+      TypeError: if a pattern is not a string.
+      ValueError: if there is no pattern; when called, if a pattern selects nothing. It lists the
+        paths.
 
     Example:
       >>> import optax
@@ -125,11 +125,11 @@ def _selects(pattern: str, names: list[str]) -> bool:
 
 
 def selected_weights(asker: str, params: Params, where: Where) -> Any:
-    """A pytree of bools with the structure of params, True for the selected weights.
+    """Returns a pytree of bools with the structure of params, True for the selected weights.
 
     Raises:
-      TypeError: when a leaf of params is no array, or one of `where` no bool.
-      ValueError: when `where` has another structure than params.
+      TypeError: if a leaf of params is not an array, or one of `where` not a bool.
+      ValueError: if `where` has another structure than params.
     """
     check_leaves(f"{asker}: params", params)
     selected = where(params) if callable(where) else True if where is None else where

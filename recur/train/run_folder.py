@@ -1,4 +1,4 @@
-"""A folder that belongs to one run: marked as ours, and written by one process at a time."""
+"""The folder of one run, with a marker file, written by one process at a time."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 from recur.files import replacing
 
-MARKER = ".recur-checkpoints"  # a file in each folder that we made
-_OWNER = ".recur-writer"  # who writes
+MARKER = ".recur-checkpoints"  # a file in each folder that recur created
+_OWNER = ".recur-writer"  # the process that writes
 
 
 class RunFolder:
-    """A folder of ours: new, empty, or with our marker in it.
+    """A folder that is new, empty, or contains the marker file.
 
     Args:
-      path: of the folder; it is made when it is not there.
+      path: of the folder; it is created if it does not exist.
 
     Raises:
-      ValueError: when it holds something else.
+      ValueError: if it holds other files.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -47,12 +47,12 @@ class RunFolder:
         return self._lock is not None
 
     def lock(self) -> None:
-        """Makes this process the one that writes here.
+        """Locks the folder for this process.
 
         Raises:
-          OSError: when another one does; it names it.
+          OSError: if another process has locked it; it names the process.
         """
-        from filelock import FileLock, Timeout  # here, for only training needs it
+        from filelock import FileLock, Timeout  # here, since only training needs it
 
         lock = FileLock(self.path / f"{_OWNER}.lock", timeout=0)
         try:
@@ -69,13 +69,13 @@ class RunFolder:
             json.dump(writer, file)
 
     def unlock(self) -> None:
-        """Lets another process write here."""
+        """Unlocks the folder, so that another process can write."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def set_aside(self, names: list[str]) -> None:
-        """Moves entries into a new folder in this one, out of the way."""
+        """Moves entries into a new subfolder."""
         number = sum(1 for _ in self.path.glob("set-aside-*")) + 1
         aside = self.path / f"set-aside-{number}"
         aside.mkdir()

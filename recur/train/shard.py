@@ -1,4 +1,4 @@
-"""One update over several devices, with the rows of a batch split among them."""
+"""Data-parallel updates on one host: the rows of a batch are split over devices."""
 
 from __future__ import annotations
 
@@ -35,23 +35,24 @@ def gradient_by_device(
 
         value = sum_d w_d loss(params, rows_d) / sum_d w_d,    w_d = weight(rows_d)
 
-    Each device runs its own program, without communication until the first one adds up. This uses
-    all cores of a CPU, since XLA runs a small product on one thread: a batch in two halves on two
-    devices is faster than the whole on one device with two threads. Set the number of CPU devices
-    before JAX starts, `jax.config.update("jax_num_cpu_devices", 2)`. On many GPUs or TPUs shard the
-    batch and `jit` an ordinary step instead.
+    Each device runs its own program; the first device sums the results. This uses all cores of a
+    CPU: XLA runs a small product on one thread, so two halves of a batch on two devices are faster
+    than the whole batch on one device with two threads. Set the number of CPU devices before JAX
+    starts, `jax.config.update("jax_num_cpu_devices", 2)`. On several GPUs or TPUs, shard the batch
+    and use `jax.jit` of an ordinary step instead.
 
     Args:
-      loss: as for `make_step`, a mean over what counts; the carry and the batch have a row axis
-        first.
+      loss: as for `make_step`, a mean over rows or steps; the row axis of the carry and the batch
+        is the first.
       devices: `jax.local_devices()` by default, those of this process.
       weight: `weight(batch) -> scalar`, the share of the rows in the mean, such as
         `batch.mask.sum()`; the number of rows by default.
 
     Returns:
-      `(params, carry, batch, key) -> ((value, (carry, metrics)), gradient)`, on the first device,
-      as of `jax.value_and_grad(loss, has_aux=True)`, with metrics averaged as the value is. It is
-      compiled inside; do not call it under `jit`. Each device draws its own noise.
+      `(params, carry, batch, key) -> ((value, (carry, metrics)), gradient)`, as
+      `jax.value_and_grad(loss, has_aux=True)` returns, on the first device. Metrics are averaged as
+      the value is. The function is compiled inside; do not call it under `jax.jit`. Each device
+      draws its own noise.
 
     Raises:
       TypeError: if an argument is of another type, or `weight` does not return one number.
@@ -82,11 +83,11 @@ def gradient_by_device(
     def join(parts):
         shares = jnp.stack([as_float(share) for _, share in parts])
         total = shares.sum()
-        equal = jnp.full_like(shares, 1 / len(parts))  # where nothing counts anywhere
+        equal = jnp.full_like(shares, 1 / len(parts))  # if all weights are 0
         shares = jnp.where(total == 0, equal, shares / jnp.where(total == 0, 1, total))
 
         def mean(*leaves):
-            """In the dtype of the leaves; of integers and flags a float."""
+            """The mean in the dtype of the leaves; a float for integers and bools."""
             values = jnp.stack([*map(as_float, leaves)])
             average = jnp.tensordot(shares.astype(values.dtype), values, 1)
             is_inexact = jnp.issubdtype(leaves[0].dtype, jnp.inexact)
@@ -108,7 +109,7 @@ def gradient_by_device(
         parts = [
             of_part(*jax.device_put((params, *part, part_key), device))
             for device, part, part_key in zip(devices, rows, split(key, len(devices)), strict=True)
-        ]  # all devices have started before the first one is waited for
+        ]  # all devices start before the first result is awaited
         return join(jax.device_put(parts, devices[0]))
 
     return differentiate
@@ -121,25 +122,25 @@ def make_sharded_step(
     devices: Sequence[Any] | None = None,
     weight: Callable[[Any], Any] | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes one training update, with the rows of a batch split over devices.
+    """Makes a data-parallel training step, with the rows of a batch split over devices.
 
         g_t = sum_d w_d ∇ loss(params_{t-1}, carry_{t-1,d}, batch_{t,d}, key_{t,d}) / sum_d w_d
         params_t = params_{t-1} + optimizer(g_t)
 
-    Use it on a CPU of several cores; see `gradient_by_device` for the reason, and for how to get
-    several CPU devices.
+    Use it on a CPU with several cores; `gradient_by_device` explains why, and how to get several
+    CPU devices.
 
     Args:
-      loss: as for `make_step`, a mean over what counts; the carry and the batch have a row axis
-        first.
+      loss: as for `make_step`, a mean over rows or steps; the row axis of the carry and the batch
+        is the first.
       optimizer: any Optax transformation.
       devices: `jax.local_devices()` by default, those of this process.
       weight: `weight(batch) -> scalar`, the share of the rows in the mean, such as
         `batch.mask.sum()`; the number of rows by default.
 
     Returns:
-      `step(state, batch) -> (state, metrics)`, as of `make_step`. It is compiled inside; do not
-      call it under `jit`.
+      `step(state, batch) -> (state, metrics)`, as for `make_step`. It is compiled inside; do not
+      call it under `jax.jit`.
 
     Raises:
       TypeError: if an argument is of another type, or `weight` does not return one number.
@@ -181,7 +182,7 @@ def _as_devices(devices: Any) -> list[Any]:
 
 
 def _split(tree: Any, parts: int) -> list[Any]:
-    """The rows of all arrays of a tree, in equal parts."""
+    """Splits the rows of all arrays of a tree into equal parts."""
     count = _row_count(tree)
     if count % parts:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, in the main thread: collected, or delayed until a block ends."""
+"""Handling of Ctrl-C and SIGTERM in the main thread: collected, or delayed until a block ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def first_signal_collected() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM in a list; a second one acts as it did before."""
+    """Collects the first SIGINT or SIGTERM in a list; a second one is handled as before."""
     came: list[int] = []
 
     def handle(number, restore):
@@ -25,7 +25,7 @@ def first_signal_collected() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Lets what is within finish; signals that came meanwhile act after it."""
+    """Delays signals until the block ends."""
     came: list[int] = []
     with _handled_by(lambda number, restore: came.append(number)):
         yield

@@ -1,4 +1,4 @@
-"""A training state as named arrays, which files can hold, with a digest of each."""
+"""Conversion of a training state to named arrays and back, and digests of arrays."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from recur.keys import is_key
 
 
 def to_arrays(state: Any) -> dict[str, Any]:
-    """Each leaf as an array, by its path; keys as their data, Python's numbers as NumPy's.
+    """Returns each leaf as an array, by its path; keys as key data, Python numbers as NumPy arrays.
 
     Raises:
-      TypeError: when a leaf is neither a number nor an array of numbers; it names the leaf.
+      TypeError: if a leaf is neither a number nor an array of numbers; it names the leaf.
     """
     return {name: _to_array(name, leaf) for name, leaf in _named_leaves(state)}
 
 
 def from_arrays(arrays: Mapping[str, Any], like: Any) -> Any:
-    """The state again, with leaves of the kinds of `like`."""
+    """Returns the state of named arrays, with leaves of the types in `like`."""
     leaves = [_of_kind(leaf, arrays[name]) for name, leaf in _named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
@@ -34,20 +34,20 @@ def shapes(arrays: Mapping[str, Any]) -> dict[str, str]:
 
 
 def digests(arrays: Mapping[str, Any]) -> dict[str, str]:
-    """A digest of the values of each array that this process holds whole."""
+    """A digest of each array whose values are all in this process."""
     held = {name: leaf for name, leaf in arrays.items() if _is_held(leaf)}
     return {name: _digest(np.asarray(leaf).tobytes()) for name, leaf in held.items()}
 
 
 def digest_of_json(value: Any) -> str:
-    """A digest of what JSON makes of a value."""
+    """A digest of a value that JSON can hold."""
     return _digest(json.dumps(value, sort_keys=True).encode())
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-    if len(set(names)) < len(names):  # names of the user's own have slashes
+    if len(set(names)) < len(names):  # some names contain slashes
         names = [jax.tree_util.keystr(path) for path, _ in leaves]
     return [(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)]
 

@@ -1,4 +1,4 @@
-"""One training update as a pure step, `(state, batch) -> (state, metrics)`."""
+"""The training step, a pure function `(state, batch) -> (state, metrics)`."""
 
 from __future__ import annotations
 
@@ -19,33 +19,41 @@ Loss = Callable[[Params, Carry, Any, jax.Array], tuple[jax.Array, tuple[Carry, d
 
 
 class TrainState(NamedTuple):
-    """What an update hands to the next: all that a checkpoint must hold."""
+    """The state of a training run, as `init_state` makes it.
 
-    step: jax.Array  # int32, updates done
+    Attributes:
+      step: the number of updates done, int32.
+      params: the parameters.
+      optimizer: the state of the Optax transformation.
+      carry: the carry of the layer for the next window; None if each batch has whole sequences.
+      key: the key of the run, into which each update folds `step`.
+    """
+
+    step: jax.Array
     params: Params
-    optimizer: Any  # the state of the Optax transformation
-    carry: Carry  # of the layer, from window to window; None where sequences are whole
-    key: jax.Array  # of the run; each update folds in its step
+    optimizer: Any
+    carry: Carry
+    key: jax.Array
 
 
 def init_state(
     params: Params, optimizer: optax.GradientTransformation, key: jax.Array, carry: Carry = None
 ) -> TrainState:
-    """Makes the state before the first update.
+    """Initializes the training state.
 
     Args:
-      params: from a layer's `init`.
-      optimizer: any Optax transformation.
-      key: a typed key, for all noise of the run.
-      carry: the carry with which the first window starts, for truncated backpropagation through
-        time over streams.
+      params: from the `init` of a layer.
+      optimizer: an Optax transformation.
+      key: a typed key, for the noise of all updates.
+      carry: the carry at the first window, for truncated backpropagation through time over
+        streams.
 
     Returns:
       A `TrainState`.
 
     Raises:
-      TypeError: if `key` is not a typed key, `optimizer` no Optax transformation, or a leaf of
-        params or of the carry no array.
+      TypeError: if `key` is not a typed key, `optimizer` is not an Optax transformation, or a leaf
+        of params or of the carry is not an array.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -64,28 +72,28 @@ def init_state(
 def make_step(
     loss: Loss, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes one training update from a loss and an optimizer.
+    """Makes a training step from a loss and an optimizer.
 
         g_t = ∇ loss(params_{t-1}, carry_{t-1}, batch_t, key_t)
         params_t = params_{t-1} + optimizer(g_t)
 
-    The carry that the loss returns is a constant in the next update: no gradient flows back through
-    it.
+    The carry that the loss returns is a constant in the next update: no gradient flows through it.
 
     Args:
       loss: `loss(params, carry, batch, key) -> (value, (carry, metrics))`, with a scalar value, the
-        carry of the next update, and a dict of further scalars to report, which may be empty. If no
-        carry is needed, return the one it was given, None.
-      optimizer: any Optax transformation.
+        carry for the next update, and a dict of scalars to report, which may be empty. If no carry
+        is needed, return the given one, which is None.
+      optimizer: an Optax transformation.
 
     Returns:
-      `step(state, batch) -> (state, metrics)`, a pure function to `jit`: `donate_argnums=0` saves
-      the memory of one state. Metrics are `loss`, `gradient_norm` (before the optimizer clips it)
-      and those of the loss.
+      `step(state, batch) -> (state, metrics)`, a pure function for `jax.jit`; `donate_argnums=0`
+      saves the memory of one state. Metrics are `loss`, `gradient_norm` (before clipping by the
+      optimizer) and those of the loss.
 
     Raises:
-      TypeError: if `loss` is no function, or `optimizer` no Optax transformation; when tracing, if
-        the loss does not return `(value, (carry, metrics))`, or the state is no `TrainState`.
+      TypeError: if `loss` is not a function, or `optimizer` is not an Optax transformation; when
+        tracing, if the loss does not return `(value, (carry, metrics))`, or the state is not a
+        `TrainState`.
       ValueError: when tracing, if its value is not a scalar.
 
     Example:
@@ -112,7 +120,7 @@ def make_step(
 
 
 def checked_loss(loss: Loss) -> Loss:
-    """The loss, with a check of what it returns."""
+    """Wraps a loss with a check of its return value."""
     check_function("loss", loss)
 
     @functools.wraps(loss)
@@ -161,7 +169,7 @@ def check_state(state: Any) -> None:
 def advance(
     optimizer: optax.GradientTransformation, state: TrainState, found: Any
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """The state and the metrics after an update by what `value_and_grad` of a loss returned."""
+    """Applies an update, given the values and gradient that `value_and_grad` returned."""
     (value, (carry, metrics)), gradient = found
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     after = TrainState(

@@ -1,7 +1,7 @@
-"""Noise on weights: functions `(key, params) -> params`, applied once a batch.
+"""Noise on weights: functions `(key, params) -> params`, applied once per batch.
 
-All rows of a batch share the noisy weights. Noise for each row, inside of `batch`, would give each
-row a different recurrent kernel, so that the rows' products in the loop could not be one product.
+All rows of a batch share the noisy weights. With separate noise for each row, inside `batch`, each
+row would have its own recurrent kernel, and the products of rows in the loop could not be merged.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ WeightNoise = Callable[[jax.Array | None, Params], Params]
 
 
 def weight_drop(rate: float, where: Where) -> WeightNoise:
-    """Drops weights independently, the same for all steps and rows of a batch (DropConnect).
+    """Drops weights at random, the same ones for all steps and rows of a batch (DropConnect).
 
         w ← w ⊙ d,    d ~ bernoulli(1 - p) / (1 - p)
 
-    Kept weights are scaled up, as in dropout, so that the mean of a weight is the weight. The
-    gradient of a dropped weight is zero. On recurrent kernels it is the weight drop of AWD-LSTM.
+    Kept weights are scaled up, as in dropout, so that the expectation of each weight is unchanged.
+    The gradient of a dropped weight is zero. AWD-LSTM applies it to recurrent kernels.
 
     Args:
       rate: p.
       where: which weights: a pytree of bools, or a function from params to one, such as `by_path`
-        returns; None for all. Weights that are no floating-point numbers are not changed.
+        returns; None for all. Only floating-point weights are changed.
 
     Returns:
       `drop(key, params) -> params`, with the same dtypes; if key is None, params unchanged.
 
     Raises:
       ValueError: if the rate is not in [0, 1).
-      TypeError: by `drop`, if the key is not a typed key, or params or `where` are as of `l1`.
+      TypeError: from `drop`, if the key is not a typed key, or params or `where` are invalid, as
+        for `l1`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, recur
@@ -48,7 +49,7 @@ def weight_drop(rate: float, where: Where) -> WeightNoise:
       >>> drop = weight_drop(0.5, by_path("*recurrent_kernel"))
       >>> def loss(params, carry, xs, key):
       ...     drop_key, key = jax.random.split(key)
-      ...     params = drop(drop_key, params)  # once a batch, not once a row
+      ...     params = drop(drop_key, params)  # once per batch, not once per row
       ...     return jnp.square(layer(params, xs, key=key)).mean(), (carry, {})
       >>> optimizer, xs = optax.sgd(0.1), jnp.ones((4, 5, 3))
       >>> params = layer.init(jax.random.key(0), xs)
@@ -74,18 +75,19 @@ def weight_noise(stddev: float, where: Where = None) -> WeightNoise:
 
         w ← w + ε,    ε ~ N(0, σ²)
 
-    It is used as `weight_drop` is, and its gradient is taken at the noisy weights.
+    Use it as `weight_drop`. The gradient is taken at the noisy weights.
 
     Args:
       stddev: σ.
-      where: which weights, as of `weight_drop`; all by default.
+      where: which weights, as for `weight_drop`; all by default.
 
     Returns:
       `add(key, params) -> params`, with the same dtypes; if key is None, params unchanged.
 
     Raises:
-      ValueError: if stddev is no finite number of at least 0.
-      TypeError: by `add`, if the key is not a typed key, or params or `where` are as of `l1`.
+      ValueError: if stddev is not a finite number of at least 0.
+      TypeError: from `add`, if the key is not a typed key, or params or `where` are invalid, as for
+        `l1`.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -86,7 +86,7 @@ def test_what_is_impossible_adds_nothing():
         ({"xs": XS * 1.0}, TypeError, "update: expected integer symbols, got float64"),
         ({"length": np.array([5, 4, 1, 0, 4])}, ValueError, "0 to 3, got 99 at step 3 of row 1"),
         ({"length": np.array([5, 3])}, ValueError, r"lengths of \[5\], one for each row .*\[2\]"),
-        ({"length": LENGTHS - 1}, ValueError, "length of row 3: expected from 0 to the 5"),
+        ({"length": LENGTHS - 1}, ValueError, "length of row 3: expected from 0 to 5, the"),
         ({"pseudo_count": -1.0}, ValueError, "pseudo_count of at least 0, got -1.0"),
     ],
 )

@@ -226,7 +226,7 @@ def test_wrong_input(name):
     for chain, log_scores, error, message in wrong:
         with pytest.raises(error, match=f"{name}: expected .*{message}"):
             algorithm(chain, log_scores)
-    with pytest.raises(ValueError, match="length: expected from 0 to the 5 steps"):
+    with pytest.raises(ValueError, match="length: expected from 0 to 5, the number"):
         algorithm(CHAIN, jnp.zeros((5, 3)), 6)
 
 

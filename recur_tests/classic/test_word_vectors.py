@@ -177,7 +177,7 @@ def test_words_without_a_vector_are_told_with_what_is_near():
     ]
     for ask in asks:
         with pytest.raises(
-            ValueError, match="'cast' is none of the 6 words with a vector. Near it: 'cat'"
+            ValueError, match="'cast' is none of the 6 words with a vector. Did you mean 'cat'"
         ):
             ask("cast")
     with pytest.raises(ValueError, match=r"with a vector\.$"):

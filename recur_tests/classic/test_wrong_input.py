@@ -42,7 +42,7 @@ from recur_tests.wrong_input import WRONG, Row, each_row
 KEY = jax.random.key(0)
 NO_ARRAY = "expected an array of numbers, got "
 NO_REALS = "expected an array of real numbers, got "
-NO_LENGTH = "length: expected from 0 to the 4 steps there are, got "
+NO_LENGTH = "length: expected from 0 to 4, the number of steps, got "
 NOT_NUMBERS = [None, "a", True, [1.0], float("nan"), float("inf")]
 NO_KEYS = [
     (None, TypeError, "expected a typed key, got None. Make one with jax.random.key(0)"),

@@ -152,4 +152,4 @@ def test_mishaps_are_told_in_one_line(complaint, text, tmp_path, monkeypatch):
     told = complaint(*tiny, "--questions", questions)
     assert "expected analogies of the 7 words of the text, got none among 1" in told
     told = complaint(*tiny, "--analogy", "wind", "und", "lant")
-    assert "'lant' is none of the 7 words with a vector. Near it: 'land'" in told
+    assert "'lant' is none of the 7 words with a vector. Did you mean 'land'" in told

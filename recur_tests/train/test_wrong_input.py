@@ -476,7 +476,7 @@ OF_FILES = [
         for content, sentence in (
             (
                 b"a\nb\n",
-                "line 1: expected one JSON object a line, got 'a'. Mend or remove the line",
+                "line 1: expected one JSON object a line, got 'a'. Correct or remove the line",
             ),
             (b'{"step": 1}\n[]\n', "line 2: expected one JSON object a line, got '[]'."),
             (b"3\n", "line 1: expected one JSON object a line, got '3'."),
@@ -487,8 +487,8 @@ OF_FILES = [
     *(
         Row("JsonLines", of_file(JsonLines, content), ValueError, sentence)
         for content, sentence in (
-            (b'{"loss": 2}\n', "with its number as step, got None. Mend or remove the line"),
-            (b'{"step": "a"}\n', "with its number as step, got 'a'. Mend or remove the line"),
+            (b'{"loss": 2}\n', "the number of an update, got None. Correct or remove the line"),
+            (b'{"step": "a"}\n', "the number of an update, got 'a'. Correct or remove the line"),
             (b'{"step": 1}\n', "expected a new file, got one with metrics up to update 1."),
         )
     ),
