@@ -1,4 +1,4 @@
-"""Values of users as arrays."""
+"""Conversion of users' values to arrays."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from recur.checks import is_number
 
 
 def as_array(name: str, value: Any) -> jax.Array:
-    """`value` as an array; a TypeError that names it unless JAX can make one of it."""
+    """Converts `value` to a JAX array; raises a TypeError with its name if JAX cannot."""
     try:
-        if not isinstance(value, str):  # of which NumPy would take some for the name of a dtype
+        if not isinstance(value, str):  # NumPy would read some strings as names of dtypes
             return jnp.asarray(value)
         reason = None
     except (TypeError, ValueError) as error:
@@ -26,7 +26,7 @@ def as_array(name: str, value: Any) -> jax.Array:
 
 
 def as_reals(name: str, value: Any) -> np.ndarray:
-    """`value` as an array of NumPy; a TypeError that names it unless it holds real numbers."""
+    """Converts `value` to a NumPy array; raises a TypeError unless it holds real numbers."""
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -40,7 +40,7 @@ def as_reals(name: str, value: Any) -> np.ndarray:
 
 
 def check_one_number(name: str, value: Any) -> None:
-    """Raises a TypeError unless `value` is one real number, which may be an array or traced."""
+    """Raises a TypeError unless `value` is one real number; a scalar array or tracer is allowed."""
     is_array = isinstance(value, (jax.Array, Tracer)) or hasattr(value, "dtype")
     is_real = is_array and value.shape == () and value.dtype.kind in "iufV"  # V: bfloat16
     if not is_real and not is_number(value):

@@ -1,4 +1,4 @@
-"""Cells and layers that print as the code that made them: `scan(lstm(64))`."""
+"""The `repr` of cells and layers: the call that created them, such as `scan(lstm(64))`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ R = TypeVar("R")
 
 
 def call_repr(factory: Callable[P, R]) -> Callable[P, R]:
-    """Makes the cells or layers that a factory returns print as the call that made them."""
+    """Decorates a factory so that the `repr` of its result is the call that created it."""
 
     @functools.wraps(factory)
     def make(*args: P.args, **kwargs: P.kwargs) -> R:
         made: Any = factory(*args, **kwargs)
         if any(made is given for given in (*args, *kwargs.values())):
-            return made  # a combinator that had nothing to do
+            return made  # the combinator returned its argument
         shown = [*map(_show, args), *(f"{name}={_show(value)}" for name, value in kwargs.items())]
         return dataclasses.replace(made, call=f"{factory.__name__}({', '.join(shown)})")
 
@@ -38,13 +38,13 @@ def _show(value: Any) -> str:
     if callable(value) and hasattr(value, "__qualname__"):
         return value.__qualname__.split(".<locals>")[0]
     shown = repr(value)
-    if "\n" in shown:  # modules of Flax list all their fields
+    if "\n" in shown:  # the repr of a Flax module lists all its fields
         return f"{type(value).__name__}({_fields_given(value)})"
     return shown
 
 
 def _fields_given(value: Any) -> str:
-    """The fields of a dataclass that differ from their defaults."""
+    """Formats the fields of a dataclass that differ from their defaults."""
     if not dataclasses.is_dataclass(value):
         return "..."
     fields = [field for field in dataclasses.fields(value) if field.init and field.repr]

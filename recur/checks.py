@@ -1,4 +1,4 @@
-"""Checks of users' input: each error says what was expected, what came and what to do."""
+"""Checks of users' input: each error says what was expected, what was given and how to fix it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COMMON_MISTAKES = {"lengths": "length", "valid": "mask", "masks": "mask", "rese
 
 
 def suggests_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Makes a misspelt keyword argument an error that names the right one."""
+    """Decorates a function so that an unknown keyword raises an error that suggests a valid one."""
     parameters = inspect.signature(function).parameters
     names = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
 
@@ -45,7 +45,7 @@ def suggests_keywords(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def describe(tree: Any) -> str:
-    """Writes a pytree as its structure with a `float32[3,4]` for each leaf."""
+    """Formats a pytree as its structure, with `float32[3,4]` in place of each leaf."""
 
     def leaf(value):
         dtype = getattr(value, "dtype", type(value).__name__)
@@ -55,13 +55,13 @@ def describe(tree: Any) -> str:
 
 
 def signature(tree: Any) -> tuple:
-    """The structure, shapes and dtypes of a pytree, to compare with another's."""
+    """Returns the structure, shapes and dtypes of a pytree, to compare two of them."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
 class _Bare(str):
-    """A string that `repr` shows without quotes."""
+    """A string whose `repr` has no quotes."""
 
     __slots__ = ()
 
@@ -70,11 +70,11 @@ class _Bare(str):
 
 
 def from_context(context: Context, name: str, asker: str) -> Any:
-    """Returns the value called `name` of a context.
+    """Returns the value of a context that has the given name.
 
     Raises:
-      TypeError: when the context is no mapping, or the name no string.
-      ValueError: when there is no context, or none of that name.
+      TypeError: if the context is not a mapping, or the name is not a string.
+      ValueError: if the context has no value of that name.
     """
     if not isinstance(name, str):
         raise TypeError(
@@ -106,10 +106,10 @@ def check_context(context: Any) -> None:
 
 
 def known_value(value: Any) -> np.ndarray | None:
-    """`value` in NumPy, to check it, of lists too.
+    """Returns `value` as a NumPy array for checks, or None where its value is unknown.
 
-    None when some of it is traced and has no value yet, or is on other hosts as well. Comparing the
-    array itself would give a tracer inside of `jax.jit`, even where it is known.
+    It is unknown if a leaf is traced, or is not fully addressable. Comparing a JAX array itself
+    would give a tracer inside `jax.jit`, even if its value is known.
     """
     arrays = [leaf for leaf in jax.tree.leaves(value) if isinstance(leaf, jax.Array)]
     if any(isinstance(leaf, Tracer) or not leaf.is_fully_addressable for leaf in arrays):
@@ -121,11 +121,13 @@ def check_entries(name: str, value: Any, count: int) -> None:
     """Raises a ValueError unless `value` is a tuple of `count` entries."""
     if not isinstance(value, tuple) or len(value) != count:
         came = f"{len(value)} entries" if isinstance(value, tuple) else describe(value)
-        raise ValueError(f"{name}: expected a tuple of {count} entries, one a part, got {came}.")
+        raise ValueError(
+            f"{name}: expected a tuple of {count} entries, one for each part, got {came}."
+        )
 
 
 def check_whole(name: str, value: Any, least: int) -> int:
-    """`value` as an int, when it is a whole number of at least `least`."""
+    """Returns `value` as an int; raises a ValueError unless it is a whole number >= `least`."""
     is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_whole or value < least:
         raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}.")
@@ -133,27 +135,27 @@ def check_whole(name: str, value: Any, least: int) -> int:
 
 
 def check_number(name: str, value: Any) -> float:
-    """`value` as a float, when it is a finite real number."""
+    """Returns `value` as a float; raises a ValueError unless it is a finite real number."""
     if not is_number(value) or not math.isfinite(value):
         raise ValueError(f"{name}: expected a finite number, got {value!r}.")
     return float(value)
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a real number of Python or NumPy; a bool is none."""
+    """Whether `value` is a real Python or NumPy number; a bool is not."""
     is_real = isinstance(value, (int, float, np.integer, np.floating))
     return is_real and not isinstance(value, bool)
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """`value` as a bool, when it is one."""
+    """Returns `value` as a bool; raises a TypeError unless it is one."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {value!r}.")
     return bool(value)
 
 
 def check_function(name: str, value: Any) -> None:
-    """Raises a TypeError unless `value` can be called."""
+    """Raises a TypeError unless `value` is callable."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {type(value).__name__}.")
 
@@ -172,7 +174,7 @@ def check_floating(asker: str, **dtypes: Any) -> None:
 
 
 def _dtype_called(name: Any) -> np.dtype | None:
-    """The dtype of a name or of a class; None when there is none, and of an array."""
+    """The dtype that a name or class refers to; None if there is none, or for an array."""
     if name is None or isinstance(name, (jax.Array, np.ndarray, np.generic)):
         return None
     try:
@@ -182,26 +184,26 @@ def _dtype_called(name: Any) -> np.dtype | None:
 
 
 def check_initializer(name: str, value: Any) -> None:
-    """Raises a TypeError unless `value` can be called as an initialiser."""
+    """Raises a TypeError unless `value` is callable, as an initialiser is."""
     if not callable(value):
         raise TypeError(
-            f"{name}: expected an initialiser, as jax.nn.initializers.orthogonal() makes one, got "
+            f"{name}: expected an initialiser, such as jax.nn.initializers.orthogonal(), got "
             f"{value!r}."
         )
 
 
 def drawn_by(init: Callable[..., Any], key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """`init(key, shape, dtype)`, when it is an array of that shape.
+    """Draws an array with an initialiser, `init(key, shape, dtype)`, and checks its shape.
 
     Raises:
-      TypeError: when it is no array, as where a maker of initialisers was given in place of one.
-      ValueError: when it has another shape.
+      TypeError: if the result is not an array: `init` may be a factory of initialisers.
+      ValueError: if the result has another shape.
     """
     array = init(key, shape, dtype)
     if not hasattr(array, "shape"):
         raise TypeError(
-            f"expected an initialiser, as jax.nn.initializers.orthogonal() makes one, got one that "
-            f"returns {type(array).__name__} and no array."
+            "expected an initialiser, such as jax.nn.initializers.orthogonal(), got a function "
+            f"that returns {type(array).__name__} instead of an array."
         )
     if array.shape != shape:
         raise ValueError(
@@ -214,7 +216,7 @@ def drawn_by(init: Callable[..., Any], key: Any, shape: tuple[int, ...], dtype: 
 def check_leaves(name: str, tree: Any) -> None:
     """Raises a TypeError that names the leaf, unless JAX can compute with all leaves of a tree."""
     if all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tree)):
-        return  # most often, at each call of a layer: nothing has to be named
+        return  # the usual case: paths are needed for an error only
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         check_array(f"{name}{jax.tree_util.keystr(path)}", leaf)
 
@@ -238,11 +240,13 @@ def check_params(asker: str, params: Any, record: type) -> None:
 
 
 def check_ids(asker: str, ids: Any, size: int | None = None) -> list[int]:
-    """`ids` as ints, when they are those of a vocabulary of `size`, of any size when None.
+    """Returns `ids` as a list of ints, and checks that they are in a vocabulary of `size`.
+
+    With `size=None` any id is allowed.
 
     Raises:
-      TypeError: when they are not a sequence of whole numbers.
-      ValueError: when some are outside the vocabulary.
+      TypeError: if they are not a sequence of whole numbers.
+      ValueError: if an id is outside the vocabulary.
     """
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -256,13 +260,13 @@ def check_ids(asker: str, ids: Any, size: int | None = None) -> list[int]:
 
 
 def check_rate(asker: str, name: str, rate: Any) -> float:
-    """`rate` as a float, when it is the share of what is dropped.
+    """Returns a dropout rate as a float.
 
     Raises:
-      ValueError: when it is not a number in [0, 1).
+      ValueError: if it is not a number in [0, 1).
     """
     if not is_number(rate) or not 0 <= rate < 1:
-        which = "" if is_number(rate) else f", of {type(rate).__name__} and no float"
+        which = "" if is_number(rate) else f" of type {type(rate).__name__}, not a float"
         raise ValueError(f"{asker}: expected {name} in [0, 1), got {rate!r}{which}.")
     return float(rate)
 
@@ -274,11 +278,11 @@ def check_cell(cell: Any, asker: str) -> None:
     if hasattr(cell, "batch_axes"):
         raise TypeError(f"{asker}: expected a cell, got a layer, which already runs over time.")
     hint = (
-        " recur.interop makes cells of those of other libraries; a module without a carry belongs "
-        "in recur.readin, recur.readout or recur.chain."
+        " Convert cells of other libraries with recur.interop; a module without a carry belongs in "
+        "recur.readin, recur.readout or recur.chain."
     )
     raise TypeError(
-        f"{asker}: expected a cell, as recur.lstm(64) or recur.cell(...) make them, got "
+        f"{asker}: expected a cell, such as recur.lstm(64) or recur.cell(...), got "
         f"{type(cell).__name__}.{hint if callable(cell) else ''}"
     )
 
@@ -293,7 +297,7 @@ def check_step_result(result: Any) -> None:
 
 
 def check_step_carry(before: Any, after: Any) -> None:
-    """Raises a ValueError unless a step returns a carry like the one it was given."""
+    """Raises a ValueError if a step changes the structure, shapes or dtypes of the carry."""
     expected, came = jax.eval_shape(lambda *trees: trees, before, after)
     if signature(expected) != signature(came):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Dtypes that sums over many steps, logarithms of probabilities and random draws need."""
+"""Casts to the precision that long sums, log probabilities and random draws need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are whole at any moment."""
+"""Atomic writes: a file is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pathlib
 from collections.abc import Iterator
 from typing import IO, Any
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # numbers of errors that more room mends
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the error numbers of a full disk or quota
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
-    """Opens a file beside `path`, and puts it in its place once all is written.
+    """Opens a temporary file that replaces `path` once it is written and synced to disk.
 
-    When writing fails, `path` is as it was.
+    If writing fails, `path` is unchanged.
 
     Args:
-      path: of the file; its folder must be there.
+      path: the path of the file; its folder must exist.
       mode: "w" for UTF-8 text, "wb" for bytes.
     """
     path = pathlib.Path(path)

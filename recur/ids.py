@@ -1,4 +1,4 @@
-"""Ids of a vocabulary, looked at on the host wherever their values are known."""
+"""Checks that ids are in a vocabulary, on the host where their values are known."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from recur.checks import known_value
 def check_known_ids(
     asker: str, what: str, ids: Any, size: int | None, *, mask: Any = None, length: Any = None
 ) -> None:
-    """Raises a ValueError that names the place, unless known ids are from 0 to `size` - 1.
+    """Raises a ValueError that names the position, unless known ids are from 0 to `size` - 1.
 
-    Inside of a transformation ids, mask and length may have no values yet: then none is checked.
+    If ids, mask or length are traced, nothing is checked.
 
     Args:
       asker: the function that was called, for the message.
       what: what the ids are, in the plural.
       ids: integer `[...]`, as the user gave them: `jnp.asarray` of known ids is a tracer in jit.
-      size: of the vocabulary; None where it has no known end.
+      size: the size of the vocabulary; None if it is unknown.
       mask: bool `[...]`, True where the id counts; all by default.
       length: integer, without the last axis of ids: how many steps count; all by default.
     """
@@ -44,6 +44,6 @@ def check_known_ids(
 
 
 def is_inside(ids: jax.Array, size: int) -> jax.Array:
-    """Which ids are from 0 to `size` - 1, for those that have no values yet."""
+    """Returns which ids are from 0 to `size` - 1; also for traced ids."""
     ids = ids if ids.dtype.itemsize >= 4 else ids.astype(jnp.int32)
     return (ids >= jnp.zeros_like(ids)) & (ids < jnp.full_like(ids, size))

@@ -1,4 +1,4 @@
-"""Keys: typed only, and no key means no noise."""
+"""Random keys: typed keys only; without a key there is no noise."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import jax.numpy as jnp
 
 
 def check_key(key: Any) -> jax.Array:
-    """Returns `key` when it is one typed key, as `jax.random.key` makes them.
+    """Returns `key` if it is one typed key, as `jax.random.key` returns.
 
     Raises:
-      TypeError: for anything else, keys of the old kind (`jax.random.PRNGKey`) included.
+      TypeError: for anything else, including raw keys of `jax.random.PRNGKey`.
       ValueError: for an array of several keys.
     """
     if not is_key(key):
         came = f"{key.dtype}{list(key.shape)}" if hasattr(key, "dtype") else repr(key)
         raise TypeError(
-            f"expected a typed key, got {came}. Make one with jax.random.key(0), or turn an "
-            "old one into one with jax.random.wrap_key_data(old)."
+            f"expected a typed key, got {came}. Make one with jax.random.key(0), or convert a raw "
+            "key with jax.random.wrap_key_data(raw)."
         )
     if key.shape != ():
         raise ValueError(
             f"expected one key, got an array of keys of shape {key.shape}. Pass one key: it is "
-            "split for rows, steps and layers on the way down."
+            "split for rows, steps and layers."
         )
     return key
 
@@ -48,12 +48,12 @@ def split(key: jax.Array | None, count: int) -> Sequence[jax.Array | None]: ...
 
 
 def split(key: jax.Array | None, count: int) -> Sequence[jax.Array | None]:
-    """`count` keys to hand out by name; `count` times None when there is no key."""
+    """Splits a key into a list of `count` keys; `count` times None without a key."""
     return [None] * count if key is None else list(jax.random.split(check_key(key), count))
 
 
 def split_each(keys: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
-    """Two keys for each of an array of keys, as a step splits its own; None when there are none."""
+    """Splits each key of an array in two, as a step splits its key; None without keys."""
     if keys is None:
         return None, None
     pairs = jax.vmap(jax.random.split)(keys)
@@ -61,11 +61,11 @@ def split_each(keys: jax.Array | None) -> tuple[jax.Array | None, jax.Array | No
 
 
 def split_along(key: jax.Array | None, count: int) -> jax.Array | None:
-    """An array of `count` keys, one for each step or row; None when there is no key."""
+    """Splits a key into an array of `count` keys, one for each step or row; None without a key."""
     return None if key is None else jax.random.split(check_key(key), count)
 
 
 def split_like(key: jax.Array | None, tree: Any) -> Any:
-    """A key for each leaf of a tree, in its place; None for each when there is no key."""
+    """Splits a key into a tree of keys, one for each leaf; None for each without a key."""
     leaves, structure = jax.tree.flatten(tree)
     return jax.tree.unflatten(structure, split(key, len(leaves)))

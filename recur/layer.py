@@ -29,21 +29,21 @@ from recur.types import (
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Layer:
-    """A recurrence over a sequence `[T, ...]`: what the lifts make of a cell.
+    """A recurrent layer: a recurrence over a sequence `[T, ...]`, created from a cell by a lift.
 
-    Call `init` for params, and the layer itself or `run` to apply it. Outside of `jax.jit` a call
-    is compiled once for each layer and shape. The other functions are for those who write lifts.
+    Call `init` to create params, and the layer itself or `run` to apply it. Outside `jax.jit` a
+    call is compiled once for each layer and shape. The other functions are for authors of lifts.
 
     Attributes:
       init: `init(key, xs, context=None) -> params`; `xs` is an example or its shape.
-      bind: `bind(params, xs, *, key=None, context=None) -> bound`, once a sequence.
+      bind: `bind(params, xs, *, key=None, context=None) -> bound`, once per sequence.
       begin: `begin(bound, xs) -> carry`, the initial carry.
       apply: `apply(bound, carry, xs, mask, key, *, all_carries=False) -> (carry, ys)`.
-      find_output_shape: `(bound, xs) -> shapes`, where they are known without tracing `apply`.
-      direction: in which direction the layer reads; "stepwise" when it has no carry.
-      batch_axes: how many row axes come before the time axis; 1 after `recur.batch`.
+      find_output_shape: `(bound, xs) -> shapes`, if they are known without tracing `apply`.
+      direction: the direction in which the layer reads; "stepwise" if it has no carry.
+      batch_axes: the number of batch axes before the time axis; 1 after `recur.batch`.
       is_truncated: whether gradients are those of truncated backpropagation through time.
-      call: the call that made the layer, as `repr` shows it.
+      call: the call that created the layer, shown by `repr`.
     """
 
     init: LayerInit
@@ -61,12 +61,12 @@ class Layer:
 
     @property
     def is_causal(self) -> bool:
-        """Whether outputs depend on no later step, so that a sequence may be fed in pieces."""
+        """Whether outputs depend on earlier steps only, so that a sequence can be fed in pieces."""
         return self.direction in ("forward", "stepwise")
 
     @property
     def is_batched(self) -> bool:
-        """Whether all values have a row axis before the time axis."""
+        """Whether all values have a batch axis before the time axis."""
         return self.batch_axes > 0
 
     @suggests_keywords
@@ -87,16 +87,18 @@ class Layer:
 
         Args:
           params: from `init`.
-          xs: `[T, ...]`, a pytree of arrays; of a batched layer `[B, T, ...]`, as all that follows.
+          xs: a pytree of arrays `[T, ...]`. In a batched layer it and all arguments below have a
+            batch axis, `[B, T, ...]`.
           carry: the carry to start from; the initial carry by default.
-          context: mapping of names to values that do not change over time.
-          length: integer, how many steps count; those after it are padding.
-          mask: bool `[T]`, True where the step counts; may have holes.
-          reset: bool `[T]`, True at the first step of a segment.
-          key: a typed key; noise is on when it is given.
-          all_carries: whether to return the carry after every step, `[T, ...]`. They hold through
-            steps that do not count; of a layer that reads backward, the carry at t has seen the
-            steps from t to the end.
+          context: a mapping of names to values that do not change over time.
+          length: integer, the number of steps that count; later steps are padding.
+          mask: bool `[T]`, True where the step counts; masked steps may lie between others.
+          reset: bool `[T]`, True at the first step of a segment, which starts from the initial
+            carry.
+          key: a typed key; noise such as dropout is on if it is given.
+          all_carries: whether to return the carry after every step, `[T, ...]`, instead of the
+            last. Masked steps keep the carry. If the layer reads backward, the carry at t depends
+            on the steps from t to the end.
 
         Returns:
           The carry after the last step that counts, and outputs `[T, ...]`, zero where masked.
@@ -107,8 +109,8 @@ class Layer:
         check_flag("all_carries", all_carries)
         for name, tree in {"params": params, "xs": xs, "carry": carry}.items():
             check_leaves(name, tree)
-        marks = make_mask(xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes)
-        given = (params, xs, carry, context, marks, key)
+        masks = make_mask(xs, length=length, mask=mask, reset=reset, batch_axes=self.batch_axes)
+        given = (params, xs, carry, context, masks, key)
         run = self._run if is_traced(given) else self._compiled_run
         return run(*given, all_carries=all_carries)
 
@@ -146,19 +148,19 @@ class Layer:
         context: Context = None,
         key: jax.Array | None = None,
     ) -> Carry:
-        """The carry from which `run` starts, for a sequence fed in pieces.
+        """Returns the initial carry, from which `run` starts by default.
 
         Args:
           params: from `init`.
-          xs: an example of the inputs or its shape; a batched layer gives a carry for each row.
-          context: as of `run`.
-          key: as of `run`.
+          xs: an example of the inputs or its shape; a batched layer returns a carry for each row.
+          context: as in `run`.
+          key: as in `run`.
         """
         check_context(context)
         return self.begin(self.bind(params, xs, key=split(key, 2)[0], context=context), xs)
 
     def output_shape(self, bound: Any, xs: Shaped) -> Shaped:
-        """The shapes and dtypes of the outputs, as `jax.ShapeDtypeStruct`s."""
+        """Returns the shapes and dtypes of the outputs, as `jax.ShapeDtypeStruct`."""
         if self.find_output_shape is not None:
             return self.find_output_shape(bound, xs)
         return jax.eval_shape(self._first_outputs, bound, xs)
@@ -191,11 +193,11 @@ def check_layer(layer: Any, asker: str) -> None:
     check_is_layer(layer, asker)
     if layer.is_batched:
         raise ValueError(
-            f"{asker}: the layer is batched, so its first axis is not time. Batch last: "
+            f"{asker}: the layer is batched; expected a layer over one sequence. Apply batch last: "
             f"recur.batch(recur.{asker}(...))."
         )
 
 
 def is_traced(tree: Any) -> bool:
-    """Whether a function of a pytree is being traced, so that it need not be compiled."""
+    """Whether a leaf is a tracer, so that the caller is being compiled already."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))

@@ -1,7 +1,7 @@
-"""Axes of a device mesh that are part of the type of a value, as JAX tracks them.
+"""Mesh axes that are part of an array's type.
 
-Inside a `shard_map` these are the axes over which a value varies; on a mesh with explicit axes, the
-axes over which it is sharded.
+Inside a `shard_map` these are the axes over which a value varies. On a mesh with explicit axes,
+they are the axes over which it is sharded.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 def vary_over(values: Any, tree: Any) -> Any:
     """Casts `tree` to vary over the axes of a `shard_map` over which any of `values` varies.
 
-    A loop needs a carry of one type throughout, and the axes it varies over are part of the
-    type: a carry of zeros varies over none until it has met its inputs. So it is with a mesh of
-    explicit axes: a carry of zeros is on none.
+    The carry of a loop must keep its type, and the axes it varies over are part of the type. A
+    carry of zeros varies over no axis, but the carry after a step varies over the axes of its
+    inputs. The same holds on a mesh with explicit axes, where a carry of zeros is on no mesh.
     """
     leaves = jax.tree.leaves(values)
     axes = frozenset().union(*map(_varying, leaves))
@@ -35,7 +35,7 @@ def vary_over(values: Any, tree: Any) -> Any:
 
 
 def drop_axes(leaf: Any, count: int) -> jax.ShapeDtypeStruct:
-    """The shape of `leaf` without its first axes, on the mesh axes on which it is."""
+    """Returns the shape of `leaf` without its first axes, with the sharding of the others."""
     dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
     shape = leaf.shape[count:]
     if not isinstance(leaf, jax.Array):
@@ -48,9 +48,9 @@ def drop_axes(leaf: Any, count: int) -> jax.ShapeDtypeStruct:
 
 
 def shard_like(rows: Any, tree: Any) -> Any:
-    """Shards the first axis of the arrays of `tree` as that of `rows`, on a mesh of explicit axes.
+    """Shards the first axis of each array of `tree` like that of `rows`, on explicit mesh axes.
 
-    `vmap` needs one sharding of all it maps over; on other meshes the compiler chooses it.
+    `vmap` needs the same sharding of all its arguments; on other meshes the compiler chooses it.
     """
     for leaf in jax.tree.leaves(rows):
         if not isinstance(leaf, jax.Array):
@@ -69,11 +69,11 @@ def has_explicit_axes(leaf: Any) -> bool:
 
 
 def placed_like(values: Any, tree: Any) -> Any:
-    """Shards the arrays of `tree` as those of `values`, on a mesh of explicit axes.
+    """Shards the arrays of `tree` like those of `values`, on a mesh of explicit axes.
 
-    A loop needs a carry of one type throughout, and there its sharding is part of the type: that
-    of a hidden state which comes of kernels sharded by columns is theirs. Leading axes that
-    `values` lack are not sharded.
+    The carry of a loop must keep its type, and on such a mesh the sharding is part of the type: a
+    hidden state computed by kernels that are sharded by columns has their sharding. Leading axes
+    that `values` do not have are not sharded.
     """
 
     def place(value, leaf):
@@ -88,10 +88,10 @@ def placed_like(values: Any, tree: Any) -> Any:
 
 
 def explicit_sharding(aval: Any, like: jax.Array) -> NamedSharding | None:
-    """The sharding of `aval` where `like` is on a mesh of explicit axes; None on other meshes.
+    """Returns the sharding of `aval` if `like` is on a mesh of explicit axes; None on other meshes.
 
-    There a sum over a sharded axis needs the sharding of its result; elsewhere the compiler
-    chooses it.
+    On a mesh of explicit axes, a sum over a sharded axis needs the sharding of its result; on
+    others the compiler chooses it.
     """
     if not has_explicit_axes(like):
         return None
@@ -99,10 +99,7 @@ def explicit_sharding(aval: Any, like: jax.Array) -> NamedSharding | None:
 
 
 def product_sharding(x: jax.Array, kernel: jax.Array) -> NamedSharding | None:
-    """The sharding of `x W` where it sums over an axis that is sharded over an explicit mesh.
-
-    Nothing is left to choose elsewhere: there it is None.
-    """
+    """Returns the sharding of `x W` if it sums over an explicitly sharded axis, else None."""
     if not has_explicit_axes(x):
         return None
     of_x, of_kernel = (jax.typeof(factor).sharding.spec for factor in (x, kernel))

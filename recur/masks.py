@@ -1,4 +1,4 @@
-"""Arrays with a time axis in front, and the mask that says which of their steps count."""
+"""Arrays with a leading time axis, and masks of the steps that count."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from recur.types import Mask
 def make_mask(
     xs: Any, *, length: Any = None, mask: Any = None, reset: Any = None, batch_axes: int = 0
 ) -> Mask:
-    """Checks a user's length and flags and turns them into one `Mask`.
+    """Checks a user's length, mask and reset and combines them into one `Mask`.
 
     Args:
       xs: `[*B, T, ...]`.
-      length: integers `[*B]`, how many steps of each sequence count.
-      mask: bool `[*B, T]`, the steps that count.
-      reset: bool `[*B, T]`, the first steps of segments.
-      batch_axes: how many row axes come before the time axis.
+      length: integers `[*B]`, the number of steps of each sequence that count.
+      mask: bool `[*B, T]`, True where the step counts.
+      reset: bool `[*B, T]`, True at the first step of a segment.
+      batch_axes: the number of batch axes before the time axis.
 
     Raises:
-      TypeError: when a dtype is wrong.
-      ValueError: when a shape is wrong, or a known length is not from 0 to T.
+      TypeError: if a dtype is wrong.
+      ValueError: if a shape is wrong, or a known length is not from 0 to T.
     """
     *rows, count = leading_shape(xs, batch_axes)
     valid = None if mask is None else _check_flags("mask", mask, rows, count)
@@ -37,20 +37,20 @@ def make_mask(
         length = _check_length(length, rows, count)
         steps = jnp.arange(count)
         length = jnp.expand_dims(length.astype(steps.dtype), -1)
-        within = steps.reshape((1,) * len(rows) + (count,)) < length
-        valid = within if valid is None else within & valid
+        in_length = steps.reshape((1,) * len(rows) + (count,)) < length
+        valid = in_length if valid is None else in_length & valid
     return Mask(valid, None if reset is None else _check_flags("reset", reset, rows, count))
 
 
 def leading_shape(xs: Any, batch_axes: int) -> tuple[int, ...]:
-    """`(*B, T)`, the axes that all arrays of xs share.
+    """Returns `(*B, T)`, the leading axes that all arrays of xs share.
 
     Raises:
-      ValueError: when they do not share them.
+      ValueError: if they differ.
     """
     if not jax.tree.leaves(xs):
         raise ValueError(
-            "xs holds no array, so it has no steps. A recurrence without input reads inputs of "
+            "xs holds no array, so it has no steps. For a recurrence without input, pass inputs of "
             "width 0, jnp.zeros((T, 0))."
         )
     shapes = [tuple(jnp.shape(leaf)) for leaf in jax.tree.leaves(xs)]
@@ -59,36 +59,36 @@ def leading_shape(xs: Any, batch_axes: int) -> tuple[int, ...]:
         came = ", ".join(str(list(shape)) for shape in shapes)
         if batch_axes:
             raise ValueError(
-                f"batch: expected xs of shape [B, T, ...], got {came}. Each array needs a row axis "
-                "and a time axis in front; a single sequence is xs[None]."
+                f"batch: expected xs of shape [B, T, ...], got {came}. Each array needs a leading "
+                "batch axis and a time axis; for a single sequence, pass xs[None]."
             )
         raise ValueError(
-            f"xs: expected arrays with one time axis in front, got shapes {came}. A list of "
-            "numbers becomes an array with jnp.asarray."
+            f"xs: expected arrays with one leading time axis, got shapes {came}. Convert a list of "
+            "numbers with jnp.asarray."
         )
     return leading.pop()
 
 
 def step_count(xs: Any) -> int:
-    """T, the length of the leading axis of all arrays of xs, which is time."""
+    """Returns T, the length of the leading time axis of all arrays of xs."""
     return leading_shape(xs, 0)[0]
 
 
 def is_known(count: Any) -> bool:
-    """Whether a number of steps is a number, and no symbolic dimension of `jax.export`."""
+    """Whether a number of steps is an int, not a symbolic dimension of `jax.export`."""
     return isinstance(count, int)
 
 
 def drop_leading_axis(tree: Any) -> Any:
-    """The shapes without their first axis: those of one step, or of one row.
+    """Returns the shapes without their first axis: those of one step, or of one row.
 
-    In the dtypes that JAX gives them: without 64 bits, NumPy's int64 becomes int32.
+    The dtypes are JAX's: unless x64 is enabled, NumPy's int64 becomes int32.
     """
     return jax.tree.map(lambda leaf: drop_axes(leaf, 1), tree)
 
 
 def zero_invalid(valid: jax.Array | None, tree: Any) -> Any:
-    """Zeroes arrays at the steps that are not valid; keys are left alone.
+    """Zeroes arrays at the steps that are not valid; keys are not changed.
 
     The axes of `valid` are the leading axes of the arrays: `[T]`, or `[B, T]`.
     """
@@ -104,21 +104,21 @@ def zero_invalid(valid: jax.Array | None, tree: Any) -> Any:
 
 
 def expand_like(of_steps: jax.Array, leaf: jax.Array) -> jax.Array:
-    """A value for each step, with an axis of 1 for each feature axis of `leaf`."""
+    """Appends an axis of length 1 for each feature axis of `leaf`, so that both broadcast."""
     return of_steps.reshape(of_steps.shape + (1,) * (leaf.ndim - of_steps.ndim))
 
 
 def check_known_length(length: Any, count: int) -> None:
     """Raises a ValueError that names the row, unless all lengths are from 0 to `count`.
 
-    Inside a transformation lengths have no values yet: there nothing is checked.
+    Traced lengths are not checked.
     """
     if length is None or isinstance(length, Tracer):
         return
     for row in np.argwhere((np.asarray(length) < 0) | (np.asarray(length) > count)):
         where = f"length of row {', '.join(map(str, row))}" if row.size else "length"
         raise ValueError(
-            f"{where}: expected from 0 to the {count} steps there are, got "
+            f"{where}: expected from 0 to {count}, the number of steps, got "
             f"{np.asarray(length)[tuple(row)]}."
         )
 
@@ -130,7 +130,7 @@ def _check_length(length: Any, rows: list[int], count: int) -> jax.Array:
     if not jnp.issubdtype(length.dtype, jnp.integer):
         raise TypeError(f"length: expected an integer, got {length.dtype}.")
     if list(length.shape) != rows:
-        raise ValueError(f"length: expected {_one_each(rows)}, got the shape {list(length.shape)}.")
+        raise ValueError(f"length: expected {_per_row(rows)}, got the shape {list(length.shape)}.")
     check_known_length(known, count)
     return length
 
@@ -143,13 +143,13 @@ def _check_flags(name: str, flags: Any, rows: list[int], count: int) -> jax.Arra
     if list(flags.shape) != [*rows, count]:
         batched = "" if rows else " For a batch of sequences, wrap the layer in recur.batch."
         raise ValueError(
-            f"{name}: expected one flag a step, the shape {[*rows, count]}, got "
+            f"{name}: expected one flag per step, of shape {[*rows, count]}, got "
             f"{list(flags.shape)}.{batched}"
         )
     return flags
 
 
-def _one_each(rows: list[int]) -> str:
+def _per_row(rows: list[int]) -> str:
     if rows:
-        return f"one integer for each row, the shape {rows}"
+        return f"one integer for each row, of shape {rows}"
     return "one integer for one sequence (for a batch of sequences, wrap the layer in recur.batch)"

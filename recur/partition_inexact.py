@@ -1,4 +1,4 @@
-"""Partitions a pytree into the leaves that can be differentiated and the others."""
+"""Partition of a pytree into leaves that can be differentiated and the others."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 
 def partition_inexact(tree: Any) -> tuple[list[Any], list[Any], Callable[[Any, Any], Any]]:
-    """Splits real and complex leaves from all others.
+    """Partitions the leaves of a tree into inexact (real and complex) ones and the rest.
 
     Returns:
-      `(inexact, rest, join)`: two lists of all leaves in order, each with None where the other one
-      has the leaf, and `join(inexact, rest)`, the tree again.
+      `(inexact, rest, join)`: two lists in the order of the leaves, each with None where the leaf
+      is in the other, and a function with `join(inexact, rest) == tree`.
     """
     leaves, structure = jax.tree.flatten(tree)
     is_inexact = [jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves]

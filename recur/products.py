@@ -1,12 +1,12 @@
-"""Products with a kernel that is the same at all steps, in the forms that XLA is fast at.
+"""Products with a kernel that is the same at all steps, in forms that are fast in XLA.
 
-`product` is for all steps at once. The derivative of y = x W along W, for x `[T, B, D]`, is xᵀ dy
-summed over steps and rows. JAX writes it with dy as the left factor, and XLA's CPU backend then
-transposes dy in memory first: half the time of a gradient for wide layers. With x on the left
-nothing is moved. No axes are merged, so that a sharding of any of them is kept.
+`product` is for all steps at once. The derivative of y = x W with respect to W, for x `[T, B, D]`,
+is xᵀ dy summed over steps and rows. JAX writes it with dy as the left factor, and XLA's CPU backend
+then transposes dy in memory first, which takes half the time of a gradient for wide layers. With x
+as the left factor there is no transposition. No axes are merged, so the sharding of each is kept.
 
 `loop_product` is for one step in a loop. Its transpose is dy Wᵀ, for which a CPU would read W
-against its order in memory, or rearrange it, again at each step. So it is given Wᵀ, made once.
+against its memory layout, or rearrange it, at each step. So Wᵀ, computed once, is an argument.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from recur.manual_axes import (
 
 
 def product(x: jax.Array, kernel: jax.Array, **params: Any) -> jax.Array:
-    """`x W` for x `[..., D]` and W `[D, E]`; under `vmap` rows come after steps.
+    """Computes `x W` for all steps, of x `[..., D]` and W `[D, E]`; `vmap` adds rows after steps.
 
     Args:
-      x: the factor that varies.
-      kernel: the factor that does not.
+      x: the factor that varies over time.
+      kernel: the factor that is the same at all steps.
       **params: `precision` and `preferred_element_type` of `jax.lax.dot_general`.
     """
     return _product.bind(*vary_over((x, kernel), (x, kernel)), **params)
@@ -41,7 +41,7 @@ def product(x: jax.Array, kernel: jax.Array, **params: Any) -> jax.Array:
 def loop_product(
     x: jax.Array, kernel: jax.Array, transposed: jax.Array, **params: Any
 ) -> jax.Array:
-    """`x W` for x `[D]` and W `[D, E]`, given Wᵀ `[E, D]` for the way back."""
+    """Computes `x W` in a loop, of x `[D]` and W `[D, E]`; Wᵀ `[E, D]` is for the backward pass."""
     factors = (x, kernel, transposed)
     return _loop_product.bind(*vary_over(factors, factors), **params)
 
@@ -52,12 +52,12 @@ def _multiply(x: jax.Array, kernel: jax.Array, *_: Any, **params: Any) -> jax.Ar
 
 
 def _transpose_to_x(dy: jax.Array, x: Any, kernel: jax.Array, **params: Any) -> jax.Array:
-    """Dy Wᵀ, the cotangent of x."""
+    """Returns dy Wᵀ, the cotangent of x."""
     return placed_like(x.aval, product(dy, kernel.T, **params).astype(x.aval.dtype))
 
 
 def _transpose_to_kernel(dy: jax.Array, x: jax.Array, kernel: Any, **params: Any) -> jax.Array:
-    """xᵀ dy, summed over all axes but the last: the cotangent of W."""
+    """Returns xᵀ dy, summed over all axes but the last: the cotangent of W."""
     axes = tuple(range(x.ndim - 1))
     sharding = explicit_sharding(kernel.aval, dy)
     d_kernel = jax.lax.dot_general(x, dy, ((axes, axes), ((), ())), out_sharding=sharding, **params)
@@ -94,7 +94,7 @@ _loop_product = _new_primitive("loop_product")
 
 
 def _loop_product_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
-    """d(x W) = dx W + x dW; the change of Wᵀ is that of W."""
+    """d(x W) = dx W + x dW; the tangent of Wᵀ is that of W."""
     (x, kernel, transposed), (d_x, d_kernel, _) = primals, tangents
     parts = []
     if not isinstance(d_x, ad.Zero):

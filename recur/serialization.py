@@ -1,4 +1,4 @@
-"""Names of the NamedTuples of recur, by which `jax.export` saves functions of them."""
+"""Registration of recur's NamedTuples with `jax.export`, so that functions of them can be saved."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _registered: set[str] = set()
 def register_namedtuples() -> None:
     """Registers the public NamedTuples of all imported modules of recur with `jax.export`.
 
-    A function that takes or returns params or carries can then be saved by `serialize`, and loaded
-    by `jax.export.deserialize` where recur is imported. The name of `recur.cells.lstm.LSTMParams`
-    is "recur.LSTMParams", so that it outlives a move from one file to another.
+    An exported function of params or carries can then be saved by `serialize`, and loaded by
+    `jax.export.deserialize` if recur is imported. `recur.cells.lstm.LSTMParams` is registered as
+    "recur.LSTMParams", so the name stays the same if the class moves to another file.
     """
     modules = {name: module for name, module in sys.modules.items() if name.startswith("recur.")}
     for module_name, module in modules.items():

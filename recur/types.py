@@ -1,10 +1,10 @@
-"""The types of recur: what a cell and a layer are. This file imports nothing of recur.
+"""The types of recur: cells, layers and the protocols of their functions.
 
-A value enters a recurrence in one of three lanes:
+A recurrence reads three kinds of values:
 
-    params   constant over time: weights, a context, a mask drawn once a sequence
-    xs       varies over time, independent of the state: inputs, validity, resets, keys
-    carry    what each step hands to the next
+    params   constant over time: weights, a context, a mask drawn once per sequence
+    xs       varies over time, independent of the state: inputs, masks, resets, keys
+    carry    the state that each step passes to the next
 
 All functions are pure, all values are pytrees, and the order `(params, carry, x) -> (carry, y)` is
 that of `jax.lax.scan`. In the shapes, T is time, B batch, I input and H hidden.
@@ -20,18 +20,20 @@ import jax
 
 Params = Any  # a pytree of weights
 Bound = Any  # params prepared for one sequence by `bind`
-Carry = Any  # a pytree of arrays, what one step hands to the next
+Carry = Any  # a pytree of arrays, the state that one step passes to the next
 Context = Mapping[str, Any] | None  # named values that do not change over time
 Shaped = Any  # a pytree of arrays or of jax.ShapeDtypeStruct: only shapes and dtypes are read
 Direction = Literal["forward", "backward", "bidirectional", "stepwise"]
 
 
 class Mask(NamedTuple):
-    """Which steps count, and where segments start; `None` where all count and nothing resets.
+    """Masks of the steps that count and of the steps where segments start.
 
     Attributes:
-      valid: bool `[T]`; the carry holds through steps that are False, and outputs there are zero.
-      reset: bool `[T]`, True at the first step of a segment, which starts from the initial carry.
+      valid: bool `[T]`, or None if all steps count. Where it is False, the carry is kept and the
+        output is zero.
+      reset: bool `[T]`, or None if there is one segment. True at the first step of a segment,
+        which starts from the initial carry.
     """
 
     valid: jax.Array | None = None
@@ -42,7 +44,7 @@ class CellInit(Protocol):
     """Draws the weights of a cell: `init(key, x, context=None) -> params`."""
 
     def __call__(self, key: jax.Array, x: Shaped, /, context: Context = None) -> Params:
-        """Draws params.
+        """Draws the weights of a cell.
 
         Args:
           key: a typed key, `jax.random.key(0)`.
@@ -63,21 +65,21 @@ class CellBind(Protocol):
         key: jax.Array | None = None,
         context: Context = None,
     ) -> Bound:
-        """Computes once a sequence what all its steps share.
+        """Computes what all steps of a sequence share, once per sequence.
 
         Args:
           params: from `init`.
           x: the shape of one step.
-          key: a typed key for noise that is drawn once a sequence; None for no noise.
+          key: a typed key for noise that is drawn once per sequence; None for no noise.
           context: named values that do not change over time.
         """
 
 
 class CellInitCarry(Protocol):
-    """The carry before the first step: `init_carry(bound, x) -> carry`."""
+    """Returns the carry before the first step: `init_carry(bound, x) -> carry`."""
 
     def __call__(self, bound: Bound, x: Shaped, /) -> Carry:
-        """Makes the initial carry, which depends on params and shapes only.
+        """Returns the initial carry, which depends on params and shapes only.
 
         Args:
           bound: from `bind`.
@@ -86,7 +88,7 @@ class CellInitCarry(Protocol):
 
 
 class CellStep(Protocol):
-    """One step of one sequence: `step(bound, carry, x, key=None) -> (carry, y)`."""
+    """Computes one step of one sequence: `step(bound, carry, x, key=None) -> (carry, y)`."""
 
     def __call__(
         self, bound: Bound, carry: Carry, x: Any, key: jax.Array | None = None, /
@@ -95,12 +97,12 @@ class CellStep(Protocol):
 
         Args:
           bound: from `bind`.
-          carry: the carry of the step before.
+          carry: the carry after the previous step.
           x: the input of the step, `[I]`.
           key: a typed key for the noise of the step; None for no noise.
 
         Returns:
-          The next carry, of the same structure, shapes and dtypes, and the output.
+          The next carry, with the structure, shapes and dtypes of `carry`, and the output.
         """
         ...
 
@@ -109,12 +111,12 @@ class LayerInit(Protocol):
     """Draws the weights of a layer: `init(key, xs, context=None) -> params`."""
 
     def __call__(self, key: jax.Array, xs: Shaped, /, context: Context = None) -> Params:
-        """Draws params.
+        """Draws the weights of a layer.
 
         Args:
           key: a typed key, `jax.random.key(0)`.
           xs: an example of the inputs, `[T, I]` or batched `[B, T, I]`, or its shape.
-          context: named values that do not change over time, with a row axis when batched.
+          context: named values that do not change over time, with a batch axis if batched.
         """
 
 
@@ -130,14 +132,21 @@ class LayerBind(Protocol):
         key: jax.Array | None = None,
         context: Context = None,
     ) -> Bound:
-        """Computes once a sequence what all its steps share; the arguments are those of `init`."""
+        """Computes what all steps of a sequence share, once per sequence.
+
+        Args:
+          params: from `init`.
+          xs: the inputs, or their shape.
+          key: a typed key for noise that is drawn once per sequence; None for no noise.
+          context: named values that do not change over time.
+        """
 
 
 class LayerBegin(Protocol):
-    """The carry before the first step, given bound params: `begin(bound, xs) -> carry`."""
+    """Returns the carry before the first step: `begin(bound, xs) -> carry`."""
 
     def __call__(self, bound: Bound, xs: Shaped, /) -> Carry:
-        """Makes the initial carry, which depends on params and shapes only."""
+        """Returns the initial carry, which depends on params and shapes only."""
 
 
 class LayerApply(Protocol):
@@ -154,13 +163,13 @@ class LayerApply(Protocol):
         *,
         all_carries: bool = False,
     ) -> tuple[Carry, Any]:
-        """Advances a layer over all its steps.
+        """Runs a layer over all its steps.
 
         Args:
           bound: from `bind`.
-          carry: the carry before the first step read.
-          xs: `[T, ...]`.
-          mask: which steps count and where segments start, each bool `[T]` or None.
+          carry: the carry before the first step that is read.
+          xs: the inputs `[T, ...]`.
+          mask: the steps that count and the first steps of segments, each bool `[T]` or None.
           key: a typed key for noise that is drawn at each step; None for no noise.
           all_carries: whether to return the carry after every step instead of the last.
 
@@ -171,25 +180,26 @@ class LayerApply(Protocol):
 
 
 class LayerOutputShape(Protocol):
-    """The shapes of the outputs: `output_shape(bound, xs) -> jax.ShapeDtypeStruct`s."""
+    """Returns the shapes of the outputs: `output_shape(bound, xs) -> shapes`."""
 
     def __call__(self, bound: Bound, xs: Shaped, /) -> Shaped:
-        """Finds shapes and dtypes of the outputs without computing them."""
+        """Returns the `jax.ShapeDtypeStruct` of each output without computing it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Cell:
-    """A recurrence `(h_t, y_t) = step(bound, h_{t-1}, x_t)`, as four pure functions.
+    """A recurrent cell `(h_t, y_t) = step(bound, h_{t-1}, x_t)`, as four pure functions.
 
-    A cell sees one step of one sequence: `x` is `[I]`. `recur.scan` and the other lifts make a
-    `Layer` of it, which sees a whole sequence. Make one of your own functions with `recur.cell`.
+    A cell computes one step of one sequence: `x` is `[I]`. `recur.scan` and the other lifts turn it
+    into a `Layer`, which runs over a whole sequence. To write your own cell, use `recur.cell`.
 
     Attributes:
-      init: draws params.
-      bind: prepares params for a sequence, once; often the identity.
-      init_carry: makes the carry before the first step.
-      step: advances by one step.
-      call: the call that made the cell, as `repr` shows it.
+      init: `init(key, x, context=None) -> params`; draws the weights.
+      bind: `bind(params, x, *, key=None, context=None) -> bound`; prepares params once per
+        sequence, often the identity.
+      init_carry: `init_carry(bound, x) -> carry`; returns the carry before the first step.
+      step: `step(bound, carry, x, key=None) -> (carry, y)`; computes one step.
+      call: the call that created the cell, shown by `repr`.
     """
 
     init: CellInit

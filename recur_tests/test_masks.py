@@ -95,24 +95,29 @@ def test_no_steps_and_no_rows():
 @pytest.mark.parametrize(
     ("given", "batch_axes", "error", "message"),
     [
-        ({"length": 6}, 0, ValueError, "length: expected from 0 to the 5 steps there are, got 6"),
-        ({"length": -1}, 0, ValueError, "length: expected from 0 to the 5 steps there are, got -1"),
-        ({"length": [2, 7]}, 1, ValueError, "length of row 1: expected from 0 to the 5 .* got 7"),
+        ({"length": 6}, 0, ValueError, "length: expected from 0 to 5, the number of steps, got 6"),
+        (
+            {"length": -1},
+            0,
+            ValueError,
+            "length: expected from 0 to 5, the number of steps, got -1",
+        ),
+        ({"length": [2, 7]}, 1, ValueError, "length of row 1: expected from 0 to 5, .* got 7"),
         (
             {"length": [[1, 2], [3, 9], [1, 1]]},
             2,
             ValueError,
-            "length of row 1, 1: expected from 0 to the 5 .* got 9",
+            "length of row 1, 1: expected from 0 to 5, .* got 9",
         ),
         ({"length": 3.0}, 0, TypeError, "length: expected an integer, got float"),
         ({"length": True}, 0, TypeError, "length: expected an integer, got bool"),
         ({"length": [1, 2]}, 0, ValueError, r"one integer for one sequence .* recur.batch.* \[2\]"),
-        ({"length": 3}, 1, ValueError, r"one integer for each row, the shape \[2\], got .* \[\]"),
+        ({"length": 3}, 1, ValueError, r"one integer for each row, of shape \[2\], got .* \[\]"),
         (
             {"length": [1, 2, 3]},
             1,
             ValueError,
-            r"for each row, the shape \[2\], got the shape \[3\]",
+            r"for each row, of shape \[2\], got the shape \[3\]",
         ),
         ({"mask": np.ones(5)}, 0, TypeError, "mask: expected bool flags, got float"),
         ({"reset": np.ones(5, int)}, 0, TypeError, "reset: expected bool flags, got int"),
@@ -120,19 +125,19 @@ def test_no_steps_and_no_rows():
             {"mask": np.ones(4, bool)},
             0,
             ValueError,
-            r"mask: expected one flag a step, the shape \[5\], got \[4\]. For a batch of sequences",
+            r"mask: expected one flag per step, of shape \[5\], got \[4\]. For a batch of sequences",
         ),
         (
             {"reset": np.ones(5, bool)},
             1,
             ValueError,
-            r"reset: expected one flag a step, the shape \[2, 5\], got \[5\].$",
+            r"reset: expected one flag per step, of shape \[2, 5\], got \[5\].$",
         ),
         (
             {"mask": np.ones((5, 2), bool)},
             1,
             ValueError,
-            r"mask: expected one flag a step, the shape \[2, 5\], got \[5, 2\].$",
+            r"mask: expected one flag per step, of shape \[2, 5\], got \[5, 2\].$",
         ),
     ],
 )
@@ -153,7 +158,7 @@ def test_traced_lengths_are_checked_in_shape_and_dtype_alone():
 
 
 def test_known_lengths_are_checked_inside_of_a_transformation():
-    with pytest.raises(ValueError, match="length: expected from 0 to the 5 steps there are"):
+    with pytest.raises(ValueError, match="length: expected from 0 to 5, the number of steps"):
         jax.jit(lambda xs: make_mask(xs, length=6).valid)(jnp.ones(5))
     check_known_length(None, 5)
     check_known_length(np.array([0, 5]), 5)
@@ -172,13 +177,13 @@ def test_leading_shape(batch_axes):
     [
         ((), 0, r"xs holds no array, .* width 0, jnp.zeros\(\(T, 0\)\)"),
         ({"none": None}, 1, "xs holds no array"),
-        (jnp.ones(()), 0, r"xs: expected arrays with one time axis in front, got shapes \[\]"),
+        (jnp.ones(()), 0, r"xs: expected arrays with one leading time axis, got shapes \[\]"),
         (
             [1.0, 2.0],
             0,
-            r"got shapes \[\], \[\]. A list of numbers becomes an array with jnp.asarr",
+            r"got shapes \[\], \[\]. Convert a list of numbers with jnp.asarray",
         ),
-        ((jnp.ones(3), jnp.ones(4)), 0, r"one time axis in front, got shapes \[3\], \[4\]"),
+        ((jnp.ones(3), jnp.ones(4)), 0, r"one leading time axis, got shapes \[3\], \[4\]"),
         (jnp.ones(3), 1, r"batch: expected xs of shape \[B, T, ...\], got \[3\]. .* xs\[None\]"),
         ((jnp.ones((2, 3)), jnp.ones((2, 4))), 1, r"\[B, T, ...\], got \[2, 3\], \[2, 4\]"),
     ],

@@ -1,4 +1,4 @@
-"""Tables of wrong inputs: a call, and the error and the sentence that it must end in."""
+"""Tables of wrong inputs: a call, the error it must raise, and a part of its message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import recur
 
 
 class Row(NamedTuple):
-    """A call of the public function `name` that must end in `error` with `sentence` in it."""
+    """A call of the public function `name` that must raise `error` with `sentence` in it."""
 
     name: str
     call: Callable[[], Any]
@@ -36,7 +36,7 @@ def each_row(rows: Iterable[Row]) -> Any:
 
 
 def check_five_rows(room: ModuleType, rows: Iterable[Row], besides: Iterable[Any] = ()) -> None:
-    """Every public function of a room has at least five rows, but for those of `besides`."""
+    """Checks that every public function of a room, except `besides`, has at least five rows."""
     counts = collections.Counter(row.name for row in rows)
     functions = {name for name in room.__all__ if inspect.isfunction(getattr(room, name))}
     besides = {function.__name__ for function in besides}
@@ -44,15 +44,15 @@ def check_five_rows(room: ModuleType, rows: Iterable[Row], besides: Iterable[Any
     assert {name: counts[name] for name in functions - besides if counts[name] < 5} == {}
 
 
-# What stands in for a cell, and the end of the sentence about it.
+# Values that are not cells, and a part of the message about each.
 NO_CELLS = {
     "a layer": (recur.scan(recur.gru(3)), "expected a cell, got a layer, which already runs over"),
-    "a number": (3, "expected a cell, as recur.lstm(64) or recur.cell(...) make them, got int."),
-    "nothing": (None, "as recur.lstm(64) or recur.cell(...) make them, got NoneType."),
-    "a factory": (recur.lstm, "recur.cell(...) make them, got function. recur.interop makes"),
-    "a module": (nn.LSTMCell(3), "recur.cell(...) make them, got LSTMCell. recur.interop makes"),
+    "a number": (3, "expected a cell, such as recur.lstm(64) or recur.cell(...), got int."),
+    "nothing": (None, "such as recur.lstm(64) or recur.cell(...), got NoneType."),
+    "a factory": (recur.lstm, "recur.cell(...), got function. Convert cells of other libraries"),
+    "a module": (nn.LSTMCell(3), "recur.cell(...), got LSTMCell. Convert cells of other"),
 }
-# As these, for a layer.
+# The same for layers.
 NO_LAYERS = {
     "a cell": (recur.gru(3), "expected a layer, got Cell. Lift a cell with recur.scan first."),
     "a number": (3, "expected a layer, got int. Lift a cell with recur.scan first."),
@@ -79,9 +79,9 @@ WRONG: dict[str, list[tuple[Any, type[Exception], str]]] = {
         (
             value,
             TypeError,
-            f"expected an initialiser, as jax.nn.initializers.orthogonal() makes {s}",
+            f"expected an initialiser, such as jax.nn.initializers.orthogonal(), got {value!r}.",
         )
-        for value, s in (("orthogonal", "one, got 'orthogonal'."), (0.1, "one, got 0.1."))
+        for value in ("orthogonal", 0.1)
     ],
     "Activation": [
         ("tanhh", ValueError, "unknown activation 'tanhh'. Known by name: celu, elu"),

@@ -100,9 +100,9 @@ OF_DECODERS += [
         ("teacher_forcing", "free_running", "scheduled_sampling"),
         DECODERS,
         [
-            ({"length": 9}, ValueError, "length: expected from 0 to the 3 steps there are, got 9."),
+            ({"length": 9}, ValueError, "length: expected from 0 to 3, the number of steps, got 9."),
             ({"mask": TOKENS}, TypeError, "mask: expected bool flags, got int64."),
-            ({"mask": TOKENS[:2] > 0}, ValueError, "one flag a step, the shape [3], got [2]."),
+            ({"mask": TOKENS[:2] > 0}, ValueError, "one flag per step, of shape [3], got [2]."),
         ],
     ),
     *(

@@ -121,12 +121,12 @@ def test_batches_of_batches():
     [
         (
             {"length": np.array(3)},
-            r"length: expected one integer for each row, the shape \[2\], got the shape \[\]",
+            r"length: expected one integer for each row, of shape \[2\], got the shape \[\]",
         ),
         ({"length": np.array([3])}, r"length: expected one .* \[2\], got the shape \[1\]"),
         (
             {"mask": np.ones(5, bool)},
-            r"mask: expected one flag a step, the shape \[2, 5\], .* \[5\]",
+            r"mask: expected one flag per step, of shape \[2, 5\], .* \[5\]",
         ),
         ({"reset": np.ones((3, 5), bool)}, r"reset: expected one .* \[2, 5\], got \[3, 5\]"),
         ({"carry": np.ones(4)}, r"batch: carry needs one entry for each of 2 rows, got .* \[4\]"),
@@ -135,9 +135,9 @@ def test_batches_of_batches():
         ({"length": np.ones(2)}, r"length: expected an integer"),
         (
             {"mask": np.ones((2, 4), bool)},
-            r"mask: expected one flag a step, the shape \[2, 5\], got \[2, 4\]",
+            r"mask: expected one flag per step, of shape \[2, 5\], got \[2, 4\]",
         ),
-        ({"length": np.array([5, 6])}, r"length of row 1: expected from 0 to the 5 .* got 6"),
+        ({"length": np.array([5, 6])}, r"length of row 1: expected from 0 to 5, .* got 6"),
         ({"length": jnp.array([-1, 5])}, r"length of row 0: expected from 0 .* got -1"),
     ],
 )
@@ -177,7 +177,7 @@ def test_lists_of_lengths_are_lengths():
     ],
 )
 def test_layers_that_look_at_time_come_before_the_batch(wrap, name):
-    with pytest.raises(ValueError, match=f"Batch last: recur.batch.recur.{name}"):
+    with pytest.raises(ValueError, match=f"Apply batch last: recur.batch.recur.{name}"):
         wrap(recur.batch(LAYER))
 
 

@@ -30,7 +30,7 @@ WRAPS = {
 SILENT = {"batch": lambda *both: both, "checkpoint": lambda *both: both}
 ORACLE = {**WRAPS, **SILENT}
 
-BATCH_LAST = r"Batch last: recur.batch\(recur.{}\(...\)\)"
+BATCH_LAST = r"Apply batch last: recur.batch\(recur.{}\(...\)\)"
 # Of each pair, what is said to those who put the first around the second; None where they may.
 AROUND = {
     ("bidirectional", "batch"): BATCH_LAST.format("bidirectional"),

@@ -34,8 +34,8 @@ def run(request):
             ValueError,
             r"length: expected one integer for one sequence .* recur.batch.*, got the shape \[2\]",
         ),
-        ({"length": 6}, ValueError, "length: expected from 0 to the 5 steps there are, got 6"),
-        ({"length": -1}, ValueError, "length: expected from 0 to the 5 steps there are, got -1"),
+        ({"length": 6}, ValueError, "length: expected from 0 to 5, the number of steps, got 6"),
+        ({"length": -1}, ValueError, "length: expected from 0 to 5, the number of steps, got -1"),
         ({"mask": [1, 1, 1, 0, 0]}, TypeError, "mask: expected bool flags, got int"),
         ({"mask": [True] * 4}, ValueError, r"mask: expected .* shape \[5\], got \[4\]"),
         ({"reset": [1.0] * 5}, TypeError, "reset: expected bool flags, got float"),
@@ -56,9 +56,9 @@ def test_wrong_options_are_an_error_while_tracing(run, options, error, message):
         ({}, "holds no array"),
         (
             {"a": np.ones((5, 3)), "b": np.ones((4, 3))},
-            r"one time axis in front, got shapes \[5, 3",
+            r"one leading time axis, got shapes \[5, 3",
         ),
-        (np.ones(()), "one time axis in front"),
+        (np.ones(()), "one leading time axis"),
     ],
 )
 def test_wrong_sequences_are_an_error(xs, message):

@@ -30,7 +30,7 @@ def test_only_layers_that_read_forward_are_causal():
 def test_what_is_not_a_cell_is_an_error(lift):
     with pytest.raises(TypeError, match="expected a cell, got a layer"):
         lift(recur.scan(CELL))
-    with pytest.raises(TypeError, match=r"as recur.lstm\(64\) or .* make them, got Dense"):
+    with pytest.raises(TypeError, match=r"such as recur.lstm\(64\) or .*, got Dense"):
         lift(nn.Dense(3))
 
 

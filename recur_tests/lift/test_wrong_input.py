@@ -126,7 +126,7 @@ def test_a_single_sequence_given_to_a_batched_layer_is_an_error(layer, message):
 def test_a_batch_given_to_a_layer_of_one_sequence_is_an_error(cell):
     layer = recur.scan(cell)
     params = layer.init(jax.random.key(0), XS)
-    expected = "of the carry before it|reads one step of one sequence"
+    expected = "of the carry before it|expected one step of one sequence"
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=expected):
         layer(params, np.ones((2, 4, 3)))
 
@@ -313,7 +313,7 @@ CALLS_OF = {
         (lambda: begin(()), TypeError, "gru: expected params as GRUParams, got tuple."),
         (lambda: begin("x"), TypeError, "params: expected an array of numbers or flags, got str."),
         (lambda: begin(x="x"), TypeError, "x: expected an array of numbers or flags, got str."),
-        (lambda: begin(x=XS), ValueError, "gru reads one step of one sequence, x of shape [I]"),
+        (lambda: begin(x=XS), ValueError, "gru: expected one step of one sequence, x of shape [I]"),
         (lambda: begin(key=0), TypeError, f"{NO_TYPED_KEY}0."),
         (lambda: begin(context=3), TypeError, "the context as a mapping of names to values"),
         (lambda: update(state=3), TypeError, "online: expected state as OnlineState, got int."),
@@ -333,8 +333,8 @@ CALLS_OF = {
     + [
         (lambda: window(0), ValueError, "k1 from 1 to the 4 steps of the window, got k1=0."),
         (lambda: window(xs=None), ValueError, "xs holds no array, so it has no steps."),
-        (lambda: window(mask=np.ones(3, bool)), ValueError, "the shape [4], got [3]."),
-        (lambda: window(mask=np.ones(9, bool)), ValueError, "the shape [4], got [9]."),
+        (lambda: window(mask=np.ones(3, bool)), ValueError, "of shape [4], got [3]."),
+        (lambda: window(mask=np.ones(9, bool)), ValueError, "of shape [4], got [9]."),
         (lambda: window(reset=1), TypeError, "reset: expected bool flags, got int"),
         (lambda: window(layer=BACK), ValueError, "run_window: the layer is not causal"),
     ],
@@ -359,7 +359,11 @@ CALLS_OF = {
         (lambda: LAYER.init(jax.random.PRNGKey(0), XS), TypeError, f"{NO_TYPED_KEY}uint32[2]."),
         (lambda: LAYER.init(jax.random.split(KEY), XS), ValueError, "keys of shape (2,). Pass one"),
         (lambda: LAYER.init(KEY, XS[0]), ValueError, "x of shape [I]; got []. An axis is missing"),
-        (lambda: LAYER.init(KEY, 3.0), ValueError, "xs: expected arrays with one time axis in f"),
+        (
+            lambda: LAYER.init(KEY, 3.0),
+            ValueError,
+            "xs: expected arrays with one leading time axis",
+        ),
         (lambda: LAYER.init(KEY, None), ValueError, "xs holds no array, so it has no steps."),
         (lambda: LAYER.init(KEY, [XS[0]] * 5), ValueError, "of a list of steps by jnp.stack"),
     ],
@@ -368,13 +372,13 @@ CALLS_OF = {
         (lambda: run(params="x"), TypeError, "params: expected an array of numbers or flags"),
         (lambda: run(xs="x"), TypeError, "xs: expected an array of numbers or flags, got str."),
         (lambda: run(xs=np.array(["x"])), TypeError, "xs: expected an array of numbers or flags"),
-        (lambda: run(xs=XS.tolist()), ValueError, "becomes an array with jnp.asarray."),
+        (lambda: run(xs=XS.tolist()), ValueError, "Convert a list of numbers with jnp.asarray."),
         (lambda: run(xs=[XS[0]] * 5), ValueError, "Make one of a list of steps by jnp.stack"),
         (lambda: run(xs=XS.astype(complex)), TypeError, "gru: expected a real input, got complex"),
         (
             lambda: run(xs=XS[:, :2]),
             ValueError,
-            "gru was initialised for inputs of width 3, got 2.",
+            "gru: expected inputs of width 3, as at init, got 2.",
         ),
         (
             lambda: run(carry="x"),
@@ -385,17 +389,17 @@ CALLS_OF = {
         (lambda: run(length="3"), TypeError, "length: expected an array of numbers or flags"),
         (lambda: run(length=True), TypeError, "length: expected an integer, got bool."),
         (lambda: run(length=2.5), TypeError, "length: expected an integer, got float"),
-        (lambda: run(length=9), ValueError, "length: expected from 0 to the 4 steps there are"),
+        (lambda: run(length=9), ValueError, "length: expected from 0 to 4, the number of steps"),
         (lambda: run(mask=np.ones(4)), TypeError, "mask: expected bool flags, got float64."),
         (lambda: run(mask="x"), TypeError, "mask: expected an array of numbers or flags, got str."),
-        (lambda: run(reset=np.ones(3, bool)), ValueError, "reset: expected one flag a step"),
+        (lambda: run(reset=np.ones(3, bool)), ValueError, "reset: expected one flag per step"),
         (lambda: run(key=0), TypeError, f"{NO_TYPED_KEY}0."),
         (lambda: run(context=3), TypeError, "expected the context as a mapping of names to values"),
         (lambda: run(all_carries="yes"), TypeError, "all_carries: expected True or False, got 'ye"),
     ],
     "Layer.init_carry": [
         (lambda: LAYER.init_carry(None, XS), TypeError, "gru: expected params as GRUParams"),
-        (lambda: LAYER.init_carry((), XS[0]), ValueError, "gru reads one step of one sequence"),
+        (lambda: LAYER.init_carry((), XS[0]), ValueError, "gru: expected one step of one sequence"),
         (lambda: LAYER.init_carry((), XS, key=0), TypeError, f"{NO_TYPED_KEY}0."),
         (lambda: LAYER.init_carry((), XS, context=3), TypeError, "context as a mapping of names"),
         (lambda: LAYER.init_carry((), None), ValueError, "xs holds no array, so it has no steps."),

@@ -351,7 +351,7 @@ OF_ROWS = [
             (2,),
             {},
             ValueError,
-            "length of row 0, 0: expected from 0 to the 2 steps there are, got 3",
+            "length of row 0, 0: expected from 0 to 2, the number of steps, got 3",
         ),
     ),
     *(
