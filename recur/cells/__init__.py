@@ -1,6 +1,6 @@
-"""Cells: one step of a recurrence each. No file here has a time axis.
+"""Recurrent cells. A cell computes one time step; `recur.scan` runs it over a sequence.
 
-The equations are written for row vectors, `x_t W` with W `[I, H]`, with one array a gate.
+Equations are written for row vectors, `x_t W` with W `[I, H]`. Each gate has its own arrays.
 """
 
 from recur.cells.conv import ConvGRUParams, ConvLSTMParams, conv_gru, conv_lstm

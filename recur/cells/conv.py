@@ -24,20 +24,33 @@ from recur.types import Cell
 
 
 class ConvLSTMParams(NamedTuple):
-    """Weights of `conv_lstm`."""
+    """Weights of `conv_lstm`.
 
-    kernel: LSTMGates  # W: [*kernel_size, C, F] each
-    recurrent_kernel: LSTMGates  # U: [*kernel_size, F, F] each
-    bias: LSTMGates | None  # b: [F] each
-    peephole: Peepholes | None  # p: [*space, F] each
+    Attributes:
+      kernel: input kernels W_i, W_f, W_g and W_o, each `[*kernel_size, C, F]`.
+      recurrent_kernel: recurrent kernels U_i, U_f, U_g and U_o, each `[*kernel_size, F, F]`.
+      bias: biases b_i, b_f, b_g and b_o, each `[F]`; None without biases.
+      peephole: peephole weights p_i, p_f and p_o, each `[*space, F]`; None without peepholes.
+    """
+
+    kernel: LSTMGates
+    recurrent_kernel: LSTMGates
+    bias: LSTMGates | None
+    peephole: Peepholes | None
 
 
 class ConvGRUParams(NamedTuple):
-    """Weights of `conv_gru`."""
+    """Weights of `conv_gru`.
 
-    kernel: GRUGates  # W: [*kernel_size, C, F] each
-    recurrent_kernel: GRUGates  # U: [*kernel_size, F, F] each
-    bias: GRUGates | None  # b: [F] each
+    Attributes:
+      kernel: input kernels W_r, W_z and W_n, each `[*kernel_size, C, F]`.
+      recurrent_kernel: recurrent kernels U_r, U_z and U_n, each `[*kernel_size, F, F]`.
+      bias: biases b_r, b_z and b_n, each `[F]`; None without biases.
+    """
+
+    kernel: GRUGates
+    recurrent_kernel: GRUGates
+    bias: GRUGates | None
 
 
 @call_repr
@@ -57,7 +70,7 @@ def conv_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The convolutional LSTM, for video and other frames.
+    """The convolutional LSTM (ConvLSTM), for video and other sequences of frames.
 
         i_t = sigmoid(x_t * W_i + h_{t-1} * U_i + b_i + c_{t-1} ⊙ p_i)
         f_t = sigmoid(x_t * W_f + h_{t-1} * U_f + b_f + c_{t-1} ⊙ p_f)
@@ -67,22 +80,22 @@ def conv_lstm(
         h_t = o_t ⊙ φ(c_t)
         y_t = h_t
 
-    `*` is a convolution over space of stride 1 with zero padding, so that frames keep their size;
-    an even kernel is padded with one more zero after the frame than before it. Peepholes have a
-    weight for every place, so with them all frames have one size; without them p = 0.
+    `*` is a convolution over space of stride 1 with zero padding ("same"), so frames keep their
+    size; an even kernel gets one more zero after the frame than before it. Peepholes have a weight
+    for each position, so with them all frames must have the same size; without them p = 0.
 
     Args:
       features: F, the channels of the state.
-      kernel_size: one size for each of 1, 2 or 3 dimensions of space.
+      kernel_size: the size of the kernels in each of 1, 2 or 3 spatial dimensions.
       peepholes: whether the gates read the cell state.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add biases.
-      forget_bias: added to the initial b_f; it is stored in the weights.
-      kernel_init: initialiser of W_i, W_f, W_g and W_o `[*kernel_size, C, F]`, each drawn with its
+      forget_bias: added to the initial b_f; stored in the weights.
+      kernel_init: initializer of W_i, W_f, W_g and W_o `[*kernel_size, C, F]`, each drawn with its
         own key.
-      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[*kernel_size, F, F]`, likewise.
-      bias_init: initialiser of b_i, b_f, b_g and b_o `[F]`.
-      peephole_init: initialiser of p_i, p_f and p_o `[*space, F]`.
+      recurrent_kernel_init: initializer of U_i, U_f, U_g and U_o `[*kernel_size, F, F]`, likewise.
+      bias_init: initializer of b_i, b_f, b_g and b_o `[F]`.
+      peephole_init: initializer of p_i, p_f and p_o `[*space, F]`.
       dtype: dtype of the convolutions, h and y; by default what the weights and the input promote
         to.
       param_dtype: dtype of the weights.
@@ -94,10 +107,10 @@ def conv_lstm(
       each, y is `[*space, F]`.
 
     Raises:
-      ValueError: if features is not a whole number, kernel_size is not 1, 2 or 3 whole numbers, the
-        activation is unknown, x is not `[*space, C]`, or it has other channels than at init, or
-        with peepholes another size.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, kernel_size is not 1, 2 or 3 positive ints, the
+        activation is unknown, x is not `[*space, C]`, or its number of channels, or with peepholes
+        its size, differs from that at init.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -122,14 +135,15 @@ def conv_lstm(
     carry = LSTMState._make([CarryPart(shape, is_sum=False), CarryPart(shape)])
 
     def peek(a, bound, gate, c):
-        """`a + c ⊙ p`."""
+        """Returns `a + c ⊙ p`."""
         if bound.peephole is None:
             return a
         p = getattr(bound.peephole, gate)
         if p.shape != c.shape:
             raise ValueError(
-                "conv_lstm: peepholes have a weight for every place, for frames of size "
-                f"{list(p.shape[:-1])}; got {list(c.shape[:-1])}. Do without, or init for these."
+                f"conv_lstm: expected frames of size {list(p.shape[:-1])}, as at init, since "
+                f"peepholes have a weight for each position; got {list(c.shape[:-1])}. Set "
+                "peepholes=False, or call init with frames of this size."
             )
         return a + c * p.astype(c.dtype)
 
@@ -169,7 +183,7 @@ def conv_gru(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The convolutional GRU, for video and other frames.
+    """The convolutional GRU (ConvGRU), for video and other sequences of frames.
 
         r_t = sigmoid(x_t * W_r + h_{t-1} * U_r + b_r)
         z_t = sigmoid(x_t * W_z + h_{t-1} * U_z + b_z)
@@ -177,18 +191,18 @@ def conv_gru(
         h_t = z_t ⊙ h_{t-1} + (1 - z_t) ⊙ n_t
         y_t = h_t
 
-    `*` is a convolution over space, as in `conv_lstm`; z is the share that is kept, in the paper
-    the share that is replaced.
+    `*` is a convolution over space, as in `conv_lstm`. z is the share of the old state that is
+    kept; in the paper it is the share that is replaced.
 
     Args:
       features: F, the channels of the state.
-      kernel_size: one size for each of 1, 2 or 3 dimensions of space.
+      kernel_size: the size of the kernels in each of 1, 2 or 3 spatial dimensions.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add biases.
-      kernel_init: initialiser of W_r, W_z and W_n `[*kernel_size, C, F]`, each drawn with its own
+      kernel_init: initializer of W_r, W_z and W_n `[*kernel_size, C, F]`, each drawn with its own
         key.
-      recurrent_kernel_init: initialiser of U_r, U_z and U_n `[*kernel_size, F, F]`, likewise.
-      bias_init: initialiser of b_r, b_z and b_n `[F]`.
+      recurrent_kernel_init: initializer of U_r, U_z and U_n `[*kernel_size, F, F]`, likewise.
+      bias_init: initializer of b_r, b_z and b_n `[F]`.
       dtype: dtype of the convolutions and of y; by default what the weights and the input promote
         to.
       param_dtype: dtype of the weights.
@@ -199,9 +213,10 @@ def conv_gru(
       `[*space, F]`.
 
     Raises:
-      ValueError: if features is not a whole number, kernel_size is not 1, 2 or 3 whole numbers, the
-        activation is unknown, or x is not `[*space, C]` or has other channels than at init.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, kernel_size is not 1, 2 or 3 positive ints, the
+        activation is unknown, x is not `[*space, C]`, or its number of channels differs from that
+        at init.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -236,7 +251,7 @@ def conv_gru(
     def bind(params, x, *, key=None, context=None):
         bound = cell.bind(params, x)
         *gates, candidate = bound.recurrent_kernel
-        recurrent_kernel: Any = _joined(gates), candidate  # apart: r acts before its convolution
+        recurrent_kernel: Any = _joined(gates), candidate  # separate: r acts before its convolution
         return ConvGRUParams(_joined(bound.kernel), recurrent_kernel, _joined(bound.bias))
 
     dtypes = dtype, param_dtype, carry_dtype
@@ -245,35 +260,36 @@ def conv_gru(
 
 
 def _check_size(kernel_size: Any, cell: str) -> tuple[int, ...]:
+    """Returns the kernel size as a tuple of ints."""
     if not isinstance(kernel_size, Sequence) or not 1 <= len(kernel_size) <= 3:
         raise ValueError(
-            f"{cell}: kernel_size is a tuple of 1, 2 or 3 sizes, one for each dimension of space, "
-            f"as (3, 3) for images; got {kernel_size!r}."
+            f"{cell}: kernel_size must be a tuple of 1, 2 or 3 sizes, one for each spatial "
+            f"dimension, such as (3, 3) for images; got {kernel_size!r}."
         )
     return tuple(check_whole(f"{cell}: kernel_size", each, 1) for each in kernel_size)
 
 
 def _check_frame(x: Any, cell: str, dimensions: int) -> tuple[int, ...]:
-    """The shape `[*space, C]` of one step."""
+    """Returns the shape `[*space, C]` of the input of one step."""
     if len(getattr(x, "shape", ())) != dimensions + 1:
         raise ValueError(
-            f"{cell} reads one frame, x of shape [*space, C], where space has the {dimensions} "
-            f"dimensions of kernel_size; got {describe(x)}. Lift the cell over time with "
-            "recur.scan, and the layer over rows with recur.batch."
+            f"{cell}: expected one frame, x of shape [*space, C] with {dimensions} spatial "
+            f"dimensions, as kernel_size has; got {describe(x)}. Run the cell over time with "
+            "recur.scan, and the layer over a batch with recur.batch."
         )
     check_real(x, cell)
     return x.shape
 
 
 def _joined(gates: Any) -> Any:
-    """Joins the arrays of all gates along their channels, for one convolution."""
+    """Concatenates the arrays of all gates along the channels, for one convolution."""
     return None if gates is None else jnp.concatenate(gates, axis=-1)
 
 
 def _from_input(x: jax.Array, bound: Any, cell: str) -> jax.Array:
-    """`x * W + b` for all gates."""
+    """Computes `x * W + b` for all gates."""
     *size, channels, _ = bound.kernel.shape
     if _check_frame(x, cell, len(size))[-1] != channels:
-        raise ValueError(f"{cell} was initialised for {channels} channels, got {x.shape[-1]}.")
+        raise ValueError(f"{cell}: expected {channels} channels, as at init, got {x.shape[-1]}.")
     y = convolve(x.astype(bound.kernel.dtype), bound.kernel)
     return y if bound.bias is None else y + jnp.expand_dims(bound.bias, range(len(size)))

@@ -1,16 +1,16 @@
-"""A convolution whose derivatives are fast on a CPU, also within a loop.
+"""A convolution whose derivatives are fast on a CPU, also inside a loop.
 
     y[n, s, f] = sum over offsets o and channels c of x[n, s + o, c] K[o, c, f]
 
-JAX writes the derivatives of a convolution with the channels and rows of its factors exchanged in
-place. Within a loop XLA's CPU backend runs only convolutions with channels last by its fast
-routine, and all others by nested loops, ten to a hundred times slower
-(https://github.com/jax-ml/jax/issues/12868). So they are written here with channels last,
+JAX computes the derivatives of a convolution with the channel and batch axes of its factors
+exchanged. Inside a loop, XLA's CPU backend has a fast routine only for convolutions with channels
+last; it runs all others as nested loops, which are ten to a hundred times slower
+(https://github.com/jax-ml/jax/issues/12868). Here the derivatives are computed with channels last:
 
-    dx = dy * flip(K)        dK = x ⋆ dy,  the correlation of x and dy over rows and space
+    dx = dy * flip(K)        dK = x ⋆ dy,  the correlation of x and dy over batch and space
 
-where `⋆` is itself a convolution, which sums over rows. Both are linear in both factors, and the
-derivatives of `⋆` are made of the same two, so derivatives of all orders are fast.
+`⋆` is itself a convolution, which sums over the batch. Both are bilinear, and the derivatives of
+`⋆` consist of the same two operations, so derivatives of all orders are fast.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ Padding = tuple[tuple[int, int], ...]  # the zeros before and after each axis of
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`x * K` for x `[*space, C]`, K `[*size, C, F]` of one dtype; stride 1, zeros at the border.
+    """Convolves x `[*space, C]` with a kernel `[*size, C, F]` of the same dtype.
 
-    The result is `[*space, F]`. An even kernel is padded with one more zero after than before.
-    Under `vmap` rows become one axis of one convolution.
+    The stride is 1 and the border is padded with zeros, so the result is `[*space, F]`. An even
+    kernel is padded with one more zero after than before. Under `vmap` the mapped axis becomes the
+    batch axis of one convolution.
     """
     padding = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:-2])
     factors = (x[None], kernel)
@@ -46,6 +47,7 @@ _correlation = Primitive("correlation")  # of x `[N, *space, C]` and dy `[N, *sp
 
 @_convolution.def_impl
 def _convolved(x: jax.Array, kernel: jax.Array, *, padding: Padding) -> jax.Array:
+    """Computes `x * K`, `[N, *space, F]`."""
     space = _letters(padding)
     axes = (f"N{space}C", f"{space}IO", f"N{space}C")
     return _in_one_stride(x, kernel, padding, axes)
@@ -53,14 +55,14 @@ def _convolved(x: jax.Array, kernel: jax.Array, *, padding: Padding) -> jax.Arra
 
 @_correlation.def_impl
 def _correlated(x: jax.Array, dy: jax.Array, *, padding: Padding) -> jax.Array:
-    """`[*size, C, F]`: with the channels of x as rows, and its rows as channels."""
+    """Computes `x ⋆ dy`, `[*size, C, F]`: with the channels of x as the batch."""
     space = _letters(padding)
     axes = (f"C{space}N", f"I{space}O", f"{space}NC")
     return _in_one_stride(x, dy, padding, axes)
 
 
 def _correlated_channels_last(x: jax.Array, dy: jax.Array, *, padding: Padding) -> jax.Array:
-    """`_correlated` with its axes moved so that channels are last, as is fast on a CPU."""
+    """Computes `_correlated` with channels last, which is fast on a CPU."""
     x, dy = jnp.swapaxes(x, 0, -1), jnp.moveaxis(dy, 0, -2)
     return jnp.moveaxis(_convolved(x, dy, padding=padding), 0, -2)
 
@@ -75,7 +77,7 @@ def _letters(padding: Padding) -> str:
 
 
 def _back_to_input(change: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """`dy * flip(K)`, padded to the size of x."""
+    """Computes `dy * flip(K)`, padded to the size of x."""
     sizes = kernel.shape[:-2]
     flipped = jnp.swapaxes(jnp.flip(kernel, range(len(sizes))), -1, -2)
     remaining = tuple(
@@ -98,6 +100,7 @@ ad.defbilinear(
 
 
 def _rows_as_one_axis(args: Sequence[Any], axes: Sequence[Any], *, padding: Padding) -> Any:
+    """Merges the mapped axis into the batch axis of the convolution."""
     (x, kernel), (of_x, of_kernel) = args, axes
     if of_kernel is not None:
         return _by_row(_convolved, args, axes, padding=padding)
@@ -108,11 +111,13 @@ def _rows_as_one_axis(args: Sequence[Any], axes: Sequence[Any], *, padding: Padd
 
 
 def _by_row(impl: Any, args: Sequence[Any], axes: Sequence[Any], *, padding: Padding) -> Any:
-    """Kernels that differ by row, which JAX maps by groups of channels."""
+    """Maps over kernels that differ by row, for which JAX uses feature groups."""
     return jax.vmap(partial(impl, padding=padding), tuple(axes))(*args), 0
 
 
 def _shape_of(impl: Any) -> Any:
+    """Returns the abstract evaluation of a primitive, from its implementation."""
+
     def abstract(*args: Any, padding: Padding) -> Any:
         [aval] = jax.make_jaxpr(partial(impl, padding=padding))(*args).out_avals
         return aval

@@ -1,4 +1,4 @@
-"""A cell made of plain functions."""
+"""Makes a cell from plain functions."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ def cell(
     step: Callable[..., tuple[Carry, Any]],
     bind: Callable[..., Bound] | None = None,
 ) -> Cell:
-    """Makes a cell of plain functions.
+    """Makes a custom cell from plain functions.
 
         carry_0 = init_carry(bound, x),    carry_t, y_t = step(bound, carry_{t-1}, x_t)
 
-    The step is written for one step of one sequence. What can be computed before or after the loop
-    is found in it, so `tanh(x @ W + h @ U + b)` is as fast as `recur.elman`.
+    The step is written for one time step of one sequence. `recur.scan` finds the products in it
+    that can be computed before or after the loop, so `tanh(x @ W + h @ U + b)` is as fast as
+    `recur.elman`.
 
     Args:
-      init: `init(key, x) -> params`; it may take `context` too.
+      init: `init(key, x) -> params` for one input x; it may take `context` too.
       init_carry: `init_carry(params, x) -> carry`.
       step: `step(params, carry, x) -> (carry, y)`; it may take `key` too, for noise.
-      bind: `bind(params, x) -> bound`, what is computed once a sequence; it may take `key` and
-        `context` too. The identity when not given.
+      bind: `bind(params, x) -> bound`, computed once a sequence; `init_carry` and `step` then
+        receive `bound` in place of `params`. It may take `key` and `context` too. The identity by
+        default.
 
     Returns:
-      A `Cell`, which every combinator and every lift takes.
+      A `Cell`, for every combinator and every lift.
 
     Raises:
-      TypeError: when one of them is not a function.
+      TypeError: if one of the arguments is not a function.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -80,17 +82,18 @@ def cell(
 
 
 def _check_unchanged(before: Any, after: Any) -> None:
+    """Raises a TypeError unless a step left the flattened pytree of its arguments as it was."""
     (leaves, structure), (leaves_after, structure_after) = before, after
     same = structure == structure_after
     if not same or any(a is not b for a, b in zip(leaves, leaves_after, strict=True)):
         raise TypeError(
-            "step: it changes its params, carry or x in place, and that change would be lost. A "
-            "step is pure: return what changes as the next carry."
+            "step: expected a pure function, got one that changes its params, carry or x in place; "
+            "the change would be lost. Return what changes as the next carry."
         )
 
 
 def _accepted(function: Callable, **options: Any) -> dict[str, Any]:
-    """Those of `options` that `function` has a parameter for."""
+    """Returns those of `options` that `function` has a parameter for."""
     parameters = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return options

@@ -16,12 +16,19 @@ from recur.types import Cell
 
 
 class ElmanParams(NamedTuple):
-    """Weights of `elman`."""
+    """Weights of `elman`.
 
-    kernel: jax.Array  # W: [I, H]
-    recurrent_kernel: jax.Array  # U: [H, H]
-    bias: jax.Array | None  # b: [H]
-    initial_carry: jax.Array | None  # h_0: [H], if learned
+    Attributes:
+      kernel: input kernel W, `[I, H]`.
+      recurrent_kernel: recurrent kernel U, `[H, H]`.
+      bias: b, `[H]`; None without biases.
+      initial_carry: h_0, `[H]`; None unless it is learned.
+    """
+
+    kernel: jax.Array
+    recurrent_kernel: jax.Array
+    bias: jax.Array | None
+    initial_carry: jax.Array | None
 
 
 @call_repr
@@ -37,7 +44,7 @@ def elman(
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
 ) -> Cell:
-    """The simple recurrent network: its hidden state is fed back.
+    """The Elman network (simple RNN): its hidden state is fed back.
 
         h_t = σ(x_t W + h_{t-1} U + b)
         y_t = h_t
@@ -49,10 +56,10 @@ def elman(
       features: H, the width of the state.
       activation: σ, a name in `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
       use_bias: whether to add b.
-      kernel_init: initialiser of W `[I, H]`.
-      recurrent_kernel_init: initialiser of U `[H, H]`.
-      bias_init: initialiser of b `[H]`.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      kernel_init: initializer of W `[I, H]`.
+      recurrent_kernel_init: initializer of U `[H, H]`.
+      bias_init: initializer of b `[H]`.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the computation; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
 
@@ -60,8 +67,8 @@ def elman(
       A `Cell` with `ElmanParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

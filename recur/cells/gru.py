@@ -1,4 +1,4 @@
-"""The gated recurrent unit, with both orders of the reset and both senses of the update gate."""
+"""The gated recurrent unit (GRU), with both orders of the reset and both senses of the update."""
 
 from __future__ import annotations
 
@@ -17,21 +17,35 @@ from recur.types import Cell
 
 
 class GRUGates(NamedTuple):
-    """One array a gate of `gru`."""
+    """The gates of `gru`, with one array for each.
 
-    reset: jax.Array  # r
-    update: jax.Array  # z
-    candidate: jax.Array  # n
+    Attributes:
+      reset: the array of the reset gate r.
+      update: the array of the update gate z.
+      candidate: the array of the candidate n.
+    """
+
+    reset: jax.Array
+    update: jax.Array
+    candidate: jax.Array
 
 
 class GRUParams(NamedTuple):
-    """Weights of `gru`."""
+    """Weights of `gru`.
 
-    kernel: GRUGates  # W: [I, H] each
-    recurrent_kernel: GRUGates  # U: [H, H] each
-    bias: GRUGates | None  # b: [H] each
-    recurrent_bias: jax.Array | None  # c: [H], inside the reset; only with reset="after"
-    initial_carry: jax.Array | None  # h_0: [H], if learned
+    Attributes:
+      kernel: input kernels W_r, W_z and W_n, each `[I, H]`.
+      recurrent_kernel: recurrent kernels U_r, U_z and U_n, each `[H, H]`.
+      bias: biases b_r, b_z and b_n, each `[H]`; None without biases.
+      recurrent_bias: c, `[H]`; None without biases, and with reset="before".
+      initial_carry: h_0, `[H]`; None unless it is learned.
+    """
+
+    kernel: GRUGates
+    recurrent_kernel: GRUGates
+    bias: GRUGates | None
+    recurrent_bias: jax.Array | None
+    initial_carry: jax.Array | None
 
 
 @call_repr
@@ -50,7 +64,7 @@ def gru(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The gated recurrent unit.
+    """The gated recurrent unit (GRU).
 
         r_t = sigmoid(x_t W_r + h_{t-1} U_r + b_r)
         z_t = sigmoid(x_t W_z + h_{t-1} U_z + b_z)
@@ -60,9 +74,10 @@ def gru(
         h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ n_t                  update="replace": z is replaced
         y_t = h_t
 
-    PyTorch, Flax and Keras reset after and keep; Haiku resets before and replaces. Reset after
-    needs one product a step instead of two in sequence, so it is faster. c is multiplied by r, so
-    it cannot be folded into b_n; it is kept apart, so that weights of PyTorch fit exactly.
+    PyTorch, Flax and Keras use reset="after" and update="keep"; Haiku uses reset="before" and
+    update="replace". reset="after" is faster: it needs one matrix product a step, not two in
+    sequence. The bias c is multiplied by r, so it cannot be merged into b_n; with it, weights of
+    PyTorch's GRU can be used exactly.
 
     Args:
       features: H, the width of the state.
@@ -70,10 +85,10 @@ def gru(
       update: whether z is the share of the old state to "keep" or to "replace".
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add b and c.
-      kernel_init: initialiser of W_r, W_z and W_n `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_r, U_z and U_n `[H, H]`, likewise.
-      bias_init: initialiser of b_r, b_z, b_n and c `[H]`.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      kernel_init: initializer of W_r, W_z and W_n `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_r, U_z and U_n `[H, H]`, likewise.
+      bias_init: initializer of b_r, b_z, b_n and c `[H]`.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of h, z and n; by default that of the products, at least float32.
@@ -82,9 +97,9 @@ def gru(
       A `Cell` with `GRUParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, reset, update or activation is an unknown name,
-        or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, reset, update or activation is an unknown
+        name, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -101,9 +116,9 @@ def gru(
       Modeling (the other sense of z), https://arxiv.org/abs/1412.3555
     """
     if reset not in ("after", "before"):
-        raise ValueError(f'gru: reset is "after" or "before" the product, got {reset!r}.')
+        raise ValueError(f'gru: reset must be "after" or "before", got {reset!r}.')
     if update not in ("keep", "replace"):
-        raise ValueError(f'gru: update is to "keep" or to "replace", got {update!r}.')
+        raise ValueError(f'gru: update must be "keep" or "replace", got {update!r}.')
     phi = activation_of(activation)
     inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(GRUGates, features, inits)

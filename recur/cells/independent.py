@@ -1,4 +1,4 @@
-"""The independently recurrent network: each unit is fed back to itself only."""
+"""The independently recurrent network (IndRNN): each unit is fed back to itself only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ from recur.types import Cell
 
 
 class IndRNNParams(NamedTuple):
-    """Weights of `indrnn`."""
+    """Weights of `indrnn`.
 
-    kernel: jax.Array  # W: [I, H]
-    recurrent: jax.Array  # u: [H]
-    bias: jax.Array | None  # b: [H]
-    initial_carry: jax.Array | None  # h_0: [H], if learned
+    Attributes:
+      kernel: input kernel W, `[I, H]`.
+      recurrent: recurrent weights u, `[H]`.
+      bias: b, `[H]`; None without biases.
+      initial_carry: h_0, `[H]`; None unless it is learned.
+    """
+
+    kernel: jax.Array
+    recurrent: jax.Array
+    bias: jax.Array | None
+    initial_carry: jax.Array | None
 
 
 @call_repr
@@ -43,18 +50,18 @@ def indrnn(
         h_t = φ(x_t W + u ⊙ h_{t-1} + b)
         y_t = h_t
 
-    Units are mixed by the W of the next layer, so it is used in stacks. With ReLU the gradient of
-    an active unit over n steps is u^n: it neither vanishes nor explodes over T steps if |u|^T is
-    near one. There is no product inside the loop.
+    Only the W of the next layer mixes the units, so it is used in stacks. With ReLU the gradient of
+    an active unit over n steps is `u^n`: over T steps it neither vanishes nor explodes if `|u|^T`
+    is near one. There is no matrix product inside the loop.
 
     Args:
       features: H, the width of the state.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add b.
-      kernel_init: initialiser of W `[I, H]`.
-      recurrent_init: initialiser of u `[H]`; the default is uniform from 0 to 1.
-      bias_init: initialiser of b `[H]`.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      kernel_init: initializer of W `[I, H]`.
+      recurrent_init: initializer of u `[H]`; the default is uniform from 0 to 1.
+      bias_init: initializer of b `[H]`.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of h; by default that of the products, at least float32.
@@ -63,8 +70,8 @@ def indrnn(
       A `Cell` with `IndRNNParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

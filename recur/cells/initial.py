@@ -1,4 +1,4 @@
-"""Initial values of a cell's arrays."""
+"""Initializers of the weights of cells."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ Shape = Sequence[int | str]  # with "I" for the last axis of an input, "*space" 
 
 
 class GatedParams(NamedTuple):
-    """Weights of gated cells that have no others, with one array a gate.
+    """Weights of `ugrnn`, `mgu`, `coupled_lstm` and `original_lstm`.
 
-    They are `ugrnn`, `mgu`, `coupled_lstm` and `original_lstm`.
+    Attributes:
+      kernel: input kernels W, `[I, H]` for each gate, in the NamedTuple of the cell's gates.
+      recurrent_kernel: recurrent kernels U, `[H, H]` for each gate.
+      bias: biases b, `[H]` for each gate; None without biases.
+      initial_carry: h_0 `[H]`, or an `LSTMState` of h_0 and c_0; None unless it is learned.
     """
 
-    kernel: Any  # W: [I, H] each
-    recurrent_kernel: Any  # U: [H, H] each
-    bias: Any | None  # b: [H] each
-    initial_carry: Any | None  # h_0: [H], or the `LSTMState` h_0 and c_0, if learned
+    kernel: Any
+    recurrent_kernel: Any
+    bias: Any | None
+    initial_carry: Any | None
 
 
 class Weight(NamedTuple):
     """How to draw an array of a cell's weights, or one array for each gate.
 
     Attributes:
-      init: an initialiser; None leaves the weight out.
-      shape: of one array, such as ("I", 64).
-      gates: the type of a NamedTuple with one array a gate; None for a single array.
-      added: by the name of a gate, a constant that is added to its array.
-      layers: how many of these there are, as a tuple; None for one.
+      init: an initializer; None leaves the weight out.
+      shape: the shape of one array, such as ("I", 64).
+      gates: the type of a NamedTuple with one array for each gate; None for a single array.
+      added: a constant for each gate by name, which is added to its array.
+      layers: the length of a tuple of these; None for one that is not in a tuple.
     """
 
     init: Initializer | None
@@ -65,14 +69,14 @@ def gate_weights(
     size: Sequence[int] = (),
     **added: float,
 ) -> list[Weight]:
-    """The weights W `[*size, I, H]`, U `[*size, H, H]` and b `[H]` of each gate.
+    """Returns the weights W `[*size, I, H]`, U `[*size, H, H]` and b `[H]` of each gate.
 
     Args:
-      gates: the type of a NamedTuple with one array a gate.
+      gates: the type of a NamedTuple with one array for each gate.
       features: H.
-      inits: initialisers of W, U and b; None for no b.
-      size: of the kernels of a convolution.
-      **added: by the name of a gate, a constant that is added to its b.
+      inits: initializers of W, U and b; None for no b.
+      size: the kernel size of a convolution.
+      **added: a constant for each gate by name, which is added to its b.
     """
     shapes: Sequence[Shape] = [(*size, "I", features), (*size, features, features), (features,)]
     *kernels, bias = (Weight(i, shape, gates) for i, shape in zip(inits, shapes, strict=True))
@@ -81,16 +85,16 @@ def gate_weights(
 
 
 def fill_in(shape: Shape, x: Any) -> tuple[int, ...]:
-    """A shape with the sizes of an input x in the place of their names."""
+    """Replaces the names in a shape by the sizes of an input x."""
     named = {"I": x.shape[-1:], "*space": x.shape[:-1]}
     return tuple(n for size in shape for n in (named[size] if isinstance(size, str) else (size,)))
 
 
 def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Draws one array of `shape` and `dtype` by an initialiser of `jax.nn.initializers`.
+    """Draws one array of `shape` and `dtype` with an initializer such as JAX's.
 
-    It is drawn in at least float32, because orthogonal has no bfloat16 factorisation. An empty
-    array, such as the kernel of an input of width 0, has no fan-in to draw from.
+    It is drawn in at least float32, because `orthogonal` cannot factorize in bfloat16. An empty
+    array, such as the kernel of an input of width 0, is not drawn: it has no fan-in.
     """
     if 0 in shape:
         return jnp.zeros(shape, dtype)
@@ -99,7 +103,7 @@ def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) 
 
 
 def optional(init: Initializer, is_used: bool, flag: str = "use_bias") -> Initializer | None:
-    """The initialiser, or None where the argument called `flag` leaves the array out."""
+    """Returns the initializer, or None if the argument called `flag` is False."""
     if not check_flag(flag, is_used):
         return None
     check_initializer(f"with {flag}=True", init)
@@ -107,19 +111,19 @@ def optional(init: Initializer, is_used: bool, flag: str = "use_bias") -> Initia
 
 
 def scaled_identity(scale: float = 1.0) -> Initializer:
-    """An initialiser that makes a kernel `scale` times the identity.
+    """Returns an initializer of kernels that are `scale` times the identity matrix.
 
-    An Elman network of ReLU units with such a recurrent kernel is the IRNN, which at first sums its
-    inputs over time.
+    An Elman network of ReLU units with such a recurrent kernel is the IRNN, which sums its inputs
+    over time before it is trained.
 
     Args:
-      scale: the eigenvalue of the kernel.
+      scale: the value on the diagonal.
 
     Returns:
-      An initialiser `(key, shape, dtype) -> array`; the shape must be `[H, H]`.
+      An initializer `(key, shape, dtype) -> array`; the shape must be `[H, H]`.
 
     Raises:
-      ValueError: if scale is not a finite number; from the initialiser, if the shape is not square.
+      ValueError: if scale is not a finite number; from the initializer, if the shape is not square.
 
     Example:
       >>> import recur
@@ -135,7 +139,9 @@ def scaled_identity(scale: float = 1.0) -> Initializer:
 
     def init(key, shape, dtype=jnp.float32):
         if len(shape) != 2 or shape[0] != shape[1]:
-            raise ValueError(f"the identity needs a square kernel [H, H], got {list(shape)}.")
+            raise ValueError(
+                f"scaled_identity: expected a square kernel [H, H], got {list(shape)}."
+            )
         return scale * jnp.eye(shape[0], dtype=dtype)
 
     return init

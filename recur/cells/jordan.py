@@ -1,4 +1,4 @@
-"""The Jordan network: the output, not the hidden state, is fed back."""
+"""The Jordan network: its output, not its hidden state, is fed back."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ from recur.types import Cell
 
 
 class JordanParams(NamedTuple):
-    """Weights of `jordan`."""
+    """Weights of `jordan`.
 
-    kernel: jax.Array  # W: [I, H]
-    feedback_kernel: jax.Array  # U: [O, H]
-    bias: jax.Array | None  # b: [H]
-    output_kernel: jax.Array  # V: [H, O]
-    output_bias: jax.Array | None  # c: [O]
-    initial_carry: jax.Array | None  # y_0: [O], if learned
+    Attributes:
+      kernel: input kernel W, `[I, H]`.
+      feedback_kernel: kernel U of the output that is fed back, `[O, H]`.
+      bias: b, `[H]`; None without biases.
+      output_kernel: output kernel V, `[H, O]`.
+      output_bias: c, `[O]`; None without biases.
+      initial_carry: y_0, `[O]`; None unless it is learned.
+    """
+
+    kernel: jax.Array
+    feedback_kernel: jax.Array
+    bias: jax.Array | None
+    output_kernel: jax.Array
+    output_bias: jax.Array | None
+    initial_carry: jax.Array | None
 
 
 @call_repr
@@ -43,7 +52,7 @@ def jordan(
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
 ) -> Cell:
-    """The Jordan network: its output is fed back.
+    """The Jordan network: its output, not its hidden state, is fed back.
 
         h_t = σ_h(x_t W + y_{t-1} U + b)
         y_t = σ_y(h_t V + c)
@@ -54,11 +63,11 @@ def jordan(
       activation: σ_h, a name in `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
       output_activation: σ_y, likewise, `[O] -> [O]`, such as "softmax".
       use_bias: whether to add b and c.
-      kernel_init: initialiser of W `[I, H]`.
-      feedback_kernel_init: initialiser of U `[O, H]`.
-      output_kernel_init: initialiser of V `[H, O]`.
-      bias_init: initialiser of b `[H]` and c `[O]`.
-      initial_carry_init: initialiser of a learned y_0 `[O]`; by default y_0 is zero.
+      kernel_init: initializer of W `[I, H]`.
+      feedback_kernel_init: initializer of U `[O, H]`.
+      output_kernel_init: initializer of V `[H, O]`.
+      bias_init: initializer of b `[H]` and c `[O]`.
+      initial_carry_init: initializer of a learned y_0 `[O]`; by default y_0 is zero.
       dtype: dtype of the computation; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
 
@@ -66,9 +75,9 @@ def jordan(
       A `Cell` with `JordanParams`; x is `[I]`, the carry is y `[O]`, y is `[O]`.
 
     Raises:
-      ValueError: if features or outputs is not a whole number, an activation is unknown, or x is
-        not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features or outputs is not a positive int, an activation is unknown, or x
+        is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

@@ -16,22 +16,33 @@ from recur.types import Cell
 
 
 class LeakyIntegratorParams(NamedTuple):
-    """Weights of `leaky_integrator`."""
+    """Weights of `leaky_integrator`.
 
-    decay: jax.Array  # α: [I]
+    Attributes:
+      decay: α, the logit of the decay a, `[I]`.
+    """
+
+    decay: jax.Array
 
 
 class DiagonalParams(NamedTuple):
-    """Weights of `diagonal`; if the state is complex, those of its real and imaginary parts."""
+    """Weights of `diagonal`.
 
-    rate: jax.Array  # ν: [H]
-    angle: jax.Array | None  # θ: [H], if the state is complex
-    kernel: jax.Array  # W: [I, H], or [I, 2H]
-    bias: jax.Array | None  # b: [H], or [2H]
+    Attributes:
+      rate: ν, the logarithm of the decay rate, `[H]`.
+      angle: θ, the rotation in a step in radians, `[H]`; None if the state is real.
+      kernel: input kernel W, `[I, H]`, or `[I, 2H]` for the real and imaginary parts of the state.
+      bias: b, `[H]` or `[2H]`; None without biases.
+    """
+
+    rate: jax.Array
+    angle: jax.Array | None
+    kernel: jax.Array
+    bias: jax.Array | None
 
 
 def uniform(low: float, high: float) -> Initializer:
-    """An initialiser that draws uniformly from `low` to `high`."""
+    """Returns an initializer that draws uniformly from `low` to `high`."""
 
     def init(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, low, high)
@@ -54,7 +65,7 @@ def leaky_integrator(
         y_t = h_t
 
     Args:
-      decay_init: initialiser of α `[I]`; the default gives an a from 0.5 to 0.98.
+      decay_init: initializer of α `[I]`; the default gives an a from 0.5 to 0.98.
       dtype: dtype of x and y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of h and a; by default that of y, at least float32.
@@ -64,7 +75,7 @@ def leaky_integrator(
 
     Raises:
       ValueError: if x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -114,10 +125,10 @@ def diagonal(
       features: H, the width of the state.
       complex_state: whether the state is complex.
       use_bias: whether to add b.
-      rate_init: initialiser of ν `[H]`; the default gives a |λ| from 0.69 to 0.998.
-      angle_init: initialiser of θ `[H]`, in radians a step.
-      kernel_init: initialiser of W `[I, H]`, or `[I, 2H]` if the state is complex.
-      bias_init: initialiser of b `[H]`, or `[2H]`.
+      rate_init: initializer of ν `[H]`; the default gives a `|λ|` from 0.69 to 0.998.
+      angle_init: initializer of θ `[H]`, in radians per step.
+      kernel_init: initializer of W `[I, H]`, or `[I, 2H]` if the state is complex.
+      bias_init: initializer of b `[H]`, or `[2H]`.
       dtype: real dtype of the products and of y; by default what the weights and the input promote
         to.
       param_dtype: real dtype of the weights.
@@ -129,8 +140,8 @@ def diagonal(
       state is complex.
 
     Raises:
-      ValueError: if features is not a whole number, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -169,5 +180,5 @@ def diagonal(
 
 
 def polar(size: jax.Array, angle: jax.Array) -> jax.Array:
-    """The complex numbers `size * exp(i angle)`."""
+    """Returns the complex numbers `size * exp(i angle)`."""
     return jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle))

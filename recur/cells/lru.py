@@ -1,4 +1,4 @@
-"""The linear recurrent unit: a diagonal complex recurrence initialised on a ring."""
+"""The linear recurrent unit (LRU): a diagonal complex recurrence, initialized on a ring."""
 
 from __future__ import annotations
 
@@ -18,14 +18,23 @@ from recur.types import Cell
 
 
 class LRUParams(NamedTuple):
-    """Weights of `lru`; the complex B and C as their real and imaginary parts."""
+    """Weights of `lru`.
 
-    rate: jax.Array  # ν: [N]
-    angle: jax.Array  # θ: [N]
-    scale: jax.Array  # γ: [N]
-    kernel: jax.Array  # [Re B, Im B]: [I, 2N]
-    output_kernel: jax.Array  # Re C above Im C: [2N, I]
-    skip: jax.Array  # d: [I]
+    Attributes:
+      rate: ν, the logarithm of the decay rate, `[N]`.
+      angle: θ, the logarithm of the rotation in a step in radians, `[N]`.
+      scale: γ, the logarithm of the scale of the input, `[N]`.
+      kernel: input kernel B as `[Re B, Im B]`, `[I, 2N]`.
+      output_kernel: output kernel C, Re C above Im C, `[2N, I]`.
+      skip: weights d of the skip connection, `[I]`.
+    """
+
+    rate: jax.Array
+    angle: jax.Array
+    scale: jax.Array
+    kernel: jax.Array
+    output_kernel: jax.Array
+    skip: jax.Array
 
 
 @call_repr
@@ -41,25 +50,24 @@ def lru(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The linear recurrent unit (LRU): complex units that decay and rotate, read linearly.
+    """The linear recurrent unit (LRU): a diagonal linear recurrence of complex units.
 
         λ = exp(-exp(ν) + i exp(θ))    so |λ| < 1 for all weights
         h_t = λ ⊙ h_{t-1} + exp(γ) ⊙ (x_t B)
         y_t = Re(h_t C) + d ⊙ x_t
 
-    λ is initialised on a ring, uniformly over its area, and exp(γ) as sqrt(1 - |λ|²): on white
-    noise every unit then has the variance |B|², whatever its decay. For long sequences the paper
-    uses a radius of (0.9, 0.999) and a max_angle of π / 10 or less. With a nonlinearity between
-    layers they make a deep network: `chain(associative(lru(64)), nn.gelu, ...)`.
+    λ is initialized uniformly over the area of a ring, and exp(γ) as `sqrt(1 - |λ|²)`. On white
+    noise every unit then has the variance `|B|²`, whatever its decay. For long sequences the paper
+    uses a radius of (0.9, 0.999) and a max_angle of π / 10 or less. In a deep network, put a
+    nonlinearity between layers: `chain(associative(lru(64)), nn.gelu, ...)`.
 
     Args:
       features: N, the width of the state; the output is as wide as the input.
-      radius: the smallest and the largest initial |λ|.
+      radius: the smallest and the largest initial `|λ|`.
       max_angle: the largest initial rotation in a step, in radians.
-      kernel_init: initialiser of Re B and Im B, side by side `[I, 2N]`; by default of variance
-        1 / 2I.
-      output_kernel_init: initialiser of Re C above Im C `[2N, I]`; by default of variance 1 / N.
-      skip_init: initialiser of d `[I]`.
+      kernel_init: initializer of `[Re B, Im B]`, `[I, 2N]`; by default of variance 1 / 2I.
+      output_kernel_init: initializer of Re C above Im C `[2N, I]`; by default of variance 1 / N.
+      skip_init: initializer of d `[I]`.
       dtype: real dtype of the products and of y; by default what the weights and the input promote
         to.
       param_dtype: real dtype of the weights.
@@ -70,9 +78,9 @@ def lru(
       A `Cell` with `LRUParams`; x is `[I]`, the carry is h `[N]`, complex, y is `[I]`.
 
     Raises:
-      ValueError: if features is not a whole number, radius is not two numbers from 0 to 1 in order,
+      ValueError: if features is not a positive int, radius is not two numbers from 0 to 1 in order,
         max_angle is not above 0 and at most 2π, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -87,7 +95,7 @@ def lru(
     """
     features = check_whole("lru: features", features, 1)
     if not is_number(max_angle) or not 0 < max_angle <= 2 * math.pi:
-        raise ValueError(f"lru: max_angle is above 0 and at most 2π, got {max_angle!r}.")
+        raise ValueError(f"lru: max_angle must be above 0 and at most 2π, got {max_angle!r}.")
     weights = (
         Weight(_ring(*_check_radius(radius)), (features,)),
         Weight(_angles(max_angle), (features,)),
@@ -115,17 +123,18 @@ def lru(
 
 
 def _check_radius(radius: Any) -> tuple[float, float]:
+    """Returns the radius if it is two numbers from 0 to 1 in order."""
     are_two = isinstance(radius, tuple) and len(radius) == 2 and all(map(is_number, radius))
     if not are_two or not 0 <= radius[0] <= radius[1] <= 1:
         raise ValueError(
-            "lru: radius is a tuple of the smallest and the largest |λ|, from 0 to 1; got "
+            "lru: radius must be a tuple of the smallest and the largest |λ|, from 0 to 1, got "
             f"{radius!r}."
         )
     return radius
 
 
 def _ring(smallest: float, largest: float) -> Initializer:
-    """An initialiser of ν such that |λ|² is uniform and |λ| is from smallest to largest."""
+    """Returns an initializer of ν with |λ|² uniform and |λ| from smallest to largest."""
 
     def init(key, shape, dtype=jnp.float32):
         squared = uniform(smallest**2, largest**2)(key, shape, dtype)
@@ -137,7 +146,7 @@ def _ring(smallest: float, largest: float) -> Initializer:
 
 
 def _angles(max_angle: float) -> Initializer:
-    """An initialiser of θ such that the angle exp(θ) is uniform from 0 to `max_angle`."""
+    """Returns an initializer of θ with the angle exp(θ) uniform from 0 to `max_angle`."""
 
     def init(key, shape, dtype=jnp.float32):
         return jnp.log(uniform(float(jnp.finfo(dtype).tiny), max_angle)(key, shape, dtype))

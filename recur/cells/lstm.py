@@ -1,4 +1,4 @@
-"""Long short-term memory, without peepholes and with both kinds of them."""
+"""Long short-term memory (LSTM), without peepholes, and with diagonal or full ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,29 @@ from recur.types import Cell
 
 
 class LSTMGates(NamedTuple):
-    """One array a gate of `lstm`."""
+    """The gates of `lstm`, with one array for each.
 
-    input: jax.Array  # i
-    forget: jax.Array  # f
-    candidate: jax.Array  # g
-    output: jax.Array  # o
+    Attributes:
+      input: the array of the input gate i.
+      forget: the array of the forget gate f.
+      candidate: the array of the candidate g.
+      output: the array of the output gate o.
+    """
+
+    input: jax.Array
+    forget: jax.Array
+    candidate: jax.Array
+    output: jax.Array
 
 
 class Peepholes(NamedTuple):
-    """Weights from the cell state to each gate of `lstm`: `[H]` if diagonal, `[H, H]` if full."""
+    """Peephole weights of `lstm`, from the cell state to each gate.
+
+    Attributes:
+      input: p_i `[H]` if diagonal, P_i `[H, H]` if full.
+      forget: p_f or P_f, likewise.
+      output: p_o or P_o, likewise.
+    """
 
     input: jax.Array
     forget: jax.Array
@@ -34,20 +47,33 @@ class Peepholes(NamedTuple):
 
 
 class LSTMState(NamedTuple):
-    """The carry of `lstm`."""
+    """The carry of `lstm`.
 
-    hidden: jax.Array  # h: [H]
-    cell: jax.Array  # c: [H]
+    Attributes:
+      hidden: the hidden state h, `[H]`, in the dtype of the matrix products.
+      cell: the cell state c, `[H]`, in the carry dtype.
+    """
+
+    hidden: jax.Array
+    cell: jax.Array
 
 
 class LSTMParams(NamedTuple):
-    """Weights of `lstm`."""
+    """Weights of `lstm`.
 
-    kernel: LSTMGates  # W: [I, H] each
-    recurrent_kernel: LSTMGates  # U: [H, H] each
-    bias: LSTMGates | None  # b: [H] each
-    peephole: Peepholes | None  # p
-    initial_carry: LSTMState | None  # h_0 and c_0, if learned
+    Attributes:
+      kernel: input kernels W_i, W_f, W_g and W_o, each `[I, H]`.
+      recurrent_kernel: recurrent kernels U_i, U_f, U_g and U_o, each `[H, H]`.
+      bias: biases b_i, b_f, b_g and b_o, each `[H]`; None without biases.
+      peephole: peephole weights, each `[H]` or `[H, H]`; None without peepholes.
+      initial_carry: h_0 and c_0, each `[H]`; None unless they are learned.
+    """
+
+    kernel: LSTMGates
+    recurrent_kernel: LSTMGates
+    bias: LSTMGates | None
+    peephole: Peepholes | None
+    initial_carry: LSTMState | None
 
 
 @call_repr
@@ -67,7 +93,7 @@ def lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory with a forget gate.
+    """Long short-term memory (LSTM) with a forget gate and optional peepholes.
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i + p_i(c_{t-1}))
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f + p_f(c_{t-1}))
@@ -77,22 +103,22 @@ def lstm(
         h_t = o_t ⊙ φ(c_t)
         y_t = h_t
 
-    Without peepholes `p(c) = 0`; "diagonal" ones, as in Gers & Schmidhuber, are `p(c) = c ⊙ p`;
-    "full" ones, written `[c, h, x] W` in lecture notes, are `p(c) = c P`.
+    Without peepholes, `p(c) = 0`. "diagonal" peepholes are `p(c) = c ⊙ p`, as in Gers &
+    Schmidhuber; "full" ones are `p(c) = c P`, written `[c, h, x] W` in lecture notes.
 
     Args:
       features: H, the width of the state.
-      peepholes: whether the gates read the cell state, and by which kind of weights.
+      peepholes: None, or the kind of weights by which the gates read the cell state.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add biases.
-      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; stored
         in the weights. Without biases it has no effect.
-      kernel_init: initialiser of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[H, H]`, likewise.
-      bias_init: initialiser of b_i, b_f, b_g and b_o `[H]`.
-      peephole_init: initialiser of the peepholes, `[H]` or `[H, H]`; by default zeros if diagonal,
-        lecun_normal if full.
-      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      kernel_init: initializer of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_i, U_f, U_g and U_o `[H, H]`, likewise.
+      bias_init: initializer of b_i, b_f, b_g and b_o `[H]`.
+      peephole_init: initializer of the peepholes, `[H]` or `[H, H]`; by default zeros if diagonal,
+        `lecun_normal()` if full.
+      initial_carry_init: initializer of learned h_0 and c_0 `[H]`; by default they are zero.
       dtype: dtype of the products, h and y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
@@ -101,9 +127,9 @@ def lstm(
       A `Cell` with `LSTMParams`; x is `[I]`, the carry is `LSTMState`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, peepholes or activation is an unknown name, or
+      ValueError: if features is not a positive int, peepholes or activation is an unknown name, or
         x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -125,7 +151,7 @@ def lstm(
       Architectures (the forget bias), https://proceedings.mlr.press/v37/jozefowicz15.html
     """
     if peepholes not in (None, "diagonal", "full"):
-        raise ValueError(f'lstm: peepholes are None, "diagonal" or "full", got {peepholes!r}.')
+        raise ValueError(f'lstm: peepholes must be None, "diagonal" or "full", got {peepholes!r}.')
     phi = activation_of(activation)
     inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(LSTMGates, features, inits, forget=forget_bias)
@@ -137,7 +163,7 @@ def lstm(
     carry = lstm_carry(features, features, initial_carry_init)
 
     def peek(a, bound, gate, c):
-        """`a + p(c)`."""
+        """Returns `a + p(c)`."""
         if bound.peephole is None:
             return a
         p = getattr(bound.peephole, gate)
@@ -159,10 +185,10 @@ def lstm(
 
 
 def _product(c: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`c @ kernel`, computed in the dtype of the kernel."""
+    """Computes `c @ kernel` in the dtype of the kernel."""
     return (c.astype(kernel.dtype) @ kernel).astype(c.dtype)
 
 
 def lstm_carry(hidden: int, cell: int, init: Initializer | None) -> Any:
-    """The parts of an LSTM's carry: h `[hidden]`, and c `[cell]`, which sums over time."""
+    """Returns the parts of an LSTM's carry: h `[hidden]`, and c `[cell]`, which sums over time."""
     return LSTMState._make([CarryPart((hidden,), init, is_sum=False), CarryPart((cell,), init)])

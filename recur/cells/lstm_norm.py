@@ -1,4 +1,4 @@
-"""Long short-term memory with layer normalisation inside the step."""
+"""Long short-term memory (LSTM) with layer normalization inside the step."""
 
 from __future__ import annotations
 
@@ -20,16 +20,27 @@ from recur.types import Cell
 
 
 class LayerNormLSTMParams(NamedTuple):
-    """Weights of `layer_norm_lstm`."""
+    """Weights of `layer_norm_lstm`.
 
-    kernel: LSTMGates  # W: [I, H] each
-    recurrent_kernel: LSTMGates  # U: [H, H] each
-    bias: LSTMGates  # b: [H] each
-    input_scale: LSTMGates  # α: [H] each
-    recurrent_scale: LSTMGates  # β: [H] each
-    cell_scale: jax.Array  # γ: [H]
-    cell_bias: jax.Array  # δ: [H]
-    initial_carry: LSTMState | None  # h_0 and c_0, if learned
+    Attributes:
+      kernel: input kernels W_i, W_f, W_g and W_o, each `[I, H]`.
+      recurrent_kernel: recurrent kernels U_i, U_f, U_g and U_o, each `[H, H]`.
+      bias: biases b_i, b_f, b_g and b_o, each `[H]`.
+      input_scale: scales α of the normalized products of x, each `[H]`.
+      recurrent_scale: scales β of the normalized products of h, each `[H]`.
+      cell_scale: scale γ of the normalized cell state, `[H]`.
+      cell_bias: shift δ of the normalized cell state, `[H]`.
+      initial_carry: h_0 and c_0, each `[H]`; None unless they are learned.
+    """
+
+    kernel: LSTMGates
+    recurrent_kernel: LSTMGates
+    bias: LSTMGates
+    input_scale: LSTMGates
+    recurrent_scale: LSTMGates
+    cell_scale: jax.Array
+    cell_bias: jax.Array
+    initial_carry: LSTMState | None
 
 
 @call_repr
@@ -48,7 +59,7 @@ def layer_norm_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory with layer normalisation of its products and of its cell state.
+    """Long short-term memory (LSTM) with layer normalization of its gates and cell state.
 
         LN(a) = (a - mean(a)) / sqrt(var(a) + ε)                          over the H units of a
         a_k = LN(x_t W_k) ⊙ α_k + LN(h_{t-1} U_k) ⊙ β_k + b_k             for k = i, f, g, o
@@ -58,20 +69,20 @@ def layer_norm_lstm(
         y_t = h_t
 
     Except for ε, scaling W_k, U_k, x or h does not change the gates. b is the shift of both norms,
-    so there is always a bias. The mean and variance are those of each gate; in the paper they are
-    those of all four gates as one vector.
+    so there is always a bias. Mean and variance are computed for each gate; in the paper, for all
+    four gates together.
 
     Args:
       features: H, the width of the state.
       epsilon: ε, which keeps LN finite where all units are equal.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
-      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; stored
         in the weights.
-      kernel_init: initialiser of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[H, H]`, likewise.
-      scale_init: initialiser of α and β `[H]` of each gate, and of γ `[H]`.
-      bias_init: initialiser of b_i, b_f, b_g, b_o and δ `[H]`.
-      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      kernel_init: initializer of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_i, U_f, U_g and U_o `[H, H]`, likewise.
+      scale_init: initializer of α and β `[H]` of each gate, and of γ `[H]`.
+      bias_init: initializer of b_i, b_f, b_g, b_o and δ `[H]`.
+      initial_carry_init: initializer of learned h_0 and c_0 `[H]`; by default they are zero.
       dtype: dtype of the products, h and y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
@@ -79,11 +90,11 @@ def layer_norm_lstm(
 
     Returns:
       A `Cell` with `LayerNormLSTMParams`; x is `[I]`, the carry is `LSTMState`, whose c is not
-      normalised, y is `[H]`.
+      normalized, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -105,7 +116,7 @@ def layer_norm_lstm(
     carry = lstm_carry(features, features, initial_carry_init)
 
     def norm(a):
-        # In float16 the derivative at a variance of zero, which has ε^(-3/2) in it, overflows.
+        # In float16 the derivative at a variance of zero, which contains ε^(-3/2), overflows.
         wide = at_least_float32(a)
         centred = wide - wide.mean()
         return (centred * jax.lax.rsqrt((centred**2).mean() + epsilon)).astype(a.dtype)

@@ -1,4 +1,4 @@
-"""Long short-term memory with a projection: the output is narrower than the cell state."""
+"""Long short-term memory (LSTM) with a projection of the hidden state to a smaller width."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ from recur.types import Cell
 
 
 class ProjectedLSTMParams(NamedTuple):
-    """Weights of `projected_lstm`."""
+    """Weights of `projected_lstm`.
 
-    kernel: LSTMGates  # W: [I, H] each
-    recurrent_kernel: LSTMGates  # U: [P, H] each
-    bias: LSTMGates | None  # b: [H] each
-    projection: jax.Array  # V: [H, P]
-    initial_carry: LSTMState | None  # h_0 [P] and c_0 [H], if learned
+    Attributes:
+      kernel: input kernels W_i, W_f, W_g and W_o, each `[I, H]`.
+      recurrent_kernel: recurrent kernels U_i, U_f, U_g and U_o, each `[P, H]`.
+      bias: biases b_i, b_f, b_g and b_o, each `[H]`; None without biases.
+      projection: kernel V of the projection, `[H, P]`.
+      initial_carry: h_0 `[P]` and c_0 `[H]`; None unless they are learned.
+    """
+
+    kernel: LSTMGates
+    recurrent_kernel: LSTMGates
+    bias: LSTMGates | None
+    projection: jax.Array
+    initial_carry: LSTMState | None
 
 
 @call_repr
@@ -45,7 +53,7 @@ def projected_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory with a recurrent projection to a narrower output (LSTMP).
+    """Long short-term memory (LSTM) with a recurrent projection to a narrower output (LSTMP).
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i)
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
@@ -55,22 +63,21 @@ def projected_lstm(
         h_t = (o_t ⊙ φ(c_t)) V
         y_t = h_t
 
-    If P is much smaller than H, the kernels U are small for the width of c. It equals an LSTM with
-    recurrent kernels V U, of rank P at most. It is PyTorch's `proj_size`; the paper also has
-    diagonal peepholes.
+    It equals an LSTM with recurrent kernels V U of rank at most P, and has far fewer weights if P
+    is much smaller than H. It is PyTorch's `proj_size`; the paper also has diagonal peepholes.
 
     Args:
       features: H, the width of c.
       projection: P, the width of h, which is fed back and is the output.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any function `[H] -> [H]`.
       use_bias: whether to add biases.
-      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; stored
         in the weights. Without biases it has no effect.
-      kernel_init: initialiser of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_i, U_f, U_g and U_o `[P, H]`, likewise.
-      projection_init: initialiser of V `[H, P]`.
-      bias_init: initialiser of b_i, b_f, b_g and b_o `[H]`.
-      initial_carry_init: initialiser of learned h_0 `[P]` and c_0 `[H]`; by default they are zero.
+      kernel_init: initializer of W_i, W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_i, U_f, U_g and U_o `[P, H]`, likewise.
+      projection_init: initializer of V `[H, P]`.
+      bias_init: initializer of b_i, b_f, b_g and b_o `[H]`.
+      initial_carry_init: initializer of learned h_0 `[P]` and c_0 `[H]`; by default they are zero.
       dtype: dtype of the products, h and y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
@@ -80,9 +87,9 @@ def projected_lstm(
       `[H]`, y is `[P]`.
 
     Raises:
-      ValueError: if features or projection is not a whole number, the activation is unknown, or x
-        is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features or projection is not a positive int, the activation is unknown, or
+        x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

@@ -1,4 +1,4 @@
-"""Long short-term memory with fewer gates: coupled gates, and no forget gate as in 1997."""
+"""LSTMs with fewer gates: with coupled gates, and without a forget gate as in 1997."""
 
 from __future__ import annotations
 
@@ -18,19 +18,31 @@ from recur.types import Cell
 
 
 class CoupledGates(NamedTuple):
-    """One array a gate of `coupled_lstm`."""
+    """The gates of `coupled_lstm`, with one array for each.
 
-    forget: jax.Array  # f
-    candidate: jax.Array  # g
-    output: jax.Array  # o
+    Attributes:
+      forget: the array of the forget gate f.
+      candidate: the array of the candidate g.
+      output: the array of the output gate o.
+    """
+
+    forget: jax.Array
+    candidate: jax.Array
+    output: jax.Array
 
 
 class OriginalGates(NamedTuple):
-    """One array a gate of `original_lstm`."""
+    """The gates of `original_lstm`, with one array for each.
 
-    input: jax.Array  # i
-    candidate: jax.Array  # g
-    output: jax.Array  # o
+    Attributes:
+      input: the array of the input gate i.
+      candidate: the array of the candidate g.
+      output: the array of the output gate o.
+    """
+
+    input: jax.Array
+    candidate: jax.Array
+    output: jax.Array
 
 
 @call_repr
@@ -48,7 +60,7 @@ def coupled_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory with coupled input and forget gates (CIFG): i = 1 - f.
+    """Long short-term memory (LSTM) with coupled input and forget gates (CIFG): i = 1 - f.
 
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
         g_t = φ(x_t W_g + h_{t-1} U_g + b_g)
@@ -57,19 +69,19 @@ def coupled_lstm(
         h_t = o_t ⊙ φ(c_t)
         y_t = h_t
 
-    It has a quarter fewer weights than `lstm`. c is a moving average of candidates, so from zero it
-    stays within the range of φ.
+    It has a quarter fewer weights than `lstm`. c is a moving average of candidates, so it stays
+    within the range of φ if it starts at zero.
 
     Args:
       features: H, the width of the state.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add biases.
-      forget_bias: added to the initial b_f, so that the cell state is kept at first; it is stored
+      forget_bias: added to the initial b_f, so that the cell state is kept at first; stored
         in the weights. Without biases it has no effect.
-      kernel_init: initialiser of W_f, W_g and W_o `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_f, U_g and U_o `[H, H]`, likewise.
-      bias_init: initialiser of b_f, b_g and b_o `[H]`.
-      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      kernel_init: initializer of W_f, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_f, U_g and U_o `[H, H]`, likewise.
+      bias_init: initializer of b_f, b_g and b_o `[H]`.
+      initial_carry_init: initializer of learned h_0 and c_0 `[H]`; by default they are zero.
       dtype: dtype of the products, h and y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
@@ -78,8 +90,8 @@ def coupled_lstm(
       A `Cell` with `GatedParams`; x is `[I]`, the carry is `LSTMState`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -125,7 +137,7 @@ def original_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """Long short-term memory of 1997, without a forget gate: the constant error carousel.
+    """The original long short-term memory (LSTM) of 1997, without a forget gate.
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i)
         g_t = φ(x_t W_g + h_{t-1} U_g + b_g)
@@ -134,19 +146,19 @@ def original_lstm(
         h_t = o_t ⊙ φ(c_t)
         y_t = h_t
 
-    From c to c the error flows back unchanged over any number of steps. The paper squashes g by
-    `4 sigmoid(a) - 2 = 2 tanh(a / 2)` and c by `2 sigmoid(c) - 1 = tanh(c / 2)`, and truncates the
-    errors that flow back through h. Here, as in the variant without forget gate of Greff et al.,
-    both are tanh and no error is truncated.
+    The gradient with respect to c flows back unchanged over any number of steps (the constant error
+    carousel). The paper squashes g by `4 sigmoid(a) - 2 = 2 tanh(a / 2)` and c by
+    `2 sigmoid(c) - 1 = tanh(c / 2)`, and truncates the gradients through h. Here both functions are
+    tanh and no gradient is truncated, as in the variant without a forget gate of Greff et al.
 
     Args:
       features: H, the width of the state.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add biases.
-      kernel_init: initialiser of W_i, W_g and W_o `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_i, U_g and U_o `[H, H]`, likewise.
-      bias_init: initialiser of b_i, b_g and b_o `[H]`.
-      initial_carry_init: initialiser of learned h_0 and c_0 `[H]`; by default they are zero.
+      kernel_init: initializer of W_i, W_g and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_i, U_g and U_o `[H, H]`, likewise.
+      bias_init: initializer of b_i, b_g and b_o `[H]`.
+      initial_carry_init: initializer of learned h_0 and c_0 `[H]`; by default they are zero.
       dtype: dtype of the products, h and y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of c and of the gates; by default that of the products, at least float32.
@@ -155,8 +167,8 @@ def original_lstm(
       A `Cell` with `GatedParams`; x is `[I]`, the carry is `LSTMState`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

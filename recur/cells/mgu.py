@@ -1,4 +1,4 @@
-"""The minimal gated unit: a gated recurrent unit with one gate."""
+"""The minimal gated unit (MGU): a gated recurrent unit (GRU) with one gate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ from recur.types import Cell
 
 
 class MGUGates(NamedTuple):
-    """One array a gate of `mgu`."""
+    """The gates of `mgu`, with one array for each.
 
-    forget: jax.Array  # f
-    candidate: jax.Array  # h̃
+    Attributes:
+      forget: the array of the gate f.
+      candidate: the array of the candidate h̃.
+    """
+
+    forget: jax.Array
+    candidate: jax.Array
 
 
 @call_repr
@@ -38,7 +43,7 @@ def mgu(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The minimal gated unit: one gate both resets the old state and mixes it with the new one.
+    """The minimal gated unit (MGU): a gated recurrent unit (GRU) with one gate.
 
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
         h̃_t = φ(x_t W_h + b_h + (f_t ⊙ h_{t-1}) U_h)      reset="before" the product
@@ -47,18 +52,18 @@ def mgu(
         y_t = h_t
 
     It is `gru(update="replace")` with z = r. The paper calls the gate f, although the old state is
-    kept where f is 0, and resets before. Reset after needs one product a step instead of two in
-    sequence, so it is faster.
+    kept where f is 0, and uses reset="before". reset="after" is faster: it needs one matrix product
+    a step, not two in sequence.
 
     Args:
       features: H, the width of the state.
       reset: whether f acts "before" or "after" the product with U_h.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add b_f and b_h.
-      kernel_init: initialiser of W_f and W_h `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_f and U_h `[H, H]`, likewise.
-      bias_init: initialiser of b_f and b_h `[H]`.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      kernel_init: initializer of W_f and W_h `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_f and U_h `[H, H]`, likewise.
+      bias_init: initializer of b_f and b_h `[H]`.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of h, f and h̃; by default that of the products, at least float32.
@@ -67,9 +72,9 @@ def mgu(
       A `Cell` with `GatedParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, reset or activation is an unknown name, or x is
-        not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, reset or activation is an unknown name, or
+        x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -84,7 +89,7 @@ def mgu(
       https://arxiv.org/abs/1603.09420
     """
     if reset not in ("before", "after"):
-        raise ValueError(f'mgu: reset is "before" or "after" the product, got {reset!r}.')
+        raise ValueError(f'mgu: reset must be "before" or "after", got {reset!r}.')
     phi = activation_of(activation)
     inits = kernel_init, recurrent_kernel_init, optional(bias_init, use_bias)
     weights = gate_weights(MGUGates, features, inits)

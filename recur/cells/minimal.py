@@ -1,4 +1,4 @@
-"""Minimal recurrent cells: their gates read the input only, so they are linear in their carry."""
+"""minGRU and minLSTM: their gates read only the input, so they are linear in their state."""
 
 from __future__ import annotations
 
@@ -26,43 +26,60 @@ from recur.types import Cell
 
 
 class MinGRUGates(NamedTuple):
-    """One array a gate of `min_gru`."""
+    """The gates of `min_gru`, with one array for each.
 
-    update: jax.Array  # z
-    candidate: jax.Array  # h̃
+    Attributes:
+      update: the array of the update gate z.
+      candidate: the array of the candidate h̃.
+    """
+
+    update: jax.Array
+    candidate: jax.Array
 
 
 class MinLSTMGates(NamedTuple):
-    """One array a gate of `min_lstm`."""
+    """The gates of `min_lstm`, with one array for each.
 
-    forget: jax.Array  # f
-    input: jax.Array  # i
-    candidate: jax.Array  # h̃
+    Attributes:
+      forget: the array of the forget gate f.
+      input: the array of the input gate i.
+      candidate: the array of the candidate h̃.
+    """
+
+    forget: jax.Array
+    input: jax.Array
+    candidate: jax.Array
 
 
 class MinimalParams(NamedTuple):
-    """Weights of `min_gru` and `min_lstm`."""
+    """Weights of `min_gru` and `min_lstm`.
 
-    kernel: MinGRUGates | MinLSTMGates  # W: [I, H] each
-    bias: MinGRUGates | MinLSTMGates | None  # b: [H] each
-    initial_carry: jax.Array | None  # h_0: [H], if learned
+    Attributes:
+      kernel: input kernels W, `[I, H]` for each gate.
+      bias: biases b, `[H]` for each gate; None without biases.
+      initial_carry: h_0, `[H]`; None unless it is learned.
+    """
+
+    kernel: MinGRUGates | MinLSTMGates
+    bias: MinGRUGates | MinLSTMGates | None
+    initial_carry: jax.Array | None
 
 
 def positive(a: jax.Array) -> jax.Array:
-    """A positive activation, for cells that run in log space: the g of the paper.
+    """A positive activation function for cells that run in log space (g in the paper).
 
         positive(a) = a + 1/2 if a ≥ 0, else sigmoid(a)
 
     It is continuous; at 0 its slope changes from 1/4 to 1.
 
     Args:
-      a: any shape, real.
+      a: real array of any shape.
 
     Returns:
-      The same shape and dtype, greater than zero.
+      An array of the same shape and dtype, greater than zero.
 
     Raises:
-      TypeError: if a is no array of real numbers.
+      TypeError: if a is not an array of real numbers.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -93,7 +110,7 @@ def min_gru(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The minimal gated recurrent unit (minGRU): linear in its state, so it runs in parallel.
+    """The minimal GRU (minGRU): linear in its state, so it runs in parallel over time.
 
         z_t = sigmoid(x_t W_z + b_z)
         h̃_t = φ(x_t W_h + b_h)
@@ -105,9 +122,9 @@ def min_gru(
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function; with
         `recur.cells.positive` it also runs in log space.
       use_bias: whether to add b_z and b_h.
-      kernel_init: initialiser of W_z and W_h `[I, H]`, each drawn with its own key.
-      bias_init: initialiser of b_z and b_h `[H]`.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      kernel_init: initializer of W_z and W_h `[I, H]`, each drawn with its own key.
+      bias_init: initializer of b_z and b_h `[H]`.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of h and of the gates; by default that of the products, at least float32.
@@ -116,8 +133,8 @@ def min_gru(
       A `Cell` with `MinimalParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -158,7 +175,7 @@ def min_lstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The minimal long short-term memory (minLSTM): linear in its state, so parallel.
+    """The minimal LSTM (minLSTM): linear in its state, so it runs in parallel over time.
 
         f_t = sigmoid(x_t W_f + b_f)
         i_t = sigmoid(x_t W_i + b_i)
@@ -167,16 +184,16 @@ def min_lstm(
         h_t = f'_t ⊙ h_{t-1} + i'_t ⊙ h̃_t
         y_t = h_t
 
-    f' and i' add up to one, so the scale of the state does not depend on the time.
+    f' and i' add up to one, so the scale of the state does not depend on time.
 
     Args:
       features: H, the width of the state.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function; with
         `recur.cells.positive` it also runs in log space.
       use_bias: whether to add b_f, b_i and b_h.
-      kernel_init: initialiser of W_f, W_i and W_h `[I, H]`, each drawn with its own key.
-      bias_init: initialiser of b_f, b_i and b_h `[H]`.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      kernel_init: initializer of W_f, W_i and W_h `[I, H]`, each drawn with its own key.
+      bias_init: initializer of b_f, b_i and b_h `[H]`.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of h and of the gates; by default that of the products, at least float32.
@@ -185,8 +202,8 @@ def min_lstm(
       A `Cell` with `MinimalParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

@@ -1,4 +1,4 @@
-"""What cells share: how they are made of weights and a step; checks, products and gates."""
+"""Shared code of cells: how to make one from weights and a step; checks, products and gates."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def check_real(x: Any, cell: str) -> None:
     """Raises a TypeError if x is complex."""
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(
-            f"{cell}: expected a real input, got {x.dtype}. Pass its parts side by side, "
+            f"{cell}: expected a real input, got {x.dtype}. Concatenate its parts: "
             "jnp.concatenate([x.real, x.imag], axis=-1)."
         )
 
 
 def input_width(x: Any, cell: str) -> int:
-    """The width I of an input `[I]` of one step."""
+    """Returns the width I of an input `[I]` of one step."""
     if not hasattr(x, "shape"):
         raise ValueError(
-            f"{cell} reads one array, x of shape [I]; got {describe(x)}. Make one of a list of "
-            "steps by jnp.stack, of the output of the cell below by recur.readout, or of an input "
-            "by recur.readin."
+            f"{cell}: expected x as one array of shape [I], got {describe(x)}. Stack a list of "
+            "steps with jnp.stack, transform the output of the cell below with recur.readout, or "
+            "the input with recur.readin."
         )
     if len(x.shape) != 1:
         remedy = (
-            "Lift the cell over time with recur.scan, and the layer over rows with recur.batch; "
-            "turn tokens into vectors with flax.linen.Embed first."
+            "Run the cell over time with recur.scan, and the layer over a batch with recur.batch; "
+            "embed tokens as vectors first, such as with flax.linen.Embed."
             if x.shape
-            else "An axis is missing: xs are [T, I]; if the layer is batched, xs are [B, T, I]: a "
-            "row axis seems to be missing."
+            else "An axis is missing: xs must be [T, I], or [B, T, I] if the layer is batched."
         )
         raise ValueError(
-            f"{cell} reads one step of one sequence, x of shape [I]; got {list(x.shape)}. {remedy}"
+            f"{cell}: expected one step of one sequence, x of shape [I], got {list(x.shape)}. "
+            f"{remedy}"
         )
     check_real(x, cell)
     return x.shape[0]
@@ -67,10 +67,10 @@ class CarryPart:
 
     Attributes:
       shape: its shape, as in a `Weight`.
-      init: initialiser of a learned initial value; None for zeros.
-      is_sum: whether it sums over time: then it is in `carry_dtype`, by default at least float32,
+      init: initializer of a learned initial value; None for zeros.
+      is_sum: whether it sums over time. It is then in `carry_dtype`, by default at least float32,
         because a sum in 16 bits stops growing when its terms round to zero.
-      is_complex: whether it is complex; its dtype is that of the real and of the imaginary part.
+      is_complex: whether it is complex; the dtypes are then those of each part.
     """
 
     shape: Shape
@@ -79,7 +79,7 @@ class CarryPart:
     is_complex: bool = False
 
     def zeros(self, x: Any, dtype: Any, carry_dtype: Any) -> jax.Array:
-        """The array of zeros, for inputs of the shape of x."""
+        """Returns the array of zeros, for inputs of the shape of x."""
         zeros = jnp.zeros(fill_in(self.shape, x), dtype)
         if self.is_sum:
             zeros = at_least_float32(zeros) if carry_dtype is None else zeros.astype(carry_dtype)
@@ -99,7 +99,7 @@ def make_cell(
     dtypes: tuple[Any, Any, Any],
     check: Callable[[Any, str], Any] = input_width,
 ) -> Cell:
-    """Makes a cell of its weights, its carry and its step.
+    """Makes a cell from its weights, its carry and its step.
 
     Args:
       label: the name of the cell, for errors.
@@ -107,7 +107,7 @@ def make_cell(
       record: makes params of the drawn weights: a NamedTuple, whose last field is `initial_carry`
         if that can be learned, or a function whose annotation names the NamedTuple it returns.
       weights: how to draw the weights.
-      carry: a `CarryPart`, or a tree of them; all have an initialiser, or none has.
+      carry: a `CarryPart`, or a pytree of them; all have an initializer, or none has.
       step: the step.
       dtypes: dtype, param_dtype and carry_dtype.
       check: `check(x, label)` raises an error unless the cell can read x.
@@ -122,7 +122,7 @@ def make_cell(
     optional = {field for field in by_field if type(None) in get_args(hints.get(field))}
     for field, weight in by_field.items():
         if weight.init is not None or field not in optional:
-            check_initializer(f"{label}: the initialiser of {field}", weight.init)
+            check_initializer(f"{label}: the initializer of {field}", weight.init)
     for part in jax.tree.leaves(carry):
         if part.init is not None:
             check_initializer(f"{label}: initial_carry_init", part.init)
@@ -164,7 +164,7 @@ def check_arrays(
 ) -> None:
     """Raises a TypeError unless the fields of params hold the arrays that `init` draws.
 
-    Those of optional fields, such as biases, may be None.
+    Optional fields, such as biases, may be None.
     """
     for field, weight in weights.items():
         value = getattr(params, field)
@@ -190,7 +190,7 @@ def _not_drawn(cell: str, field: str, expected: str, value: Any) -> TypeError:
 
 
 def _has_shape(array: Any, shape: Shape) -> bool:
-    """Whether the sizes of an array are those of a shape, where the input does not give them."""
+    """Whether an array has a shape, except for the sizes that depend on the input."""
     came = jnp.shape(array)
     if shape[0] != "*space" and len(came) != len(shape):
         return False
@@ -199,7 +199,7 @@ def _has_shape(array: Any, shape: Shape) -> bool:
 
 
 def bind_in_dtype(dtype: Any) -> Callable[..., Any]:
-    """The `bind` that casts all weights to `dtype`; if None, to what they and x promote to."""
+    """Returns a `bind` that casts weights to `dtype`; if None, to what they and x promote to."""
 
     def bind(params, x, *, key=None, context=None):
         floats = [leaf.dtype for leaf in jax.tree.leaves(params)]
@@ -211,26 +211,26 @@ def bind_in_dtype(dtype: Any) -> Callable[..., Any]:
 
 
 def cast(tree: Any, dtype: Any) -> Any:
-    """Casts all arrays of a tree."""
+    """Casts all arrays of a pytree."""
     return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
 
 def check_input(x: jax.Array, kernel: jax.Array, cell: str) -> jax.Array:
-    """An input `[I]` in the dtype of the kernel `[I, ...]`, if it has its width."""
+    """Casts an input `[I]` to the dtype of the kernel `[I, ...]`, and checks its width."""
     if input_width(x, cell) != kernel.shape[0]:
         raise ValueError(
-            f"{cell} was initialised for inputs of width {kernel.shape[0]}, got {x.shape[0]}."
+            f"{cell}: expected inputs of width {kernel.shape[0]}, as at init, got {x.shape[0]}."
         )
     return x.astype(kernel.dtype)
 
 
 def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None, cell: str) -> jax.Array:
-    """`x @ kernel + bias` for an input `[I]`, in the dtype of the kernel."""
+    """Computes `x @ kernel + bias` for an input `[I]`, in the dtype of the kernel."""
     return plus(check_input(x, kernel, cell) @ kernel, bias)
 
 
 def linear_each(x: jax.Array, kernels: Any, biases: Any, cell: str) -> Any:
-    """`linear` for each gate of a NamedTuple of kernels; `biases` likewise, or None."""
+    """Computes `linear` for each gate of a NamedTuple of kernels; `biases` likewise, or None."""
     x = check_input(x, kernels[0], cell)
     if biases is None:
         return jax.tree.map(lambda kernel: x @ kernel, kernels)
@@ -238,17 +238,17 @@ def linear_each(x: jax.Array, kernels: Any, biases: Any, cell: str) -> Any:
 
 
 def pre_activations(bound: Any, x: jax.Array, h: jax.Array, dtype: Any, cell: str) -> Any:
-    """`x W + b + h U` for each gate, computed in the dtype of the kernels and cast to `dtype`."""
+    """Computes `x W + b + h U` for each gate in the dtype of the kernels; casts it to `dtype`."""
     u = linear_each(x, bound.kernel, bound.bias, cell)
     a = jax.tree.map(lambda u, kernel: u + h @ kernel, u, bound.recurrent_kernel)
     return cast(a, dtype)
 
 
 def plus(x: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """`x + bias`, if there is a bias."""
+    """Returns `x + bias`, if there is a bias."""
     return x if bias is None else x + bias
 
 
 def sigmoid(a: jax.Array, gate: str) -> jax.Array:
-    """The logistic function of a pre-activation, named as a gate by `recur.name`."""
+    """Computes the sigmoid of a pre-activation, and names it as a gate with `recur.name`."""
     return name(jax.nn.sigmoid(a), gate)

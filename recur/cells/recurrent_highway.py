@@ -1,4 +1,4 @@
-"""The recurrent highway network: several highway layers in each step."""
+"""The recurrent highway network (RHN): several highway layers in each step."""
 
 from __future__ import annotations
 
@@ -18,19 +18,31 @@ from recur.types import Cell
 
 
 class RHNGates(NamedTuple):
-    """One array a gate of `recurrent_highway`."""
+    """The gates of `recurrent_highway`, with one array for each.
 
-    candidate: jax.Array  # p
-    transform: jax.Array  # t
+    Attributes:
+      candidate: the array of the candidate p.
+      transform: the array of the transform gate t.
+    """
+
+    candidate: jax.Array
+    transform: jax.Array
 
 
 class RHNParams(NamedTuple):
-    """Weights of `recurrent_highway`, of depth L."""
+    """Weights of `recurrent_highway`.
 
-    kernel: RHNGates  # W: [I, H] each
-    recurrent_kernel: tuple[RHNGates, ...]  # U^1 ... U^L: [H, H] each
-    bias: tuple[RHNGates, ...] | None  # b^1 ... b^L: [H] each
-    initial_carry: jax.Array | None  # h_0: [H], if learned
+    Attributes:
+      kernel: input kernels W_p and W_t, each `[I, H]`.
+      recurrent_kernel: recurrent kernels U_p and U_t of each of the L layers, each `[H, H]`.
+      bias: biases b_p and b_t of each of the L layers, each `[H]`; None without biases.
+      initial_carry: h_0, `[H]`; None unless it is learned.
+    """
+
+    kernel: RHNGates
+    recurrent_kernel: tuple[RHNGates, ...]
+    bias: tuple[RHNGates, ...] | None
+    initial_carry: jax.Array | None
 
 
 @call_repr
@@ -63,12 +75,12 @@ def recurrent_highway(
       depth: L, the number of layers in a step.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add biases.
-      transform_bias: added to each initial b_t, so that the state is kept at first; it is stored in
-        the weights. Without biases it has no effect.
-      kernel_init: initialiser of W_p and W_t `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_p and U_t `[H, H]` of each layer, likewise.
-      bias_init: initialiser of b_p and b_t `[H]` of each layer.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      transform_bias: added to each initial b_t, so that the state is kept at first; stored in the
+        weights. Without biases it has no effect.
+      kernel_init: initializer of W_p and W_t `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_p and U_t `[H, H]` of each layer, likewise.
+      bias_init: initializer of b_p and b_t `[H]` of each layer.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of s, p and t; by default that of the products, at least float32.
@@ -77,9 +89,9 @@ def recurrent_highway(
       A `Cell` with `RHNParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features or depth is not a whole number, the activation is unknown, or x is not
-        `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features or depth is not a positive int, the activation is unknown, or x is
+        not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

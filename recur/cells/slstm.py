@@ -1,4 +1,4 @@
-"""The sLSTM of xLSTM: exponential gates, a normaliser, and recurrence within heads."""
+"""The sLSTM of xLSTM: exponential gates, a normalizer state, and recurrence within heads."""
 
 from __future__ import annotations
 
@@ -19,20 +19,33 @@ from recur.types import Cell
 
 
 class SLSTMState(NamedTuple):
-    """The carry of `slstm`."""
+    """The carry of `slstm`.
 
-    hidden: jax.Array  # h: [H]
-    cell: jax.Array  # c: [H]
-    normalizer: jax.Array  # n: [H]
-    stabilizer: jax.Array  # m: [H]
+    Attributes:
+      hidden: the hidden state h, `[H]`, in the dtype of the matrix products.
+      cell: the cell state c, `[H]`, in the carry dtype.
+      normalizer: the normalizer state n, `[H]`, in the carry dtype.
+      stabilizer: the stabilizer state m, `[H]`, in the carry dtype.
+    """
+
+    hidden: jax.Array
+    cell: jax.Array
+    normalizer: jax.Array
+    stabilizer: jax.Array
 
 
 class SLSTMParams(NamedTuple):
-    """Weights of `slstm`, with d = H / heads."""
+    """Weights of `slstm`.
 
-    kernel: LSTMGates  # W: [I, H] each
-    recurrent_kernel: LSTMGates  # U: [heads, d, d] each
-    bias: LSTMGates | None  # b: [H] each
+    Attributes:
+      kernel: input kernels W_i, W_f, W_z and W_o, each `[I, H]`.
+      recurrent_kernel: block-diagonal U_i, U_f, U_z and U_o, each `[heads, d, d]`, d = H / heads.
+      bias: biases b_i, b_f, b_z and b_o, each `[H]`; None without biases.
+    """
+
+    kernel: LSTMGates
+    recurrent_kernel: LSTMGates
+    bias: LSTMGates | None
 
 
 @call_repr
@@ -51,7 +64,7 @@ def slstm(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The sLSTM of xLSTM: an exponential input gate can outweigh the whole memory.
+    """The sLSTM cell of xLSTM: an LSTM with exponential gates and a normalizer state.
 
         ĩ_t = x_t W_i + h_{t-1} U_i + b_i,    likewise f̃_t, z̃_t and õ_t
         log f_t = f̃_t, or log sigmoid(f̃_t) with forget_gate="sigmoid"
@@ -62,9 +75,9 @@ def slstm(
         h_t = sigmoid(õ_t) ⊙ c_t / n_t
         y_t = h_t
 
-    h does not depend on the stabiliser m: c and n are those of the gates exp(ĩ) and f, divided by
-    exp(m), which cancels in c / n and keeps all exponents at or below zero. Where n is zero nothing
-    is stored yet, so m is ĩ; thus n_t is at least 1 from the first step on.
+    The stabilizer m keeps all exponents at or below zero, and h does not depend on it: c and n are
+    those of the gates exp(ĩ) and f, divided by exp(m), which cancels in c / n. Where n is zero,
+    nothing is stored yet, so m is ĩ; n_t is then at least 1 from the first step on.
 
     U is block-diagonal: h is mixed within heads, not across them.
 
@@ -74,11 +87,11 @@ def slstm(
       forget_gate: whether f is "exponential" or "sigmoid".
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add biases.
-      forget_bias: added to the initial b_f; it is stored in the weights. At zero, an exponential
-        gate keeps all and a sigmoid gate half. Without biases it has no effect.
-      kernel_init: initialiser of W_i, W_f, W_z and W_o `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of each block `[d, d]` of U_i, U_f, U_z and U_o, likewise.
-      bias_init: initialiser of b_i, b_f, b_z and b_o `[H]`.
+      forget_bias: added to the initial b_f; stored in the weights. At zero, an exponential gate
+        keeps all of the cell state and a sigmoid gate half. Without biases it has no effect.
+      kernel_init: initializer of W_i, W_f, W_z and W_o `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of each block `[d, d]` of U_i, U_f, U_z and U_o, likewise.
+      bias_init: initializer of b_i, b_f, b_z and b_o `[H]`.
       dtype: dtype of the products, h and y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of c, n, m and the gates; by default that of the products, at least
@@ -89,9 +102,9 @@ def slstm(
       `[H]`.
 
     Raises:
-      ValueError: if features or heads is not a whole number, heads does not divide features,
+      ValueError: if features or heads is not a positive int, heads does not divide features,
         forget_gate or activation is an unknown name, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -107,12 +120,14 @@ def slstm(
     features = check_whole("slstm: features", features, 1)
     heads = check_whole("slstm: heads", heads, 1)
     if features % heads:
-        raise ValueError(f"slstm: {heads} heads do not divide {features} features.")
+        raise ValueError(f"slstm: heads must divide features, got {heads} and {features}.")
     if forget_gate not in ("exponential", "sigmoid"):
-        raise ValueError(f'slstm: forget_gate is "exponential" or "sigmoid", got {forget_gate!r}.')
+        raise ValueError(
+            f'slstm: forget_gate must be "exponential" or "sigmoid", got {forget_gate!r}.'
+        )
     phi = activation_of(activation)
 
-    check_initializer("slstm: the initialiser of recurrent_kernel", recurrent_kernel_init)
+    check_initializer("slstm: the initializer of recurrent_kernel", recurrent_kernel_init)
 
     def block_by_block(key, shape, dtype):
         keys = jax.random.split(key, heads)
@@ -124,7 +139,7 @@ def slstm(
     total = CarryPart((features,))
     carry = SLSTMState._make([CarryPart((features,), is_sum=False), total, total, total])
 
-    def fed_back(h, kernel):
+    def recurrent(h, kernel):
         if heads == 1:
             return h @ kernel.reshape(features, features)
         return jnp.einsum("nd,nde->ne", h.reshape(heads, -1), kernel).reshape(features)
@@ -132,7 +147,7 @@ def slstm(
     def step(bound, state, x, key=None):
         h, c, n, m = state
         u = linear_each(x, bound.kernel, bound.bias, "slstm")
-        a = jax.tree.map(lambda u, kernel: u + fed_back(h, kernel), u, bound.recurrent_kernel)
+        a = jax.tree.map(lambda u, kernel: u + recurrent(h, kernel), u, bound.recurrent_kernel)
         a = cast(a, c.dtype)
         log_f = a.forget if forget_gate == "exponential" else jax.nn.log_sigmoid(a.forget)
         i, f, m = _stabilized(a.input, log_f + m, n == 0)
@@ -148,7 +163,7 @@ def slstm(
 
 
 def _stabilized(new: jax.Array, old: jax.Array, is_empty: jax.Array) -> tuple[jax.Array, ...]:
-    """`exp(new - m), exp(old - m), m` with m their maximum; `1, 0, new` where empty."""
+    """Returns `exp(new - m), exp(old - m), m` for m their maximum; `1, 0, new` where empty."""
     m = jnp.where(is_empty, new, jnp.maximum(old, new))
     # Selected before exp, which may overflow there and then has a NaN derivative.
     return jnp.exp(new - m), jnp.exp(jnp.where(is_empty, -jnp.inf, old - m)), m

@@ -1,4 +1,4 @@
-"""The update-gate RNN: one gate mixes the old state and a new one."""
+"""The update-gate RNN (UGRNN): one gate mixes the old state and a candidate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ from recur.types import Cell
 
 
 class UGRNNGates(NamedTuple):
-    """One array a gate of `ugrnn`."""
+    """The gates of `ugrnn`, with one array for each.
 
-    update: jax.Array  # z
-    candidate: jax.Array  # g
+    Attributes:
+      update: the array of the update gate z.
+      candidate: the array of the candidate g.
+    """
+
+    update: jax.Array
+    candidate: jax.Array
 
 
 @call_repr
@@ -37,24 +42,24 @@ def ugrnn(
     param_dtype: Any = jnp.float32,
     carry_dtype: Any = None,
 ) -> Cell:
-    """The update-gate RNN (UGRNN): one gate between the old state and a new one.
+    """The update-gate RNN (UGRNN): one gate mixes the old state and a candidate.
 
         z_t = sigmoid(x_t W_z + h_{t-1} U_z + b_z)
         g_t = φ(x_t W_g + h_{t-1} U_g + b_g)
         h_t = z_t ⊙ h_{t-1} + (1 - z_t) ⊙ g_t
         y_t = h_t
 
-    Where z is 1 the state passes through unchanged, and its gradient with it; lectures call it the
-    pass-through cell. It is a GRU without a reset gate.
+    It is a GRU without a reset gate. Where z is 1, the state and its gradient pass through
+    unchanged, so some lectures call it the pass-through cell.
 
     Args:
       features: H, the width of the state.
       activation: φ, a name in `recur.modules.ACTIVATIONS` or any elementwise function.
       use_bias: whether to add b_z and b_g.
-      kernel_init: initialiser of W_z and W_g `[I, H]`, each drawn with its own key.
-      recurrent_kernel_init: initialiser of U_z and U_g `[H, H]`, likewise.
-      bias_init: initialiser of b_z and b_g `[H]`.
-      initial_carry_init: initialiser of a learned h_0 `[H]`; by default h_0 is zero.
+      kernel_init: initializer of W_z and W_g `[I, H]`, each drawn with its own key.
+      recurrent_kernel_init: initializer of U_z and U_g `[H, H]`, likewise.
+      bias_init: initializer of b_z and b_g `[H]`.
+      initial_carry_init: initializer of a learned h_0 `[H]`; by default h_0 is zero.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
       carry_dtype: dtype of h and of the gates; by default that of the products, at least float32.
@@ -63,8 +68,8 @@ def ugrnn(
       A `Cell` with `GatedParams`; x is `[I]`, the carry is h `[H]`, y is `[H]`.
 
     Raises:
-      ValueError: if features is not a whole number, the activation is unknown, or x is not `[I]`.
-      TypeError: if a dtype or x is not real, or an option or params are of another type.
+      ValueError: if features is not a positive int, the activation is unknown, or x is not `[I]`.
+      TypeError: if a dtype or x is not real, or an option or params have the wrong type.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

@@ -1,4 +1,4 @@
-"""Convolution cells: what they do at a place, everywhere, and over time."""
+"""Convolutional cells: at one position, at all positions, and over time."""
 
 import jax
 import jax.numpy as jnp
@@ -179,7 +179,7 @@ def test_computing_in_bfloat16(factory):
 @BOTH
 @pytest.mark.parametrize("kernel_size", [(), (1, 2, 3, 4), 3, "3x3"[:0]])
 def test_a_kernel_size_of_no_or_of_four_dimensions_is_an_error(factory, kernel_size):
-    with pytest.raises(ValueError, match="kernel_size is a tuple of 1, 2 or 3 sizes"):
+    with pytest.raises(ValueError, match="kernel_size must be a tuple of 1, 2 or 3 sizes"):
         factory(3, kernel_size)
 
 
@@ -196,11 +196,11 @@ def test_frames_of_other_axes_or_channels_are_an_error(factory):
     x = frames(4, 4, 2)
     params = cell.init(jax.random.key(0), x)
     bound = cell.bind(params, x)
-    with pytest.raises(ValueError, match=r"space has the 2 dimensions .* got float64\[4,4\]"):
+    with pytest.raises(ValueError, match=r"with 2 spatial dimensions, .* got float64\[4,4\]"):
         cell.init(jax.random.key(0), frames(4, 4))
-    with pytest.raises(ValueError, match=r"reads one frame, .* got float64\[2,4,4,2\]"):
+    with pytest.raises(ValueError, match=r": expected one frame, .* got float64\[2,4,4,2\]"):
         cell.step(bound, cell.init_carry(bound, x), frames(2, 4, 4, 2))
-    with pytest.raises(ValueError, match="initialised for 2 channels, got 5"):
+    with pytest.raises(ValueError, match=": expected 2 channels, as at init, got 5"):
         cell.step(bound, cell.init_carry(bound, x), frames(4, 4, 5))
 
 
@@ -211,7 +211,7 @@ def test_frames_may_be_of_any_size_but_not_with_peepholes():
         if not peepholes:
             assert layer(params, frames(2, 6, 2)).shape == (2, 6, 3)
             continue
-        with pytest.raises(ValueError, match=r"for frames of size \[4\]; got \[6\]"):
+        with pytest.raises(ValueError, match=r"expected frames of size \[4\], .*; got \[6\]"):
             layer(params, frames(2, 6, 2))
 
 

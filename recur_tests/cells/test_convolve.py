@@ -1,4 +1,4 @@
-"""Convolution as a loop wants it, against JAX's own."""
+"""The convolution of the cells against that of JAX, and its derivatives."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A cell made of plain functions."""
+"""Custom cells from plain functions."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Products in half precision, sums over time in single, and weights in the dtype of storage."""
+"""Dtypes: products in half precision, sums over time in float32, weights in param_dtype."""
 
 import jax
 import jax.numpy as jnp

@@ -69,7 +69,7 @@ def test_without_a_learned_initial_carry_it_is_zero():
 def test_another_width_is_an_error():
     layer = recur.scan(recur.elman(4, param_dtype=jnp.float64))
     params = layer.init(jax.random.key(0), jnp.ones((5, 3)))
-    with pytest.raises(ValueError, match="elman was initialised for inputs of width 3, got 2"):
+    with pytest.raises(ValueError, match="elman: expected inputs of width 3, as at init, got 2"):
         layer(params, jnp.ones((5, 2)))
 
 

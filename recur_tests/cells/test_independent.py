@@ -53,8 +53,8 @@ def test_wrong_input_is_an_error():
     cell = indrnn(4, **F64)
     with pytest.raises(ValueError, match="unknown activation 'rleu'"):
         indrnn(4, activation="rleu")
-    with pytest.raises(ValueError, match=r"indrnn reads one step.*got \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"indrnn: expected one step.*got \[5, 3\]"):
         cell.init(jax.random.key(0), jnp.ones((5, 3)))
     params = cell.init(jax.random.key(0), jnp.ones(3))
-    with pytest.raises(ValueError, match="indrnn was initialised for inputs of width 3, got 2"):
+    with pytest.raises(ValueError, match="indrnn: expected inputs of width 3, as at init, got 2"):
         cell.step(params, jnp.zeros(4), jnp.ones(2))

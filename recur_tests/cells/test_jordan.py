@@ -21,7 +21,7 @@ def test_a_learned_initial_carry_has_the_width_of_the_output():
 
 def test_wrong_input_is_an_error():
     layer = recur.scan(recur.jordan(4, 2))
-    with pytest.raises(ValueError, match="jordan reads one step"):
+    with pytest.raises(ValueError, match="jordan: expected one step"):
         layer.init(jax.random.key(0), jnp.ones(5))
     with pytest.raises(ValueError, match="unknown activation"):
         recur.jordan(4, 2, output_activation="sofmax")

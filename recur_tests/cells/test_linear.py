@@ -48,5 +48,7 @@ def test_initial_decays_are_stable(complex_state):
 def test_a_leaky_integrator_checks_the_width_of_its_input():
     cell = recur.leaky_integrator()
     params = cell.init(jax.random.key(0), jnp.zeros(3))
-    with pytest.raises(ValueError, match="leaky_integrator was initialised .* width 3, got 1"):
+    with pytest.raises(
+        ValueError, match="leaky_integrator: expected inputs of width 3, as at init, got 1"
+    ):
         cell.step(params, jnp.zeros(3), jnp.zeros(1))

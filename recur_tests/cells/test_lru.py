@@ -1,4 +1,4 @@
-"""The linear recurrent unit: its ring, its closed form, its normalisation."""
+"""The linear recurrent unit: its initialization, its closed form, its normalization."""
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +125,7 @@ def test_shapes():
 
 @pytest.mark.parametrize("radius", [(0.9, 0.5), (-0.1, 0.5), (0.5, 1.1), 0.9, (0.1, 0.2, 0.3)])
 def test_a_wrong_radius_is_an_error(radius):
-    with pytest.raises(ValueError, match="radius is a tuple of the smallest and the largest"):
+    with pytest.raises(ValueError, match="radius must be a tuple of the smallest and the largest"):
         lru(4, radius=radius)
 
 
@@ -138,7 +138,7 @@ def test_a_wrong_angle_is_an_error(max_angle):
 def test_inputs_of_another_width_or_rank_are_an_error():
     cell = lru(4, **F64)
     params = cell.init(jax.random.key(0), X)
-    with pytest.raises(ValueError, match="initialised for inputs of width 3, got 2"):
+    with pytest.raises(ValueError, match="lru: expected inputs of width 3, as at init, got 2"):
         cell.step(params, cell.init_carry(params, X), jnp.zeros(2))
     with pytest.raises(ValueError, match=r"x of shape \[I\]; got \[5, 3\]"):
         cell.init(jax.random.key(0), jnp.zeros((5, 3)))

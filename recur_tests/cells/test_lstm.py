@@ -40,7 +40,7 @@ def test_a_learned_initial_carry_is_named_and_has_two_parts():
 
 
 def test_unknown_peepholes_are_an_error():
-    with pytest.raises(ValueError, match="peepholes are None"):
+    with pytest.raises(ValueError, match="peepholes must be None"):
         recur.lstm(4, peepholes="diag")
 
 

@@ -137,8 +137,8 @@ def test_wrong_input_is_an_error():
     with pytest.raises(ValueError, match="unknown activation 'tan'"):
         layer_norm_lstm(4, activation="tan")
     cell = layer_norm_lstm(4, **F64)
-    with pytest.raises(ValueError, match="layer_norm_lstm reads one step of one sequence"):
+    with pytest.raises(ValueError, match="layer_norm_lstm: expected one step of one sequence"):
         cell.init(jax.random.key(0), XS)
     params = cell.init(jax.random.key(0), X)
-    with pytest.raises(ValueError, match="layer_norm_lstm was initialised for inputs of width 3"):
+    with pytest.raises(ValueError, match="layer_norm_lstm: expected inputs of width 3, as at init"):
         cell.step(params, cell.init_carry(params, X), jnp.ones(2))

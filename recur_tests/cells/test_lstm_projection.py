@@ -109,8 +109,8 @@ def test_wrong_input_is_an_error():
     with pytest.raises(ValueError, match="unknown activation 'tan'"):
         projected_lstm(4, 2, activation="tan")
     cell = projected_lstm(4, 2, **F64)
-    with pytest.raises(ValueError, match="projected_lstm reads one step of one sequence"):
+    with pytest.raises(ValueError, match="projected_lstm: expected one step of one sequence"):
         cell.init(jax.random.key(0), XS)
     params = cell.init(jax.random.key(0), X)
-    with pytest.raises(ValueError, match="projected_lstm was initialised for inputs of width 3"):
+    with pytest.raises(ValueError, match="projected_lstm: expected inputs of width 3, as at init"):
         cell.step(params, cell.init_carry(params, X), jnp.ones(2))

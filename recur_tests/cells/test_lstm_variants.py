@@ -127,8 +127,8 @@ def test_wrong_input_is_an_error(factory):
     with pytest.raises(ValueError, match="unknown activation 'tan'"):
         factory(4, activation="tan")
     cell = factory(4, **F64)
-    with pytest.raises(ValueError, match=f"{name} reads one step of one sequence"):
+    with pytest.raises(ValueError, match=f"{name}: expected one step of one sequence"):
         cell.init(jax.random.key(0), XS)
     params = cell.init(jax.random.key(0), X)
-    with pytest.raises(ValueError, match=f"{name} was initialised for inputs of width 3, got 2"):
+    with pytest.raises(ValueError, match=f"{name}: expected inputs of width 3, as at init, got 2"):
         cell.step(params, cell.init_carry(params, X), jnp.ones(2))

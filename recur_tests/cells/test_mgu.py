@@ -102,13 +102,13 @@ def test_gates_are_drawn_apart_and_initial_carry_and_biases_may_be_left_out():
 
 
 def test_wrong_input_is_an_error():
-    with pytest.raises(ValueError, match='reset is "before" or "after" the product, got \'later\''):
+    with pytest.raises(ValueError, match='reset must be "before" or "after", got \'later\''):
         mgu(4, reset="later")
     with pytest.raises(ValueError, match="unknown activation 'tan'"):
         mgu(4, activation="tan")
     cell = mgu(4, **F64)
-    with pytest.raises(ValueError, match="mgu reads one step of one sequence"):
+    with pytest.raises(ValueError, match="mgu: expected one step of one sequence"):
         cell.init(jax.random.key(0), XS)
     params = cell.init(jax.random.key(0), X)
-    with pytest.raises(ValueError, match="mgu was initialised for inputs of width 3, got 2"):
+    with pytest.raises(ValueError, match="mgu: expected inputs of width 3, as at init, got 2"):
         cell.step(params, cell.init_carry(params, X), jnp.ones(2))

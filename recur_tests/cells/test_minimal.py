@@ -85,8 +85,10 @@ def test_wrong_input_is_an_error(make):
     cell = make(4, **F64)
     with pytest.raises(ValueError, match="unknown activation 'rleu'"):
         make(4, activation="rleu")
-    with pytest.raises(ValueError, match=rf"{make.__name__} reads one step.*got \[5, 3\]"):
+    with pytest.raises(ValueError, match=rf"{make.__name__}: expected one step.*got \[5, 3\]"):
         cell.init(jax.random.key(0), jnp.ones((5, 3)))
     params = cell.init(jax.random.key(0), jnp.ones(3))
-    with pytest.raises(ValueError, match=f"{make.__name__} was initialised .* width 3, got 2"):
+    with pytest.raises(
+        ValueError, match=f"{make.__name__}: expected inputs of width 3, as at init, got 2"
+    ):
         cell.step(params, jnp.zeros(4), jnp.ones(2))

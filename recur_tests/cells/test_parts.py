@@ -110,7 +110,9 @@ def test_an_input_of_several_arrays_is_an_error():
     attending = recur.attend(recur.lstm(5), "memory")
     layer = recur.scan(recur.stack(attending, recur.gru(4)))
     xs = jnp.ones((6, 3), jnp.float32)
-    with pytest.raises(ValueError, match=r"gru reads one array.*got Attended\(output=.*readout"):
+    with pytest.raises(
+        ValueError, match=r"gru: expected x as one array.*got Attended\(output=.*readout"
+    ):
         layer.init(jax.random.key(0), xs, context=context)
     answered = recur.readout(attending, lambda attended: attended.output)
     layer = recur.scan(recur.stack(answered, recur.gru(4)))

@@ -67,5 +67,5 @@ def test_wrong_input_is_an_error():
         recurrent_highway(4, 0)
     with pytest.raises(ValueError, match="unknown activation 'rleu'"):
         recurrent_highway(4, 1, activation="rleu")
-    with pytest.raises(ValueError, match=r"recurrent_highway reads one step.*got \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"recurrent_highway: expected one step.*got \[5, 3\]"):
         recurrent_highway(4, 1).init(jax.random.key(0), jnp.ones((5, 3)))

@@ -124,7 +124,7 @@ def test_params_are_drawn_as_asked():
 
 
 def test_wrong_options_are_an_error():
-    with pytest.raises(ValueError, match="3 heads do not divide 4 features"):
+    with pytest.raises(ValueError, match="heads must divide features, got 3 and 4"):
         slstm(4, 3)
     with pytest.raises(ValueError, match="slstm: heads: expected a whole number of at least 1"):
         slstm(4, 0)
@@ -132,5 +132,5 @@ def test_wrong_options_are_an_error():
         slstm(4, forget_gate="exp")
     with pytest.raises(ValueError, match="unknown activation 'tan'"):
         slstm(4, activation="tan")
-    with pytest.raises(ValueError, match=r"slstm reads one step.*got \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"slstm: expected one step.*got \[5, 3\]"):
         slstm(4).init(jax.random.key(0), jnp.ones((5, 3)))

@@ -40,19 +40,19 @@ def options_of(name):
     def call(**options):
         return make(name, **options)
 
-    own = {"max_angle": "lru: max_angle is above 0 and at most 2π, got "}
+    own = {"max_angle": "lru: max_angle must be above 0 and at most 2π, got "}
     return rows_of_options(FACTORIES[name], call, own)
 
 
 GENERATED = [row for name in FACTORIES for row in options_of(name)]
 CHOICES = {
     "gru": {
-        "reset": 'reset is "after" or "before"',
-        "update": 'update is to "keep" or to "replace"',
+        "reset": 'reset must be "after" or "before", got',
+        "update": 'update must be "keep" or "replace", got',
     },
-    "mgu": {"reset": 'reset is "before" or "after"'},
-    "lstm": {"peepholes": 'peepholes are None, "diagonal" or "full"'},
-    "slstm": {"forget_gate": 'forget_gate is "exponential" or "sigmoid"'},
+    "mgu": {"reset": 'reset must be "before" or "after", got'},
+    "lstm": {"peepholes": 'peepholes must be None, "diagonal" or "full"'},
+    "slstm": {"forget_gate": 'forget_gate must be "exponential" or "sigmoid"'},
 }
 CHOSEN = [
     Row(
@@ -176,12 +176,16 @@ def test_params_of_other_options_are_an_error():
 @EVERY
 def test_inputs_that_are_no_array_are_an_error(name):
     for x in ([X, X], None, (X,)):
-        with pytest.raises(ValueError, match=f"{name} reads one (array|frame), .* got [^ ]"):
+        with pytest.raises(
+            ValueError, match=f"{name}: expected (x as one array|one frame).* got [^ ]"
+        ):
             make(name).init(KEY, x)
 
 
 def test_a_list_of_steps_becomes_an_array_by_stack():
-    with pytest.raises(ValueError, match="gru reads one array, .* of a list of steps by jnp.stack"):
+    with pytest.raises(
+        ValueError, match="gru: expected x as one array .* list of steps with jnp.stack"
+    ):
         recur.scan(recur.gru(4)).init(KEY, [X] * 5)
 
 
@@ -189,11 +193,13 @@ def test_an_initialiser_must_return_an_array_of_the_shape():
     def init(initialiser):
         return recur.gru(4, kernel_init=initialiser).init(KEY, X)
 
-    with pytest.raises(TypeError, match="expected an initialiser, .* one that returns function"):
+    with pytest.raises(
+        TypeError, match="expected an initialiser, .* a function that returns function"
+    ):
         init(jax.nn.initializers.orthogonal)
     with pytest.raises(ValueError, match=r"returns the shape it is given, \[3, 4\], got \[7\]"):
         init(lambda key, shape, dtype: jnp.ones(7, dtype))
-    with pytest.raises(TypeError, match="gru: the initialiser of kernel: .* got None"):
+    with pytest.raises(TypeError, match="gru: the initializer of kernel: .* got None"):
         recur.gru(4, kernel_init=None)
     with pytest.raises(TypeError, match="with use_bias=True: .* got None"):
         recur.gru(4, bias_init=None)
@@ -211,12 +217,14 @@ def test_the_radius_of_an_lru_is_two_numbers():
         (False, 1),
     ):
         with pytest.raises(
-            ValueError, match="lru: radius is a tuple of the smallest and the large"
+            ValueError, match="lru: radius must be a tuple of the smallest and the large"
         ):
             recur.lru(4, radius=radius)
 
 
 def test_heads_divide_features():
     for heads in (0, 2.0, True, 3):
-        with pytest.raises(ValueError, match="slstm: (heads: expected a whole|3 heads do not)"):
+        with pytest.raises(
+            ValueError, match="slstm: (heads: expected a whole|heads must divide features, got 3)"
+        ):
             recur.slstm(4, heads)

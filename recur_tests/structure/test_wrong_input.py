@@ -87,7 +87,12 @@ REPORTS = [
     for wrong, sentence in NO_CELLS.values()
 ] + [
     Row("structure_of", lambda: recur.structure_of(CELL, X[None]), ValueError, "x of shape [I]"),
-    Row("structure_of", lambda: recur.structure_of(CELL, None), ValueError, "gru reads one array"),
+    Row(
+        "structure_of",
+        lambda: recur.structure_of(CELL, None),
+        ValueError,
+        "gru: expected x as one array",
+    ),
     Row("structure_of", lambda: recur.structure_of(FILMED, X), ValueError, "needs the context"),
     Row("structure_of", lambda: recur.structure_of(CELL, X, context=3), TypeError, "a mapping of"),
     Row(
