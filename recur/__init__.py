@@ -12,9 +12,10 @@ classic    n-grams, Markov models and word2vec, to compare with
 diagnose   pictures;  interop  cells of Flax, Haiku and Equinox
 """
 
+from typing import TYPE_CHECKING
+
 from recur import (
     cells,
-    classic,
     combine,
     decode,
     diagnose,
@@ -24,7 +25,6 @@ from recur import (
     serialization,
     structure,
     text,
-    train,
     types,
 )
 from recur.cells import (
@@ -83,7 +83,28 @@ from recur.lift import (
 from recur.structure import name, structure_of
 from recur.types import Cell, Mask
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from recur import classic, train
+
+    __version__: str
+else:
+
+    def __getattr__(name: str):
+        """Imports `classic` and `train`, and looks up the version, when they are first used."""
+        import importlib.metadata
+
+        if name in ("classic", "train"):
+            return importlib.import_module(f"recur.{name}")
+        if name != "__version__":
+            raise AttributeError(f"module 'recur' has no attribute {name!r}")
+        try:
+            return importlib.metadata.version("recur-jax")
+        except importlib.metadata.PackageNotFoundError:
+            return "0+unknown"  # a checkout that is not installed
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "__version__"})
+
 
 serialization.register_namedtuples()
 

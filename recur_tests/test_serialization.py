@@ -64,3 +64,18 @@ def test_names_do_not_tell_files():
     params = recur.cells.ElmanParams(np.ones((3, 2)), np.ones((2, 2)), None, None)
     saved = export.export(jax.jit(lambda params: params))(params).serialize()
     assert b"recur.ElmanParams" in saved and b"recur.cells" not in saved
+
+
+@pytest.mark.parametrize("name", ["train.TrainState", "classic.HiddenMarkov", "decode.Generated"])
+def test_rooms_register_their_namedtuples_when_they_are_imported(name):
+    room, of = name.split(".")
+    script = f"""
+from recur.{room} import {of}
+from jax import export
+try:
+    export.register_namedtuple_serialization({of}, serialized_name="{of}")
+except ValueError:
+    print("registered")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["registered"], done.stderr

@@ -27,6 +27,7 @@ FLOORS = [
         "products",
         "manual_axes",
         "partition_inexact",
+        "serialization",
         "structure",
     },
     {"cells", "sequences", "text"},
@@ -35,7 +36,7 @@ FLOORS = [
     {"decode"},
     {"train"},
     {"classic"},
-    {"interop", "diagnose", "serialization"},
+    {"interop", "diagnose"},
     {"__init__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -143,16 +144,21 @@ def lines_of_code(path):
     return len(set().union(*lines) - docstrings)
 
 
-def test_importing_changes_no_setting_starts_no_device_and_needs_no_extra():
+def test_importing_changes_no_setting_starts_no_device_and_imports_no_library():
     script = """
-import sys, jax, flax.linen
+import sys, jax
 before = dict(jax.config.values)
 import recur
 from jax._src import xla_bridge
 assert jax.config.values == before
 assert not xla_bridge._backends
-extras = {"torch", "keras", "haiku", "equinox", "matplotlib", "grain", "tyro", "tqdm", "orbax"}
-extras |= {"tokenizers"}
-assert not extras & sys.modules.keys(), extras & sys.modules.keys()
+libraries = {"flax", "optax", "torch", "keras", "haiku", "equinox", "matplotlib", "grain"}
+libraries |= {"tyro", "tqdm", "orbax", "tokenizers", "mido", "rich"}
+assert not libraries & sys.modules.keys(), libraries & sys.modules.keys()
+recur.scan(recur.readout(recur.lstm(4), "tanh"))
+assert "flax" not in sys.modules
+assert {"classic", "train"} <= set(dir(recur)) - sys.modules.keys()
+recur.train, recur.classic
+assert not libraries - {"optax"} & sys.modules.keys(), libraries & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], check=True)
