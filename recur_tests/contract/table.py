@@ -17,7 +17,7 @@ from recur.types import Cell
 from recur_tests.contract.cases import CELLS, CellCase
 from recur_tests.contract.lifts import is_linear, is_real, report
 
-ROOT = pathlib.Path(recur.__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TABLES = {"cells": recur.cells, "combinators": recur.combine}
 COLUMNS = ("before", "in the loop", "after", "`associative`", "`newton`, `online`")

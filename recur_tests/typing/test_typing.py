@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+import recur
+
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 COMMANDS = {
@@ -39,4 +41,4 @@ def test_mistakes_are_found(checker):
 
 
 def test_the_package_says_that_it_is_typed():
-    assert (ROOT / "recur" / "py.typed").exists()
+    assert pathlib.Path(recur.__file__).with_name("py.typed").exists()
