@@ -1,4 +1,4 @@
-"""Sequences of any length: padding, bucketing and packing into batches, and back."""
+"""Sequences of any length: padding, bucketing and packing into batches, streams, pooling, trees."""
 
 from recur.sequences import pool
 from recur.sequences.batches import batches

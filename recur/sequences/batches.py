@@ -1,4 +1,4 @@
-"""Endless batches of a data source, in a new order each epoch."""
+"""Shuffled batches of a data source, in a new order each epoch."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ def batches(
     sharding: jax.sharding.Sharding | None = None,
     prefetch: int = 2,
 ) -> Iterator[Batch]:
-    """Iterates over a source in shuffled batches on the device, each example once an epoch.
+    """Iterates over shuffled batches of a data source on the device, each example once per epoch.
 
-    The order is a function of seed and epoch, and batches are planned from the lengths before
-    examples are read. So the epoch and the count of batches are the position: `get_state()` returns
-    it, and `set_state(state)` continues with the next batch, also in the middle of an epoch, as
-    `recur.train.Checkpoints` does. If several processes train together, each plans the same batches
-    and reads its own rows of them: all run the same shapes, equally often.
+    The iterator can be saved and resumed, also in the middle of an epoch: `get_state()` returns its
+    position, and `set_state(state)` continues with the next batch. `recur.train.Checkpoints` does
+    both. The order of the examples is a function of seed and epoch, and batches are planned from
+    the lengths before examples are read. With several processes, each plans the same batches and
+    reads its own rows, so all run the same shapes equally often.
 
     Args:
-      source: the examples, each an `Example` or a pytree of `[T, ...]` arrays: a list, a source or
-        a `MapDataset` of Grain, or anything else with a length and numbered entries.
+      source: the examples, each an `Example` or a pytree of `[T, ...]` arrays: a list, a Grain data
+        source or `MapDataset`, or any other sequence.
       layout: `pad`, `bucket` or `pack`.
       batch_size: B, over all processes.
       seed: the seed of the order; None keeps the order of the source.
-      epochs: how many; endless by default.
-      lengths: how many steps each example has; by default, the source is read once to find out.
-      process: the index of this process and how many there are; as JAX counts them by default.
-      sharding: the devices over which rows are sharded; JAX's default device by default.
-      prefetch: how many batches a thread prepares ahead.
+      epochs: the number of epochs; endless by default.
+      lengths: the number of steps of each example; by default the source is read once to find it.
+      process: the index of this process and the number of processes; those of JAX by default.
+      sharding: the sharding of the rows over devices; JAX's default device by default.
+      prefetch: the number of batches that a thread prepares ahead.
 
     Returns:
-      An iterator of batches, with `get_state`, `set_state` and `close`.
+      An iterator of `Batch`, with `get_state`, `set_state` and `close`.
 
     Raises:
-      ImportError: without Grain.
-      TypeError: if `layout` is not a layout, `sharding` no sharding, lengths are not integers, or
-        the examples are no sequence or not of numbers.
+      ImportError: if Grain is not installed.
+      TypeError: if `layout` is not a layout, `sharding` is not a sharding, the lengths are not
+        integers, or the examples are not a sequence or not numbers.
       ValueError: if there are no examples, their structures differ, one is longer than the layout
-        allows, the batch cannot be shared among the processes, or a state is of another stream. An
-        error in an example that is read later is raised where its batch would have come.
+        allows, the processes cannot share a batch evenly, or a state is from another stream. For an
+        example that is read later, the error is raised when its batch is requested.
 
     Example:
       >>> import numpy as np
@@ -71,9 +71,9 @@ def batches(
       >>> stream.close()
     """
     try:
-        import grain  # here, for it takes longer than the rest of recur
+        import grain  # here, since it takes longer than the rest of recur
     except ImportError as error:
-        raise ImportError('batches needs Grain: pip install "recur[data]".') from error
+        raise ImportError('batches needs Grain: pip install "recur-jax[data]".') from error
 
     index, count = _check_process(process)
     if not isinstance(sharding, (jax.sharding.Sharding, type(None))):
@@ -109,9 +109,10 @@ def batches(
 
 
 class _Prefetching:
-    """Grain's iterator, which is let go of before the interpreter ends.
+    """Grain's iterator, released before the interpreter shuts down.
 
-    Later its destructor would fail, for its modules are gone, and its thread could still run.
+    During the shutdown its destructor would fail, since its modules are gone, and its thread could
+    still be running.
     """
 
     def __init__(self, iterator: Any):
@@ -135,7 +136,7 @@ class _Prefetching:
 
 
 class _Stream:
-    """An iterator over batches that knows its position."""
+    """An iterator over batches whose position can be saved and restored."""
 
     def __init__(
         self,
@@ -176,7 +177,7 @@ class _Stream:
 
 
 def _check_process(process: Any) -> tuple[int, int]:
-    """The index of this process and how many there are."""
+    """Returns the index of this process and the number of processes."""
     if process is None:
         return jax.process_index(), jax.process_count()
     check_entries("batches: process", process, 2)

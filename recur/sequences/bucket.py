@@ -17,7 +17,7 @@ from recur.sequences.layout import Layout, Plan, check_fits, one_a_row
 def bucket(
     boundaries: Sequence[int] | None = None, *, count: int | None = None, cut: bool = False
 ) -> Layout:
-    """Groups sequences of similar length into batches, one sequence a row.
+    """Groups sequences of similar length into batches, one sequence per row (bucketing).
 
         T of a sequence of length n = min {b in boundaries: b ≥ n}
 
@@ -25,21 +25,20 @@ def bucket(
 
     Args:
       boundaries: the lengths of batches, ascending.
-      count: how many boundaries to find instead, as `find_boundaries` does.
-      cut: whether a sequence longer than the last boundary is cut to it; by default it is an error.
+      count: the number of boundaries to find instead, by `find_boundaries`.
+      cut: whether to cut a sequence that is longer than the last boundary; by default it is an
+        error.
 
     Returns:
-      A `Layout`. Batches come in the order in which they become full, partly empty ones at the end.
+      A `Layout`. Batches are in the order in which they become full; partly filled ones come last.
 
     Raises:
-      TypeError: if cut is no bool.
+      TypeError: if `cut` is not a bool.
       ValueError: unless either boundaries or count is given, and the boundaries ascend from at
         least 1; when batches are made, if a sequence is longer than the last boundary.
 
     Example:
-      >>> from typing import Any
-
-    import numpy as np
+      >>> import numpy as np
       >>> from recur.sequences import bucket, make_batches
       >>> sequences = [np.arange(n) for n in (2, 9, 1, 10, 3)]
       >>> for batch in make_batches(sequences, bucket((3, 10)), batch_size=2):
@@ -50,7 +49,7 @@ def bucket(
     """
     if (boundaries is None) == (count is None):
         raise ValueError(
-            "bucket: expected either boundaries, or a count of boundaries to be found, got "
+            "bucket: expected either boundaries or a count of boundaries to find, got "
             f"boundaries={boundaries} and count={count}."
         )
     count = None if count is None else check_whole("bucket: count", count, 1)
@@ -80,23 +79,23 @@ def bucket(
 
 
 def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
-    """Finds the boundaries of buckets that minimize padding.
+    """Finds the bucket boundaries that minimize padding.
 
         argmin over b_1 < ... < b_count of  sum_n min {b ≥ length_n} - length_n
 
-    The minimum is exact, by dynamic programming over the different lengths. Empty rows in the last
+    The minimum is exact, by dynamic programming over the distinct lengths. Empty rows in the last
     batch of a bucket are not counted.
 
     Args:
-      lengths: integers, of at least 0.
-      count: how many at most; fewer when there are fewer different lengths.
+      lengths: nonnegative integers, the lengths of the sequences.
+      count: the largest number of boundaries; fewer are found if there are fewer distinct lengths.
 
     Returns:
       The boundaries, ascending; the last is the longest length, or 1 if that is 0.
 
     Raises:
       TypeError: if the lengths are not integers.
-      ValueError: if there are none, one is below 0, or count is below 1.
+      ValueError: if there are no lengths, one is below 0, or count is below 1.
 
     Example:
       >>> from recur.sequences import find_boundaries
@@ -112,11 +111,11 @@ def find_boundaries(lengths: ArrayLike, count: int) -> tuple[int, ...]:
     if not known.size:
         raise ValueError("find_boundaries: expected at least one length, got none.")
     ends, many = np.unique(np.maximum(known, 1), return_counts=True)
-    below = np.concatenate([[0], np.cumsum(many)])  # how many sequences the first i ends hold
-    # cost[i]: the steps, real or padding, of all sequences of the first i ends, in k buckets. The
-    # last of these buckets begins after the first j ends: cost_k[i] = min_j cost_{k-1}[j] +
-    # (below[i] - below[j]) ends[i - 1]. Real steps are the same for all, so least cost is least
-    # padding.
+    below = np.concatenate([[0], np.cumsum(many)])  # the number of sequences up to the i-th end
+    # cost[i]: the number of steps, padding included, of all sequences up to the i-th end, in k
+    # buckets. The last of these buckets begins after the j-th end: cost_k[i] = min_j cost_{k-1}[j]
+    # + (below[i] - below[j]) ends[i - 1]. The number of real steps is fixed, so the least cost is
+    # the least padding.
     cost = np.concatenate([[0.0], np.full(len(ends), np.inf)])
     begins = []
     for _ in range(min(count, len(ends))):
@@ -142,6 +141,6 @@ def _check_boundaries(boundaries: Sequence[int]) -> tuple[int, ...]:
     if len(given) < 2 or not all(low < high for low, high in itertools.pairwise(given)):
         raise ValueError(
             "bucket: expected boundaries as whole numbers that ascend from at least 1, got "
-            f"{boundaries!r}. To find that many boundaries, pass count."
+            f"{boundaries!r}. To find a number of boundaries, pass count."
         )
     return tuple(given[1:])

@@ -1,4 +1,4 @@
-"""Examples, the sequences of a data set, checked on the host as they are read."""
+"""Examples, the sequences of a data set, checked on the host when they are read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Example(NamedTuple):
     """One sequence of a data set, with its label and its context.
 
     Attributes:
-      steps: a pytree of `[T, ...]` arrays: inputs, targets and all else that changes over time.
-      label: a pytree of arrays without a time axis: a class, a weight; None when there is none.
+      steps: a pytree of `[T, ...]` arrays: inputs, targets and whatever else varies over time.
+      label: a pytree of arrays without a time axis, such as a class or a weight; or None.
       context: a mapping of names to values that do not change over time, for the layer; or None.
     """
 
@@ -27,15 +27,15 @@ class Example(NamedTuple):
 
 
 class Examples:
-    """A source of examples, each checked as it is read: all must have the same structure.
+    """A source of examples, each checked when it is read: all must have the same structure.
 
     Args:
-      source: anything with a length and numbered entries, such as a list or a data source of Grain;
-        an entry is an `Example`, or the steps of one.
-      lengths: how many steps each has, if known; otherwise all of them are read once.
+      source: a sequence, such as a list or a Grain data source; each entry is an `Example`, or the
+        steps of one.
+      lengths: the number of steps of each, if known; otherwise all examples are read once.
 
     Raises:
-      TypeError: if the source has no length or no numbered entries.
+      TypeError: if the source is not a sequence.
       ValueError: if it is empty, or an example is wrong.
     """
 
@@ -43,8 +43,8 @@ class Examples:
         numbered = hasattr(source, "__len__") and hasattr(source, "__getitem__")
         if not numbered or isinstance(source, Mapping | Example):
             raise TypeError(
-                "expected a list of examples, or another source with a length and numbered "
-                f"entries, got {type(source).__name__}. Put a single example in a list."
+                "expected a list of examples, or another sequence, got "
+                f"{type(source).__name__}. Put a single example in a list."
             )
         if not len(source):
             raise ValueError("expected at least one example, got an empty data set.")
@@ -56,21 +56,21 @@ class Examples:
         self.lengths = check_lengths(lengths, len(source))
 
     def __getitem__(self, number: int) -> Example:
-        """Example `number`, in NumPy.
+        """Returns an example in NumPy.
 
         Raises:
-          ValueError: if its structure is not that of the first, or its length not the given one.
+          ValueError: if its structure differs from the first, or its length from the given one.
         """
         example, count = self._read_alike(number)
         if count != self.lengths[number]:
             raise ValueError(
-                f"example {number}: expected {self.lengths[number]} steps, the length that was "
-                f"given, got {count}."
+                f"example {number}: expected the given length of {self.lengths[number]} steps, got "
+                f"{count}."
             )
         return example
 
     def _read_alike(self, number: int) -> tuple[Example, int]:
-        """An example of the structure of the first one, and its length."""
+        """Reads an example and checks its structure; returns it with its length."""
         example, count = _read(self._source, number)
         found = describe(outline(example))
         if found != self._description:
@@ -82,40 +82,40 @@ class Examples:
 
 
 def _read(source: Sequence[Any], number: int) -> tuple[Example, int]:
-    """An example in NumPy, and its length."""
+    """Reads an example into NumPy; returns it with its length."""
     example = source[number]
     example = example if isinstance(example, Example) else Example(example)
     example = jax.tree.map(np.asarray, example)
     count = count_steps(example, number)
     for leaf in jax.tree.leaves(example):
-        if leaf.dtype.kind not in "biufcV":  # V: bfloat16 and its like
+        if leaf.dtype.kind not in "biufcV":  # V: bfloat16 and similar dtypes
             raise TypeError(
-                f"example {number}: expected arrays of numbers, got {leaf.dtype}. Turn words into "
+                f"example {number}: expected arrays of numbers, got {leaf.dtype}. Convert words to "
                 "ids first."
             )
     if not isinstance(example.context, (Mapping, type(None))):
         raise TypeError(
-            f"example {number}: expected a context as a mapping of names, got "
+            f"example {number}: expected a context as a mapping of names to values, got "
             f"{type(example.context).__name__}."
         )
     return example, count
 
 
 def count_steps(example: Example, number: int) -> int:
-    """T of an example, the length of the time axis of all its steps."""
+    """Returns T, the length of the time axis of an example."""
     shapes = [leaf.shape for leaf in jax.tree.leaves(example.steps)]
     counts = {shape[:1] for shape in shapes}
     if len(counts) != 1 or () in counts:
         raise ValueError(
-            f"example {number}: expected steps as arrays with one time axis in front, got the "
-            f"shapes {[list(shape) for shape in shapes]}. A list of numbers becomes an array with "
-            "numpy.asarray; values without a time axis are the label or the context of an Example."
+            f"example {number}: expected steps as arrays with one leading time axis, got the "
+            f"shapes {[list(shape) for shape in shapes]}. Convert a list of numbers with "
+            "numpy.asarray; pass values without a time axis as the label or context of an Example."
         )
     return counts.pop()[0]
 
 
 def outline(example: Example) -> Example:
-    """The shapes and dtypes of an example, with the time axis of its steps removed."""
+    """Returns the shapes and dtypes of an example, without the time axis of its steps."""
 
     def of(drop):
         return lambda leaf: jax.ShapeDtypeStruct(leaf.shape[drop:], leaf.dtype)
@@ -125,7 +125,7 @@ def outline(example: Example) -> Example:
 
 
 def check_lengths(given: ArrayLike, count: int | None = None) -> np.ndarray:
-    """Lengths as an array, if they are `count` integers of at least 0; any number if it is None."""
+    """Returns lengths as an array; they must be nonnegative integers, `count` of them if given."""
     try:
         lengths = np.asarray(given)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Batches of examples, in a layout made by `pad`, `bucket` or `pack`.
 
-A batch has B rows of T steps. A row holds one sequence, or several one after the other, from its
-first step on; the rest of the row is padding. So one type serves all layouts, and so does one loss:
+A batch has B rows of T steps. A row begins with one sequence, or with several in succession; the
+rest of the row is padding. All layouts give the same type, so one loss works for all of them:
 
     outputs = model(params, batch.steps["inputs"], **batch.layer_kwargs, key=key)
     losses = cross_entropy(outputs, batch.steps["targets"], batch.mask)
@@ -21,17 +21,17 @@ from recur.sequences.examples import Example, Examples
 
 
 class Batch(NamedTuple):
-    """B rows of T steps, with room for S sequences a row.
+    """A batch of B rows of T steps, with up to S sequences per row.
 
     Attributes:
-      steps: the steps of the examples, `[B, T, ...]` each; zero in the padding.
+      steps: the steps of the examples, each `[B, T, ...]`; zero in the padding.
       mask: bool `[B, T]`, True where the step counts, False in the padding.
-      reset: bool `[B, T]`, True at the first step of each sequence; None where a row holds one.
-      label: the labels, `[B, S, ...]` each.
-      context: the contexts, `[B, ...]` each; None when there are none.
-      number: integer `[B, S]`, the index of the example in the source; -1 where there is none.
-      begin: integer `[B, S]`, the step of the row at which a sequence begins.
-      length: integer `[B, S]`, how many steps it has.
+      reset: bool `[B, T]`, True at the first step of each sequence; None if each row holds one.
+      label: the labels, each `[B, S, ...]`; None if there are none.
+      context: the contexts, each `[B, ...]`; None if there are none.
+      number: int32 `[B, S]`, the index of the example in the source; -1 for an empty slot.
+      begin: int32 `[B, S]`, the step of the row at which the sequence begins.
+      length: int32 `[B, S]`, the number of steps of the sequence.
     """
 
     steps: Any
@@ -50,30 +50,38 @@ class Batch(NamedTuple):
 
     @property
     def present(self) -> Any:
-        """Bool `[B, S]`, True where there is a sequence; it may be empty."""
+        """Bool `[B, S]`, True where there is a sequence, which may have no steps."""
         return self.number >= 0
 
 
 class Plan(NamedTuple):
-    """A planned batch: the indices of its examples, row by row, and its shape."""
+    """A planned batch: the indices of its examples, and its shape.
+
+    Attributes:
+      numbers: for each row, the indices of its examples; missing rows are empty.
+      batch_size: B, the number of rows.
+      steps: T, the number of steps of a row; longer examples are cut.
+      slots: S, the largest number of sequences per row.
+    """
 
     numbers: Sequence[Sequence[int]]
-    batch_size: int  # B; rows after those of `numbers` are empty
-    steps: int  # T; longer examples are cut
-    slots: int  # S
+    batch_size: int
+    steps: int
+    slots: int
 
 
 Planner = Callable[[Iterable[int]], Iterator[Plan]]
 
 
 class Layout(NamedTuple):
-    """A way to arrange examples in batches.
+    """A way to arrange examples in batches, returned by `pad`, `bucket` and `pack`.
 
     Attributes:
       name: its name and options, which identify it in the state of a stream.
       planner: `planner(lengths, batch_size) -> plan`, given the length of every example, and B or
-        None for as many rows as needed. `plan(numbers) -> Plans` takes examples in that order.
-      shares_rows: whether a row holds several sequences.
+        None for as many rows as needed. `plan(numbers)` iterates over a `Plan` for each batch of
+        examples in that order.
+      shares_rows: bool, whether a row can hold several sequences.
     """
 
     name: str
@@ -84,7 +92,7 @@ class Layout(NamedTuple):
 def make_batches(
     source: Sequence[Any], layout: Layout, batch_size: int | None = None
 ) -> list[Batch]:
-    """Arranges all examples in batches, in their order.
+    """Arranges examples in padded, bucketed or packed batches, in their order.
 
     Every example is in exactly one batch. If the examples do not fill the last batch, its remaining
     rows are empty: their mask is False everywhere.
@@ -92,13 +100,13 @@ def make_batches(
     Args:
       source: the examples, each an `Example` or a pytree of `[T, ...]` arrays.
       layout: `pad`, `bucket` or `pack`.
-      batch_size: B; by default as many rows as needed for one batch, or for one a bucket.
+      batch_size: B; by default as many rows as needed for one batch, or one batch per bucket.
 
     Returns:
-      The batches, in NumPy.
+      A list of `Batch`, in NumPy.
 
     Raises:
-      TypeError: if `layout` is not a layout, or the examples are no sequence, or not of numbers.
+      TypeError: if `layout` is not a layout, or the examples are not a sequence or not numbers.
       ValueError: if there are no examples, their structures differ, one is longer than the layout
         allows, or batch_size is below 1.
 
@@ -119,15 +127,17 @@ def make_batches(
 
 
 def make_planner(examples: Examples, layout: Layout, batch_size: int | None) -> Planner:
-    """Checks the arguments and returns the layout's plan for these examples."""
+    """Checks the arguments and returns the layout's planner for these examples."""
     if not isinstance(layout, Layout):
-        raise TypeError(f"expected a layout, as pad(), bucket(...) or pack(...), got {layout!r}.")
+        raise TypeError(
+            f"expected a layout, such as pad(), bucket(...) or pack(...), got {layout!r}."
+        )
     batch_size = None if batch_size is None else check_whole("batch_size", batch_size, 1)
     if layout.shares_rows and examples.outline.context:
         names = ", ".join(map(repr, examples.outline.context))
         raise ValueError(
-            f"example 0 has a context ({names}), of which a layer takes one a row, while a packed "
-            "row holds several sequences. Use pad or bucket, or make it a part of the steps: "
+            f"example 0 has a context ({names}): a layer takes one context per row, but a packed "
+            "row holds several sequences. Use pad or bucket, or put the context into the steps: "
             "numpy.broadcast_to(value, (T, *value.shape))."
         )
     return layout.planner(examples.lengths, batch_size)
@@ -157,22 +167,22 @@ def fill(examples: Examples, plan: Plan) -> Batch:
 
 
 def check_fits(lengths: np.ndarray, steps: int, cut: bool, asker: str) -> None:
-    """Raises a ValueError that names the first example longer than `steps`, unless it is cut."""
+    """Raises a ValueError that names the first example longer than `steps`, unless `cut`."""
     for number in [] if cut else np.flatnonzero(lengths > steps):
         raise ValueError(
-            f"{asker}: example {number} has {lengths[number]} steps, more than the {steps} there "
-            f"is room for. Make room for {lengths.max()}, or pass cut=True, which keeps the first "
-            "steps of longer examples."
+            f"{asker}: expected examples of at most {steps} steps, got {lengths[number]} in "
+            f"example {number}. Allow {lengths.max()} steps, or pass cut=True to keep the first "
+            f"{steps}."
         )
 
 
 def one_a_row(group: Sequence[int], batch_size: int | None, steps: int) -> Plan:
-    """The plan of a batch with one sequence in each row."""
+    """Returns the plan of a batch with one sequence per row."""
     return Plan([[number] for number in group], batch_size or len(group), steps, slots=1)
 
 
 def groups_of(count: int | None, items: Iterable[Any]) -> Iterator[list[Any]]:
-    """Lists of `count` items, the last one of the rest; one list of all without a count."""
+    """Groups items into lists of `count`; the last one may be shorter. None: one list of all."""
     items = iter(items)
     while group := list(itertools.islice(items, count)):
         yield group

@@ -1,4 +1,4 @@
-"""Packing: several sequences in a row, one after the other, with resets where each begins."""
+"""Packing: several sequences in succession in one row, with a reset at the start of each."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ import numpy as np
 from recur.checks import check_flag, check_whole
 from recur.sequences.layout import Layout, Plan, check_fits, groups_of
 
-LOOKAHEAD = 4  # batches that the packer fills at the same time: more leave no less padding
+LOOKAHEAD = 4  # batches that the packer fills at the same time; more do not reduce padding
 
 
 def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
-    """Packs several sequences into a row, each into the first row that still has room for it.
+    """Packs several sequences into each row (first-fit packing).
 
-    Layers start from the initial carry where `batch.reset` is True, so the results are those of
-    each sequence alone. `unpack`, `segments`, `last_steps` and `first_steps` recover the sequences.
-    Grain's packer chooses the row of a sequence; it fills a few batches at the same time.
+    Each sequence goes into the first row that has room for it. Layers start from the initial carry
+    where `batch.reset` is True, so the results are those of each sequence alone. `unpack`,
+    `segments`, `last_steps` and `first_steps` recover the sequences. Rows are chosen by Grain's
+    packer, which fills a few batches at the same time.
 
     Args:
-      length: T, the steps of a row. Longer rows leave less padding; two or three times the longest
-        sequence leaves a few percent.
-      slots: S, how many sequences a row holds at most; by default twice as many as fit on average.
-      cut: whether a longer sequence is cut to its first T steps; by default it is an error.
+      length: T, the number of steps of a row. Longer rows have less padding: with two or three
+        times the longest sequence, padding is a few percent.
+      slots: S, the largest number of sequences per row; by default twice as many as fit on average.
+      cut: whether to cut a longer sequence to its first T steps; by default it is an error.
 
     Returns:
       A `Layout`. A training step is compiled once.
 
     Raises:
-      ImportError: when batches are made, without Grain.
-      TypeError: if cut is no bool.
+      ImportError: when batches are made, if Grain is not installed.
+      TypeError: if `cut` is not a bool.
       ValueError: if length or slots is below 1; when batches are made, if a sequence is longer, or
-        if examples have a context, of which a layer takes one a row.
+        if examples have a context, since a layer takes one context per row.
 
     Example:
       >>> import numpy as np
@@ -65,11 +66,11 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
 def _packed(
     lengths: np.ndarray, numbers: Iterable[int], length: int, slots: int, batch_size: int | None
 ) -> Iterator[list[int]]:
-    """The numbers of the sequences of each row, by Grain's packer."""
+    """Iterates over the numbers of the sequences of each row, by Grain's packer."""
     try:
-        import grain  # here, for it takes longer than the rest of recur
+        import grain  # here, since it takes longer than the rest of recur
     except ImportError as error:
-        raise ImportError('pack needs Grain: pip install "recur[data]".') from error
+        raise ImportError('pack needs Grain: pip install "recur-jax[data]".') from error
 
     numbers = list(numbers)
     dataset = grain.MapDataset.source(numbers).map(

@@ -1,4 +1,4 @@
-"""Padding: one sequence a row, padded at the end."""
+"""Padding: one sequence per row, padded at the end."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from recur.sequences.layout import Layout, Plan, check_fits, groups_of, one_a_ro
 
 
 def pad(length: int | None = None, *, cut: bool = False) -> Layout:
-    """Pads sequences to one length, one sequence a row.
+    """Pads sequences at the end to one length, one sequence per row.
 
         T = length, or the longest of the batch
 
     Args:
       length: T of every batch. By default each batch is as long as its longest sequence, and a
-        training step is compiled for each different T: `bucket` limits how often.
-      cut: whether a longer sequence is cut to its first T steps; by default it is an error.
+        training step is compiled for each different T; `bucket` limits their number.
+      cut: whether to cut a longer sequence to its first T steps; by default it is an error.
 
     Returns:
       A `Layout`.
 
     Raises:
-      TypeError: if cut is no bool.
+      TypeError: if `cut` is not a bool.
       ValueError: if length is below 1; when batches are made, if a sequence is longer.
 
     Example:

@@ -1,9 +1,9 @@
-"""Pooling: one value for a whole sequence, computed from the steps that count.
+"""Pooling over time: one value for each sequence, computed from the steps that count.
 
-All functions take `ys` of `[..., T, ...]` and `mask` of `[..., T]`, whose last axis is time: they
-work on one sequence, on a batch, and on what `segments` makes of packed rows. Without a mask they
-take one sequence alone, `[T]` or `[T, D]`. Masked steps never matter, NaN included; a sequence
-without steps that count gives zeros.
+All functions take `ys` `[..., T, ...]` and a mask `[..., T]`, whose last axis is time. They work on
+one sequence, on a batch, and on the values that `recur.sequences.segments` returns. Without a mask
+they take one sequence, `[T]` or `[T, D]`. Masked steps are ignored, even if they are NaN. The
+result of a sequence without steps that count is zero.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ __all__ = ["attention", "last", "max", "mean"]
 
 
 def last(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Returns the value at the last step that counts.
+    """Returns the value at the last step that counts (last-step pooling).
 
         pooled = y_e,    e = max {t: mask_t}
 
     Args:
-      ys: `[..., T, ...]`.
-      mask: bool `[..., T]`, True where the step counts; None for one
-        sequence `[T]` or `[T, D]` of which all steps count.
+      ys: `[..., T, ...]`, the values of the steps.
+      mask: bool `[..., T]`, True where the step counts; None for one sequence `[T]` or `[T, D]`
+        whose steps all count.
 
     Returns:
       `[..., ...]`, without the time axis.
 
     Raises:
-      TypeError: if ys is no array of numbers, or mask is not bool.
+      TypeError: if ys is not an array of numbers, or mask is not bool.
       ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
@@ -47,20 +47,20 @@ def last(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 
 
 def mean(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Computes the mean over the steps that count.
+    """Computes the mean over the steps that count (mean pooling).
 
         pooled = sum_t mask_t y_t / sum_t mask_t
 
     Args:
-      ys: `[..., T, ...]`.
-      mask: bool `[..., T]`, True where the step counts; None for one
-        sequence `[T]` or `[T, D]` of which all steps count.
+      ys: `[..., T, ...]`, the values of the steps.
+      mask: bool `[..., T]`, True where the step counts; None for one sequence `[T]` or `[T, D]`
+        whose steps all count.
 
     Returns:
-      `[..., ...]`, without the time axis; in the dtype of ys, or float32 if that is of integers.
+      `[..., ...]`, without the time axis; in the dtype of ys, or float32 if ys holds integers.
 
     Raises:
-      TypeError: if ys is no array of numbers, or mask is not bool.
+      TypeError: if ys is not an array of numbers, or mask is not bool.
       ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
@@ -75,20 +75,20 @@ def mean(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 
 
 def max(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Computes the maximum of each feature over the steps that count.
+    """Computes the maximum of each feature over the steps that count (max pooling).
 
         pooled_i = max {y_{t,i}: mask_t}
 
     Args:
-      ys: `[..., T, ...]`.
-      mask: bool `[..., T]`, True where the step counts; None for one
-        sequence `[T]` or `[T, D]` of which all steps count.
+      ys: `[..., T, ...]`, the values of the steps.
+      mask: bool `[..., T]`, True where the step counts; None for one sequence `[T]` or `[T, D]`
+        whose steps all count.
 
     Returns:
       `[..., ...]`, without the time axis.
 
     Raises:
-      TypeError: if ys is no array of numbers, or mask is not bool.
+      TypeError: if ys is not an array of numbers, or mask is not bool.
       ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
@@ -105,21 +105,21 @@ def max(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
 
 
 def attention(ys: jax.Array, scores: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Computes the mean over the steps that count, weighted by the softmax of scores.
+    """Computes a mean over time weighted by the softmax of scores (attention pooling).
 
         pooled = sum_t a_t y_t,    a = softmax over the t with mask_t of scores_t
 
     Args:
-      ys: `[..., T, ...]`.
+      ys: `[..., T, ...]`, the values of the steps.
       scores: float `[..., T]`, such as `Dense(1)(y)[..., 0]` of a module.
-      mask: bool `[..., T]`, True where the step counts; None for one
-        sequence `[T]` or `[T, D]` of which all steps count.
+      mask: bool `[..., T]`, True where the step counts; None for one sequence `[T]` or `[T, D]`
+        whose steps all count.
 
     Returns:
-      `[..., ...]`, without the time axis; in the dtype of ys, or float32 if that is of integers.
+      `[..., ...]`, without the time axis; in the dtype of ys, or float32 if ys holds integers.
 
     Raises:
-      TypeError: if ys is no array of numbers, scores are not floats, or mask is not bool.
+      TypeError: if ys is not an array of numbers, scores are not floats, or mask is not bool.
       ValueError: if the shapes do not fit, or ys has more axes than `[T, D]` without a mask.
 
     Example:
@@ -139,22 +139,22 @@ def attention(ys: jax.Array, scores: jax.Array, mask: jax.Array | None = None) -
     ys, mask = _prepare(ys, mask, "attention")
     if scores.shape != mask.shape:
         raise ValueError(
-            f"pool.attention: expected one score a step, the shape {list(mask.shape)}, got "
+            f"pool.attention: expected one score per step, of shape {list(mask.shape)}, got "
             f"{list(scores.shape)}."
         )
-    # Where no step counts, softmax over all of them, so that no NaN is formed; ys are zero there.
+    # If no step counts, the softmax is over all steps, to avoid NaN; ys are zero there.
     counts = mask | ~mask.any(-1, keepdims=True)
     weights = jax.nn.softmax(zero_invalid(mask, scores), axis=-1, where=counts)
     return _weighted_sum(ys, weights, mask.ndim)
 
 
 def _prepare(ys: jax.Array, mask: jax.Array | None, name: str) -> tuple[jax.Array, jax.Array]:
-    """Checks both, and zeroes the masked steps."""
+    """Checks ys and mask, and zeroes the masked steps."""
     ys = as_array(f"pool.{name}: ys", ys)
     if mask is None and ys.ndim > 2:
         raise ValueError(
-            f"pool.{name}: expected ys [T] or [T, D] of one sequence where there is no mask, got "
-            f"the shape {list(ys.shape)}. Outputs of recur.batch are [B, T, D]: pass their mask "
+            f"pool.{name}: expected ys of one sequence, [T] or [T, D], if there is no mask, got "
+            f"the shape {list(ys.shape)}. For outputs [B, T, D] of recur.batch pass their mask "
             "[B, T], jnp.ones((B, T), bool) if all steps count."
         )
     mask = jnp.ones(ys.shape[:1], bool) if mask is None else as_array(f"pool.{name}: mask", mask)
@@ -169,14 +169,14 @@ def _prepare(ys: jax.Array, mask: jax.Array | None, name: str) -> tuple[jax.Arra
 
 
 def _weighted_sum(ys: jax.Array, weights: jax.Array, time: int) -> jax.Array:
-    """The sum over time, in at least 32 bits; returned in the dtype of ys if that is inexact."""
+    """Sums over time in at least 32 bits; returns the dtype of ys if that is inexact."""
     dtype = _wide(ys.dtype)
     pooled = (ys.astype(dtype) * expand_like(weights, ys).astype(dtype)).sum(time - 1)
     return pooled.astype(ys.dtype) if jnp.issubdtype(ys.dtype, jnp.inexact) else pooled
 
 
 def _wide(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype of sums: inexact, of at least 32 bits."""
+    """Returns the dtype of sums: inexact, of at least 32 bits."""
     is_wide = jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize >= 4
     return dtype if is_wide else jnp.dtype(jnp.float32)
 

@@ -12,32 +12,37 @@ from recur.masks import step_count
 
 
 class Sliding(NamedTuple):
-    """N windows of a series, in NumPy."""
+    """N windows of a series, in NumPy.
 
-    inputs: Any  # [N, steps, ...] each
-    targets: Any  # [N, ahead, ...] each, what follows
+    Attributes:
+      inputs: the windows, each `[N, steps, ...]`.
+      targets: the steps that follow each window, each `[N, ahead, ...]`.
+    """
+
+    inputs: Any
+    targets: Any
 
 
 def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Sliding:
-    """Cuts a series into overlapping windows and what follows each.
+    """Cuts a time series into overlapping sliding windows and the steps that follow each.
 
         inputs_n = x_{b..b+steps-1},    targets_n = x_{b+steps..b+steps+ahead-1}
         b = b_0 + n stride,    n = 0 ... N - 1
 
-    The last window ends with the series; b_0, less than stride, is what is left over at its start.
+    The last target ends with the series; the first b_0 < stride steps of the series are unused.
 
     Args:
       series: a pytree of `[T, ...]` arrays.
-      steps: how many steps a window reads.
-      ahead: how many steps after it are to be forecast.
-      stride: how many steps after the previous window the next one begins.
+      steps: the number of steps of a window.
+      ahead: the number of steps after it to forecast.
+      stride: the number of steps between the starts of consecutive windows.
 
     Returns:
       A `Sliding`; its windows are views of the series, not copies.
 
     Raises:
-      ValueError: if a number is below 1, the arrays of the series differ in length, or it is too
-        short for one window and what follows it.
+      ValueError: if a number is below 1, the arrays of the series differ in length, or the series
+        is shorter than one window and its targets.
 
     Example:
       >>> import numpy as np
@@ -52,13 +57,13 @@ def sliding(series: Any, steps: int, *, ahead: int = 1, stride: int = 1) -> Slid
         count = step_count(series)
     except ValueError as error:
         raise ValueError(
-            f"sliding: expected a series of arrays [T, ...], got {describe(series)}. A list of "
-            "numbers becomes an array with numpy.asarray."
+            f"sliding: expected a series of arrays [T, ...], got {describe(series)}. Convert a "
+            "list of numbers with numpy.asarray."
         ) from error
     if count < steps + ahead:
         raise ValueError(
-            f"sliding: a window of {steps} steps and the {ahead} after it need a series of "
-            f"{steps + ahead} steps, got {count}."
+            f"sliding: expected a series of at least {steps + ahead} steps, for a window of "
+            f"{steps} and {ahead} ahead, got {count}."
         )
     begin = (count - steps - ahead) % stride
 

@@ -1,4 +1,4 @@
-"""The position in a stream, which another stream refuses."""
+"""Checks of a saved stream state: it must come from the same stream."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from recur.checks import check_whole
 
 
 def read_position(asker: str, state: Any, identity: Mapping[str, Any], *names: str) -> list[int]:
-    """The numbers called `names` in a state that `get_state` of the same stream returned.
+    """Reads the position from a state that `get_state` of the same stream returned.
 
     Args:
       asker: the function that was called, for the message.
       state: the identity of its stream and the numbers of the position.
-      identity: what tells the stream from others, as JSON can hold it.
-      *names: of whole numbers.
+      identity: the data and options that identify the stream, JSON serializable.
+      *names: the names of the numbers of the position.
+
+    Returns:
+      The numbers with these names.
 
     Raises:
-      TypeError: if the state is no mapping.
-      ValueError: if it is that of another stream, or has not these numbers.
+      TypeError: if the state is not a mapping.
+      ValueError: if it is from another stream, or one of these numbers is missing.
     """
     if not isinstance(state, Mapping):
         raise TypeError(
@@ -36,6 +39,6 @@ def read_position(asker: str, state: Any, identity: Mapping[str, Any], *names: s
         )
         raise ValueError(
             f"{asker}: expected the state of a stream with {expected}, got one with {came}. Resume "
-            "with the data and the options that the run began with."
+            "with the data and options of the original run."
         )
     return [check_whole(f"{asker}: {name}", state[name], 0) for name in names]

@@ -1,4 +1,4 @@
-"""Long texts as parallel streams of windows, for truncated backpropagation through time."""
+"""Documents as parallel streams of windows, for truncated backpropagation through time."""
 
 from __future__ import annotations
 
@@ -14,38 +14,45 @@ from recur.sequences.stream_state import read_position
 
 
 class Window(NamedTuple):
-    """T consecutive steps of B parallel streams, each `[B, T]`, in NumPy."""
+    """A window of T consecutive steps of B parallel streams, in NumPy.
 
-    inputs: np.ndarray  # integer
-    targets: np.ndarray  # integer, the inputs one step later
-    reset: np.ndarray  # bool, True at the first step of a document or a stream
-    mask: np.ndarray  # bool, False where there is nothing to predict
+    Attributes:
+      inputs: integer `[B, T]`, the tokens.
+      targets: integer `[B, T]`, the next token of each step.
+      reset: bool `[B, T]`, True at the first step of a document or a stream.
+      mask: bool `[B, T]`, False in the padding, where there is nothing to predict.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    reset: np.ndarray
+    mask: np.ndarray
 
 
 class Streams:
-    """An endless iterator over windows of documents, cut into parallel streams.
+    """Iterates endlessly over windows of parallel streams of documents, for truncated BPTT.
 
     In each epoch the documents are concatenated in a new order, and the result is cut into
     `batch_size` streams of equal length. Window i of a stream holds the steps from i k1 - (k2 - k1)
-    to (i + 1) k1: k2 - k1 steps that are read again, then k1 new ones. Each step of each document
-    is new exactly once an epoch.
+    to (i + 1) k1: k2 - k1 steps of earlier windows, then k1 new ones. Each step of each document is
+    new exactly once per epoch.
 
-    A document d_0 ... d_n gives the inputs d_0 ... d_{n-1} and the targets d_1 ... d_n; `reset` is
+    A document d_0 ... d_n has the inputs d_0 ... d_{n-1} and the targets d_1 ... d_n; `reset` is
     True at d_0, and where a stream starts. The masked steps, before the first step of an epoch and
     after its last, are followed by a reset, so a layer can be called without the mask.
 
     Args:
-      documents: integer arrays of at least 2 tokens each. Begin each document with a
-        beginning-of-sequence token if its first token is to be predicted too.
+      documents: integer arrays of at least 2 tokens each. To predict the first token of a document
+        too, begin it with a beginning-of-sequence token.
       batch_size: B, the number of parallel streams.
-      k1: how many new steps a window has.
-      k2: how many steps a window has, k2 ≥ k1; k1 by default.
+      k1: the number of new steps of a window.
+      k2: the number of steps of a window, k2 ≥ k1; k1 by default.
       seed: the seed of the order of the documents, at least 0.
 
     Raises:
-      TypeError: if the documents are no list, or one does not hold integers.
-      ValueError: if not k2 ≥ k1 ≥ 1, the seed is below 0, a document is shorter than 2, or there is
-        less than one window of k1 new steps for each stream.
+      TypeError: if the documents are not a list, or one does not hold integers.
+      ValueError: if not k2 ≥ k1 ≥ 1, the seed is below 0, a document has fewer than 2 tokens, or
+        there is less than one window of k1 new steps for each stream.
 
     Example:
       >>> import numpy as np
@@ -71,8 +78,8 @@ class Streams:
         k2 = k1 if k2 is None else check_whole("Streams: k2", k2, 1)
         if k2 < k1:
             raise ValueError(
-                f"Streams: expected k2 >= k1, got k1={k1} and k2={k2}. A window holds its new "
-                "steps, and may hold earlier ones."
+                f"Streams: expected k2 >= k1, got k1={k1} and k2={k2}. A window holds k1 new steps "
+                "and k2 - k1 earlier ones."
             )
         batch_size = check_whole("Streams: batch_size", batch_size, 1)
         seed = check_whole("Streams: seed", seed, 0)
@@ -90,22 +97,22 @@ class Streams:
         self._epoch = functools.lru_cache(maxsize=1)(self._make_epoch)
 
     def window(self, number: int) -> Window:
-        """Window `number`, counted from the start of the first epoch."""
+        """Returns a window by its number, counted from the start of the first epoch."""
         number = check_whole("Streams.window: number", number, 0)
         epoch, number = divmod(number, self.windows_per_epoch)
-        begin = number * self._k1  # the padding at the start is as long as what is read again
+        begin = number * self._k1  # the padding at the start has k2 - k1 steps
         return Window(*(part[:, begin : begin + self._k2] for part in self._epoch(epoch)))
 
     def get_state(self) -> dict[str, Any]:
-        """The position in the stream, and what tells it from others, as JSON can hold it."""
+        """Returns the position in the stream and what identifies the stream, JSON serializable."""
         return {**self._identity, "window": self._position}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continues from the position that `get_state` returned.
 
         Raises:
-          TypeError: if the state is no dict.
-          ValueError: if it is that of a stream of other documents or options.
+          TypeError: if the state is not a dict.
+          ValueError: if it is from a stream of other documents or options.
         """
         [self._position] = read_position("Streams.set_state", state, self._identity, "window")
 
@@ -128,7 +135,7 @@ class Streams:
         return window
 
     def _make_epoch(self, epoch: int) -> Window:
-        """The streams of one epoch, `[B, N]`, padded so that every window is whole."""
+        """Returns the streams of one epoch, `[B, N]`, padded so that every window is complete."""
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._documents))
         line = join_documents([self._documents[number] for number in order])
         again, length = self._k2 - self._k1, self.windows_per_epoch * self._k1
@@ -145,18 +152,18 @@ class Streams:
 def whole_rows(documents: Sequence[np.ndarray], batch_size: int) -> Window:
     """Arranges whole documents in rows of nearly equal length, for evaluation.
 
-    Each document is read from its start, and none is cut.
+    Each document begins with a reset, and none is cut.
 
     Args:
-      documents: as of `Streams`.
-      batch_size: how many rows at most; there are no more rows than documents.
+      documents: as in `Streams`.
+      batch_size: the largest number of rows; there are no more rows than documents.
 
     Returns:
-      A `Window` `[B, N]`, each document whole with a reset at its start, padded at the end.
+      A `Window` `[B, N]`, padded at the end of the rows.
 
     Raises:
-      TypeError: if the documents are no list, or one does not hold integers.
-      ValueError: if batch_size is below 1, or a document is shorter than 2.
+      TypeError: if the documents are not a list, or one does not hold integers.
+      ValueError: if batch_size is below 1, or a document has fewer than 2 tokens.
 
     Example:
       >>> import numpy as np
@@ -169,16 +176,16 @@ def whole_rows(documents: Sequence[np.ndarray], batch_size: int) -> Window:
     check_documents(documents)
     rows: list[list[np.ndarray]] = [[] for _ in range(min(batch_size, len(documents)))]
     lengths = [0] * len(rows)
-    for document in sorted(documents, key=len, reverse=True):  # the longest first, to the emptiest
-        emptiest = lengths.index(min(lengths))
-        rows[emptiest].append(document)
-        lengths[emptiest] += len(document) - 1
+    for document in sorted(documents, key=len, reverse=True):  # longest first, to the shortest row
+        shortest = lengths.index(min(lengths))
+        rows[shortest].append(document)
+        lengths[shortest] += len(document) - 1
     lines = [join_documents(row) for row in rows]
     return Window(*(_stack_padded(parts) for parts in zip(*lines, strict=True)))
 
 
 def join_documents(documents: Sequence[np.ndarray]) -> Window:
-    """Joins documents to one stream, each `[N]`; none predicts the first token of the next."""
+    """Joins documents to one stream `[N]`; no target is the first token of the next document."""
     inputs = np.concatenate([document[:-1] for document in documents])
     targets = np.concatenate([document[1:] for document in documents])
     reset = np.zeros(len(inputs), bool)
@@ -187,7 +194,7 @@ def join_documents(documents: Sequence[np.ndarray]) -> Window:
 
 
 def checksum(documents: Sequence[Any]) -> int:
-    """Of the tokens of all documents, and of where each ends; that of lists is that of arrays."""
+    """Computes a checksum of the tokens and lengths of documents, the same for lists and arrays."""
     found = 0
     for document in documents:
         tokens = np.asarray(document, np.int64)
@@ -201,11 +208,11 @@ def _stack_padded(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def check_documents(documents: Sequence[np.ndarray]) -> int:
-    """How many steps the documents have in all."""
+    """Checks documents and returns their total number of steps."""
     if not hasattr(documents, "__len__") or not hasattr(documents, "__getitem__"):
         raise TypeError(
-            f"expected a list of documents, got {type(documents).__name__}. An iterator becomes a "
-            "list with list(...)."
+            f"expected a list of documents, got {type(documents).__name__}. Convert an iterator "
+            "with list(...)."
         )
     if not len(documents):
         raise ValueError("expected at least one document, got none.")
@@ -220,8 +227,8 @@ def check_documents(documents: Sequence[np.ndarray]) -> int:
             raise TypeError(f"document {number}: expected integer tokens, got {dtype}.")
         if np.ndim(document) != 1 or len(document) < 2:
             raise ValueError(
-                f"document {number}: expected an array of at least 2 tokens, one to read and one "
-                f"to predict, got the shape {list(np.shape(document))}. Put a single document in a "
+                f"document {number}: expected an array of at least 2 tokens, an input and a "
+                f"target, got the shape {list(np.shape(document))}. Put a single document in a "
                 "list."
             )
     return sum(len(document) - 1 for document in documents)

@@ -1,4 +1,4 @@
-"""Trees as arrays: nodes in post-order, with the distance back to each child."""
+"""Trees as arrays: nodes in post-order, with the distance from each node back to its children."""
 
 from __future__ import annotations
 
@@ -13,40 +13,51 @@ from recur.checks import check_function, check_whole, describe
 
 
 class Node(NamedTuple):
-    """A node of a tree, on the host."""
+    """A node of a tree, on the host.
 
-    x: Any  # its input: a number, an array, or a pytree of them; alike for all nodes
-    children: tuple[Node | None, ...] = ()  # in their order; None where there is none
+    Attributes:
+      x: the input of the node: a number, an array, or a pytree of them, with the same structure,
+        shapes and dtypes for all nodes.
+      children: the children in order, a tuple of `Node`; None for an absent child.
+    """
+
+    x: Any
+    children: tuple[Node | None, ...] = ()
 
 
 class Nodes(NamedTuple):
-    """A tree as arrays, children before their parents: the inputs of `recur.tree`.
+    """A tree of N nodes as arrays, children before parents: the inputs of `recur.tree`.
 
-    A distance of 0, as in padding, means that there is no child, and distances do not depend on
-    where in a row a tree begins: so trees are padded, bucketed and packed like other examples.
+    A distance of 0, as in padding, means that there is no child, and distances do not depend on the
+    position of a tree in a row. So trees are padded, bucketed and packed like other examples.
+
+    Attributes:
+      x: the inputs of the nodes, each `[N, ...]`.
+      back: integer `[N, C]`, the distance from a node back to each child; 0 for an absent child.
     """
 
-    x: Any  # [N, ...] each
-    back: Any  # integer [N, C], how many nodes back each child is; 0 where there is none
+    x: Any
+    back: Any
 
 
 def post_order(root: Node, arity: int | None = None) -> Nodes:
-    """Converts a tree to arrays with each node after its children, which keep their order.
+    """Converts a tree to arrays in post-order: each node comes after its children.
 
         back[n, c] = n - number of the c-th child of node n,    root = node N - 1
 
     Args:
-      root: the tree, of any depth.
-      arity: C, the most children a node of the data set has; by default that of this tree. Trees
-        of one batch need the same, and the shape of params may depend on it.
+      root: the root of the tree, of any depth.
+      arity: C, the largest number of children of a node in the data set; by default that of this
+        tree. Trees of one batch need the same, and the shapes of params may depend on it.
 
     Returns:
       `Nodes`, in NumPy.
 
     Raises:
-      TypeError: if a node is not a `Node`, its children are no tuple, or its x does not hold
+      TypeError: if a node is not a `Node`, its children are not a tuple, or its x does not hold
         numbers.
-      ValueError: if the xs of nodes differ in structure, or a node has more children than arity.
+      ValueError: if the inputs of nodes differ in structure, or a node has more children than
+        arity.
 
     Example:
       >>> from recur.sequences import Node, post_order
@@ -56,21 +67,21 @@ def post_order(root: Node, arity: int | None = None) -> Nodes:
       >>> nodes.back.tolist()
       [[0, 0], [0, 0], [2, 1], [0, 0], [2, 1]]
     """
-    # Parents before their children, these from the last to the first: post-order, reversed.
-    visited: list[tuple[Node, int, int]] = []  # with the parent, and the place below it
+    # Parents before children, and children from last to first, give reversed post-order.
+    visited: list[tuple[Node, int, int]] = []  # node, its parent, its position among the children
     waiting: list[tuple[Any, int, int]] = [(root, 0, 0)]
     while waiting:
         visited.append(waiting.pop())
         node, own = visited[-1][0], len(visited) - 1
         if not isinstance(node, Node):
             raise TypeError(
-                f"post_order: expected a Node, got {type(node).__name__}. Children are a tuple of "
-                "nodes, of one too: Node(x, (child,))."
+                f"post_order: expected a Node, got {type(node).__name__}. Pass children as a tuple "
+                "of nodes, also a single one: Node(x, (child,))."
             )
         if not isinstance(node.children, (tuple, list)):
             raise TypeError(
-                f"post_order: expected children as a tuple, got {type(node.children).__name__}. Of "
-                "a node without any it is empty: Node(x)."
+                f"post_order: expected children as a tuple, got {type(node.children).__name__}. A "
+                "node without children is Node(x)."
             )
         waiting += [(child, own, c) for c, child in enumerate(node.children) if child is not None]
 
@@ -86,24 +97,23 @@ def post_order(root: Node, arity: int | None = None) -> Nodes:
 def parse_tree(
     text: str, read: Callable[[str, str | None], Any] = lambda label, word: (label, word)
 ) -> Node:
-    """Reads a tree in brackets, as treebanks write them.
+    """Parses a tree in the bracket notation of treebanks.
 
     A tree is `(label word)` or `(label tree ... tree)`, as in the Stanford Sentiment Treebank and
-    the Penn Treebank; brackets within words are written -LRB- and -RRB- there. Labels and words are
-    separated by spaces, tabs and ends of lines; other white space of Unicode, such as U+3000, is
-    text.
+    the Penn Treebank, where brackets within words are written -LRB- and -RRB-. Labels and words are
+    separated by ASCII white space; other Unicode white space, such as U+3000, is text.
 
     Args:
       text: one tree.
-      read: `read(label, word) -> x` of a node; word is None for a node with children. Without it
-        x is the pair of both.
+      read: `read(label, word) -> x` of a node; word is None for a node with children. By default x
+        is the pair `(label, word)`.
 
     Returns:
-      The root.
+      The root, a `Node`.
 
     Raises:
-      TypeError: when the text is no string, or `read` no function.
-      ValueError: when the text is not one tree; it names the position.
+      TypeError: if the text is not a string, or `read` is not a function.
+      ValueError: if the text is not one tree; the message gives the position.
 
     Example:
       >>> from recur.sequences import parse_tree, post_order
@@ -140,7 +150,7 @@ def parse_tree(
 
 
 def _close(text: str, position: int, parts: list[str | Node], read: Callable) -> Node:
-    """The node of what stands between two brackets."""
+    """Returns the node of the parts between two brackets."""
     match parts:
         case [str(label), str(word)]:
             return Node(read(label, word))
@@ -157,7 +167,7 @@ def _unreadable(text: str, position: int, expected: str) -> ValueError:
 
 
 def _arity(nodes: list[Node], given: int | None) -> int:
-    """The most children there is room for."""
+    """Returns C, the number of columns of `back`."""
     most = max(len(node.children) for node in nodes)
     if given is not None and most > check_whole("post_order: arity", given, 0):
         raise ValueError(f"post_order: expected up to {given} children a node, got {most}.")
@@ -165,19 +175,19 @@ def _arity(nodes: list[Node], given: int | None) -> int:
 
 
 def _check_alike(xs: list[Any]) -> None:
-    """Raises an error unless all hold numbers, in the structure, shapes and dtypes of the first."""
+    """Raises an error unless all hold numbers, with the structure and shapes of the first."""
     if not jax.tree.leaves(xs[0]):
         raise TypeError("post_order: x of node 0: expected numbers, got nothing.")
     expected = describe(xs[0])
     for number, x in enumerate(xs):
         for leaf in jax.tree.leaves(x):
-            if leaf.dtype.kind not in "biufcV":  # V: bfloat16 and its like
+            if leaf.dtype.kind not in "biufcV":  # V: bfloat16 and similar dtypes
                 raise TypeError(
-                    f"post_order: x of node {number}: expected numbers, got {leaf.dtype}. Turn "
-                    "words into ids first."
+                    f"post_order: x of node {number}: expected numbers, got {leaf.dtype}. Convert "
+                    "words to ids first."
                 )
         if describe(x) != expected:
             raise ValueError(
-                f"post_order: x of node {number}: expected {expected} as x of node 0, got "
-                f"{describe(x)}. Give a node without an input zeros, or a special id."
+                f"post_order: x of node {number}: expected {expected}, like x of node 0, got "
+                f"{describe(x)}. For a node without an input, pass zeros or a special id."
             )

@@ -1,4 +1,4 @@
-"""Recovers the sequences from the rows of a batch."""
+"""Recovery of the sequences from the rows of a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recur.sequences.layout import Batch
 
 
 def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
-    """Cuts values computed for each step into one array a sequence, on the host.
+    """Splits values computed for each step into one array per sequence, on the host.
 
         pieces[number[b, s]] = tree[b, begin[b, s] : begin[b, s] + length[b, s]]
 
@@ -23,8 +23,8 @@ def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
       batch: the batch from which it was computed, of any layout.
 
     Returns:
-      For the index of each sequence its values `[length, ...]`, in NumPy. Join the dicts of all
-      batches with `|`.
+      A dict from the index of each sequence to its values `[length, ...]`, in NumPy. Join the dicts
+      of several batches with `|`.
 
     Raises:
       TypeError: if `batch` is not a batch.
@@ -48,25 +48,25 @@ def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
 
 
 def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, jax.Array]:
-    """Separates the sequences of each row into a padded batch, on the device.
+    """Separates the sequences of packed rows into a padded batch, on the device.
 
         values[b, s, t] = tree[b, begin[b, s] + t] where t < length[b, s], and 0 elsewhere
 
-    `segments(losses, batch)[0].sum(-1)` turns losses of steps into losses of sequences, and the
+    `segments(losses, batch)[0].sum(-1)` sums the losses of steps to losses of sequences, and the
     functions of `recur.sequences.pool` take the values and the mask.
 
     Args:
       tree: arrays of `[B, T, ...]`.
       batch: the batch from which it was computed, of any layout.
-      steps: L, at least the longest sequence's length; T by default.
+      steps: L, at least the length of the longest sequence; T by default.
 
     Returns:
-      The values, `[B, S, L, ...]` each, and their mask, bool `[B, S, L]`.
+      The values, each `[B, S, L, ...]`, and their mask, bool `[B, S, L]`.
 
     Raises:
       TypeError: if `batch` is not a batch.
-      ValueError: if the arrays are not `[B, T, ...]`, steps is below 1, or a sequence is longer and
-        its length is known; inside of a transformation the rest is cut off.
+      ValueError: if the arrays are not `[B, T, ...]`, steps is below 1, or a sequence of known
+        length is longer; if lengths are traced, longer sequences are cut.
 
     Example:
       >>> import numpy as np
@@ -91,17 +91,17 @@ def last_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
 
         ends[b, s] = tree[b, begin[b, s] + length[b, s] - 1]
 
-    Of the carries of `layer.run(params, xs, **batch.layer_kwargs, all_carries=True)` these are the
-    last carries of the sequences, for a layer that reads forward.
+    Applied to the carries of `layer.run(params, xs, **batch.layer_kwargs, all_carries=True)`, it
+    returns the last carry of each sequence, if the layer reads forward.
 
     Args:
       tree: arrays of `[B, T, ...]`.
       batch: the batch from which it was computed, of any layout.
-      empty: `[B, ...]` each, the values for sequences without steps, such as the carries that rows
+      empty: the values of sequences without steps, each `[B, ...]`, such as the carries that rows
         start from; zeros by default.
 
     Returns:
-      `[B, S, ...]` each.
+      The values, each `[B, S, ...]`.
 
     Raises:
       TypeError: if `batch` is not a batch.
@@ -124,16 +124,16 @@ def first_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
 
         ends[b, s] = tree[b, begin[b, s]]
 
-    Of the carries of `layer.run(params, xs, **batch.layer_kwargs, all_carries=True)` these are the
-    last carries of the sequences, for a layer that reads backward.
+    Applied to the carries of `layer.run(params, xs, **batch.layer_kwargs, all_carries=True)`, it
+    returns the last carry of each sequence, if the layer reads backward.
 
     Args:
       tree: arrays of `[B, T, ...]`.
       batch: the batch from which it was computed, of any layout.
-      empty: as of `last_steps`.
+      empty: as in `last_steps`.
 
     Returns:
-      `[B, S, ...]` each.
+      The values, each `[B, S, ...]`.
 
     Raises:
       TypeError: if `batch` is not a batch.
@@ -151,7 +151,7 @@ def first_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
 
 
 def _at(tree: Any, steps: jax.Array) -> Any:
-    """`tree[b, steps[b, ...]]`, with steps outside of a row clipped to its ends."""
+    """Returns `tree[b, steps[b, ...]]`; steps outside a row are clipped to its ends."""
 
     def of_row(leaf, steps):
         return leaf.at[steps].get(mode="clip")
@@ -166,8 +166,8 @@ def _fill_empty(tree: Any, length: jax.Array, empty: Any) -> Any:
     def fill(leaf, instead):
         if jnp.shape(instead) != leaf.shape[:1] + leaf.shape[2:]:
             raise ValueError(
-                f"empty: expected the shape {[*leaf.shape[:1], *leaf.shape[2:]]}, one entry a row, "
-                f"got {list(jnp.shape(instead))}."
+                f"empty: expected one entry per row, of shape "
+                f"{[*leaf.shape[:1], *leaf.shape[2:]]}, got {list(jnp.shape(instead))}."
             )
         return jnp.where(expand_like(length > 0, leaf), leaf, jnp.expand_dims(instead, 1))
 
@@ -177,14 +177,14 @@ def _fill_empty(tree: Any, length: jax.Array, empty: Any) -> Any:
 def _check_rows(tree: Any, batch: Batch, asker: str) -> None:
     if not isinstance(batch, Batch):
         raise TypeError(
-            f"{asker}: expected a batch, one of those of make_batches or batches, got "
+            f"{asker}: expected a Batch, as make_batches and batches return, got "
             f"{type(batch).__name__}."
         )
     if not jax.tree.leaves(tree):
-        raise ValueError(f"{asker}: expected arrays of rows and steps, got none.")
+        raise ValueError(f"{asker}: expected arrays [B, T, ...], got none.")
     for leaf in jax.tree.leaves(tree):
         if jnp.shape(leaf)[:2] != batch.mask.shape:
             raise ValueError(
-                f"{asker}: expected arrays of {list(batch.mask.shape)} rows and steps, as the "
-                f"batch has, got the shape {list(jnp.shape(leaf))}."
+                f"{asker}: expected arrays [B, T, ...] with the batch's [B, T] = "
+                f"{list(batch.mask.shape)}, got the shape {list(jnp.shape(leaf))}."
             )

@@ -321,7 +321,7 @@ OF_NGRAMS = [
                 for value in (0, 1.5, "a", None, True)
             ),
             ({"documents": None}, TypeError, "expected a list of documents, got NoneType."),
-            ({"documents": iter(TOKENS)}, TypeError, "An iterator becomes a list with list(...)."),
+            ({"documents": iter(TOKENS)}, TypeError, "Convert an iterator with list(...)."),
             ({"documents": []}, ValueError, "expected at least one document, got none."),
             ({"documents": [[0]]}, ValueError, "document 0: expected an array of at least 2 token"),
             ({"documents": [[0.5, 1.0]]}, TypeError, "expected integer tokens, got float64."),

@@ -1,4 +1,4 @@
-"""The stream of batches: exactly once an epoch, resumed to the very next batch, shared by rows."""
+"""Streams of batches: each example once per epoch, exact resumption, rows shared by processes."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.k
 
 
 def read(stream, count=None):
-    """The next batches, on the host, and the stream closed behind the last."""
+    """Returns the next batches of a stream, on the host; all of them without a count."""
     found = []
     while count is None or len(found) < count:
         batch = next(stream, None)
@@ -135,7 +135,7 @@ def other(layout, source=SOURCE, **options):
 )  # fmt: skip
 def test_the_position_in_another_stream_is_an_error(state):
     stream = batches(SOURCE, pack(16), 4, prefetch=0)
-    with pytest.raises(ValueError, match="Resume with the data and the options that the run"):
+    with pytest.raises(ValueError, match="Resume with the data and options of the original"):
         stream.set_state(state())
 
 
@@ -187,7 +187,7 @@ class Spoiled(Recorded):
     ("call", "error", "message"),
     [
         (lambda: batches([], pad(), 2), ValueError, "empty data set"),
-        (lambda: batches(SOURCE, pack(5), 2), ValueError, "pack: example .* more than the 5"),
+        (lambda: batches(SOURCE, pack(5), 2), ValueError, "pack: expected .* at most 5 steps"),
         (lambda: batches(SOURCE, "pack", 2), TypeError, "expected a layout"),
         (
             lambda: batches(SOURCE, pad(), 0),
@@ -210,7 +210,7 @@ class Spoiled(Recorded):
         (
             lambda: read(batches(Spoiled(), pad(), 2, lengths=LENGTHS, epochs=1)),
             ValueError,
-            f"example 11: expected {LENGTHS[11]} steps, .* got {LENGTHS[11] + 1}",
+            f"example 11: .* length of {LENGTHS[11]} steps, got {LENGTHS[11] + 1}",
         ),
         (
             lambda: batches(SOURCE, pad(), 2).set_state(batches(SOURCE, pad(), 4).get_state()),
@@ -236,3 +236,16 @@ kept()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("batches", lambda: batches(SOURCE, pad(), 2)),
+        ("pack", lambda: make_batches(SOURCE, pack(16))),
+    ],
+)
+def test_without_grain_the_error_says_what_to_install(monkeypatch, name, make):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(ImportError, match=rf'{name} needs Grain: pip install "recur-jax\[data\]"'):
+        make()

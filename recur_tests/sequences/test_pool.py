@@ -94,8 +94,8 @@ def test_long_means_of_16_bits(dtype):
             r"pool.last: expected ys .* \[6, 5, 3\] and \[6, 4\]",
         ),
         (lambda: pool.max(YS[:, :0], VALID[:, :0]), ValueError, "pool.max: .* with T >= 1"),
-        (lambda: pool.attention(YS, SCORES[0], VALID), ValueError, "one score a step"),
-        (lambda: pool.attention(YS[0], SCORES[0][:, None]), ValueError, "one score a step"),
+        (lambda: pool.attention(YS, SCORES[0], VALID), ValueError, "one score per step"),
+        (lambda: pool.attention(YS[0], SCORES[0][:, None]), ValueError, "one score per step"),
     ],
 )
 def test_wrong_input(call, error, message):
@@ -109,7 +109,7 @@ def test_a_batch_without_a_mask_is_an_error(function, oracle, shape):
     """Its first axis is that of rows: a mean over it would be one over sequences."""
     ys = YS.reshape(shape)
     with pytest.raises(
-        ValueError, match=r"ys \[T\] or \[T, D\] of one .* recur.batch are \[B, T, D\]"
+        ValueError, match=r"one sequence, \[T\] or \[T, D\], .* \[B, T, D\] of recur.batch"
     ):
         function(ys, SCORES, None)
     assert function(ys, SCORES, np.ones((6, 5), bool)).shape == (6, *shape[2:])

@@ -217,11 +217,11 @@ PAIR = Node(0, (Node(1), Node(2)))
         (lambda: post_order(Node("It")), "x of node 0: expected numbers, got <U2. .* ids"),
         (
             lambda: post_order(Node(0, (Node(1), Node(0.5)))),
-            r"x of node 1: expected int64\[\] as x of node 0, got float64\[\]",
+            r"x of node 1: expected int64\[\], like x of node 0, got float64\[\]",
         ),
         (
             lambda: post_order(Node([0], (Node([0]), Node([0, 1])))),
-            r"x of node 1: expected \[int64\[\]\] as .*, got \[int64\[\], int64\[\]\]",
+            r"x of node 1: expected \[int64\[\]\], like .*, got \[int64\[\], int64\[\]\]",
         ),
         (lambda: post_order(PAIR, arity=1), "post_order: expected up to 1 children a node, got 2"),
         (lambda: post_order(PAIR, arity=-1), "arity: expected a whole number .* got -1"),

@@ -62,7 +62,7 @@ def make(source=SOURCE, layout=pad(), batch_size=2):  # noqa: B008
 
 NO_SOURCES = [
     *(
-        ((), {"source": source}, TypeError, f"entries, got {type(source).__name__}. Put a single")
+        ((), {"source": source}, TypeError, f"sequence, got {type(source).__name__}. Put a single")
         for source in (None, 3, {}, iter(SOURCE), Example(SOURCE[0]))
     ),
     ((), {"source": []}, ValueError, "expected at least one example, got an empty data set."),
@@ -70,10 +70,10 @@ NO_SOURCES = [
         (),
         {"source": [[1, 2]]},
         ValueError,
-        "example 0: expected steps as arrays with one time axis",
+        "example 0: expected steps as arrays with one leading",
     ),
-    ((), {"source": ["ab"]}, ValueError, "example 0: expected steps as arrays with one time axis"),
-    ((), {"source": [np.array(["a"])]}, TypeError, "arrays of numbers, got <U1. Turn words into"),
+    ((), {"source": ["ab"]}, ValueError, "example 0: expected steps as arrays with one leading"),
+    ((), {"source": [np.array(["a"])]}, TypeError, "arrays of numbers, got <U1. Convert words"),
     ((), {"source": [Example(SOURCE[0], context=3)]}, TypeError, "a context as a mapping of names"),
     (
         (),
@@ -86,7 +86,7 @@ NO_SOURCES = [
             (),
             {"layout": layout},
             TypeError,
-            "expected a layout, as pad(), bucket(...) or pack(...),",
+            "expected a layout, such as pad(), bucket(...) or pack(...),",
         )
         for layout in (pad, None, "pad", 3)
     ),
@@ -94,9 +94,9 @@ NO_SOURCES = [
         (),
         {"layout": pad(2)},
         ValueError,
-        "pad: example 0 has 3 steps, more than the 2 there is roo",
+        "pad: expected examples of at most 2 steps, got 3 in example 0.",
     ),
-    ((), {"layout": bucket((2,))}, ValueError, "bucket: example 0 has 3 steps, more than the 2"),
+    ((), {"layout": bucket((2,))}, ValueError, "bucket: expected examples of at most 2 steps, got"),
     *whole("batch_size", 1, (0, *NOT_WHOLE)),
 ]
 
@@ -155,11 +155,11 @@ OF_LAYOUTS = [
     *rows(
         "bucket",
         bucket,
-        ((), {}, ValueError, "bucket: expected either boundaries, or a count of boundaries to be"),
+        ((), {}, ValueError, "bucket: expected either boundaries or a count of boundaries to find"),
         (((1, 2),), {"count": 2}, ValueError, "got boundaries=(1, 2) and count=2."),
         *whole("count", 1, (0, *NOT_WHOLE)),
         *(
-            ((value,), {}, ValueError, f"that ascend from at least 1, got {value!r}. To find that")
+            ((value,), {}, ValueError, f"that ascend from at least 1, got {value!r}. To find a n")
             for value in (3, "ab", (), (3, 2), (2, 2), (0, 2), (1.5, 2), [[1, 2]], [[1], [2, 3]])
         ),
     ),
@@ -183,10 +183,10 @@ OF_LAYOUTS = [
 NO_DOCUMENTS = [
     (None, TypeError, "expected a list of documents, got NoneType."),
     (3, TypeError, "expected a list of documents, got int."),
-    (iter(DOCUMENTS), TypeError, "got list_iterator. An iterator becomes a list with list(...)."),
+    (iter(DOCUMENTS), TypeError, "got list_iterator. Convert an iterator with list(...)."),
     ([], ValueError, "expected at least one document, got none."),
-    (np.arange(9), ValueError, "document 0: expected an array of at least 2 tokens, one to read"),
-    ([[1]], ValueError, "at least 2 tokens, one to read and one to predict, got the shape [1]."),
+    (np.arange(9), ValueError, "document 0: expected an array of at least 2 tokens, an input and"),
+    ([[1]], ValueError, "at least 2 tokens, an input and a target, got the shape [1]."),
     ("abc", TypeError, "document 0: expected integer tokens, got <U1."),
     ([[1.0, 2.0]], TypeError, "document 0: expected integer tokens, got float64."),
     ([[1, 2], [1, [2, 3]]], TypeError, "document 1: expected integer tokens, got lists of lists."),
@@ -278,19 +278,19 @@ OF_TREES = [
         ),
         ((Node(1, Node(2)),), {}, TypeError, "post_order: expected a Node, got tuple."),
         ((Node(1, 3),), {}, TypeError, "post_order: expected children as a tuple, got int."),
-        ((Node(1, None),), {}, TypeError, "expected children as a tuple, got NoneType. Of a node"),
+        ((Node(1, None),), {}, TypeError, "children as a tuple, got NoneType. A node without"),
         (
             (Node("a"),),
             {},
             TypeError,
-            "x of node 0: expected numbers, got <U1. Turn words into ids",
+            "x of node 0: expected numbers, got <U1. Convert words to ids",
         ),
         ((Node(None),), {}, TypeError, "post_order: x of node 0: expected numbers, got nothing."),
         (
             (Node(1, (Node(2.0),)),),
             {},
             ValueError,
-            "x of node 1: expected float64[] as x of node 0",
+            "x of node 1: expected float64[], like x of node 0, got int64[]",
         ),
         ((Node(1, (Node(2),)), 0), {}, ValueError, "expected up to 0 children a node, got 1."),
         *(
@@ -309,7 +309,7 @@ OF_SLIDING = rows(
         ((), {"series": series}, ValueError, "sliding: expected a series of arrays [T, ...], got ")
         for series in (None, 3, [1, 2, 3], "abc", {}, {"a": np.arange(5), "b": np.arange(6)})
     ),
-    ((), {"steps": 9}, ValueError, "sliding: a window of 9 steps and the 1 after it need a series"),
+    ((), {"steps": 9}, ValueError, "sliding: expected a series of at least 10 steps, for a window"),
 )
 OF_ROWS = [
     row
@@ -327,7 +327,7 @@ OF_ROWS = [
                 (BATCH.steps, batch),
                 {},
                 TypeError,
-                f"{name}: expected a batch, one of those of make_b",
+                f"{name}: expected a Batch, as make_batches and batches return, got ",
             )
             for batch in (None, 3, [BATCH], "batch")
         ),
@@ -336,11 +336,11 @@ OF_ROWS = [
                 (tree, BATCH),
                 {},
                 ValueError,
-                f"{name}: expected arrays of [2, 4] rows and steps, as t",
+                f"{name}: expected arrays [B, T, ...] with the batch's [B, T] = [2, 4], got ",
             )
             for tree in (np.zeros((1, 2)), np.zeros(3), 3, "a")
         ),
-        ((None, BATCH), {}, ValueError, f"{name}: expected arrays of rows and steps, got none."),
+        ((None, BATCH), {}, ValueError, f"{name}: expected arrays [B, T, ...], got none."),
     )
 ] + [
     *rows(
@@ -358,8 +358,8 @@ OF_ROWS = [
         Row(name, functools.partial(function, BATCH.steps, BATCH, empty), ValueError, sentence)
         for name, function in (("last_steps", last_steps), ("first_steps", first_steps))
         for empty, sentence in (
-            (3, "empty: expected the shape [2], one entry a row, got []."),
-            (np.zeros(3), "empty: expected the shape [2], one entry a row, got [3]."),
+            (3, "empty: expected one entry per row, of shape [2], got []."),
+            (np.zeros(3), "empty: expected one entry per row, of shape [2], got [3]."),
         )
     ),
 ]
@@ -374,7 +374,7 @@ NO_POOLING = [
     ((YS, YS), TypeError, "expected mask as bool flags, got float64."),
     ((YS, "abc"), TypeError, "mask: expected an array of numbers, got str."),
     ((YS, MASK[:2]), ValueError, f"{UNFIT}[3, 2] and [2]."),
-    ((np.ones((2, 3, 4)),), ValueError, "expected ys [T] or [T, D] of one sequence where there is"),
+    ((np.ones((2, 3, 4)),), ValueError, "expected ys of one sequence, [T] or [T, D], if there is"),
 ]
 
 
@@ -396,7 +396,7 @@ OF_POOLS = [
         ("abc", TypeError, "scores: expected an array of numbers, got str."),
         (MASK, TypeError, "expected scores as floats, got bool."),
         (np.arange(3), TypeError, "expected scores as floats, got int64."),
-        (np.zeros(2), ValueError, "expected one score a step, the shape [3], got [2]."),
+        (np.zeros(2), ValueError, "expected one score per step, of shape [3], got [2]."),
     )
 ]
 ROWS = [
@@ -418,7 +418,7 @@ def test_wrong_input(row):
 def test_a_packed_row_has_no_context():
     pytest.importorskip("grain")
     source = [Example(SOURCE[0], context={"speaker": np.ones(2)})]
-    with pytest.raises(ValueError, match="example 0 has a context .'speaker'., of which a layer"):
+    with pytest.raises(ValueError, match="example 0 has a context .'speaker'.: a layer takes one"):
         make_batches(source, pack(4))
 
 
