@@ -1,4 +1,4 @@
-"""Combinators: functions from a cell to a cell."""
+"""Combinators: functions that take a cell and return another, such as `stack` and `zoneout`."""
 
 from recur.combine.adapt import ReadinParams, ReadoutParams, readin, readout
 from recur.combine.attend import Attended, AttendParams, attend

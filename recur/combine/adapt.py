@@ -1,4 +1,4 @@
-"""Modules around a cell: one before its input, or one after its output."""
+"""Modules applied to the input or to the output of a cell."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from recur.types import Cell, Params
 
 
 class ReadinParams(NamedTuple):
-    """Weights of `readin`."""
+    """Weights of `readin`.
+
+    Attributes:
+      input: params of the module ψ.
+      cell: params of the cell.
+    """
 
     input: Params
     cell: Params
 
 
 class ReadoutParams(NamedTuple):
-    """Weights of `readout`."""
+    """Weights of `readout`.
+
+    Attributes:
+      cell: params of the cell.
+      output: params of the module ψ.
+    """
 
     cell: Params
     output: Params
@@ -30,22 +40,22 @@ class ReadoutParams(NamedTuple):
 
 @call_repr
 def readin(cell: Cell, input: Any) -> Cell:
-    """Transforms the input of every step by a module, such as an embedding or an MLP.
+    """Applies a module to the input of each step, such as an embedding or an MLP.
 
         carry_t, y_t = step(carry_{t-1}, ψ(x_t))
 
-    With an MLP it is the deep input-to-hidden function of Pascanu et al.
+    With an MLP, it is the deep input-to-hidden function of Pascanu et al.
 
     Args:
       cell: the cell that reads ψ(x_t).
       input: ψ, a module, a function of one step, or a name of `recur.modules.ACTIVATIONS`.
 
     Returns:
-      A `Cell` with `ReadinParams` and the carry of `cell`; x is what ψ takes.
+      A `Cell` with `ReadinParams` and the carry of `cell`; x is the input of ψ.
 
     Raises:
-      TypeError: when `cell` is not a cell, or `input` none of these.
-      ValueError: when it is an unknown name, or a module with mutable collections.
+      TypeError: when `cell` is not a cell, or `input` none of these types.
+      ValueError: when `input` is an unknown name, or a module with mutable collections.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -87,20 +97,20 @@ def readin(cell: Cell, input: Any) -> Cell:
 
 @call_repr
 def readout(cell: Cell, output: Any) -> Cell:
-    """Transforms the output of every step by a module, such as a dense layer.
+    """Applies a module to the output of each step, such as a dense layer.
 
         y_t = ψ(v_t),    where carry_t, v_t = step(carry_{t-1}, x_t)
 
     Args:
-      cell: the cell that gives v_t.
+      cell: the cell whose output is v_t.
       output: ψ, a module, a function of one step, or a name of `recur.modules.ACTIVATIONS`.
 
     Returns:
-      A `Cell` with `ReadoutParams` and the carry of `cell`; y is what ψ gives.
+      A `Cell` with `ReadoutParams` and the carry of `cell`; y is the output of ψ.
 
     Raises:
-      TypeError: when `cell` is not a cell, or `output` none of these.
-      ValueError: when it is an unknown name, or a module with mutable collections.
+      TypeError: when `cell` is not a cell, or `output` none of these types.
+      ValueError: when `output` is an unknown name, or a module with mutable collections.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

@@ -1,4 +1,4 @@
-"""Attention: at each step a cell looks at the rows of a memory that fit a query."""
+"""Attention: at each step a cell reads the rows of a memory that match a query."""
 
 from __future__ import annotations
 
@@ -28,24 +28,40 @@ from recur.types import Cell, Context, Params, Shaped
 
 
 class AttendParams(NamedTuple):
-    """Weights of `attend`."""
+    """Weights of `attend`.
+
+    Attributes:
+      cell: params of the cell.
+      query_kernel: W_q, `[Q, A]`; None with score="multiplicative".
+      memory_kernel: W_m, `[D, A]`.
+      vector: w, `[A]`; None unless score="additive".
+      output_kernel: W_c, `[D + V, V]`; None with query="state".
+    """
 
     cell: Params
-    query_kernel: jax.Array | None  # W_q: [Q, A], of the scores "additive" and "dot"
-    memory_kernel: jax.Array  # W_m: [D, A]
-    vector: jax.Array | None  # w: [A], of the score "additive"
-    output_kernel: jax.Array | None  # W_c: [D + V, V], of query="output"
+    query_kernel: jax.Array | None
+    memory_kernel: jax.Array
+    vector: jax.Array | None
+    output_kernel: jax.Array | None
 
 
 class Attended(NamedTuple):
-    """The output of `attend` at a step."""
+    """The output of `attend` at a step.
+
+    Attributes:
+      output: the output, `[V]`.
+      weights: the attention weights α, `[S]`, zero where the memory is masked.
+      context: the context vector c, `[D]`.
+    """
 
     output: jax.Array
-    weights: jax.Array  # α: [S], zero where the memory is masked
-    context: jax.Array  # c: [D]
+    weights: jax.Array
+    context: jax.Array
 
 
 class _Bound(NamedTuple):
+    """What is computed once a sequence."""
+
     cell: Any
     weights: AttendParams  # without those of the cell
     memory: Memory
@@ -65,35 +81,38 @@ def attend(
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
 ) -> Cell:
-    """Attends to a memory m of S rows, such as the outputs of an encoder.
+    """Adds attention to a cell, over a memory m of S rows such as the outputs of an encoder.
 
         e_tj = w · tanh(q_t W_q + m_j W_m)          score="additive"
         e_tj = q_t · (m_j W_m)                      score="multiplicative"
         e_tj = (q_t W_q) · (m_j W_m) / √A           score="dot"
-        α_t = softmax(e_t) over the rows that count,    c_t = Σ_j α_tj m_j
+        α_t = softmax(e_t) over the rows not masked,    c_t = Σ_j α_tj m_j
 
-    With query="output" the query is the output of the cell, and c_t goes into the output:
+    With query="output" the query is the output of the cell, and c_t enters the output:
 
         carry_t, v_t = step(carry_{t-1}, x_t),    q_t = v_t,    output_t = tanh([c_t, v_t] W_c)
 
-    It does not act on the carry, so `scan` attends for all steps at once, after the loop; unless
-    with `feed_input`, where the step reads `[x_t, output_{t-1}]` in place of x_t, output_0 = 0.
-    With query="state" the query is the hidden state before the step, and c_t goes into the input:
+    This attention does not act on the carry, so `scan` computes it for all steps at once, after the
+    loop. Not so with `feed_input`, where the step reads `[x_t, output_{t-1}]` in place of x_t, with
+    output_0 = 0. With query="state" the query is the hidden state before the step, and c_t enters
+    the input:
 
         q_t = h_{t-1},    carry_t, output_t = step(carry_{t-1}, [x_t, c_t])
 
-    Masked rows of the memory never matter; where all are masked, α_t and c_t are zero. m_j W_m is
+    Masked rows of the memory have no effect; if all are masked, α_t and c_t are zero. m_j W_m is
     computed once a sequence.
 
     Args:
-      cell: the cell that attends, with outputs `[V]`; with query="state" its carry is the hidden
-        state or has a field `hidden`.
+      cell: a cell with outputs `[V]`; with query="state" its carry is the hidden state or has a
+        field `hidden`.
       name: the name of m in the context, real `[S, D]` or a `recur.combine.Memory(values, mask)`.
-      score: how a query and a row are compared.
+      score: the score function, which compares a query with a row.
       query: whether the query is the "output" or the hidden "state".
-      features: A, the width in which they are compared; by default Q, the width of the query.
-      feed_input: whether the output is fed back beside the input; for query="output".
-      kernel_init: of W_q `[Q, A]`, W_m `[D, A]`, w, drawn as `[A, 1]`, and W_c `[D + V, V]`.
+      features: A, the attention width; by default Q, the width of the query.
+      feed_input: whether the output is concatenated to the next input (input feeding); only for
+        query="output".
+      kernel_init: initializer of W_q `[Q, A]`, W_m `[D, A]`, w, drawn as `[A, 1]`, and W_c
+        `[D + V, V]`.
       dtype: the dtype in which attention is computed; by default what its weights and m promote to.
       param_dtype: the dtype of the weights.
 
@@ -102,7 +121,7 @@ def attend(
       feeding `recur.combine.Feedback`.
 
     Raises:
-      TypeError: when `cell` is not a cell, or an option is of another type; while tracing, when its
+      TypeError: when `cell` is not a cell, or an option has the wrong type; while tracing, when its
         carry has no hidden state, the query or m does not hold real numbers, or a mask is not bool.
       ValueError: when score or query is an unknown name, features is given for a score without W_q,
         or feed_input for query="state"; while tracing, when there is no such context, m is not
@@ -168,25 +187,25 @@ def attend(
         return cell.init_carry(bound.cell, seen(x, bound.memory))
 
     def seen(x, memory):
-        """The shape of what the cell reads."""
+        """Returns the shape of the input of the cell."""
         if query == "output":
             return x
         c = jax.ShapeDtypeStruct(memory.values.shape[1:], memory.values.dtype)
         return jax.eval_shape(join, x, c)
 
-    def look(bound, q):
+    def attend_to(bound, q):
         e = compared.compare(bound.weights, q.astype(bound.keys.dtype), bound.keys)
         alpha = jax.nn.softmax(e, where=bound.memory.mask)
         return alpha, alpha @ bound.memory.values
 
     def query_state(bound, carry, x, key=None):
-        alpha, c = look(bound, hidden_of(carry, "attend"))
+        alpha, c = attend_to(bound, hidden_of(carry, "attend"))
         carry, y = cell.step(bound.cell, carry, join(x, c), key)
         return carry, Attended(y, alpha, c)
 
     def query_output(bound, carry, x, key=None):
         carry, v = cell.step(bound.cell, carry, x, key)
-        alpha, c = look(bound, v)
+        alpha, c = attend_to(bound, v)
         both = jnp.concatenate([c, v.astype(c.dtype)])
         return carry, Attended(jnp.tanh(both @ bound.weights.output_kernel), alpha, c)
 
@@ -198,7 +217,7 @@ def attend(
 
 
 def _query_width(cell: Cell, params: Params, x: Shaped, context: Context, query: str) -> int:
-    """The width of the output or of the hidden state."""
+    """Returns the width of the output or of the hidden state."""
     _, carry, y = first_shapes(cell, params, x, context)
     q: Any = hidden_of(carry, "attend") if query == "state" else y
     if len(getattr(q, "shape", ())) != 1:
@@ -209,11 +228,12 @@ def _query_width(cell: Cell, params: Params, x: Shaped, context: Context, query:
 
 
 def _check_query(query: str, feed_input: bool) -> None:
+    """Raises an error unless the query is known and can be combined with `feed_input`."""
     if query not in ("output", "state"):
-        raise ValueError(f'attend: the query is the "output" or the "state", got {query!r}.')
+        raise ValueError(f'attend: query must be "output" or "state", got {query!r}.')
     check_flag("attend: feed_input", feed_input)
     if feed_input and query == "state":
         raise ValueError(
-            'attend: feed_input is for query="output"; with query="state" the cell reads c_t '
-            "already."
+            'attend: feed_input=True needs query="output", got query="state", where the cell reads '
+            "c_t already."
         )

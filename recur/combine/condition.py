@@ -1,4 +1,4 @@
-"""Conditioning: a vector of the context enters the input, or the initial carry, of a cell."""
+"""Conditioning: a vector of the context is added to the input or initial carry of a cell."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class ConditionParams(NamedTuple):
     """Weights of `condition`.
 
     Attributes:
-      cell: those of the cell.
-      kernel: K `[D, ...]`: a tuple with one for each product of the input, in the order of the
-        step, or None where v is concatenated to x; for the initial carry a pytree like it.
+      cell: params of the cell.
+      kernel: kernels K, `[D, ...]`: a tuple with one for each product of the input, in the order of
+        the step, or None where v is concatenated to x; for the initial carry, a pytree like it.
     """
 
     cell: Params
@@ -36,7 +36,7 @@ class Conditioned(NamedTuple):
 
     Attributes:
       cell: the carry of the cell.
-      entering: what enters the next step, v K or v; zeros after the first step.
+      entering: v K or v, which is added at the next step; zeros after the first step.
     """
 
     cell: Carry
@@ -44,6 +44,8 @@ class Conditioned(NamedTuple):
 
 
 class _Bound(NamedTuple):
+    """What is computed once a sequence."""
+
     cell: Bound
     given: Any  # v K for each K, or v
 
@@ -66,32 +68,32 @@ def condition(
         carry_0 + v K           in place of carry_0, at the "initial carry"
 
     Each product of the input and each array of the carry has its own K, and v K is computed once a
-    sequence. So an Elman network becomes `h_t = tanh(x_t W + h_{t-1} U + v K + b)`. Products of the
-    input are the last ones before it reaches the carry; one that the step splits into gates counts
-    as one a gate. A cell without them reads `[x_t, v]`.
+    sequence. An Elman network becomes `h_t = tanh(x_t W + h_{t-1} U + v K + b)`. Products of the
+    input are the last ones before it reaches the carry; a product that the step splits into gates
+    counts once for each gate. A cell without products of the input reads `[x_t, v]`.
 
-    At the "first step", v K is replaced by zeros at all other steps; a segment that starts from a
-    reset has its own first step. Around it, zoneout needs the rate `Conditioned(rate, 0.0)`. Of an
-    initial carry with the field `hidden`, v K is added to h, and to the field `cell` if there is
-    one.
+    At the "first step", v K is replaced by zeros at all other steps; each segment that starts with
+    a reset has its own first step. `zoneout` around such a cell needs the rate
+    `Conditioned(rate, 0.0)`. If the initial carry has a field `hidden`, v K is added only to it and
+    to the field `cell`, if there is one.
 
     Args:
       cell: the cell that is conditioned.
       name: the name of v in the context, real `[D]`.
-      at: when v enters, at "every step", the "first step" or the "initial carry".
-      kernel_init: of each K, drawn as `[D, N]` for an array of N numbers; it is stored as
-        `[D, ...]`, and as `[D, 2, ...]` for the real and imaginary parts of a complex array.
+      at: where v is added, at "every step", the "first step" or the "initial carry".
+      kernel_init: initializer of each K, drawn as `[D, N]` for an array of N numbers; K is stored
+        as `[D, ...]`, and as `[D, 2, ...]` for the real and imaginary parts of a complex array.
       param_dtype: the dtype of K.
 
     Returns:
-      A `Cell` with `ConditionParams`; its carry is that of `cell`, at the "first step"
-      `Conditioned`.
+      A `Cell` with `ConditionParams`; its carry is that of `cell`, or `Conditioned` with
+      at="first step".
 
     Raises:
-      TypeError: when `cell` is not a cell, the initialiser none, the dtype not real, or v does not
-        hold real numbers.
-      ValueError: when `at` is an unknown name; while tracing, when there is no such context, v is
-        not `[D]` with the D of init, or cannot be concatenated to x.
+      TypeError: when `cell` is not a cell, `kernel_init` not an initializer, the dtype not real, or
+        v does not hold real numbers.
+      ValueError: when `at` is an unknown name; while tracing, when the context has no such name, v
+        is not `[D]` with the D of init, or cannot be concatenated to x.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -174,7 +176,7 @@ def condition(
 
 
 def _conditioned_parts(carry: Carry) -> Carry:
-    """The carry without what only keeps count, as the normalizer of `slstm`."""
+    """Returns the carry with only its fields `hidden` and `cell`, if it has a field `hidden`."""
     if not hasattr(carry, "hidden") or not hasattr(carry, "_replace"):
         return carry
     return carry._replace(**{f: None for f in carry._fields if f not in ("hidden", "cell")})
@@ -186,7 +188,7 @@ def _project(v: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _plus(added: jax.Array | None, array: jax.Array) -> jax.Array:
-    """The array plus v K, which has the real and imaginary parts of a complex one apart."""
+    """Adds v K to an array; for a complex one, v K holds the real and imaginary parts."""
     if added is None:
         return array
     added = jax.lax.complex(*added) if jnp.iscomplexobj(array) else added
@@ -194,7 +196,7 @@ def _plus(added: jax.Array | None, array: jax.Array) -> jax.Array:
 
 
 def _joined(x: Any, v: jax.Array) -> jax.Array:
-    """`[x, v]` for x `[I]`; for x `[..., I]` with v beside each of its vectors."""
+    """Returns `[x, v]`; for x `[..., I]`, v is concatenated to each vector of x."""
     places = getattr(x, "shape", ())[:-1]
     return side_by_side("condition", x, jnp.broadcast_to(v, (*places, *v.shape)))
 

@@ -1,4 +1,4 @@
-"""What combinators read from a context: vectors, and the memory of `attend`."""
+"""Values that combinators read from the context: vectors, and the memory of `attend`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from recur.types import Context
 
 
 class Memory(NamedTuple):
-    """What `attend` reads, such as the outputs of an encoder.
+    """The memory of `attend`, such as the outputs of an encoder.
 
     Attributes:
-      values: m, real `[S, D]`; rows that do not count never matter, NaN included.
-      mask: bool `[S]`, True where the row counts; None when all do.
+      values: m, real `[S, D]`; masked rows have no effect, even if they are NaN.
+      mask: bool `[S]`, True where the row counts; None if all rows count.
     """
 
     values: jax.Array
@@ -24,12 +24,12 @@ class Memory(NamedTuple):
 
 
 def vector_from(context: Context, name: str, asker: str) -> Any:
-    """The real vector `[D]` that a context calls `name`, or its shape."""
+    """Returns the real vector `[D]` called `name` in a context, or its shape."""
     return _check_real(from_context(context, name, asker), "[D]", f"{asker}: {name!r}")
 
 
 def memory_from(context: Context, name: str, asker: str) -> Memory:
-    """The memory that a context calls `name`, an array `[S, D]` or a `Memory`; or its shape.
+    """Returns the memory called `name` in a context, or its shape; an array becomes a `Memory`.
 
     Raises:
       ValueError: when there is none, or its arrays do not have the shapes of one sequence.
@@ -41,7 +41,7 @@ def memory_from(context: Context, name: str, asker: str) -> Memory:
     _check_real(values, "[S, D] or recur.combine.Memory(values, mask)", asker)
     if mask is not None and getattr(mask, "shape", None) != values.shape[:1]:
         raise ValueError(
-            f"{asker}: expected a mask with one flag a row, of shape {list(values.shape[:1])}, got "
+            f"{asker}: expected a mask with one flag for each row, {list(values.shape[:1])}, got "
             f"{describe(mask)}."
         )
     if mask is not None and mask.dtype != jnp.bool_:
@@ -50,7 +50,7 @@ def memory_from(context: Context, name: str, asker: str) -> Memory:
 
 
 def zero_masked(memory: Memory, dtype: Any) -> Memory:
-    """The memory in `dtype`, with zeros in rows that do not count, for products reach them too."""
+    """Casts the memory to `dtype` and sets masked rows to zero, since NaN times 0 is NaN."""
     values = jnp.asarray(memory.values).astype(dtype)
     if memory.mask is None:
         return Memory(values)
@@ -59,20 +59,20 @@ def zero_masked(memory: Memory, dtype: Any) -> Memory:
 
 
 def check_width(came: int, expected: int, what: str) -> None:
-    """Raises a ValueError unless a context has the width D of `init`."""
+    """Raises a ValueError unless a value of the context has the width that it had at `init`."""
     if came != expected:
-        raise ValueError(f"{what} had the width {expected} at init, and has {came} now.")
+        raise ValueError(f"{what}: expected the width {expected}, as at init, got {came}.")
 
 
 def _check_real(value: Any, expected: str, asker: str) -> Any:
-    """`value`, when it is an array of real numbers with as many axes as `expected` names first."""
+    """Returns `value` if it is a real array with as many axes as the shape in `expected`."""
     if not hasattr(value, "shape"):
         raise ValueError(f"{asker}: expected one array {expected}, got {describe(value)}.")
     shape = expected[: expected.index("]") + 1]
     if len(value.shape) != 1 + shape.count(","):
         raise ValueError(
             f"{asker}: expected {shape} of one sequence, got {describe(value)}. For a batch of "
-            "sequences, with a row axis first, wrap the layer in recur.batch."
+            "sequences, with a batch axis first, wrap the layer in recur.batch."
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise TypeError(f"{asker}: expected real numbers {shape}, got {describe(value)}.")

@@ -1,7 +1,7 @@
-"""Dropout for recurrences: masks that are drawn once a sequence.
+"""Dropout for recurrent cells, with masks that are drawn once a sequence.
 
-Masks are drawn by `bind` and are constants of the loop: with a mask that changed from step to step
-no unit could remember for long. Without a key there are none.
+`bind` draws the masks, and they are constants of the loop: if a mask changed from step to step, no
+unit could remember for long. Without a key there is no dropout.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from recur.keys import split, split_like
 from recur.structure import named_shapes, on_named, on_products, recurrent_products
 from recur.types import Bound, Cell, Shaped
 
-Masks = tuple[jax.Array, ...]  # one for each shape of what is masked
+Masks = tuple[jax.Array, ...]  # one for each shape that is masked
 
 
 class _Bound(NamedTuple):
-    """Bound params with masks, None where nothing is dropped."""
+    """Bound params and masks; a mask is None where nothing is dropped."""
 
     cell: Bound
     inputs: Any = None
@@ -36,32 +36,32 @@ class _Bound(NamedTuple):
 def variational_dropout(
     cell: Cell, *, inputs: float = 0.0, recurrent: float = 0.0, outputs: float = 0.0
 ) -> Cell:
-    """Drops units of the input, of the hidden state and of the output, the same at all steps.
+    """Applies variational dropout: the same units are dropped at all steps of a sequence.
 
         d ~ bernoulli(1 - p) / (1 - p)    for each of d_x, d_h, d_y, once a sequence
         (h_{t-1} ⊙ d_h) U                 in place of h_{t-1} U, for each recurrent product
         carry_t, v_t = step(carry_{t-1}, x_t ⊙ d_x)    with these products
         y_t = v_t ⊙ d_y
 
-    d_h acts within the products alone: a state that a gate carries over is not dropped. Recurrent
-    products are found in the step, and those with a left factor of the same shape share a mask, as
-    h_{t-1} and r_t ⊙ h_{t-1} of a GRU that resets before the product.
+    d_h acts only inside the products: a state that a gate carries over is not dropped. Recurrent
+    products are found in the step. Those whose left factors have the same shape share a mask, such
+    as h_{t-1} and `r_t ⊙ h_{t-1}` of a GRU with reset="before".
 
-    Noise is on when a key is given. Each sequence of a batch has its own masks; sequences packed
+    Dropout is on when a key is given. Each sequence of a batch has its own masks; sequences packed
     into one row share them.
 
     Args:
-      cell: the cell; of a stack, wrap each of its cells, so that each has its own masks.
-      inputs: p of x.
-      recurrent: p of h.
-      outputs: p of y.
+      cell: the cell; wrap each cell of a stack, so that each has its own masks.
+      inputs: dropout rate p of the input x.
+      recurrent: dropout rate p of the hidden state h.
+      outputs: dropout rate p of the output y.
 
     Returns:
       A `Cell` with the params and the carry of `cell`; the cell itself when all rates are 0.
 
     Raises:
-      TypeError: when `cell` is not a cell; while tracing, when h is to be dropped of a cell without
-        recurrent products, such as `indrnn`, or what is to be dropped is not floating-point.
+      TypeError: when `cell` is not a cell; while tracing, when `recurrent` is above 0 for a cell
+        without recurrent products, such as `indrnn`, or a dropped array is not floating-point.
       ValueError: when a rate is not in [0, 1).
 
     Example:
@@ -107,8 +107,8 @@ def variational_dropout(
         products, _ = recurrent_products(cell.step, bound, carry, x)
         if not products:
             raise TypeError(
-                f"{asker}: expected a cell with recurrent products, h @ U, whose factor h is to be "
-                "dropped, and found none in its step. recur.zoneout is for any cell."
+                f"{asker}: recurrent > 0 needs a cell with recurrent products, h @ U, and none was "
+                "found in its step. Use recur.zoneout, which takes any cell."
             )
         return _distinct(product.factor.aval for product in products)
 
@@ -128,21 +128,21 @@ def variational_dropout(
 
 @call_repr
 def recurrent_dropout(cell: Cell, rate: float) -> Cell:
-    """Drops units of what a cell adds to its memory, and never of the memory itself.
+    """Applies recurrent dropout without memory loss: drops units of the candidate values.
 
         d ~ bernoulli(1 - p) / (1 - p)    once a sequence
-        c_t = f_t ⊙ c_{t-1} + i_t ⊙ (g_t ⊙ d)    in an LSTM, and so for the candidate of any cell
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ (g_t ⊙ d)    in an LSTM; likewise in other cells
 
-    The candidate is the value that the step names "candidate" by `recur.name`. Values of the same
-    shape share a mask.
+    It drops what a cell adds to its memory, and never the memory itself. The candidate is the value
+    that the step names "candidate" with `recur.name`. Candidates of the same shape share a mask.
 
-    Noise is on when a key is given. Each sequence of a batch has its own mask; sequences packed
+    Dropout is on when a key is given. Each sequence of a batch has its own mask; sequences packed
     into one row share it.
 
     Args:
-      cell: a cell with a candidate, such as `lstm` and `gru`, or one of your own that names it; of
-        a stack, wrap each of its cells.
-      rate: p.
+      cell: a cell with a candidate, such as `lstm` and `gru`, or your own cell that names one; wrap
+        each cell of a stack.
+      rate: dropout rate p.
 
     Returns:
       A `Cell` with the params and the carry of `cell`; the cell itself when the rate is 0.
@@ -188,15 +188,15 @@ def recurrent_dropout(cell: Cell, rate: float) -> Cell:
 
 
 def draw_mask(key: jax.Array, rate: float, shapes: Shaped, asker: str) -> Any:
-    """`bernoulli(1 - rate) / (1 - rate)`, of mean 1, for each array of a pytree, in its dtype.
+    """Draws `bernoulli(1 - rate) / (1 - rate)`, of mean 1, for each array of a pytree.
 
     Raises:
       TypeError: when one of them is not floating-point.
     """
     if not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(shapes)):
         raise TypeError(
-            f"{asker}: expected floating-point numbers to drop some of, got {describe(shapes)}. "
-            "Tokens become vectors by recur.readin around it."
+            f"{asker}: expected floating-point arrays to apply dropout to, got {describe(shapes)}. "
+            "To embed tokens first, wrap the result in recur.readin."
         )
 
     def draw(leaf, key):
@@ -207,7 +207,7 @@ def draw_mask(key: jax.Array, rate: float, shapes: Shaped, asker: str) -> Any:
 
 
 def _distinct(shapes: Iterable[Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """One of each shape, in order."""
+    """Returns one array of each shape, in order."""
     dtypes: dict[tuple[int, ...], Any] = {}
     for each in shapes:
         dtypes.setdefault(each.shape, each.dtype)
@@ -215,6 +215,6 @@ def _distinct(shapes: Iterable[Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 
 def _masked(value: jax.Array, masks: Masks) -> jax.Array:
-    """The value times the mask of its shape."""
+    """Multiplies a value by the mask of its shape."""
     [mask] = [mask for mask in masks if mask.shape == value.shape]
     return value * mask.astype(value.dtype)

@@ -1,4 +1,4 @@
-"""Feedback: the output of one step is part of the input of the next."""
+"""Output feedback: the output of one step is part of the input of the next."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ from recur.types import Bound, Carry, Cell
 
 
 class Feedback(NamedTuple):
-    """The carry of `feedback`, and of `attend` with input feeding."""
+    """The carry of `feedback`, and of `attend` with input feeding.
+
+    Attributes:
+      cell: the carry of the cell.
+      output: the output y_t of the last step.
+    """
 
     cell: Carry
-    output: Any  # y_t
+    output: Any
 
 
 class _Bound(NamedTuple):
+    """What is computed once a sequence."""
+
     cell: Bound
     output: Any  # y_0, whose shape depends on params
 
@@ -34,18 +41,18 @@ def feedback(cell: Cell, join: Callable[[Any, Any], Any] | None = None) -> Cell:
 
         carry_t, y_t = step(carry_{t-1}, join(x_t, y_{t-1})),    y_0 = 0
 
-    Around a `readout` it is a decoder that reads its last prediction, around a feed-forward net the
-    network of Jordan. On inputs of width 0 the cell runs without external input.
+    Around a `readout` it makes a decoder that reads its last prediction; around a feed-forward
+    network, a Jordan network. With inputs of width 0 the cell runs without external input.
 
-    The shape of y is found from `init` for x alone, evaluated in shapes only; it must be the same
-    for the joined input, for which the weights are drawn.
+    The weights are drawn for the joined input. The shape of y is computed for x alone, and must be
+    the same for the joined input.
 
     Args:
       cell: the cell.
       join: a function of x_t and y_{t-1}; by default it concatenates them, `[x_t, y_{t-1}]`.
 
     Returns:
-      A `Cell` with the params of `cell`; its carry is `Feedback`, x is what `join` takes.
+      A `Cell` with the params of `cell`; its carry is `Feedback`, x is the input of `join`.
 
     Raises:
       TypeError: when `cell` is not a cell, or `join` not a function.
@@ -78,7 +85,7 @@ def feed_back(
     join: Callable[[Any, Any], Any],
     part: Callable[[Any], Any] = lambda y: y,
 ) -> Cell:
-    """The cell with inputs `join(x_t, part(y_{t-1}))`, and with `Feedback` as its carry."""
+    """Makes a cell with inputs `join(x_t, part(y_{t-1}))`, and with `Feedback` as its carry."""
 
     def part_shape(params, x, context):
         return part(output_shape(cell, params, x, context))
@@ -90,9 +97,9 @@ def feed_back(
         joined = part_shape(params, seen, context)
         if describe(y) != describe(joined):
             raise ValueError(
-                f"{asker}: expected an output whose shape does not depend on the input; it is "
-                f"{describe(y)} for x alone, and {describe(joined)} for x joined with it. Fix it "
-                "with recur.readout."
+                f"{asker}: expected an output whose shape does not depend on the input, got "
+                f"{describe(y)} for x alone, and {describe(joined)} for x joined with it. Make its "
+                "shape constant with recur.readout."
             )
         return params
 
@@ -100,8 +107,9 @@ def feed_back(
         alone = jax.eval_shape(cell.init, jax.random.key(0), x, context)
         if jax.tree.structure(alone) != jax.tree.structure(params):
             raise TypeError(
-                f"{asker}: expected params of the structure that init returns, "
-                f"{type(alone).__name__}, got {type(params).__name__} of another. {PARAMS_REMEDY}"
+                f"{asker}: expected params with the structure that init returns, "
+                f"{type(alone).__name__}, got {type(params).__name__} with a different one. "
+                f"{PARAMS_REMEDY}"
             )
         alone = jax.tree.map(lambda a, p: jax.ShapeDtypeStruct(a.shape, p.dtype), alone, params)
         y = part_shape(alone, x, context)

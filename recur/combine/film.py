@@ -1,4 +1,4 @@
-"""Feature-wise linear modulation: a context scales and shifts the outputs of a cell."""
+"""Feature-wise linear modulation (FiLM): the context scales and shifts the outputs of a cell."""
 
 from __future__ import annotations
 
@@ -24,14 +24,22 @@ from recur.types import Cell, Params
 
 
 class FilmParams(NamedTuple):
-    """Weights of `film`."""
+    """Weights of `film`.
+
+    Attributes:
+      cell: params of the cell.
+      scale_kernel: G, `[D, F]`.
+      shift_kernel: B, `[D, F]`.
+    """
 
     cell: Params
-    scale_kernel: jax.Array  # G: [D, F]
-    shift_kernel: jax.Array  # B: [D, F]
+    scale_kernel: jax.Array
+    shift_kernel: jax.Array
 
 
 class _Bound(NamedTuple):
+    """What is computed once a sequence."""
+
     cell: Any
     scale: jax.Array  # 1 + z G: [F]
     shift: jax.Array  # z B: [F]
@@ -45,7 +53,7 @@ def film(
     kernel_init: Initializer = lecun_normal(),
     param_dtype: Any = jnp.float32,
 ) -> Cell:
-    """Scales and shifts the features of the output by a vector of the context (FiLM).
+    """Applies feature-wise linear modulation (FiLM): a context vector scales and shifts outputs.
 
         y_t = (1 + z G) ⊙ v_t + z B,    where carry_t, v_t = step(carry_{t-1}, x_t)
 
@@ -54,17 +62,17 @@ def film(
     Args:
       cell: the cell whose outputs `[F]`, or `[..., F]`, are modulated.
       name: the name of z in the context, real `[D]`.
-      kernel_init: of G and B `[D, F]`, drawn independently.
+      kernel_init: initializer of G and B `[D, F]`, drawn independently.
       param_dtype: the dtype of G and B; y is computed in the dtype of v.
 
     Returns:
       A `Cell` with `FilmParams` and the carry of `cell`.
 
     Raises:
-      TypeError: when `cell` is not a cell, the initialiser none, the dtype not real, or z does not
-        hold real numbers.
-      ValueError: while tracing, when there is no such context, z is not `[D]` with the D of init,
-        or the output is not one array `[..., F]`.
+      TypeError: when `cell` is not a cell, `kernel_init` not an initializer, the dtype not real, or
+        z does not hold real numbers.
+      ValueError: while tracing, when the context has no such name, z is not `[D]` with the D of
+        init, or the output is not one array `[..., F]`.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -88,7 +96,7 @@ def film(
         params = cell.init(cell_key, x, context=context)
         v = output_shape(cell, params, x, context)
         if not getattr(v, "shape", ()):
-            raise ValueError(f"film: expected outputs [F] of the cell, got {describe(v)}.")
+            raise ValueError(f"film: expected a cell with outputs [F], got {describe(v)}.")
         shape = (width, v.shape[-1])
         return FilmParams(
             cell=params,

@@ -1,9 +1,9 @@
-"""Normalization within the step.
+"""Normalization inside the step.
 
-Norms are taken over the units of one step of one sequence. Statistics over a batch are left out on
-purpose (Cooijmans et al. 2017, Recurrent Batch Normalization, https://arxiv.org/abs/1603.09025):
-a recurrence needs separate ones for each time step, and has none for steps beyond the longest
-sequence seen in training; a step would depend on the other rows of its batch, and not be a pure
+Norms are taken over the units of one step of one sequence. Batch statistics are not supported
+(Cooijmans et al. 2017, Recurrent Batch Normalization, https://arxiv.org/abs/1603.09025): a
+recurrence needs separate statistics for each time step, and has none for steps beyond the longest
+training sequence; a step would depend on the other rows of its batch instead of being a pure
 function of one sequence; and padding would enter the statistics.
 """
 
@@ -25,41 +25,47 @@ from recur.types import Cell, Params
 
 
 class NormalizeParams(NamedTuple):
-    """Weights of `normalize`; the norms are in the order in which the step multiplies."""
+    """Weights of `normalize`.
+
+    Attributes:
+      cell: params of the cell.
+      input: params of N for each product of the input, in the order of the step.
+      recurrent: params of N' for each recurrent product, in the order of the step.
+    """
 
     cell: Params
-    input: tuple[Params, ...]  # of N, one for each product of the input
-    recurrent: tuple[Params, ...]  # of N', one for each recurrent product
+    input: tuple[Params, ...]
+    recurrent: tuple[Params, ...]
 
 
 @call_repr
 def normalize(cell: Cell, norm: Any) -> Cell:
-    """Normalizes the products of a step, such as those of layer normalization.
+    """Applies layer normalization, or another norm, to the matrix products of a step.
 
         N(x_t W)         in place of x_t W, for each product of the input
         N'(h_{t-1} U)    in place of h_{t-1} U, for each recurrent product
 
-    So an Elman network becomes `h_t = tanh(N(x_t W) + N'(h_{t-1} U) + b)`, and the gates do not
-    depend on the scale of the kernels. Biases are outside of the norms, as in Ba et al. Each
-    product has its own norm, and a product that the step splits into gates counts as one product a
-    gate: an LSTM has eight norms.
+    An Elman network becomes `h_t = tanh(N(x_t W) + N'(h_{t-1} U) + b)`, and the gates do not depend
+    on the scale of the kernels. Biases are outside of the norms, as in Ba et al. Each product has
+    its own norm, and a product that the step splits into gates counts once for each gate: an LSTM
+    has eight norms.
 
-    Products of the input are the last ones before it reaches the carry: neither those of an MLP
-    around which the cell stands nor those of a readout.
+    Products of the input are the last ones before it reaches the carry, so the products of an MLP
+    in `readin` or `readout` are not normalized.
 
     Args:
-      cell: a cell with recurrent products; of a stack, wrap each of its cells.
-      norm: N, such as `flax.linen.LayerNorm()` or `flax.linen.RMSNorm()`, which keeps the shape; or
-        a function, or a name of `recur.modules.ACTIVATIONS`.
+      cell: a cell with recurrent products; wrap each cell of a stack.
+      norm: N, a module that keeps the shape, such as `flax.linen.LayerNorm()` or
+        `flax.linen.RMSNorm()`; or a function, or a name of `recur.modules.ACTIVATIONS`.
 
     Returns:
       A `Cell` with `NormalizeParams` and the carry of `cell`.
 
     Raises:
-      TypeError: when `cell` is not a cell, or `norm` none of these; while tracing, when the cell
-        has no recurrent products.
-      ValueError: when it is an unknown name, or a module with mutable collections, as BatchNorm;
-        while tracing, when N does not keep the shape.
+      TypeError: when `cell` is not a cell, or `norm` none of these types; while tracing, when the
+        cell has no recurrent products.
+      ValueError: when `norm` is an unknown name, or a module with mutable collections, such as
+        BatchNorm; while tracing, when N does not keep the shape.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -85,8 +91,8 @@ def normalize(cell: Cell, norm: Any) -> Cell:
         recurrent, _ = recurrent_products(cell.step, bound, carry, x)
         if not recurrent:
             raise TypeError(
-                "normalize: expected a cell with recurrent products, h @ U, and found none in its "
-                "step. Normalize its input or output with recur.readin or recur.readout."
+                "normalize: expected a cell with recurrent products, h @ U, and none was found in "
+                "its step. Normalize its input or output with recur.readin or recur.readout."
             )
         of_input, _ = input_products(cell.step, bound, carry, x)
         return NormalizeParams(params, draw(input_key, of_input), draw(recurrent_key, recurrent))
@@ -113,7 +119,7 @@ def normalize(cell: Cell, norm: Any) -> Cell:
         normal = module.apply(params, product, key=key)
         if normal.shape != product.shape:
             raise ValueError(
-                f"normalize: the norm must keep the shape, {list(product.shape)}; it gave "
+                f"normalize: expected norm to keep the shape {list(product.shape)}, got "
                 f"{list(normal.shape)}."
             )
         return normal.astype(product.dtype)

@@ -1,4 +1,4 @@
-"""Scores of attention: how well a query fits each row of a memory."""
+"""Score functions of attention, which compare a query with each row of a memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from recur.checks import check_whole
 
 
 class Score(NamedTuple):
-    """A way to compare a query with the rows of a memory.
+    """A score function of attention and its weights.
 
     Attributes:
       compare: `compare(weights, q, keys) -> e [S]`, where `keys` `[S, A]` are the rows m_j W_m.
-      has_query_kernel: whether there is W_q.
-      has_vector: whether there is w.
+      has_query_kernel: whether it has W_q.
+      has_vector: whether it has w.
     """
 
     compare: Callable[[Any, jax.Array, jax.Array], jax.Array]
@@ -28,7 +28,7 @@ class Score(NamedTuple):
     def init(
         self, draw: Callable[..., jax.Array], key: jax.Array, query: int, memory: int, features: int
     ) -> dict[str, Any]:
-        """Draws weights for the widths Q, D and A; `draw(key, shape)` makes each."""
+        """Draws weights for the widths Q, D and A; `draw(key, shape)` draws each of them."""
         q, m, w = jax.random.split(key, 3)
         return {
             "query_kernel": draw(q, (query, features)) if self.has_query_kernel else None,
@@ -38,18 +38,18 @@ class Score(NamedTuple):
 
 
 def additive(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
-    """`e_j = w · tanh(q W_q + m_j W_m)`."""
+    """Computes `e_j = w · tanh(q W_q + m_j W_m)`."""
     return jnp.tanh((q @ weights.query_kernel)[None] + keys) @ weights.vector
 
 
 def multiplicative(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
-    """`e_j = q · (m_j W_m)`."""
+    """Computes `e_j = q · (m_j W_m)`."""
     del weights
     return keys @ q
 
 
 def dot(weights: Any, q: jax.Array, keys: jax.Array) -> jax.Array:
-    """`e_j = (q W_q) · (m_j W_m) / √A`."""
+    """Computes `e_j = (q W_q) · (m_j W_m) / √A`."""
     return keys @ (q @ weights.query_kernel) / math.sqrt(keys.shape[1])
 
 
@@ -61,14 +61,14 @@ SCORES = {
 
 
 def check_score(name: str, features: int | None) -> None:
-    """Raises a ValueError unless there is such a score, which takes `features` where given."""
+    """Raises a ValueError unless the score is known, and takes `features` if they are given."""
     if name not in tuple(SCORES):
-        raise ValueError(f"attend: unknown score {name!r}. Expected one of {', '.join(SCORES)}.")
+        raise ValueError(f"attend: expected score as one of {', '.join(SCORES)}, got {name!r}.")
     if features is None:
         return
     check_whole("attend: features", features, 1)
     if not SCORES[name].has_query_kernel:
         raise ValueError(
-            f"attend: the score {name!r} compares in the width of the query; features are for "
-            '"additive" and "dot".'
+            'attend: features are only for the scores "additive" and "dot", got score='
+            f"{name!r}, which uses the width of the query."
         )

@@ -1,4 +1,4 @@
-"""One part after another: what `stack` does with cells and `chain` does with layers."""
+"""Parts in series: shared by `stack` for cells and by `chain` for layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recur.types import CellBind, CellInit, CellInitCarry, Shaped
 
 
 class Series(NamedTuple):
-    """The functions of a series that are the same for cells and layers; their values are tuples."""
+    """The functions of a series, the same for cells and layers; they return tuples."""
 
     init: CellInit
     bind: CellBind
@@ -26,12 +26,12 @@ def in_series(
     init_carry_of: Callable[[Any], CellInitCarry],
     output_shape_of: Callable[[Any, Any, Any], Shaped],
 ) -> Series:
-    """Joins the `init`, `bind` and initial carry of parts, each of which reads the one before.
+    """Joins `init`, `bind` and `init_carry` of parts, each of which reads the output before it.
 
     Args:
       parts: cells, or layers.
       init_carry_of: `init_carry_of(part)`, its function `(bound, x) -> carry`.
-      output_shape_of: `output_shape_of(part, bound, x)`, the shapes of what a part gives.
+      output_shape_of: `output_shape_of(part, bound, x)`, the shapes of the output of a part.
     """
     # Made once, since jax.eval_shape caches traces by the identity of the function.
     bind_shapes = [partial(jax.eval_shape, partial(_bind, part)) for part in parts]

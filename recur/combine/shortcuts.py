@@ -1,4 +1,4 @@
-"""Shortcuts around a cell: residual and highway connections."""
+"""Skip connections around a cell: residual and highway connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recur.types import Cell, Params
 
 @call_repr
 def residual(cell: Cell) -> Cell:
-    """Adds the input to the output.
+    """Adds a residual connection: the input is added to the output.
 
         y_t = x_t + v_t,    where carry_t, v_t = step(carry_{t-1}, x_t)
 
@@ -53,11 +53,17 @@ def residual(cell: Cell) -> Cell:
 
 
 class HighwayParams(NamedTuple):
-    """Weights of `highway`."""
+    """Weights of `highway`.
+
+    Attributes:
+      cell: params of the cell.
+      kernel: W, `[I, I]`.
+      bias: b, `[I]`.
+    """
 
     cell: Params
-    kernel: jax.Array  # W: [I, I]
-    bias: jax.Array  # b: [I]
+    kernel: jax.Array
+    bias: jax.Array
 
 
 @call_repr
@@ -68,24 +74,24 @@ def highway(
     bias_init: Initializer = constant(-1.0),
     param_dtype: Any = jnp.float32,
 ) -> Cell:
-    """Mixes the output and the input by a gate that reads the input.
+    """Adds a highway connection: a gate mixes the output and the input.
 
         t_t = sigmoid(x_t W + b)
         y_t = t_t ⊙ v_t + (1 - t_t) ⊙ x_t,    where carry_t, v_t = step(carry_{t-1}, x_t)
 
-    With a negative b the input passes through at first, however many cells are stacked.
+    With a negative b the input mostly passes through at first, so deep stacks can be trained.
 
     Args:
       cell: a cell whose outputs have the shape of its inputs, `[I]`.
-      kernel_init: of W `[I, I]`.
-      bias_init: of b `[I]`.
+      kernel_init: initializer of W `[I, I]`.
+      bias_init: initializer of b `[I]`.
       param_dtype: the dtype of W and b; y is computed in the dtype of v.
 
     Returns:
       A `Cell` with `HighwayParams` and the carry of `cell`.
 
     Raises:
-      TypeError: when `cell` is not a cell, an initialiser is none, or the dtype not real.
+      TypeError: when `cell` is not a cell, an initializer is not one, or the dtype is not real.
       ValueError: when the shapes of x and v differ, or x is not as wide as at `init`.
 
     Example:
@@ -123,7 +129,7 @@ def highway(
         width = len(bound.bias)
         if x.shape[-1] != width:
             raise ValueError(
-                f"highway was initialised for inputs of width {width}, got {x.shape[-1]}."
+                f"highway: expected inputs of width {width}, as at init, got {x.shape[-1]}."
             )
         x, kernel, bias = (a.astype(v.dtype) for a in (x, bound.kernel, bound.bias))
         t = jax.nn.sigmoid(x @ kernel + jnp.broadcast_to(bias, x.shape))
@@ -133,9 +139,9 @@ def highway(
 
 
 def _check_same_shape(asker: str, x: Any, v: Any) -> None:
-    """Raises a ValueError unless the input and the output have one shape."""
+    """Raises a ValueError unless the input and the output have the same shape."""
     if jax.tree.map(lambda leaf: leaf.shape, x) != jax.tree.map(lambda leaf: leaf.shape, v):
         raise ValueError(
-            f"{asker} adds the input to the output, so both need one shape: x is {describe(x)}, "
-            f"the output is {describe(v)}. Make the cell as wide as its input."
+            f"{asker}: expected a cell whose output has the shape of its input, {describe(x)}, got "
+            f"{describe(v)}. Make the cell as wide as its input."
         )

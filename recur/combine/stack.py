@@ -1,4 +1,4 @@
-"""Depth: one cell above another, within the step."""
+"""Stacks of cells, which compute all layers in one step."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from recur.types import Cell
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Stack(Cell):
-    """A cell made of cells, which it keeps so that a lift can run it layer by layer.
+    """A stack of cells; it keeps them, so that a lift can run it layer by layer.
 
     Attributes:
-      cells: from the lowest to the highest.
+      cells: the cells, from the lowest to the highest.
     """
 
     cells: tuple[Cell, ...]
 
 
 class _Below(NamedTuple):
-    """What a cell of a stack with skips is given by those below it."""
+    """What a cell of a stack with skips receives from the cells below it."""
 
     x: jax.Array  # x_t: the input of the stack
     outputs: tuple[jax.Array, ...]  # y_t^1 ... y_t^{l-1}
@@ -36,27 +36,29 @@ class _Below(NamedTuple):
 
 @call_repr
 def stack(*cells: Cell, skips: bool = False) -> Stack:
-    """Stacks cells: the outputs of one are the inputs of the next.
+    """Stacks cells into a deep RNN: the outputs of one are the inputs of the next.
 
         carry_t^l, y_t^l = step^l(carry_{t-1}^l, x_t^l)    for l = 1 ... L
         x_t^1 = x_t,    x_t^{l+1} = y_t^l,           y_t = y_t^L
         x_t^1 = x_t,    x_t^{l+1} = [x_t, y_t^l],    y_t = [y_t^1, ..., y_t^L]    with skips
 
-    With skips every cell reads the input, and the output holds that of every cell, which shortens
-    the paths of gradients. `run` of a lifted stack returns what `torch.nn.LSTM(num_layers=L)` does:
-    the outputs of the last cell, and the last carry of every cell.
+    With skips, every cell reads the input and the outputs of all cells are concatenated, which
+    shortens the paths of gradients. `run` of a lifted stack returns the outputs of the last cell
+    and the last carry of every cell, as `torch.nn.LSTM(num_layers=L)` does.
 
     Args:
-      *cells: from the lowest to the highest; at least one.
-      skips: whether all cells read the input and are part of the output; x and all y^l are then
-        arrays that differ in their last axis alone.
+      *cells: the cells, from the lowest to the highest; at least one.
+      skips: whether all cells read the input and are part of the output; x and all y^l must then be
+        arrays that differ only in their last axis.
 
     Returns:
-      A `Stack`, which is a `Cell`; its params and its carry are tuples, one entry a cell.
+      A `Stack`, which is a `Cell`; its params and its carry are tuples with one entry for each
+      cell.
 
     Raises:
-      ValueError: when there are no cells; while tracing, when what skips concatenate does not fit.
-      TypeError: when one of them is not a cell, or skips no bool.
+      ValueError: when there are no cells; while tracing, when arrays that skips concatenate differ
+        in more than their last axis.
+      TypeError: when one of them is not a cell, or skips is not a bool.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -98,7 +100,7 @@ def stack(*cells: Cell, skips: bool = False) -> Stack:
 
 
 def _skipping(cell: Cell, is_lowest: bool, is_highest: bool) -> Cell:
-    """The cell, with the same params and carry, from `_Below` to `_Below` or all outputs."""
+    """Makes a cell of a stack with skips, from `_Below` to `_Below`, or to all outputs."""
 
     def seen(below):
         return below if is_lowest else side_by_side("stack", below.x, below.outputs[-1])

@@ -1,13 +1,13 @@
-"""Depth from one step to the next.
+"""Deep transitions from one step to the next.
 
-An RNN can be deep in three places (Pascanu et al. 2014), each with a combinator:
+An RNN can be deep in three places (Pascanu et al. 2014), each with its own combinator:
 
     from input to hidden     readin(cell, MLP)
     from hidden to hidden    deep_transition(cell, MLP), in this file
     from hidden to output    readout(cell, MLP)
 
 `recurrent_highway` is a cell whose transition has several gated layers, through which gradients
-pass more easily.
+flow more easily.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from recur.types import Cell, Params
 
 
 class TransitionParams(NamedTuple):
-    """Weights of `deep_transition`."""
+    """Weights of `deep_transition`.
+
+    Attributes:
+      cell: params of the cell.
+      transition: params of the network ψ.
+    """
 
     cell: Params
     transition: Params
@@ -42,11 +47,12 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
         y_t = h_t
 
     With the shortcut, gradients reach h_{t-1} without passing through the cell. The output is h_t,
-    so `readout`, `residual` and the like are applied to `deep_transition`, not inside of it.
+    so `readout`, `residual` and similar combinators go around `deep_transition`, not inside it.
 
     Args:
       cell: a cell whose carry is its hidden state `[H]`, or a NamedTuple with the field `hidden`.
-      transition: ψ, a module, a function or a name of `recur.modules.ACTIVATIONS`; it gives `[H]`.
+      transition: ψ, a module, a function or a name of `recur.modules.ACTIVATIONS`, with output
+        `[H]`.
       shortcut: whether ψ reads h_{t-1} too.
 
     Returns:
@@ -54,10 +60,10 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
       output of `cell`.
 
     Raises:
-      TypeError: when `cell` is not a cell, `transition` none of these or shortcut no bool; while
-        tracing, when the carry has no hidden state.
-      ValueError: when it is an unknown name, or a module with mutable collections; while tracing,
-        when ψ does not keep the shape of h.
+      TypeError: when `cell` is not a cell, `transition` none of these types or shortcut not a bool;
+        while tracing, when the carry has no hidden state.
+      ValueError: when `transition` is an unknown name, or a module with mutable collections; while
+        tracing, when ψ does not keep the shape of h.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -95,7 +101,7 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
         h = psi.apply(bound.transition, seen(new, hidden_of(carry, asker)), key=transition_key)
         if h.shape != new.shape:
             raise ValueError(
-                f"{asker}: expected the network to keep the shape of the hidden state, "
+                f"{asker}: expected transition to keep the shape of the hidden state, "
                 f"{list(new.shape)}, got {list(h.shape)}."
             )
         is_float = jnp.issubdtype(getattr(v, "dtype", bool), jnp.floating)

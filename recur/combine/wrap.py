@@ -1,4 +1,4 @@
-"""What combinators share: a cell within a cell, shapes of what it gives, arrays side by side."""
+"""Shared code of combinators: wrapping a cell, shapes of its output, concatenation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def wrap_bound(cell: Cell, init: CellInit, step: CellStep, bind: CellBind) -> Ce
     """Makes a cell whose bound params hold those of `cell` in a field `cell`.
 
     Args:
-      cell: the cell inside; the initial carry is its own.
+      cell: the wrapped cell, whose initial carry is used.
       init: draws the params of both.
-      step: one step, given the bound params of both.
-      bind: binds the params of both, as `bind_field` does where only the cell is bound.
+      step: one step, from the bound params of both.
+      bind: binds the params of both, such as `bind_field`, which binds only the cell.
     """
 
     def init_carry(bound, x):
@@ -28,7 +28,7 @@ def wrap_bound(cell: Cell, init: CellInit, step: CellStep, bind: CellBind) -> Ce
 
 
 def bind_field(cell: Cell, asker: str, record: type) -> CellBind:
-    """The `bind` of params of the type `record` that binds their field `cell` alone."""
+    """Makes a `bind` for params of the type `record`, which binds only their field `cell`."""
 
     def bind(params, x, *, key=None, context=None):
         check_params(asker, params, record)
@@ -40,7 +40,7 @@ def bind_field(cell: Cell, asker: str, record: type) -> CellBind:
 def first_shapes(
     cell: Cell, params: Params, x: Shaped, context: Context
 ) -> tuple[Bound, Carry, Any]:
-    """The shapes of the bound params, of the initial carry, and of what one step gives."""
+    """Returns the shapes of the bound params, of the initial carry and of the output of a step."""
 
     def first(params, x, context):
         bound = cell.bind(params, x, context=context)
@@ -51,35 +51,35 @@ def first_shapes(
 
 
 def output_shape(cell: Cell, params: Params, x: Shaped, context: Context) -> Shaped:
-    """The shape of what one step gives."""
+    """Returns the shape of the output of one step."""
     return first_shapes(cell, params, x, context)[2]
 
 
 def first_output(cell: Cell, bound: Bound, x: Shaped) -> Any:
-    """What the first step gives without noise; evaluate its shape only."""
+    """Returns the output of the first step without noise; only its shape is used."""
     return cell.step(bound, cell.init_carry(bound, x), x)[1]
 
 
 def side_by_side(asker: str, *parts: Any) -> jax.Array:
-    """`[x, y, ...]`, concatenated along the last axis, in the dtype that all promote to.
+    """Concatenates arrays along the last axis, in the dtype that all promote to.
 
     Raises:
-      ValueError: when they are not arrays that differ in their last axis alone.
+      ValueError: when they are not arrays that differ only in their last axis.
     """
     shapes = [getattr(part, "shape", ()) for part in parts]
     if () in shapes or len({shape[:-1] for shape in shapes}) > 1:
         raise ValueError(
-            f"{asker} concatenates arrays along their last axis, in which alone they may differ; "
-            f"got {', '.join(map(describe, parts))}. Make one array of an output with "
-            "recur.readout inside of it, and vectors of tokens with recur.readin around it."
+            f"{asker}: expected arrays to concatenate that differ only in their last axis, got "
+            f"{', '.join(map(describe, parts))}. Put recur.readout inside to make the output one "
+            "array, or recur.readin around to embed tokens."
         )
-    # Computing in bfloat16 on inputs in float32 is no mistake, however strict promotion is.
+    # bfloat16 weights with float32 inputs are allowed, also under strict dtype promotion.
     with jax.numpy_dtype_promotion("standard"):
         return jnp.concatenate(parts, axis=-1)
 
 
 def hidden_of(carry: Carry, asker: str) -> jax.Array:
-    """The hidden state h of a carry: the carry itself, or its field `hidden`.
+    """Returns the hidden state h of a carry: the carry itself, or its field `hidden`.
 
     Raises:
       TypeError: when it is neither.
@@ -87,12 +87,12 @@ def hidden_of(carry: Carry, asker: str) -> jax.Array:
     h: Any = getattr(carry, "hidden", carry)
     if not hasattr(h, "shape"):
         raise TypeError(
-            f"{asker}: expected a carry that is the hidden state, one array, or a NamedTuple with "
-            f"a field hidden, such as LSTMState; got {type(carry).__name__}."
+            f"{asker}: expected a carry that is one array, the hidden state, or a NamedTuple with "
+            f"a field hidden, such as LSTMState, got {type(carry).__name__}."
         )
     return h
 
 
 def with_hidden(carry: Carry, h: jax.Array) -> Carry:
-    """The carry with another hidden state, where `hidden_of` finds it."""
+    """Replaces the hidden state of a carry."""
     return carry._replace(hidden=h) if hasattr(carry, "hidden") else h

@@ -22,24 +22,25 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         carry_t = z_t ⊙ carry_{t-1} + (1 - z_t) ⊙ new_t    z_t ~ bernoulli(p), at each step
         y_t = read(carry_t, x_t)
 
-    What the step computes from its next carry for the output alone, here `read`, it computes from
-    carry_t: the output of an LSTM is the h_t that the next step reads, and so is that of a
-    `readout` within. Without a key z_t is replaced by its mean p, so the state is the expected one,
-    and not that of the cell alone.
+    `read` is the part of the step that computes the output from the next carry. It reads carry_t,
+    so the output of an LSTM is the same h_t that the next step reads. Without a key, z_t is
+    replaced by its mean p, so the state is the expected one.
 
-    Parts of a carry that have a meaning only together, as those of `slstm`, need a rate of 0 each:
-    give rates by part. Parts that are not floating-point, such as counts, are never preserved.
+    Parts of a carry that are meaningful only together, such as c, n and m of `slstm`, need a rate
+    of 0: pass one rate for each part. Parts that are not floating-point, such as counts, are never
+    preserved.
 
     Args:
-      cell: the cell; of a stack, wrap each of its cells.
-      rate: p, a number or a pytree of them like the carry: `LSTMState(hidden=0.05, cell=0.5)`.
+      cell: the cell; wrap each cell of a stack.
+      rate: p, a number or a pytree of numbers like the carry: `LSTMState(hidden=0.05, cell=0.5)`.
 
     Returns:
       A `Cell` with the params and the carry of `cell`; the cell itself when all rates are 0.
 
     Raises:
       TypeError: when `cell` is not a cell.
-      ValueError: when a rate is not in [0, 1); while tracing, when rates are not like the carry.
+      ValueError: when a rate is not in [0, 1); while tracing, when the structure of the rates does
+        not match the carry.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -76,7 +77,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
 
 
 def _zoned(rate: float, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
-    """`z ⊙ old + (1 - z) ⊙ new`, with z drawn, or its mean without a key."""
+    """Computes `z ⊙ old + (1 - z) ⊙ new`, with z drawn, or its mean without a key."""
     if not rate:
         return new
     if key is None:
@@ -85,13 +86,13 @@ def _zoned(rate: float, key: jax.Array | None, old: jax.Array, new: jax.Array) -
 
 
 def _rates_of(rate: Any, carry: Carry) -> Any:
-    """The rate of each part of a carry, 0 of those that are not floating-point."""
+    """Returns the rate of each part of a carry; 0 for those that are not floating-point."""
     try:
         rates = jax.tree.broadcast(rate, carry)
     except ValueError as error:
         raise ValueError(
-            f"zoneout: expected rate as one number or numbers like the carry, {describe(carry)}, "
-            f"got {rate!r}."
+            "zoneout: expected rate as one number, or one for each part of the carry, "
+            f"{describe(carry)}, got {rate!r}."
         ) from error
     return jax.tree.map(
         lambda rate, leaf: rate if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0.0, rates, carry

@@ -1,4 +1,4 @@
-"""What is left in the loop of a lifted cell: the structure that is found in its step."""
+"""What remains in the loop of a lifted cell, from the structure found in its step."""
 
 from __future__ import annotations
 

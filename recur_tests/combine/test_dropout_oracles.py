@@ -1,4 +1,4 @@
-"""Noise against its equations, given the masks that were drawn."""
+"""Dropout against its equations, given the masks that were drawn."""
 
 import jax
 import numpy as np

@@ -112,7 +112,7 @@ def test_wrong_use_is_an_error():
     params, _ = given()
     with pytest.raises(ValueError, match="film needs the context 'style', and got nothing"):
         LAYER(params, XS)
-    with pytest.raises(ValueError, match="film: 'style' had the width 2 at init, and has 3 now"):
+    with pytest.raises(ValueError, match="film: 'style': expected the width 2, as at init, got 3"):
         LAYER(params, XS, context={"style": np.zeros(3)})
     with pytest.raises(ValueError, match=r"film: 'style': expected \[D\] of one sequence, got"):
         LAYER(params, XS, context={"style": np.zeros((5, 2))})
@@ -122,6 +122,6 @@ def test_wrong_use_is_an_error():
         recur.batch(LAYER)(params, np.zeros((4, 5, 3)), context={"style": np.zeros((3, 2))})
     paired = recur.readout(GRU, lambda v: (v, v))
     with pytest.raises(
-        ValueError, match=r"film: expected outputs \[F\] of the cell, got \(float64"
+        ValueError, match=r"film: expected a cell with outputs \[F\], got \(float64"
     ):
         recur.scan(film(paired, "style", **F64)).init(jax.random.key(0), XS, context={"style": Z})

@@ -97,7 +97,7 @@ def test_combinators_nest(name):
 def test_wrong_input_is_an_error():
     with pytest.raises(TypeError, match="highway: expected a cell, got a layer"):
         highway(recur.scan(GRU))
-    with pytest.raises(ValueError, match=r"x is float64\[2\], the output is float64\[3\]"):
+    with pytest.raises(ValueError, match=r"of its input, float64\[2\], got float64\[3\]"):
         HIGHWAY.init(jax.random.key(0), XS[0, :2])
     anything = recur.cell(
         init=lambda key, x: (),
@@ -106,7 +106,7 @@ def test_wrong_input_is_an_error():
     )
     layer = recur.scan(highway(anything, param_dtype=jnp.float64))
     params = layer.init(jax.random.key(0), XS)
-    with pytest.raises(ValueError, match="highway was initialised for inputs of width 3, got 2"):
+    with pytest.raises(ValueError, match="highway: expected inputs of width 3, as at init, got 2"):
         layer(params, XS[:, :2])
     with pytest.raises(ValueError, match="expected one array x of shape"):
         highway(anything).init(jax.random.key(0), jnp.ones(()))

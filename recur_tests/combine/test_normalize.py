@@ -236,5 +236,5 @@ def test_wrong_input_is_an_error():
         normalize(MAKE["gru"], batch_norm).init(jax.random.key(0), XS[0])
     layer = recur.scan(normalize(MAKE["gru"], dense(3)))
     params = layer.init(jax.random.key(0), XS)
-    with pytest.raises(ValueError, match=r"must keep the shape, \[4\]; it gave \[3\]"):
+    with pytest.raises(ValueError, match=r"norm to keep the shape \[4\], got \[3\]"):
         layer(params, XS)

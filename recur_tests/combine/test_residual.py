@@ -52,5 +52,5 @@ def test_what_is_not_a_cell_is_an_error():
 def test_another_width_is_an_error():
     layer = recur.scan(recur.residual(recur.gru(4, param_dtype=jnp.float64)))
     params = layer.init(jax.random.key(0), XS)
-    with pytest.raises(ValueError, match=r"x is float64\[3\], the output is float64\[4\]"):
+    with pytest.raises(ValueError, match=r"of its input, float64\[3\], got float64\[4\]"):
         layer(params, XS)

@@ -160,6 +160,6 @@ def test_what_does_not_fit_side_by_side_is_an_error():
     grid = recur.readout(GRU, lambda y: y.reshape(2, 2))
     layer = recur.scan(recur.stack(grid, GRU, skips=True))
     with pytest.raises(
-        ValueError, match=r"stack concatenates arrays along their last axis.*\[3\], float64\[2,2\]"
+        ValueError, match=r"stack: expected arrays to concatenate.*\[3\], float64\[2,2\]"
     ):
         layer.init(jax.random.key(0), XS)

@@ -117,7 +117,7 @@ def test_wrong_input_is_an_error():
         batch_norm = nn.BatchNorm(False, **EXACT)
         deep_transition(GRU, batch_norm).init(jax.random.key(0), XS[0])
     with pytest.raises(
-        TypeError, match="deep_transition: expected a carry that is the hidden state"
+        TypeError, match="deep_transition: expected a carry that is one array, the hidden state"
     ):
         deep_transition(recur.stack(GRU, GRU), "tanh").init(jax.random.key(0), XS[0])
     layer = recur.scan(deep_transition(GRU, dense(5)))

@@ -97,8 +97,8 @@ def run_attend(context, **options):
 
 
 OWN = [
-    Row("attend", lambda: recur.attend(CELL, "m", score="x"), ValueError, "unknown score 'x'."),
-    Row("attend", lambda: recur.attend(CELL, "m", score=["dot"]), ValueError, "score ['dot']."),
+    Row("attend", lambda: recur.attend(CELL, "m", score="x"), ValueError, "expected score as"),
+    Row("attend", lambda: recur.attend(CELL, "m", score=["dot"]), ValueError, "got ['dot']."),
     Row("attend", lambda: run(recur.attend(CELL, 3)), TypeError, "as a string, got int."),
     Row("attend", run_attend(None), ValueError, "needs the context 'memory', and got nothing."),
     Row("attend", run_attend({"memory": XS[0]}), ValueError, "expected [S, D] of one sequence"),
@@ -113,12 +113,12 @@ OWN = [
     Row("residual", lambda: run(recur.residual(WIDE)), ValueError, "as wide as its input."),
     Row("highway", lambda: run(recur.highway(WIDE)), ValueError, "as wide as its input."),
     Row("stack", lambda: recur.stack(), ValueError, "stack: expected at least one cell, got none."),
-    Row("stack", lambda: recur.stack([CELL, CELL]), TypeError, "expected a cell, as recur.lstm("),
+    Row("stack", lambda: recur.stack([CELL, CELL]), TypeError, "expected a cell, such as recur"),
     Row(
         "zoneout",
         lambda: run(recur.zoneout(CELL, (0.1, 0.2))),
         ValueError,
-        "zoneout: expected rate as one number or numbers like the carry, float64[3], got",
+        "zoneout: expected rate as one number, or one for each part of the carry, float64[3], got",
     ),
 ]
 

@@ -212,7 +212,9 @@ def test_wrong_rates_are_errors():
     layer = recur.scan(zoneout(GRU, RATES))
     xs = jnp.ones((2, 3))
     params = layer.init(KEY, xs)
-    with pytest.raises(ValueError, match=r"numbers like the carry, float64\[4\], got LSTMState"):
+    with pytest.raises(
+        ValueError, match=r"one for each part of the carry, float64\[4\], got LSTMState"
+    ):
         layer(params, xs)
 
 
