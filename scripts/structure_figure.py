@@ -17,19 +17,15 @@ import pathlib
 import sys
 from typing import Any
 
+import figures
 import jax
 import jax.numpy as jnp
-import matplotlib
 import running
-from saving import writing
+from matplotlib import pyplot as plt
 
 import recur
 from recur.structure import Structure, find_structure
 from recur.structure.jaxprs import variables
-
-matplotlib.use("agg")
-matplotlib.rcParams["svg.hashsalt"] = "recur"  # the same file each time
-from matplotlib import pyplot as plt  # noqa: E402
 
 # Of the palette of Okabe and Ito, told apart by colour-blind readers, and by their lightness.
 COLOURS = {
@@ -60,17 +56,11 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Draws an LSTM with a linear output, which has all classes of equations."""
     options = running.parse(Options, arguments, "structure_figure.py")
-    if options.out.suffix not in (".svg", ".png"):
-        raise ValueError(f"--out: expected a name that ends in .svg or .png, got {options.out}.")
     found = structure_of_lstm()
     figure, axes = plt.subplots(figsize=(11, 6))
     draw(found, axes)
     figure.tight_layout()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    kind = options.out.suffix[1:]
-    with writing(options.out, "wb") as file:
-        figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    print(options.out)
+    figures.save(figure, options.out)
 
 
 def structure_of_lstm() -> Structure:

@@ -1,0 +1,117 @@
+"""Where the documentation of other libraries is, also for a build without a network.
+
+The few names of other libraries that signatures hold are listed here, and written as inventories
+that intersphinx reads where it cannot fetch the full ones.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import zlib
+
+BUILTINS = "bool bytes complex dict float int list object set str tuple type"
+ERRORS = (
+    "FloatingPointError ImportError IndexError KeyError OSError RuntimeError TypeError ValueError"
+)
+ABSTRACT = "Callable Generator Hashable Iterable Iterator Mapping Sequence"
+
+# Library: (address, {name: (role, page)})
+LIBRARIES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "python": (
+        "https://docs.python.org/3/",
+        {
+            **{name: ("class", "library/functions.html#$") for name in BUILTINS.split()},
+            **{name: ("exception", "library/exceptions.html#$") for name in ERRORS.split()},
+            **{
+                f"collections.abc.{name}": ("class", "library/collections.abc.html#$")
+                for name in ABSTRACT.split()
+            },
+            "None": ("data", "library/constants.html#$"),
+            "typing.Any": ("data", "library/typing.html#$"),
+            "typing.Literal": ("data", "library/typing.html#$"),
+            "typing.NamedTuple": ("class", "library/typing.html#$"),
+            "typing.Protocol": ("class", "library/typing.html#$"),
+            "os.PathLike": ("class", "library/os.html#$"),
+            "pathlib.Path": ("class", "library/pathlib.html#$"),
+        },
+    ),
+    "numpy": (
+        "https://numpy.org/doc/stable/",
+        {
+            "numpy.ndarray": ("class", "reference/generated/$.html#$"),
+            "numpy.dtype": ("class", "reference/generated/$.html#$"),
+            "numpy.typing.ArrayLike": ("data", "reference/typing.html#$"),
+        },
+    ),
+    "jax": (
+        "https://docs.jax.dev/en/latest/",
+        {
+            "jax.Array": ("class", "_autosummary/$.html#$"),
+            "jax.Device": ("class", "_autosummary/$.html#$"),
+            "jax.ShapeDtypeStruct": ("class", "_autosummary/$.html#$"),
+            "jax.checkpoint": ("function", "_autosummary/$.html#$"),
+            "jax.jit": ("function", "_autosummary/$.html#$"),
+            "jax.vmap": ("function", "_autosummary/$.html#$"),
+            "jax.lax.scan": ("function", "_autosummary/$.html#$"),
+            "jax.random.key": ("function", "_autosummary/$.html#$"),
+            "jax.nn.initializers.Initializer": ("class", "jax.nn.initializers.html#$"),
+            "jax.sharding.Mesh": ("class", "jax.sharding.html#$"),
+            "jax.sharding.Sharding": ("class", "jax.sharding.html#$"),
+            "jax.extend.core.JaxprEqn": ("class", "jax.extend.core.html#$"),
+            "jax.extend.core.Literal": ("class", "jax.extend.core.html#$"),
+            "jax.extend.core.Var": ("class", "jax.extend.core.html#$"),
+        },
+    ),
+    "flax": (
+        "https://flax.readthedocs.io/en/latest/",
+        {
+            "flax.linen.Module": ("class", "api_reference/flax.linen/module.html#$"),
+            "flax.linen.RNNCellBase": ("class", "api_reference/flax.linen/layers.html#$"),
+        },
+    ),
+    "optax": (
+        "https://optax.readthedocs.io/en/latest/",
+        {
+            "optax.GradientTransformation": ("class", "api/transformations.html#$"),
+        },
+    ),
+}
+
+# Objects whose own names are private.
+PUBLIC = {
+    "jax.jaxlib._jax.Array": "jax.Array",
+    "jaxlib._jax.Sharding": "jax.sharding.Sharding",
+    "jaxlib._jax.Device": "jax.Device",
+    "jax._src.core.JaxprEqn": "jax.extend.core.JaxprEqn",
+    "jax._src.core.Literal": "jax.extend.core.Literal",
+    "jax._src.core.Var": "jax.extend.core.Var",
+    "JaxprEqn": "jax.extend.core.JaxprEqn",
+    "Var": "jax.extend.core.Var",
+    "np.ndarray": "numpy.ndarray",
+    "ArrayLike": "numpy.typing.ArrayLike",
+    "Initializer": "jax.nn.initializers.Initializer",
+    "optax._src.base.GradientTransformation": "optax.GradientTransformation",
+}
+
+# Names in signatures that no inventory has: type variables, and types of libraries without one.
+UNDOCUMENTED: list[tuple[str, str]] = []
+
+
+def mapping() -> dict[str, tuple[str, tuple[str | None, str]]]:
+    """The mapping of intersphinx: the full inventory, and the short one where it is out of reach."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="inventories-"))
+    found = {}
+    for library, (address, names) in LIBRARIES.items():
+        path = folder / f"{library}.inv"
+        path.write_bytes(inventory(library, names))
+        found[library] = (address, (None, str(path)))
+    return found
+
+
+def inventory(library: str, names: dict[str, tuple[str, str]]) -> bytes:
+    """An inventory of version 2, as Sphinx reads it."""
+    head = f"# Sphinx inventory version 2\n# Project: {library}\n# Version: \n"
+    head += "# The remainder of this file is compressed using zlib.\n"
+    lines = [f"{name} py:{role} 1 {page} -\n" for name, (role, page) in names.items()]
+    return head.encode() + zlib.compress("".join(lines).encode())
