@@ -99,7 +99,7 @@ UNDOCUMENTED: list[tuple[str, str]] = []
 
 
 def mapping() -> dict[str, tuple[str, tuple[str | None, str]]]:
-    """The mapping of intersphinx: the full inventory, and the short one where it is out of reach."""
+    """The mapping of intersphinx: full inventories, and the short ones without a network."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="inventories-"))
     found = {}
     for library, (address, names) in LIBRARIES.items():
