@@ -1,4 +1,4 @@
-"""Decoding: choosing tokens, generation, beam search, and ways to feed a decoder in training."""
+"""Decoding: sampling, generation and beam search; teacher forcing and scheduled sampling."""
 
 from recur.decode.beam import beam_search, search
 from recur.decode.force import (

@@ -1,4 +1,4 @@
-"""Beam search: finds likely sequences by extending the best few at once."""
+"""Beam search over the outputs of a layer, or of any step function."""
 
 from __future__ import annotations
 
@@ -45,36 +45,37 @@ def beam_search(
 
         score(y) = log p(y | prompt) / lp(n),    lp(n) = ((5 + n) / 6)^length_penalty
 
-    It is `search` with the layer as its step. The rows of a batch are searched together, each with
-    its own result. With one beam and no penalty it finds what `generate` does with `argmax`.
+    It is `search` with the layer as its step. All rows of a batch are searched in one loop, each
+    with its own result. One beam without a penalty gives the tokens of `generate` with `argmax`.
     Outside of `jax.jit` it is compiled once for each layer and shape. The layer is bound once,
     before the loop.
 
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
-      params: its params.
-      prompt: as of `generate`.
-      num_beams: how many hypotheses are extended at once, from 1 to V.
-      num_return: how many hypotheses to return, from 1 to num_beams.
-      max_tokens: how many tokens a hypothesis has at most, `eos` included.
-      min_tokens: how many tokens come before `eos` may.
+      params: the params of the layer.
+      prompt: integer `[T]`, or `[B, T]` of a batched layer, as in `generate`.
+      num_beams: the number of hypotheses that are extended at each step, from 1 to V.
+      num_return: the number of hypotheses to return, from 1 to num_beams.
+      max_tokens: the maximum number of tokens of a hypothesis, `eos` included.
+      min_tokens: the minimum number of tokens before `eos`.
       eos: the end-of-sequence token; it is not part of the result.
       forbidden: tokens that are never chosen.
-      length_penalty: 0 for none; above 0 favours long hypotheses, below 0 short ones.
+      length_penalty: 0 for none; above 0 favors long hypotheses, below 0 short ones.
       carry: the carry to start from; the initial carry by default.
-      context: as of the layer.
-      length: integer `[]` or `[B]`, each from 1 to T: how many steps of the prompts count.
+      context: the context of the layer.
+      length: the lengths of the prompts, integer `[]` or `[B]`, each from 1 to T.
 
     Returns:
-      `Beams`, the prompt not included, of a batch `[B, num_return, ...]`.
+      `Beams` without the prompt, with arrays `[num_return, ...]`, or `[B, num_return, ...]` of a
+      batch.
 
     Raises:
-      TypeError: if `layer` is not a layer, or the prompt is not of integers.
+      TypeError: if `layer` is not a layer, or the prompt does not hold integers.
       ValueError: if the layer is not causal, the prompt is empty or of another rank, there are more
         beams than tokens, num_return is larger than num_beams, or ids are outside the vocabulary.
 
     Example:
-      The most likely first token has no likely continuation, which two beams find out:
+      The most likely first token has no likely continuation, so two beams find a better sequence:
 
       >>> import jax, jax.numpy as jnp, recur
       >>> from recur.decode import beam_search
@@ -128,48 +129,49 @@ def search(
     forbidden: Sequence[int] = (),
     length_penalty: float | jax.Array = 0.0,
 ) -> Beams:
-    """Finds likely sequences of any step function by beam search.
+    """Finds likely sequences by beam search over any step function.
 
         carry_n, logits_n = step(carry_{n-1}, y_n),    p(y_{n+1} | y_{1..n}) = softmax(logits_n)
         score(y) = sum_n log p(y_n | y_{1..n-1}) / lp(n),    lp(n) = ((5 + n) / 6)^length_penalty
 
     At each step every live hypothesis is extended by every token. Of the `num_beams` most likely
-    extensions, those that end in `eos` are finished, and the best `num_beams` finished ones by
-    score are kept, so that live ones never displace them; the `num_beams` most likely that do not
-    end stay live. Scores count `eos`, in log p and in n. What has not ended after `max_tokens`
-    tokens counts as it is. Forbidden tokens are left out, and the others keep the probability that
-    `step` gives.
+    extensions, those that end in `eos` are finished. The `num_beams` finished hypotheses with the
+    best scores are kept separately, so live ones never displace them. The `num_beams` most likely
+    extensions that do not end in `eos` stay live. Scores include `eos`, in log p and in n.
+    Hypotheses that have not ended after `max_tokens` tokens are returned as they are. Forbidden
+    tokens are excluded, and the probabilities of the others are not renormalized.
 
-    It is one compiled loop, which ends as soon as no live hypothesis can be among the `num_return`
-    best any more: log p never rises, so what is live after n tokens never scores above
-    log p / max(lp(n + 1), lp(max_tokens)). A narrow beam may miss the best sequence. It misses none
-    when for each n below `max_tokens` there are at most `num_beams` possible sequences of n tokens,
-    those whose last one is `eos` included. Outside of `jax.jit` it is compiled once for each step
-    function, by identity, and shape.
+    It is one compiled loop. It ends as soon as no live hypothesis can be among the `num_return`
+    best any more: log p never increases, so a hypothesis that is live after n tokens never scores
+    above log p / max(lp(n + 1), lp(max_tokens)). A narrow beam may miss the best sequence. It
+    cannot if for each n below `max_tokens` there are at most `num_beams` possible sequences of n
+    tokens, including those that end in `eos`. Outside of `jax.jit` it is compiled once for each
+    step function, by identity, and shape.
 
     Args:
       step: `step(carry, token) -> (carry, logits)` for one hypothesis, with an int32 token and
         logits `[V]`.
       carry: any pytree of arrays, before the first token.
-      logits: `[V]`, of the first token.
-      num_beams: how many hypotheses are extended at once, from 1 to V.
-      num_return: how many hypotheses to return, from 1 to num_beams.
-      max_tokens: how many tokens a hypothesis has at most, `eos` included.
-      min_tokens: how many tokens come before `eos` may.
+      logits: the logits of the first token, `[V]`.
+      num_beams: the number of hypotheses that are extended at each step, from 1 to V.
+      num_return: the number of hypotheses to return, from 1 to num_beams.
+      max_tokens: the maximum number of tokens of a hypothesis, `eos` included.
+      min_tokens: the minimum number of tokens before `eos`.
       eos: the end-of-sequence token; it is not part of the result.
       forbidden: tokens that are never chosen.
-      length_penalty: 0 for none; above 0 favours long hypotheses, below 0 short ones.
+      length_penalty: 0 for none; above 0 favors long hypotheses, below 0 short ones.
 
     Returns:
-      `Beams`, `[num_return, ...]`.
+      `Beams`, with arrays `[num_return, ...]`.
 
     Raises:
-      TypeError: if `step` does not keep the types of carry and logits, or the logits are no floats.
+      TypeError: if `step` does not keep the types of carry and logits, or the logits are not
+        floats.
       ValueError: if there are more beams than tokens, num_return is larger than num_beams, or ids
         are outside the vocabulary.
 
     Example:
-      A walk from 0 by steps of 1 or, with probability 1/4, of 2, that ends once it is at 3:
+      A walk from 0 with steps of 1, or of 2 with probability 1/4, that ends at 3 or beyond:
 
       >>> import jax, jax.numpy as jnp
       >>> from recur.decode import search
@@ -206,7 +208,7 @@ def _search_row(step, carry, logits, length_penalty, *, num_beams, num_return, r
 
 
 def _search(step: Read, carry: Carry, logits: jax.Array, rules: Rules) -> Beams:
-    """Searches for each row of `logits [..., V]`; `step` is that of all hypotheses of all rows."""
+    """Searches each row of `logits [..., V]`; `step` runs all hypotheses of all rows."""
     is_batch = logits.ndim > 1
 
     def each_row(function, *axes):
@@ -232,14 +234,15 @@ def _search(step: Read, carry: Carry, logits: jax.Array, rules: Rules) -> Beams:
 
 
 def _check_step(step: Read, carry: Carry, logits: jax.Array) -> None:
+    """Raises a TypeError unless a step keeps the types of the carry and the logits."""
     if logits.ndim != 1 or not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(
-            f"search: expected logits of floats [V], of the first token, got {describe(logits)}."
+            f"search: expected logits of the first token as floats [V], got {describe(logits)}."
         )
     token = jax.ShapeDtypeStruct((), jnp.int32)
     came = jax.eval_shape(step, carry, token)
     if signature(came) != signature((carry, logits)):
         raise TypeError(
-            "search: expected step(carry, token) to return a carry and logits as it is given, "
-            f"{describe((carry, logits))}, got {describe(came)}."
+            "search: expected step(carry, token) to return a carry and logits of the same shapes "
+            f"and dtypes as given, {describe((carry, logits))}, got {describe(came)}."
         )

@@ -1,4 +1,4 @@
-"""Calls outside of `jax.jit`, compiled once and not at every call."""
+"""Caches compiled programs, so that calls outside of `jax.jit` are compiled once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def call_compiled(function: Callable[..., Any], model: Any, *args: Any, **option
     """Calls `function(model, *args, **options)`, compiled once for each model and shape.
 
     Arrays and numbers in `args` are traced. Callables in them, such as choosers, and the options
-    are constants of the program, which is found again by their hashes: `top_k(5)` equals every
-    `top_k(5)`. If an argument is being traced already, the function is called as it is.
+    are static: the program is looked up by their hashes, and `top_k(5)` equals every `top_k(5)`. If
+    an argument is being traced already, the function is called without compilation.
 
     Args:
-      function: a pure function that lives as long as the model, such as one of a module.
-      model: a layer or a function, by identity; its programs are freed when it is.
+      function: a pure function that lives as long as the model, such as one of a Python module.
+      model: a layer or a function, compared by identity; its programs are freed when it is.
       *args: pytrees of arrays, numbers and callables.
       **options: hashable values.
 
     Returns:
-      What the function returns.
+      The result of the function.
     """
     leaves, structure = jax.tree.flatten(args)
     if any(isinstance(leaf, Tracer) for leaf in leaves):
@@ -43,7 +43,7 @@ def call_compiled(function: Callable[..., Any], model: Any, *args: Any, **option
 
 
 def _make_program(model_of: Callable[[], Any]) -> Callable:
-    """A compiled function that refers to the model weakly, so that it does not keep it alive."""
+    """Makes a compiled function with a weak reference to the model, so it can be freed."""
 
     @partial(jax.jit, static_argnums=(0, 1, 2, 3))
     def program(function, structure, callables, options, arrays):

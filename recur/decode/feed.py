@@ -1,4 +1,4 @@
-"""Feeds a decoder step by step, with given tokens or with those it chose."""
+"""Runs a decoder step by step, on given tokens or on tokens chosen from its own logits."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from recur.types import Carry, Context, Mask, Params
 
 
 class _State(NamedTuple):
-    """What one step hands to the next; all but the carry has the axes of tokens but time."""
+    """The carry of the loop over steps; `chosen` and `is_teacher` have one entry for each row."""
 
     carry: Carry
     chosen: jax.Array
-    is_teacher: jax.Array  # whether the next token is the teacher's, not the chosen one
+    is_teacher: jax.Array  # whether the next token is the given one, not the chosen one
 
 
 class _Step(NamedTuple):
-    """The inputs of one step, or of all steps with time first."""
+    """The inputs of one step, or of all steps with the time axis first."""
 
     token: jax.Array
     mask: Mask
@@ -47,19 +47,20 @@ def feed(
 
         x_{t+1} = tokens_{t+1} if uses_teacher(key_t) else choose(logits_t, key_t)
 
-    The first token, and the first one after a reset, is the teacher's. Steps that do not count
-    change neither where the next token comes from nor what was chosen.
+    The first token, and the first one after a reset, is always the given one. Masked steps change
+    neither the chosen token nor whether it is used.
 
     Args:
       layer: a causal layer, batched or not.
-      params: its params.
-      tokens: integer `[T]` or `[B, T]`.
-      uses_teacher: whether the next token is the teacher's, given a key, or None without one.
+      params: the params of the layer.
+      tokens: the given tokens, integer `[T]` or `[B, T]`.
+      uses_teacher: `uses_teacher(key)`, whether the next token is the given one; the key may be
+        None.
       choose: a chooser.
       carry: the carry to start from, or None.
-      context: as of the layer.
+      context: the context of the layer.
       mask: which steps count and where segments start.
-      key: as of the layer.
+      key: a typed key, or None; see `Layer`.
     """
     rows, time = tokens.shape[:-1], tokens.ndim - 1
     bind_key, steps_key = split(key, 2)  # as `layer.run` splits it

@@ -1,4 +1,4 @@
-"""Ways to feed a decoder in training: the teacher's tokens, its own, or both.
+"""Teacher forcing, free running and scheduled sampling: how to feed a decoder in training.
 
 All are functions `(layer, params, tokens) -> logits` with the options of a layer. They are
 interchangeable, except that `scheduled_sampling` needs `rate` and `key`. `tokens` are the inputs of
@@ -39,30 +39,29 @@ def teacher_forcing(
     reset: Any = None,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Feeds a decoder the teacher's tokens, whatever it would choose: one call of the layer.
+    """Runs a decoder with teacher forcing: it reads the given tokens, not its own choices.
 
         logits_t = layer(tokens_t | tokens_{1..t-1})
 
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
-      params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer, of at least 0; those at masked steps
-        never matter. Inside of a transformation they are not known, and not checked; nor is the
-        size of the vocabulary that the layer reads.
+      params: the params of the layer.
+      tokens: integer `[T]`, or `[B, T]` of a batched layer, at least 0; tokens at masked steps have
+        no effect. They are not checked inside a JAX transformation, and never against the size of
+        the layer's vocabulary.
       carry: the carry to start from; the initial carry by default.
-      context: as of the layer.
-      length: as of the layer.
-      mask: as of the layer.
-      reset: as of the layer.
-      key: a typed key; the layer's noise is on when it is given.
+      context: the context of the layer.
+      length: as in a call of the layer.
+      mask: as in a call of the layer.
+      reset: as in a call of the layer.
+      key: a typed key, which turns on the noise of the layer, such as dropout.
 
     Returns:
       Logits `[T, V]` or `[B, T, V]`, zero at masked steps.
 
     Raises:
       TypeError: if `layer` is not a layer, or the tokens are not integers.
-      ValueError: if the layer is not causal, shapes do not fit, or, where it is known, a token is
-        below 0.
+      ValueError: if the layer is not causal, shapes do not match, or a token is below 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -96,7 +95,7 @@ def free_running(
     reset: Any = None,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Feeds a decoder the tokens chosen from its own logits, as in generation.
+    """Runs a decoder without teacher forcing: it reads the tokens chosen from its own logits.
 
         x_1 = tokens_1,    x_{t+1} = choose(logits_t),    logits_t = layer(x_t | x_{1..t-1})
 
@@ -106,24 +105,23 @@ def free_running(
 
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
-      params: its params.
-      tokens: as of `teacher_forcing`; only the first one that is read, and the first one after each
-        reset, matters.
-      choose: a chooser, see `recur.decode.sample`.
+      params: the params of the layer.
+      tokens: as in `teacher_forcing`; only the first one, and the first one after each reset, are
+        used.
+      choose: a chooser, such as `argmax` or `top_k(5)`.
       carry: the carry to start from; the initial carry by default.
-      context: as of the layer.
-      length: as of the layer.
-      mask: as of the layer; the last chosen token is read at the next step that counts.
-      reset: as of the layer.
-      key: a typed key; `choose` samples with it, and the layer's noise is on when it is given.
+      context: the context of the layer.
+      length: as in a call of the layer.
+      mask: as in a call of the layer; the last chosen token is read at the next step that counts.
+      reset: as in a call of the layer.
+      key: a typed key to sample with, which also turns on the noise of the layer.
 
     Returns:
       Logits `[T, V]` or `[B, T, V]`, zero at masked steps.
 
     Raises:
       TypeError: if `layer` is not a layer, the tokens are not integers, or a needed key is missing.
-      ValueError: if the layer is not causal, shapes do not fit, or, where it is known, a token is
-        below 0.
+      ValueError: if the layer is not causal, shapes do not match, or a token is below 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -162,45 +160,45 @@ def scheduled_sampling(
     reset: Any = None,
     key: jax.Array,
 ) -> jax.Array:
-    """Feeds a decoder the teacher's tokens at some steps and its own at others, at random.
+    """Runs a decoder with scheduled sampling: it reads given tokens or its own choices at random.
 
         x_1 = tokens_1,    x_{t+1} = tokens_{t+1} with probability rate, else choose(logits_t)
         logits_t = layer(x_t | x_{1..t-1})
 
-    A rate of 1 is teacher forcing, a rate of 0 is free running. Over training the rate falls by a
-    schedule: `inverse_sigmoid_decay`, `optax.linear_schedule` or `optax.exponential_decay`, the
-    three of the paper. Gradients flow through the layer and not through what was chosen, as in the
-    paper. In a loss of `recur.train.make_step`, which does not receive the number of the update,
-    pass the rate as part of the batch.
+    A rate of 1 is teacher forcing, a rate of 0 is free running. The rate decays during training:
+    the three schedules of the paper are `inverse_sigmoid_decay`, `optax.linear_schedule` and
+    `optax.exponential_decay`. Gradients flow through the layer and not through the chosen tokens,
+    as in the paper. The loss of `recur.train.make_step` does not receive the update count, so pass
+    the rate as part of the batch.
 
-    The key is split as the layer's own call does it, so that noise drawn once a sequence equals
-    that of teacher forcing with the same key. The rest is split for the noise of steps and for the
-    choices; each step of each row has its own coin and its own sample.
+    The key is split as in a call of the layer, so noise that is drawn once a sequence equals that
+    of `teacher_forcing` with the same key. Each step of each row has its own random choice between
+    given and chosen tokens, and its own sample.
 
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`, batched or not.
-      params: its params.
-      tokens: integer `[T]`, or `[B, T]` of a batched layer, of at least 0; those at masked steps
-        never matter. Inside of a transformation they are not known, and not checked; nor is the
-        size of the vocabulary that the layer reads.
-      rate: the probability of a teacher's token, from 0 to 1; it may be traced. The first token of
-        the sequence, and the first one after each reset, is always the teacher's.
-      choose: a chooser, see `recur.decode.sample`.
+      params: the params of the layer.
+      tokens: integer `[T]`, or `[B, T]` of a batched layer, at least 0; tokens at masked steps have
+        no effect. They are not checked inside a JAX transformation, and never against the size of
+        the layer's vocabulary.
+      rate: the probability of a given token, from 0 to 1; it may be traced. The first token of the
+        sequence, and the first one after each reset, are always the given ones.
+      choose: a chooser, such as `argmax` or `top_k(5)`.
       carry: the carry to start from; the initial carry by default.
-      context: as of the layer.
-      length: as of the layer.
-      mask: as of the layer; the last chosen token is read at the next step that counts.
-      reset: as of the layer.
-      key: a typed key, for coins and choices; the layer's noise is on.
+      context: the context of the layer.
+      length: as in a call of the layer.
+      mask: as in a call of the layer; the last chosen token is read at the next step that counts.
+      reset: as in a call of the layer.
+      key: a typed key for the random choices, which also turns on the noise of the layer.
 
     Returns:
       Logits `[T, V]` or `[B, T, V]`, zero at masked steps.
 
     Raises:
       TypeError: if `layer` is not a layer, the tokens are not integers, the rate is not one number,
-        `choose` is no function, or there is no typed key.
-      ValueError: if the layer is not causal, shapes do not fit, the rate is not from 0 to 1, or,
-        where it is known, a token is below 0.
+        `choose` is not a function, or the key is not a typed key.
+      ValueError: if the layer is not causal, shapes do not match, the rate is not from 0 to 1, or a
+        token is below 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -241,25 +239,27 @@ def _make_mask(layer, tokens, length, mask, reset):
 
 
 def _read_first(tokens: jax.Array, steps: Mask) -> jax.Array:
-    """The steps at which free running reads a teacher's token: the first, and those of resets."""
+    """Returns the steps at which free running reads a given token: the first, and resets."""
     valid = jnp.ones(tokens.shape, bool) if steps.valid is None else steps.valid
     first = valid & (valid.cumsum(-1) == 1)
     return first if steps.reset is None else first | (valid & steps.reset)
 
 
 def inverse_sigmoid_decay(k: float) -> Callable[[Any], jax.Array]:
-    """A schedule for `scheduled_sampling` that falls from near 1 to 0, steepest around k log k.
+    """Makes the inverse sigmoid decay of the rate of `scheduled_sampling`.
 
         rate_i = k / (k + exp(i / k))
 
+    It decays from k / (k + 1) to 0, and is 1/2 at i = k log k.
+
     Args:
-      k: at least 1, in updates; the larger, the slower.
+      k: the time scale in updates, at least 1; the larger, the slower the decay.
 
     Returns:
-      `schedule(count) -> rate`, as Optax's are.
+      `schedule(count) -> rate`, as in Optax.
 
     Raises:
-      ValueError: if k is no finite number of at least 1.
+      ValueError: if k is not a finite number of at least 1.
 
     Example:
       >>> from recur.decode import inverse_sigmoid_decay
@@ -286,6 +286,6 @@ def _check_rate(rate: Any) -> None:
     known = known_value(rate)
     if known is not None and not 0 <= known <= 1:
         raise ValueError(
-            "scheduled_sampling: expected a rate from 0 (the model's own tokens) to 1 (the "
-            f"teacher's), got {rate}."
+            "scheduled_sampling: expected a rate from 0 (free running) to 1 (teacher forcing), got "
+            f"{rate}."
         )

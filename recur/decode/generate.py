@@ -1,4 +1,4 @@
-"""Generation: a layer reads a prompt, then the tokens chosen from its own outputs."""
+"""Autoregressive generation: a layer reads a prompt, then its own choices."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ Read = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
 
 
 class Generated(NamedTuple):
-    """The generated tokens, without the prompt."""
+    """The result of `generate`, without the prompt.
 
-    tokens: jax.Array  # int32 [max_tokens] or [B, max_tokens], 0 after the end
-    length: jax.Array  # int32 [] or [B], the end-of-sequence token not counted
+    Attributes:
+      tokens: the generated tokens, int32 `[max_tokens]` or `[B, max_tokens]`, 0 after the end.
+      length: the number of tokens without `eos`, int32 `[]` or `[B]`.
+    """
+
+    tokens: jax.Array
+    length: jax.Array
 
 
 class TokenRules(NamedTuple):
-    """Which tokens may be chosen, and when a sequence ends."""
+    """Which tokens may be chosen, and when a sequence ends, as in `generate`."""
 
     max_tokens: int
     min_tokens: int
@@ -38,7 +43,7 @@ class TokenRules(NamedTuple):
 
 
 class _Loop(NamedTuple):
-    """What one iteration hands to the next; values by row have the axes of the prompt but time."""
+    """The carry of the loop over tokens; `[...]` is the batch axis, if there is one."""
 
     position: jax.Array
     carry: Carry
@@ -63,45 +68,44 @@ def generate(
     length: Any = None,
     key: jax.Array | None = None,
 ) -> Generated:
-    """Generates tokens: reads a prompt, then feeds the layer the tokens chosen from its logits.
+    """Generates tokens autoregressively: reads a prompt, then tokens chosen from the logits.
 
         token_{n+1} = choose(logits_n, key_n),    logits_{n+1} = layer(token_{n+1} | token_{1..n})
 
     It is one compiled loop, which ends when every row has ended. Outside of `jax.jit` it is
-    compiled once for each layer, shape and chooser. The layer is bound once: what does not change
-    over time, such as the keys of an attended memory, is computed before the loop.
+    compiled once for each layer, shape and chooser. The layer is bound once: values that do not
+    change over time, such as the keys of an attended memory, are computed before the loop.
 
-    With `recur.batch(layer)` the prompts are `[B, T]`, padded at the end to the longest, with their
+    With `recur.batch(layer)` the prompts are `[B, T]`, padded at the end to the longest; pass their
     lengths. Each row samples with its own key, so its tokens do not depend on the other rows.
 
     Args:
       layer: a causal layer from int tokens to logits `[T, V]`.
-      params: its params.
-      prompt: integer `[T]`, or `[B, T]` of a batched layer, each from 0 to V - 1 where it counts;
-        T ≥ 1. Inside of a transformation its values are not known, and not checked. A token that
-        is only read, such as that of the beginning, has logits too: `forbidden` rules it out.
-      max_tokens: how many tokens to generate at most.
-      min_tokens: how many tokens come before `eos` may.
+      params: the params of the layer.
+      prompt: integer `[T]`, or `[B, T]` of a batched layer, each from 0 to V - 1, with T ≥ 1. It is
+        not checked inside a JAX transformation.
+      max_tokens: the maximum number of tokens to generate.
+      min_tokens: the minimum number of tokens before `eos`.
       eos: the end-of-sequence token; it is not part of the result.
-      forbidden: tokens that are never chosen, such as the unknown one; where all others are
-        impossible, they are equally likely.
-      choose: a chooser, see `recur.decode.sample`.
+      forbidden: tokens that are never chosen, such as the unknown token and the
+        beginning-of-sequence token. If all others have the probability 0, they are equally likely.
+      choose: a chooser, such as `argmax` or `top_k(5)`.
       carry: the carry to start from; the initial carry by default.
-      context: as of the layer.
-      length: integer `[]` or `[B]`, each from 1 to T: how many steps of the prompts count.
+      context: the context of the layer.
+      length: the lengths of the prompts, integer `[]` or `[B]`, each from 1 to T.
       key: a typed key, needed if `choose` samples.
 
     Returns:
       A `Generated`.
 
     Raises:
-      TypeError: if `layer` is not a layer, the prompt is not of integers, or a needed key is
+      TypeError: if `layer` is not a layer, the prompt does not hold integers, or a needed key is
         missing.
       ValueError: if the layer is not causal, the prompt is empty or of another rank, or ids are
         outside the vocabulary.
 
     Example:
-      A layer without weights, whose most likely next token is the last one plus 1:
+      A layer without weights, whose most likely next token is the last token plus 1:
 
       >>> import jax, jax.numpy as jnp, recur
       >>> from recur.decode import argmax, generate
@@ -172,7 +176,7 @@ def read_prompt(
     context: Context,
     length: jax.Array | None,
 ) -> tuple[Read, Carry, jax.Array]:
-    """Binds the layer and reads prompts `[*B, T]`, to continue from.
+    """Binds the layer and reads prompts `[*B, T]`.
 
     Returns:
       `read(carry, token [*B]) -> (carry, logits [*B, V])`, the carry after the prompt, and the
@@ -204,7 +208,7 @@ def check_prompt(
     lengths = as_array(f"{asker}: length", length)
     if lengths.shape != prompt.shape[:-1]:
         raise ValueError(
-            f"{asker}: expected one length for each prompt, the shape {list(prompt.shape[:-1])}, "
+            f"{asker}: expected one length for each prompt, of shape {list(prompt.shape[:-1])}, "
             f"got {list(lengths.shape)}."
         )
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
@@ -213,35 +217,35 @@ def check_prompt(
     if known is not None and not ((known >= 1) & (known <= prompt.shape[-1])).all():
         raise ValueError(
             f"{asker}: expected lengths from 1 to {prompt.shape[-1]}, got {known.tolist()}. "
-            "To generate without a prompt, begin with the beginning-of-sequence token."
+            "To generate without a prompt, pass the beginning-of-sequence token."
         )
     return prompt, lengths
 
 
 def vocabulary_of(logits: jax.Array) -> jax.Array:
-    """An empty array `[0, V]`, which tells the caller of a compiled function V."""
+    """Returns an empty array `[0, V]`, from which the caller of a compiled function gets V."""
     return jnp.zeros((0, logits.shape[-1]), bool)
 
 
 def check_prompt_ids(asker: str, prompt: Any, length: Any, vocabulary: jax.Array) -> None:
-    """Raises a ValueError unless the prompt, where it is known, is of ids of the vocabulary."""
+    """Raises a ValueError unless ids of the prompt are in the vocabulary, if it is not traced."""
     check_known_ids(asker, "a prompt of ids", prompt, vocabulary.shape[-1], length=length)
 
 
 def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
     """Returns tokens as an array if the layer is causal and reads tokens of their shape.
 
-    They are widened to 32 bits, so that every token of a vocabulary can be fed back.
+    They are cast to at least 32 bits, so that every token of the vocabulary can be fed back.
     """
     check_is_layer(layer, asker)
     if not layer.is_causal:
         raise ValueError(
-            f"{asker}: the layer reads backward, so it would need tokens that are not generated "
-            "yet. Expected a causal layer."
+            f"{asker}: expected a causal layer, got one that reads backward in time, so it needs "
+            "tokens that are not generated yet."
         )
     if layer.batch_axes > 1:
         raise ValueError(
-            f"{asker}: expected a layer with at most one row axis, got {layer.batch_axes}. Call "
+            f"{asker}: expected a layer with at most one batch axis, got {layer.batch_axes}. Call "
             "recur.batch once."
         )
     tokens = as_array(f"{asker}: tokens", tokens)
@@ -251,8 +255,8 @@ def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
     if tokens.ndim != 1 + layer.batch_axes or tokens.shape[-1] == 0:
         raise ValueError(
             f"{asker}: expected {what} of shape {shape} with at least one token, got "
-            f"{list(tokens.shape)}. recur.batch(layer) takes a batch. To generate without a "
-            "prompt, begin with the beginning-of-sequence token."
+            f"{list(tokens.shape)}. Use recur.batch(layer) for a batch; to generate without a "
+            "prompt, pass the beginning-of-sequence token."
         )
     return tokens if tokens.dtype.itemsize >= 4 else tokens.astype(jnp.int32)
 
@@ -260,7 +264,7 @@ def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
 def token_rules(
     asker: str, max_tokens: int, min_tokens: int, eos: int | None, forbidden: Sequence[int]
 ) -> TokenRules:
-    """Checks the rules and makes them hashable; ids are checked where the vocabulary is known."""
+    """Checks the rules and makes them hashable; ids are checked later against the vocabulary."""
     max_tokens = check_whole(f"{asker}: max_tokens", max_tokens, 1)
     min_tokens = check_whole(f"{asker}: min_tokens", min_tokens, 0)
     if min_tokens > max_tokens:

@@ -1,4 +1,4 @@
-"""The hypotheses of a beam: live and finished ones, and one step of both for one row."""
+"""Live and finished hypotheses of a beam search, and one step of the search for one row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from recur.types import Carry
 
 
 class Beams(NamedTuple):
-    """The best hypotheses found, the best first; where there are fewer than n, scores are -inf.
+    """The n best hypotheses of a beam search, the best first.
+
+    If fewer were found, the scores of the others are -inf.
+
+    Attributes:
+      tokens: int32 `[..., n, max_tokens]`, 0 after the end.
+      length: the number of tokens without `eos`, int32 `[..., n]`.
+      score: log-likelihood in nats, divided by the length penalty, float `[..., n]`.
+      log_likelihood: log-likelihood in nats, `eos` included, float `[..., n]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -31,10 +39,10 @@ class Beams(NamedTuple):
       ([[1], [0]], [1, 1], [0.75, 0.25])
     """
 
-    tokens: jax.Array  # int32 [..., n, max_tokens], 0 after the end
-    length: jax.Array  # int32 [..., n], the end-of-sequence token not counted
-    score: jax.Array  # [..., n], nats, with the length penalty
-    log_likelihood: jax.Array  # [..., n], nats, the end-of-sequence token included
+    tokens: jax.Array
+    length: jax.Array
+    score: jax.Array
+    log_likelihood: jax.Array
 
 
 class Live(NamedTuple):
@@ -45,7 +53,7 @@ class Live(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What one iteration hands to the next, for W hypotheses; with a row axis first in a batch."""
+    """The carry of the search loop, for W hypotheses; with a batch axis first in a batch."""
 
     carry: Carry
     logits: jax.Array  # [..., W, V], of the next token
@@ -54,12 +62,12 @@ class Row(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What does not change in a search."""
+    """The constants of a search."""
 
     num_beams: int
     num_return: int
     max_tokens: int
-    eos: int  # -1, which is no token, where there is none
+    eos: int  # -1, which is not a token, if there is none
     constrained: Callable[[jax.Array, jax.Array], jax.Array]
     penalties: jax.Array  # [max_tokens + 1], lp(n)
 
@@ -72,7 +80,7 @@ def make_rules(
     rules: TokenRules,
     length_penalty: float | jax.Array,
 ) -> Rules:
-    """Checks the options of a search over tokens of `logits [..., V]`, in the name of `asker`."""
+    """Checks the options of a search over `logits [..., V]`; errors begin with `asker`."""
     size = logits.shape[-1]
     if num_beams > size:
         raise ValueError(
@@ -93,7 +101,7 @@ def check_beams(asker: str, num_beams: Any, num_return: Any, length_penalty: Any
     if check_whole(f"{asker}: num_return", num_return, 1) > num_beams:
         raise ValueError(
             f"{asker}: expected num_return from 1 to num_beams, {num_beams}, got {num_return}. "
-            "More beams have more to return."
+            "Increase num_beams to return more."
         )
     check_one_number(f"{asker}: length_penalty", length_penalty)
     known = known_value(length_penalty)
@@ -102,7 +110,7 @@ def check_beams(asker: str, num_beams: Any, num_return: Any, length_penalty: Any
 
 
 def begin(rules: Rules, carry: Carry, logits: jax.Array) -> Row:
-    """The row before the first token: one empty hypothesis, the others not there yet."""
+    """Returns the row before the first token, with one empty hypothesis."""
 
     def repeat(leaf):
         return jnp.broadcast_to(leaf, (rules.num_beams, *leaf.shape))
@@ -115,16 +123,16 @@ def begin(rules: Rules, carry: Carry, logits: jax.Array) -> Row:
 
 
 def extend(rules: Rules, row: Row, position: jax.Array) -> tuple[Carry, jax.Array, Live, Beams]:
-    """Extends by one token.
+    """Extends the live hypotheses by one token.
 
     Returns:
-      The carries and the tokens to read with them, the live hypotheses and the finished ones.
+      The carries, the tokens to read with them, the live hypotheses and the finished ones.
     """
     size, live = row.logits.shape[-1], row.live
     gains = rules.constrained(log_softmax(row.logits), position)
     before = live.log_likelihood[:, None]
     totals = jnp.where(before == -jnp.inf, -jnp.inf, before + gains)
-    # Of each live one at most one extension ends: twice as many hold enough of those that do not.
+    # At most one extension of each hypothesis ends, so 2 W extensions hold W that do not.
     count = rules.num_beams * min(2, size)
     totals, places = jax.lax.top_k(totals.ravel(), count)
     parents, tokens = places // size, places % size
@@ -143,19 +151,19 @@ def extend(rules: Rules, row: Row, position: jax.Array) -> tuple[Carry, jax.Arra
 
 
 def close(rules: Rules, row: Row, position: jax.Array) -> Beams:
-    """The best of all; what is live when a loop ends early scores too low to be among them."""
+    """Returns the best hypotheses; if the loop ends early, live ones score too low to be in it."""
     totals, lengths = row.live.log_likelihood, jnp.full(rules.num_beams, position)
     unfinished = Beams(row.live.tokens, lengths, totals / rules.penalties[-1], totals)
     return _best_of(row.finished, unfinished, rules.num_return)
 
 
 def _best_of(first: Beams, second: Beams, count: int) -> Beams:
-    """The best of two pools; of equals those of the first, so that what is missing is empty."""
+    """Returns the best of two sets; of equal scores, those of the first come first."""
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), first, second)
     _, best = jax.lax.top_k(joined.score, count)
     return jax.tree.map(lambda leaf: leaf[best], joined)
 
 
 def log_softmax(logits: jax.Array) -> jax.Array:
-    """Where no token is possible, -inf for each and not NaN, which may sort before all numbers."""
+    """Computes log-probabilities; if all logits are -inf, they are -inf and not NaN."""
     return jnp.where(logits == -jnp.inf, -jnp.inf, jax.nn.log_softmax(at_least_float32(logits)))

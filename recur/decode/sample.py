@@ -1,11 +1,11 @@
-"""Choosing a token from the logits of one step: greedy, by sampling, or among the best.
+"""Choosing a token from the logits of one step: greedy, sampling, temperature, top-k, top-p.
 
 A chooser is a function `(logits, key) -> token` of the logits `[V]` of one step. `argmax` and
 `categorical` are choosers. `temperature`, `top_k`, `top_p` and `forbid` take a chooser and return
-one that reads changed logits, so `top_k(40, temperature(0.7))` keeps the 40 most likely tokens,
-divides their logits by 0.7, and samples. Choosers made by equal calls are equal and hashable, and
-their numbers are leaves of a pytree: a program compiled for `temperature(0.7)` serves
-`temperature(0.8)` too.
+one that reads changed logits: `top_k(40, temperature(0.7))` keeps the 40 most likely tokens,
+divides their logits by 0.7, and samples. Choosers made by equal calls are equal and hashable. Their
+numbers are leaves of a pytree, so a program compiled for `temperature(0.7)` is reused for
+`temperature(0.8)`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from recur.ids import check_known_ids
 from recur.keys import check_key
 
 Chooser = Callable[[jax.Array, jax.Array | None], jax.Array]
-_SUMS_TO = 1e-5  # how far below p a sum of probabilities counts as p
+_SUMS_TO = 1e-5  # tolerance below p of a sum of probabilities
 
 
 def argmax(logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """Chooses the most likely token; the first one of equals.
+    """Chooses the most likely token (greedy decoding); the first one of equals.
 
     Args:
       logits: `[V]`.
@@ -63,7 +63,7 @@ def categorical(logits: jax.Array, key: jax.Array | None) -> jax.Array:
       An int32 token.
 
     Raises:
-      TypeError: if there is no key, or logits are not an array of real numbers.
+      TypeError: if the key is None, or logits are not an array of real numbers.
       ValueError: if they are not `[V]` with V ≥ 1.
 
     Example:
@@ -74,25 +74,25 @@ def categorical(logits: jax.Array, key: jax.Array | None) -> jax.Array:
     """
     if key is None:
         raise TypeError(
-            "categorical: expected a typed key to sample with, got None. Pass one, "
-            "jax.random.key(0), or choose by recur.decode.argmax."
+            "categorical: expected a typed key to sample with, got None. Pass one, such as "
+            "jax.random.key(0), or choose=recur.decode.argmax."
         )
     logits = at_least_float32(_check_logits("categorical", logits))
     return jax.random.categorical(check_key(key), logits).astype(jnp.int32)
 
 
 def temperature(value: float | jax.Array, choose: Chooser = categorical) -> Chooser:
-    """Divides logits by a temperature: below 1 sharpens the distribution, above 1 flattens.
+    """Divides logits by a temperature: below 1 sharpens the distribution, above 1 flattens it.
 
     Args:
-      value: above 0; it may be traced.
+      value: the temperature, above 0; it may be traced.
       choose: the chooser that reads the divided logits.
 
     Returns:
       A chooser.
 
     Raises:
-      TypeError: if value is not one number, or `choose` no function.
+      TypeError: if value is not one number, or `choose` not a function.
       ValueError: if value is not above 0.
 
     Example:
@@ -106,25 +106,25 @@ def temperature(value: float | jax.Array, choose: Chooser = categorical) -> Choo
     known = known_value(value)
     if known is not None and not known > 0:
         raise ValueError(
-            f"temperature: expected a value above 0, got {value}. The limit at 0 is "
+            f"temperature: expected a value above 0, got {value}. For the limit 0 use "
             "recur.decode.argmax."
         )
     return _Temperature(value, choose)
 
 
 def top_k(k: int, choose: Chooser = categorical) -> Chooser:
-    """Keeps the k most likely tokens; of equals, those that come first.
+    """Keeps the k most likely tokens (top-k sampling); of equals, those that come first.
 
     Args:
-      k: at least 1; a k above V keeps all.
-      choose: the chooser that reads the logits that are left.
+      k: an int of at least 1; a k above V keeps all tokens.
+      choose: the chooser that reads the remaining logits.
 
     Returns:
       A chooser.
 
     Raises:
-      TypeError: if `choose` is no function.
-      ValueError: if k is no whole number of at least 1.
+      TypeError: if `choose` is not a function.
+      ValueError: if k is not an int of at least 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -143,19 +143,19 @@ def top_k(k: int, choose: Chooser = categorical) -> Chooser:
 def top_p(p: float | jax.Array, choose: Chooser = categorical) -> Chooser:
     """Keeps the most likely tokens until their probabilities add up to p (nucleus sampling).
 
-    A sum that is at most 1e-5 below p counts as p, for sums are rounded: of the probabilities 0.5,
-    0.3, 0.1 and 0.1, p = 0.8 keeps two.
+    Since sums are rounded, a sum that is at most 1e-5 below p counts as p: of the probabilities
+    0.5, 0.3, 0.1 and 0.1, p = 0.8 keeps two.
 
     Args:
-      p: above 0, at most 1, which keeps all; it may be traced. The most likely token is always
-        kept.
-      choose: the chooser that reads the logits that are left.
+      p: above 0 and at most 1, which keeps all tokens; it may be traced. The most likely token is
+        always kept.
+      choose: the chooser that reads the remaining logits.
 
     Returns:
       A chooser.
 
     Raises:
-      TypeError: if p is not one number, or `choose` no function.
+      TypeError: if p is not one number, or `choose` not a function.
       ValueError: if p is not above 0 and at most 1.
 
     Example:
@@ -177,21 +177,21 @@ def top_p(p: float | jax.Array, choose: Chooser = categorical) -> Chooser:
 
 
 def forbid(tokens: Sequence[int], choose: Chooser = categorical) -> Chooser:
-    """Never chooses some tokens; where all others are impossible, these are equally likely.
+    """Excludes tokens from sampling. If all others have the probability 0, they are equally likely.
 
     Use it around choosers that keep few tokens, such as `top_k`: `forbid(tokens, top_k(5))`.
 
     Args:
-      tokens: ids.
+      tokens: the ids that are never chosen.
       choose: the chooser that reads the logits of the other tokens.
 
     Returns:
       A chooser.
 
     Raises:
-      TypeError: if the ids are not whole numbers, or `choose` is no function.
-      ValueError: if an id is below 0; when tracing, if an id is outside the vocabulary, or no token
-        is left to choose.
+      TypeError: if the ids are not integers, or `choose` is not a function.
+      ValueError: if an id is below 0; when tracing, if an id is outside the vocabulary, or all
+        tokens are excluded.
 
     Example:
       >>> import jax.numpy as jnp
@@ -252,7 +252,7 @@ class _Forbid:
 
 
 def check_token(token: jax.Array) -> jax.Array:
-    """What a chooser returned, as int32, when it is one token."""
+    """Returns the result of a chooser as int32; raises a TypeError unless it is one token."""
     token = as_array("choose", token)
     if token.shape != () or not jnp.issubdtype(token.dtype, jnp.integer):
         raise TypeError(
@@ -268,28 +268,30 @@ def _check_logits(asker: str, logits: jax.Array) -> jax.Array:
         raise TypeError(f"{asker}: expected logits as real numbers, got {logits.dtype}.")
     if logits.ndim != 1 or not logits.size:
         raise ValueError(
-            f"{asker}: expected logits [V] of at least one token, got the shape "
-            f"{list(logits.shape)}. Use jax.vmap for rows."
+            f"{asker}: expected logits [V] with V >= 1, got shape {list(logits.shape)}. Use "
+            "jax.vmap for a batch."
         )
     is_float = jnp.issubdtype(logits.dtype, jnp.floating)
     return logits if is_float else logits.astype(jnp.result_type(float))
 
 
 def rule_out(ids: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
-    """Sets logits `[..., V]` of some ids to -inf; a ValueError if these are all there are."""
+    """Sets logits `[..., V]` of some ids to -inf; raises a ValueError if no other ids remain."""
     size, ruled_out = logits.shape[-1], sorted({*ids})
     if len(ruled_out) == size:
-        raise ValueError(f"{asker}: all {size} tokens are forbidden, so none can be chosen.")
+        raise ValueError(
+            f"{asker}: expected at least one token that is not forbidden, got all {size} forbidden."
+        )
     return logits.at[..., np.array(ruled_out)].set(-jnp.inf) if ruled_out else logits
 
 
 def constraint(
     forbidden: Sequence[int], eos: int | None, min_tokens: int, size: int, asker: str
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Makes `(logits [..., V], position) -> logits`, which rules tokens out.
+    """Makes `(logits [..., V], position) -> logits`, which sets logits of tokens to -inf.
 
-    Forbidden tokens are ruled out everywhere, `eos` at positions before `min_tokens`. An error
-    names those that are no ids of a vocabulary of `size`.
+    Forbidden tokens are excluded everywhere, `eos` at positions before `min_tokens`. Ids outside a
+    vocabulary of `size` raise a ValueError.
     """
     never = check_ids(asker, forbidden, size)
     ends = [] if eos is None else check_ids(asker, [eos], size)
@@ -304,7 +306,7 @@ def constraint(
 
 
 def allowed(constrain: Callable[[jax.Array], jax.Array], logits: jax.Array) -> jax.Array:
-    """`constrain(logits)`; where all tokens it allows are impossible, they are equally likely."""
+    """Applies `constrain`; if all remaining logits are -inf, they become equally likely."""
     left = constrain(logits)
     if left is logits:
         return logits
@@ -313,7 +315,7 @@ def allowed(constrain: Callable[[jax.Array], jax.Array], logits: jax.Array) -> j
 
 
 def _keep_ranks(logits: jax.Array, kept: jax.Array) -> jax.Array:
-    """Rules out tokens by rank: `kept[r]` is for the token that is the r-th most likely."""
+    """Excludes tokens by rank: `kept[r]` is for the r-th most likely token."""
     order = jnp.argsort(-logits, stable=True)
     kept = jnp.zeros_like(kept).at[order].set(kept)
     return jnp.where(kept, logits, -jnp.inf)

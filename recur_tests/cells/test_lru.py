@@ -140,5 +140,5 @@ def test_inputs_of_another_width_or_rank_are_an_error():
     params = cell.init(jax.random.key(0), X)
     with pytest.raises(ValueError, match="lru: expected inputs of width 3, as at init, got 2"):
         cell.step(params, cell.init_carry(params, X), jnp.zeros(2))
-    with pytest.raises(ValueError, match=r"x of shape \[I\]; got \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"x of shape \[I\], got \[5, 3\]"):
         cell.init(jax.random.key(0), jnp.zeros((5, 3)))

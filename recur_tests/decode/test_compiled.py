@@ -1,4 +1,4 @@
-"""Outside of `jax.jit` decoding is compiled once; and the layer is bound once, before the loop."""
+"""Outside of `jax.jit` decoding is compiled once; the layer is bound once, before the loop."""
 
 import functools
 import gc

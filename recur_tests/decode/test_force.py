@@ -192,9 +192,9 @@ BACKWARDS = recur.scan(recur.gru(3), reverse=True)
     ("layer", "tokens", "options", "error", "message"),
     [
         (recur.gru(3), TOKENS[0], {}, TypeError, "expected a layer, got Cell"),
-        (BACKWARDS, TOKENS[0], {}, ValueError, "reads backward"),
+        (BACKWARDS, TOKENS[0], {}, ValueError, "expected a causal layer"),
         (LAYER, TOKENS[0] * 1.0, {}, TypeError, "expected integer tokens, got float64"),
-        (LAYER, TOKENS, {}, ValueError, r"tokens of shape \[T\] .* got \[4, 12\]. recur.batch"),
+        (LAYER, TOKENS, {}, ValueError, r"tokens of shape \[T\] .* got \[4, 12\]. Use recur.batch"),
         (BATCH, TOKENS[0], {}, ValueError, r"tokens of shape \[B, T\] .* got \[12\]"),
         (LAYER, TOKENS[0], {"length": 13}, ValueError, "from 0 to 12, the number of steps, got 13"),
         (BATCH, TOKENS, {"length": [1, 13, 2, 3]}, ValueError, "length of row 1: .* got 13"),

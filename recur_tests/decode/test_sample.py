@@ -107,7 +107,7 @@ def test_of_equals_the_first_are_kept():
             TypeError,
             "typed key to sample with, got None",
         ),
-        (lambda: temperature(0.0), ValueError, "above 0, got 0.0. The limit at 0 is .*argmax"),
+        (lambda: temperature(0.0), ValueError, "above 0, got 0.0. For the limit 0 use .*argmax"),
         (lambda: top_k(0), ValueError, "k: expected a whole number of at least 1, got 0"),
         (lambda: top_p(0.0), ValueError, "p above 0 and at most 1, got 0.0"),
         (lambda: top_p(1.1), ValueError, "p above 0 and at most 1, got 1.1"),
@@ -118,7 +118,7 @@ def test_of_equals_the_first_are_kept():
         ),
         (lambda: forbid([1.7])(LOGITS, None), TypeError, r"sequence of whole numbers, got \[1.7\]"),
         (lambda: categorical(LOGITS, jax.random.PRNGKey(0)), TypeError, "expected a typed key"),
-        (lambda: forbid(range(5))(LOGITS, None), ValueError, "all 5 tokens are forbidden"),
+        (lambda: forbid(range(5))(LOGITS, None), ValueError, "got all 5 forbidden"),
     ],
 )
 def test_wrong_input(call, error, message):

@@ -79,7 +79,7 @@ OF_DECODERS = rows(
             ({"layer": layer}, TypeError, f"{{name}}: {sentence}")
             for layer, sentence in NO_LAYERS.values()
         ),
-        ({"layer": BACKWARD}, ValueError, "{name}: the layer reads backward, so it would need"),
+        ({"layer": BACKWARD}, ValueError, "{name}: expected a causal layer, got one that reads"),
         ({"layer": recur.batch(LAYER)}, ValueError, "tokens of shape [B, T] with at least one"),
         ({"tokens": TOKENS[None]}, ValueError, "of shape [T] with at least one token, got [1, 3]."),
         ({"tokens": TOKENS[:0]}, ValueError, "with at least one token, got [0]."),
@@ -100,7 +100,11 @@ OF_DECODERS += [
         ("teacher_forcing", "free_running", "scheduled_sampling"),
         DECODERS,
         [
-            ({"length": 9}, ValueError, "length: expected from 0 to 3, the number of steps, got 9."),
+            (
+                {"length": 9},
+                ValueError,
+                "length: expected from 0 to 3, the number of steps, got 9.",
+            ),
             ({"mask": TOKENS}, TypeError, "mask: expected bool flags, got int64."),
             ({"mask": TOKENS[:2] > 0}, ValueError, "one flag per step, of shape [3], got [2]."),
         ],
@@ -150,7 +154,7 @@ OF_SEARCHES = rows(
         ({"forbidden": "ab"}, TypeError, "{name}: forbidden: expected a sequence of whole numb"),
         ({"forbidden": None}, TypeError, "{name}: forbidden: expected a sequence of whole numb"),
         ({"forbidden": [9]}, ValueError, "{name}: expected ids from 0 to 4, the size of the"),
-        ({"forbidden": range(5)}, ValueError, "{name}: all 5 tokens are forbidden, so none can"),
+        ({"forbidden": range(5)}, ValueError, "{name}: expected at least one token that is not"),
     ],
 )
 OF_BEAMS = rows(
@@ -183,8 +187,12 @@ OF_STEPS = rows(
         ({"step": lambda carry, token: LOGITS}, TypeError, "((), float64[5]), got float64[5]."),
         ({"step": lambda carry, token: (1, LOGITS)}, TypeError, "got (int64[], float64[5])."),
         ({"logits": None}, TypeError, "search: logits: expected an array of numbers, got NoneType"),
-        ({"logits": jnp.arange(5)}, TypeError, "expected logits of floats [V], of the first token"),
-        ({"logits": np.ones((2, 5))}, TypeError, "of the first token, got float64[2,5]."),
+        (
+            {"logits": jnp.arange(5)},
+            TypeError,
+            "expected logits of the first token as floats [V], got",
+        ),
+        ({"logits": np.ones((2, 5))}, TypeError, "as floats [V], got float64[2,5]."),
         ({"carry": "a"}, TypeError, "search: carry: expected an array of numbers, got str."),
     ],
 )
@@ -192,8 +200,8 @@ OF_RATES = rows(
     ("scheduled_sampling",),
     DECODERS,
     [
-        ({"rate": 2.0}, ValueError, "a rate from 0 (the model's own tokens) to 1 (the teacher's)"),
-        ({"rate": np.nan}, ValueError, "to 1 (the teacher's), got nan."),
+        ({"rate": 2.0}, ValueError, "a rate from 0 (free running) to 1 (teacher forcing), got"),
+        ({"rate": np.nan}, ValueError, "to 1 (teacher forcing), got nan."),
         *(
             ({"rate": value}, TypeError, "scheduled_sampling: rate: expected one number, got ")
             for value in ("a", None, [0.5], np.ones(2), True)
@@ -206,9 +214,9 @@ NO_LOGITS = [
     (None, TypeError, "logits: expected an array of numbers, got NoneType."),
     ("a", TypeError, "logits: expected an array of numbers, got str."),
     (np.zeros(3, complex), TypeError, "expected logits as real numbers, got complex128."),
-    (jnp.zeros(0), ValueError, "expected logits [V] of at least one token, got the shape [0]."),
-    (1.0, ValueError, "expected logits [V] of at least one token, got the shape []."),
-    (jnp.zeros((2, 3)), ValueError, "got the shape [2, 3]. Use jax.vmap for rows."),
+    (jnp.zeros(0), ValueError, "expected logits [V] with V >= 1, got shape [0]."),
+    (1.0, ValueError, "expected logits [V] with V >= 1, got shape []."),
+    (jnp.zeros((2, 3)), ValueError, "got shape [2, 3]. Use jax.vmap for a batch."),
 ]
 OF_CHOOSERS = [
     Row(name, functools.partial(choose, logits, KEY), error, sentence)
@@ -271,7 +279,7 @@ OF_NUMBERS = [
         "forbid", lambda: forbid([-1]), ValueError, "forbid: expected tokens of at least 0, got -1"
     ),
     Row("forbid", lambda: forbid([9])(LOGITS, KEY), ValueError, "forbid: expected ids from 0 to 4"),
-    Row("forbid", lambda: forbid(range(5))(LOGITS, KEY), ValueError, "all 5 tokens are forbidden"),
+    Row("forbid", lambda: forbid(range(5))(LOGITS, KEY), ValueError, "got all 5 forbidden."),
     *(
         Row(
             "inverse_sigmoid_decay",
