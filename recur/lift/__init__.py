@@ -1,4 +1,4 @@
-"""Lifts: a cell becomes a layer. The room that knows about time."""
+"""Lifts: ways to run a cell over time as a layer, and layers built from layers."""
 
 from recur.lift.associative import associative
 from recur.lift.batch import batch

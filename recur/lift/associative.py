@@ -1,17 +1,16 @@
-"""A recurrence that is linear in its carry, all steps at once, by an associative scan.
+"""Parallel scan of a recurrence that is linear in its carry.
 
-One step is a map of carries, c -> a c + b. One such map after another is again one:
+One step is an affine map of the carry, c -> a c + b. The composition of two is again affine:
 
     a_2 (a_1 c + b_1) + b_2 = (a_2 a_1) c + (a_2 b_1 + b_2)
 
-so the composition of (a_1, b_1) and (a_2, b_2) is (a_2 a_1, a_2 b_1 + b_2), and it is associative:
-all T prefixes are found in O(log T) rounds. The carry before the first step goes into its b, and so
-does the initial carry at a reset. Steps before a reset are selected away: a product with zero would
-not do, since they may hold NaN.
+So the composition of (a_1, b_1) and (a_2, b_2) is (a_2 a_1, a_2 b_1 + b_2). It is associative, so
+all T prefixes are computed in O(log T) rounds. The carry before the first step is added to the b of
+that step, and the initial carry to the b of a reset. Steps before a reset are discarded by a
+select: a product with zero would keep NaN.
 
-Logarithms of positive numbers can be composed as well, with + for the product and logaddexp for
-the sum. Zero is -inf there, which has no derivative, so the derivative is that of
-the recurrence itself,
+Logarithms of nonnegative numbers can be composed too, with + for the product and logaddexp for the
+sum. There log 0 is -inf, which has no derivative, so the derivative is that of the recurrence,
 
     dh_t = a_t dh_{t-1} + (da_t h_{t-1} + db_t),
 
@@ -47,17 +46,16 @@ def associative(cell: Cell, *, reverse: bool = False, log_space: bool = False) -
 
         carry_t = a_t ⊙ carry_{t-1} + b_t    for t = 1 ... T, in O(log T) rounds
 
-    a and b are found in the step itself. It does about twice the work of `scan`, so it pays on
-    hardware with many parallel units, as a GPU, and for long sequences. The carry may be real or
-    complex. A stack runs layer by layer.
+    a and b are derived from the step of the cell. A parallel scan does about twice the work of
+    `scan`, so use it for long sequences on parallel hardware such as a GPU. The carry may be real
+    or complex. A stack runs layer by layer.
 
-    In log space it is `log h_t = logaddexp(log a_t + log h_{t-1}, log b_t)`, the form in which
-    minGRU and minLSTM were published. Products of many a cannot overflow there. Where a ≤ 1 the
-    plain form is stable too, and many times faster: it needs no exp and no logarithm for each sum.
-    Measured in float32 over 10,000 steps, against a loop in float64: where a memory lasts for about
-    1,000 steps or more, log space had relative errors of 1e-6 and the plain form of 1e-5; where it
-    decays quickly, both had 3e-7, but log space 1e-5 where b is mostly zero or spans many orders
-    of magnitude.
+    In log space it computes `log h_t = logaddexp(log a_t + log h_{t-1}, log b_t)`, as in the papers
+    of minGRU and minLSTM. There the product of many a cannot overflow. If a ≤ 1 the plain form is
+    stable too, and many times faster: it needs no exp and no log for each sum. Measured in float32
+    over 10,000 steps against a loop in float64: with a memory of 1,000 steps or more, the relative
+    error was 1e-6 in log space and 1e-5 in the plain form. With fast decay it was 3e-7 in both, but
+    1e-5 in log space if b was mostly zero or spanned many orders of magnitude.
 
     Args:
       cell: a cell whose carry passes only through sums, products with values that do not depend on
@@ -70,9 +68,8 @@ def associative(cell: Cell, *, reverse: bool = False, log_space: bool = False) -
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell, or an option no bool; when tracing, if its step is not
-        linear in its carry, with the name of the primitive that is not, or if it is complex in log
-        space.
+      TypeError: if `cell` is not a cell, or an option is not a bool; when tracing, if the step is
+        not linear in its carry (the message names the primitive), or is complex in log space.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -100,7 +97,7 @@ def associative(cell: Cell, *, reverse: bool = False, log_space: bool = False) -
 
 
 class _Maps(NamedTuple):
-    """A map c -> a c + b for each step, and whether a segment starts there."""
+    """The map c -> a c + b of each step, and flags of the steps where a segment starts."""
 
     a: Carry
     b: Carry
@@ -108,7 +105,7 @@ class _Maps(NamedTuple):
 
 
 class _Arithmetic(NamedTuple):
-    """The operations with which maps are composed."""
+    """The operations that compose two maps: sum, product and zero, plain or in log space."""
 
     zero: float
     times: Callable[[jax.Array, jax.Array], jax.Array]
@@ -159,15 +156,15 @@ def _check_real(numbers: Any) -> None:
     for leaf in jax.tree.leaves(numbers):
         if jnp.iscomplexobj(leaf):
             raise TypeError(
-                "associative: log_space takes real, nonnegative coefficients and carries, got "
-                f"{leaf.dtype}. Without it, complex ones run too."
+                "associative: log_space expects real, nonnegative coefficients and carries, got "
+                f"{leaf.dtype}. Use log_space=False for complex numbers."
             )
 
 
 def _masked(
     a: Carry, b: Carry, carry: Carry, initial_carry: Carry, steps: Steps, count: int, reverse: bool
 ) -> _Maps:
-    """The maps, with the first carry, resets and validity applied."""
+    """Returns the maps with the first carry, resets and mask applied."""
     if steps.valid is not None:
         stay = jax.tree.map(jnp.ones_like, a), jax.tree.map(jnp.zeros_like, b)
         a, b = _select_each(steps.valid, (a, b), stay)
@@ -181,13 +178,13 @@ def _masked(
 
 
 def _composed(arithmetic: _Arithmetic, maps: _Maps, reverse: bool) -> Carry:
-    """The carry after each step: the b of the composition of all maps up to it."""
+    """Returns the carry after each step: the b of the composition of all maps up to it."""
     compose = functools.partial(_compose, arithmetic)
     return compose_prefixes(compose, maps, reverse=reverse).b
 
 
 def _compose(arithmetic: _Arithmetic, first: _Maps, second: _Maps) -> _Maps:
-    """The map that is `first`, then `second`."""
+    """Returns the map that applies `first`, then `second`."""
     zero, times, plus = arithmetic
     resets = None
     if first.resets is not None and second.resets is not None:
@@ -202,7 +199,7 @@ def _compose(arithmetic: _Arithmetic, first: _Maps, second: _Maps) -> _Maps:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _by_logarithms(maps: _Maps, reverse: bool) -> Carry:
-    """As `_composed`, through logarithms."""
+    """Computes `_composed` with logarithms."""
     a, b = jax.tree.map(jnp.log, (maps.a, maps.b))
     return jax.tree.map(jnp.exp, _composed(_LOGARITHMS, _Maps(a, b, maps.resets), reverse))
 
@@ -220,7 +217,7 @@ def _along(reverse: bool, primals: Any, tangents: Any) -> tuple[Carry, Carry]:
 
 
 def _one_before(hs: jax.Array, reverse: bool) -> jax.Array:
-    """The carry before each step; that of the first is in its b."""
+    """Returns the carry before each step; zero before the first, whose b includes it."""
     nothing = jnp.zeros_like(hs[:1])
     return jnp.concatenate([hs[1:], nothing] if reverse else [nothing, hs[:-1]])
 

@@ -1,4 +1,4 @@
-"""A layer over a batch of sequences: `vmap`, with lengths, contexts and keys by row."""
+"""A layer over a batch of sequences: `vmap`, with a length, context and key for each row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BY_ROW = ByRow(None, 0)  # the axes of bound params under vmap
 
 @call_repr
 def batch(layer: Layer) -> Layer:
-    """Runs a layer over a batch of sequences.
+    """Maps a layer over a batch of sequences (vmap).
 
         carry_b, ys_b = layer(params, xs_b)    for each row b
 
-    All values have a row axis in front: xs `[B, T, ...]`, length `[B]`, mask and reset `[B, T]`,
-    each entry of the context, the carry, ys `[B, T, ...]`. One key is split over rows; params are
+    All values have a leading batch axis: xs and ys `[B, T, ...]`, length `[B]`, mask and reset
+    `[B, T]`, each entry of the context and of the carry. One key is split over rows; params are
     shared.
 
     Args:
@@ -36,7 +36,7 @@ def batch(layer: Layer) -> Layer:
 
     Raises:
       TypeError: if `layer` is not a layer.
-      ValueError: when tracing, if a value does not have one entry a row.
+      ValueError: when tracing, if a value does not have one entry per row.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -72,7 +72,7 @@ def batch(layer: Layer) -> Layer:
         x = drop_leading_axis(xs)
 
         def begin_row(bound, row):
-            del row  # mapped over, since there may be nothing else to map over
+            del row  # `vmap` needs an argument to map over; `bound` may have none
             return layer.begin(bound.join(), x)
 
         rows = shard_like(bound.of_row, jnp.arange(row_count(xs)))
@@ -87,7 +87,7 @@ def batch(layer: Layer) -> Layer:
         def apply_row(bound, carry, x, mask, key):
             return layer.apply(bound.join(), carry, x, mask, key, all_carries=all_carries)
 
-        # Rows last among the leading axes, as a loop over time reads and writes its arrays.
+        # Move the batch axis after the time axis, the order in which a loop over time reads arrays.
         xs, mask = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axes), (xs, mask))
         in_axes = (_BY_ROW, 0, axes, axes, 0)
         return jax.vmap(apply_row, in_axes, axis_name=ROWS)(bound, carry, xs, mask, keys)

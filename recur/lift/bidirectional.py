@@ -1,4 +1,4 @@
-"""Two layers over one sequence, one in each direction."""
+"""Bidirectional layers: two layers over one sequence, one in each direction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from recur.masks import zero_invalid
 
 
 class Directions(NamedTuple):
-    """Params, and carries, of `bidirectional`."""
+    """The params or carries of a `bidirectional` layer.
+
+    Attributes:
+      forward: those of the layer that reads forward.
+      backward: those of the layer that reads backward.
+    """
 
     forward: Any
     backward: Any
@@ -36,12 +41,11 @@ def bidirectional(
     *,
     merge: str | Callable[[Any, Any], Any] = "concatenate",
 ) -> Layer:
-    """Runs one layer forward and one backward over a sequence and merges their outputs.
+    """Runs a layer forward and another backward over a sequence and merges their outputs.
 
         ys→ = forward(xs),    ys← = backward(xs),    y_t = merge(y→_t, y←_t)
 
-    Both are aligned with the inputs. The layer reads the whole sequence, so it is not causal and
-    cannot be fed in pieces.
+    Both outputs are aligned with the inputs. The layer is not causal: it needs the whole sequence.
 
     Args:
       forward: a layer that reads forward.
@@ -50,13 +54,13 @@ def bidirectional(
         `[T, ...]` of both.
 
     Returns:
-      A `Layer` with `Directions` of params and carries; a carry is that of the last step read,
-      which for the backward layer is the first step of the sequence.
+      A `Layer` with `Directions` of params and carries. The last carry of the backward layer is
+      that after the first step of the sequence.
 
     Raises:
       TypeError: if one of them is not a layer.
-      ValueError: if merge is an unknown name, `forward` reads backward or `backward` forward,
-        one is batched; when tracing, if their outputs cannot be merged.
+      ValueError: if merge is an unknown name, a layer reads in the wrong direction or is batched;
+        when tracing, if their outputs cannot be merged.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -116,13 +120,12 @@ def _check(layers: Directions) -> None:
         check_layer(layer, "bidirectional")
     if not layers.forward.is_causal:
         raise ValueError(
-            "bidirectional: the first layer does not read forward. Swap them, or give it the other "
-            "direction: recur.scan(cell)."
+            "bidirectional: the first layer does not read forward. Swap the layers, or use "
+            "recur.scan(cell) as the first."
         )
     if layers.backward.is_causal:
         raise ValueError(
-            "bidirectional: the second layer reads forward too. Give it the other direction: "
-            "recur.scan(cell, reverse=True)."
+            "bidirectional: the second layer reads forward too. Use recur.scan(cell, reverse=True)."
         )
 
 
@@ -131,15 +134,15 @@ def _merge(merge: str | Callable) -> Callable[[Any, Any], Any]:
         return merge
     if merge not in tuple(MERGES):
         raise ValueError(
-            f"bidirectional: unknown merge {merge!r}. Expected one of {', '.join(MERGES)}, or a "
-            "function."
+            f"bidirectional: expected merge as one of {', '.join(MERGES)}, or a function, got "
+            f"{merge!r}."
         )
 
     def merged(forward, backward):
         shapes = [jax.tree.map(jnp.shape, ys) for ys in (forward, backward)]
         if merge != "concatenate" and shapes[0] != shapes[1]:
             raise ValueError(
-                f"bidirectional: expected outputs of one shape, to take their {merge}, got "
+                f"bidirectional: merge={merge!r} needs outputs of equal shapes, got "
                 f"{describe(forward)} and {describe(backward)}."
             )
         return jax.tree.map(MERGES[merge], forward, backward)

@@ -1,4 +1,4 @@
-"""Layers in series: the usual way to write a model."""
+"""Layers in series, the usual way to build a model."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from recur.types import Cell, Direction
 
 @call_repr
 def chain(*parts: Any) -> Layer:
-    """Applies layers in series: each reads the outputs of the one before.
+    """Applies layers and modules in series (sequential model).
 
         ys^0 = xs,    carry^l, ys^l = layer^l(ys^{l-1}),    ys = ys^L
 
-    Modules, functions and names of activations are applied to each step independently. Dropout,
-    and every module with an argument `deterministic`, is on when a key is given.
+    Each part reads the outputs of the previous one. Modules, functions and activations are applied
+    to each step independently. Dropout, and every module with an argument `deterministic`, is on if
+    a key is given.
 
     Args:
       *parts: layers, modules of Flax Linen, Flax NNX or Equinox, functions of one step,
         or names of `recur.modules.ACTIVATIONS`.
 
     Returns:
-      A `Layer`; its params and its carry are tuples, one entry a part.
+      A `Layer`; its params and its carry are tuples with one entry per part.
 
     Raises:
       ValueError: if there are no parts, a layer is batched, or a module has mutable collections.
@@ -81,7 +82,7 @@ def chain(*parts: Any) -> Layer:
 
 
 def _direction(layers: Sequence[Layer]) -> Direction:
-    """The one direction of all layers that have one."""
+    """Returns the common direction of all layers that are not stepwise."""
     found: Direction = "stepwise"
     for layer in layers:
         if layer.direction not in (found, "stepwise"):
@@ -95,6 +96,6 @@ def _as_layer(part: Any) -> Layer:
         return part
     if isinstance(part, Cell):
         raise TypeError(
-            "chain: expected layers, got a cell. Say how it runs over time: recur.scan(cell)."
+            "chain: expected layers, got a cell. Lift the cell first: recur.scan(cell)."
         )
     return stepwise(part)

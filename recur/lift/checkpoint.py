@@ -1,4 +1,4 @@
-"""Gradient checkpointing: steps are recomputed in the backward pass, to save memory."""
+"""Gradient checkpointing over time: steps are recomputed in the backward pass to save memory."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from recur.manual_axes import vary_over
 from recur.masks import is_known, step_count
 from recur.types import Mask
 
-_SEGMENTS = 32  # of a sequence of unknown length: √T for about 1,000 steps
+_SEGMENTS = 32  # the number for a sequence of symbolic length: √T for about 1,000 steps
 
 
 @call_repr
 def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Layer:
-    """Stores the carry between segments only and recomputes each segment in the backward pass.
+    """Saves memory by gradient checkpointing: recomputes segments of steps in the backward pass.
 
         carry_{e_s}, ys_s = layer(carry_{e_{s-1}}, xs_s)    for the segments s = 1 ... S
 
-    Values and gradients are those of the layer. A gradient keeps S carries and what one segment of
-    T / S steps needs, so √T segments need O(√T) memory, for each step computed twice. Segments of
-    segments keep less still: with n levels the n-th root of T, for each step computed n + 1 times.
-    Inputs and outputs of the layer are stored in any case, so put a whole chain, its last Dense
-    included, under one checkpoint.
+    Values and gradients are those of the layer. The gradient stores S carries and the residuals of
+    one segment of T / S steps. With √T segments this is O(√T) memory, and each step is computed
+    twice. Nested segments need less: with n levels, memory grows with the n-th root of T, and each
+    step is computed n + 1 times. Inputs and outputs of the layer are stored in any case, so apply
+    one checkpoint to a whole chain, including its last Dense.
 
     Args:
       layer: a layer that reads in one direction.
-      segments: S, by default a number near √T, or 32 where T is a symbolic dimension. Of several
+      segments: S, by default a number near √T, or 32 if T is a symbolic dimension. In a sequence of
         numbers, the first is the number of segments, the next the number of segments within each,
         and so on.
 
@@ -67,7 +67,7 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
     is_backward = layer.direction == "backward"
 
     def run_segment(bound, carry, xs, mask, key, all_carries):
-        """The last carry, and the carries or (), and the outputs."""
+        """Returns the last carry, and the pair of all carries (or ()) and outputs."""
         found, ys = inner.apply(bound, carry, xs, mask, key, all_carries=all_carries)
         if not all_carries:
             return found, ((), ys)
@@ -82,7 +82,7 @@ def checkpoint(layer: Layer, segments: int | Sequence[int] | None = None) -> Lay
         pieces = pieces.cut(_near_root(xs) if number is None else number)
         carry = vary_over((bound, carry, pieces), carry)
 
-        @partial(jax.checkpoint, prevent_cse=False)  # within a loop nothing is merged
+        @partial(jax.checkpoint, prevent_cse=False)  # there is no CSE across loop iterations
         def segment(carry, given):
             piece, resets, key = given
             if resets is not None:
@@ -112,7 +112,7 @@ class _Pieces(NamedTuple):
     reset: jax.Array | None
 
     def cut(self, number: int) -> _Pieces:
-        """`number` pieces of one size, `[S, T / S, ...]`; padding at the end is invalid."""
+        """Cuts into `number` pieces of one size, `[S, T / S, ...]`; padding is masked."""
         count = step_count(self.xs)
         number = min(number, count) if is_known(count) else number
         size = -(-count // number)
@@ -126,7 +126,7 @@ class _Pieces(NamedTuple):
         return jax.tree.map(lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), self)
 
     def reset_after(self) -> jax.Array | None:
-        """Whether each piece, read backward, starts a segment: the piece after it has a reset."""
+        """Whether each piece, read backward, starts a segment: the next one begins with a reset."""
         if self.reset is None:
             return None
         firsts = self.reset[:, :1].any(axis=1)
@@ -134,7 +134,7 @@ class _Pieces(NamedTuple):
 
 
 def _near_root(xs: Any) -> int:
-    """A number of segments near √T that divides T, if there is one: then nothing is copied."""
+    """Returns a number of segments near √T that divides T if possible, which avoids a copy."""
     count = step_count(xs)
     if not is_known(count):
         return _SEGMENTS
@@ -144,12 +144,12 @@ def _near_root(xs: Any) -> int:
 
 
 def _levels(segments: int | Sequence[int] | None) -> tuple[int | None, tuple[int, ...]]:
-    """The number of segments, and the numbers of segments within each."""
+    """Returns the number of segments, and the numbers of nested segments."""
     if segments is None:
         return None, ()
     numbers = tuple(segments) if isinstance(segments, Sequence) else (segments,)
     if not numbers:
-        raise ValueError("checkpoint: expected a number of segments, or one a level, got none.")
+        raise ValueError("checkpoint: expected a number of segments, or one per level, got none.")
     first, *rest = (check_whole("checkpoint: segments", number, 1) for number in numbers)
     return first, tuple(rest)
 
@@ -158,13 +158,13 @@ def _check(layer: Any) -> None:
     check_layer(layer, "checkpoint")
     if layer.is_truncated:
         raise ValueError(
-            "checkpoint: the layer truncates its gradient, and within segments it would truncate "
-            "at other steps. Put the checkpoint inside: recur.truncate(recur.checkpoint(layer), "
-            "k1, k2)."
+            "checkpoint: the layer truncates its gradient, and segments would change the steps at "
+            "which it truncates. Apply truncate last: recur.truncate(recur.checkpoint(layer), k1, "
+            "k2)."
         )
     if layer.direction == "bidirectional":
         raise ValueError(
-            "checkpoint: the layer is bidirectional, so it cannot be fed in segments. Put each "
-            "direction under a checkpoint: recur.bidirectional(recur.checkpoint(forward), "
+            "checkpoint: the layer is bidirectional, so it cannot run in segments. Checkpoint each "
+            "direction: recur.bidirectional(recur.checkpoint(forward), "
             "recur.checkpoint(backward))."
         )

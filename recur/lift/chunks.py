@@ -1,9 +1,9 @@
-"""A loop in chunks of steps, where no derivative is taken.
+"""A loop in chunks of steps, if no derivative is taken.
 
-What runs before a loop is stored for all of its steps, and read again one step at a time. Where it
-is larger than a cache, that costs more than the products before the loop save. A chunk of steps at
-a time, it stays in the cache, and memory does not grow with T. A derivative needs it for all steps
-in any case, so the derivative is that of the whole loop.
+Values computed before a loop are stored for all steps, and the loop reads them one step at a time.
+If they exceed the cache, this costs more than the products before the loop save. In chunks of steps
+they stay in the cache, and memory does not grow with T. A derivative needs them for all steps in
+any case, so the derivative is that of the whole loop.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from recur.partition_inexact import partition_inexact
 from recur.structure import Parts, has_custom_vjp_or_control_flow
 from recur.types import Carry
 
-ROWS = "recur.rows"  # the axis of `recur.batch`, whose size is asked for here
-_MOST_BYTES = 2**23  # of a chunk; of 2^21 to 2^25 the fastest, with caches of 1 and 32 MiB
-_LEAST_STEPS = 8  # of a chunk
+ROWS = "recur.rows"  # the name of the batch axis of `recur.batch`
+_MAX_BYTES = 2**23  # of a chunk; the fastest of 2^21 to 2^25, with caches of 1 and 32 MiB
+_MIN_STEPS = 8  # of a chunk
 
 Run = Callable[[Parts, Carry, Carry, Steps], tuple[Carry, Any]]
 
 
 def chunk_size(parts: Parts, count: int) -> int | None:
-    """The number of steps of a chunk, which divides T; None where chunks are not worth it."""
+    """Returns the number of steps of a chunk, which divides T; None if chunks do not help."""
     equations = parts.found.traced.jaxpr.eqns
     if not is_known(count) or has_custom_vjp_or_control_flow(equations):  # forward mode is needed
         return None
-    most = _MOST_BYTES // max(parts.bytes_per_step() * _row_count(), 1)
+    most = _MAX_BYTES // max(parts.bytes_per_step() * _row_count(), 1)
     if count <= most:
         return None
-    sizes = range(max(most, _LEAST_STEPS), max(most // 4, _LEAST_STEPS) - 1, -1)
+    sizes = range(max(most, _MIN_STEPS), max(most // 4, _MIN_STEPS) - 1, -1)
     return next((size for size in sizes if count % size == 0), None)
 
 
 def run_in_chunks(run: Run, size: int, reverse: bool) -> Run:
-    """`run(parts, carry, initial_carry, steps) -> (carry, of_steps)`, `size` steps at a time."""
+    """Makes a `run(parts, carry, initial_carry, steps)` that runs `size` steps at a time."""
 
     def advance(parts, *arguments):
         without = parts.without_values()
 
         def whole(values, *arguments):
             carry, found = run(without.with_values(values), *arguments)
-            # As below, for `vmap` takes the row axes of a rule to be those of its function.
+            # As below: `vmap` needs the same batch axes in a function and its derivative rule.
             return carry, _join(_cut(found, size))
 
         def chunked(values, carry, initial_carry, steps):
@@ -63,17 +63,17 @@ def run_in_chunks(run: Run, size: int, reverse: bool) -> Run:
 
 
 def _cut(of_steps: Any, size: int) -> Any:
-    """`[T, ...]` as `[T / size, size, ...]`."""
+    """Reshapes `[T, ...]` to `[T / size, size, ...]`."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), of_steps)
 
 
 def _join(chunks: Any) -> Any:
-    """`[T / size, size, ...]` as `[T, ...]`."""
+    """Reshapes `[T / size, size, ...]` to `[T, ...]`."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chunks)
 
 
 def _with_derivative_of(run: Callable, forward: Callable) -> Callable:
-    """`forward`, with the derivative of `run`, along what changes alone."""
+    """Returns `forward` with the derivative of `run`, with respect to nonzero tangents only."""
 
     def either(*arguments):
         inexact, rest, join = partition_inexact(arguments)

@@ -1,6 +1,6 @@
-"""How the carry depends on the params, carried along: all of it, or as far as one step reaches.
+"""The influence matrix d carry / d params of online learning, exact (RTRL) or sparse (SnAp-1).
 
-Here the carry is one vector of n entries, as `flatten` makes it, and P is the number of weights.
+Here the carry is one vector of n entries, as `flatten` returns it, and P is the number of weights.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from jax.flatten_util import ravel_pytree
 from recur.keys import is_key
 from recur.types import Carry, Cell, Context, Params, Shaped
 
-_DRAWS = 4  # of each trial; the first half is positive
+_DRAWS = 4  # the number of random trials; the first half has positive values
 
 
 class Influence(NamedTuple):
-    """A way to hold M = d carry / d params.
+    """A representation of M = d carry / d params.
 
     Attributes:
-      start: `start(pull, carry_0) -> M_0`, of `pull(error of carry_0) -> (grads,)`.
-      advance: `advance(pull, carry_t, M_{t-1}) -> M_t`, of
-        `pull(error of carry_t) -> (grads, error of carry_{t-1})`, through one step alone.
+      start: `start(pull, carry_0) -> M_0`, given the vector-Jacobian product
+        `pull(error of carry_0) -> (grads,)`.
+      advance: `advance(pull, carry_t, M_{t-1}) -> M_t`, given that of one step,
+        `pull(error of carry_t) -> (grads, error of carry_{t-1})`.
       gradient: `gradient(M, error of the carry) -> grads`.
     """
 
@@ -35,13 +36,13 @@ class Influence(NamedTuple):
 
 
 def flatten(carry: Carry) -> tuple[jax.Array, Callable[[jax.Array], Carry]]:
-    """The carry as one vector, and the way back; dtypes may be mixed."""
+    """Returns the carry as one vector, and a function that unflattens it; dtypes may be mixed."""
     with jax.numpy_dtype_promotion("standard"):
         return ravel_pytree(carry)
 
 
 def exact(cell: Cell) -> Callable[..., Influence]:
-    """All of M, `[n, ...]` for each leaf of params: M_t = D_t M_{t-1} + I_t."""
+    """Keeps all of M, `[n, ...]` for each leaf of params: M_t = D_t M_{t-1} + I_t (RTRL)."""
     del cell
 
     def start(pull, carry):
@@ -61,9 +62,9 @@ def exact(cell: Cell) -> Callable[..., Influence]:
 
 
 def one_step(cell: Cell) -> Callable[..., Influence]:
-    """M at the entries that each weight reaches in one step, `[K, ...]` for each leaf of params.
+    """Keeps the entries of M that each weight affects in one step, `[K, ...]` per leaf (SnAp-1).
 
-    The pattern is that of a cell and of shapes, so it is found once, and never part of a state.
+    The sparsity pattern depends on the cell and the shapes only, so it is found once for each.
     """
     known: dict[Any, Influence] = {}
 
@@ -80,8 +81,8 @@ def one_step(cell: Cell) -> Callable[..., Influence]:
 
 class _Pattern(NamedTuple):
     size: int  # n
-    entries: Any  # like params, integers [K, ...]: the entries a weight reaches, n for no entry
-    colours: np.ndarray  # [n]: no weight reaches two entries of one colour
+    entries: Any  # like params, integers [K, ...]: the entries a weight affects, n for no entry
+    colours: np.ndarray  # [n]: no weight affects two entries of one colour
 
 
 def _sparse(pattern: _Pattern) -> Influence:
@@ -89,14 +90,14 @@ def _sparse(pattern: _Pattern) -> Influence:
     of_colours = np.arange(colour_count)[:, None] == pattern.colours[None, :]
 
     def start(pull, carry):
-        """Of all entries of a colour at once, for a weight reaches only one of them."""
+        """Computes all entries of a colour at once, since a weight affects only one of them."""
         rows = jax.vmap(lambda error: pull(error)[0])(jnp.asarray(of_colours, carry.dtype))
         return jax.tree.map(pick, rows, pattern.entries)
 
     def advance(pull, carry, influence):
         immediate = start(pull, carry)
         dynamics = jax.vmap(lambda error: pull(error)[1])(_basis(carry))
-        dynamics = jnp.pad(dynamics, (0, 1))  # nothing comes from no entry
+        dynamics = jnp.pad(dynamics, (0, 1))  # index n, for no entry, is zero
 
         def add(now, past, entries):
             among = dynamics[entries[:, None], entries[None, :]].astype(past.dtype)
@@ -137,10 +138,11 @@ def _find_pattern(cell: Cell, params: Shaped, x: Shaped, context: Context) -> _P
 
 
 def _try_out(cell: Cell, params: Shaped, x: Shaped, context: Context) -> list[np.ndarray]:
-    """For each entry of the carry, the weights that reach it: by the step or by the start.
+    """Finds the weights that affect each entry of the carry, by the step or the initial carry.
 
-    What does not vanish at random values is there. Positive ones wake all rectifiers, small ones
-    saturate nothing; and noise, which may hide a weight or need one, is on in half of the trials.
+    These are the weights with a nonzero derivative at random values. Positive values activate all
+    rectifiers, and small values avoid saturation. Each trial runs without and with noise, since a
+    weight may be dropped by noise, or matter only with it.
     """
 
     def begin(params, key, context):
@@ -184,9 +186,9 @@ def _draw(shapes: Any) -> Any:
             return jnp.asarray(draws.integers(2, size=shape), bool)
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             raise TypeError(
-                f"online: snap-1 tries out which weights reach which entries of the carry, and "
-                f"cannot try all integers: got {leaf.dtype}{list(leaf.shape)} in x or the context. "
-                "Give token ids as vectors, jax.nn.one_hot(ids, V), or use method='rtrl'."
+                "online: snap-1 expects no integers in x or the context, since it finds by trials "
+                f"which weights affect the carry, got {leaf.dtype}{list(leaf.shape)}. Encode token "
+                "ids with jax.nn.one_hot(ids, V), or use method='rtrl'."
             )
         values = draws.uniform(0.5, 1.0, shape) / np.sqrt(max(leaf.size, 1))
         values[_DRAWS // 2 :] *= draws.choice([-1.0, 1.0], values[_DRAWS // 2 :].shape)
@@ -196,7 +198,7 @@ def _draw(shapes: Any) -> Any:
 
 
 def _by_weight(found: list[np.ndarray], count: int) -> np.ndarray:
-    """`[K, P]`: of each weight the entries it reaches, then `len(found)` for no entry."""
+    """Returns `[K, P]`: the entries that each weight affects, padded with `len(found)`."""
     entry = np.repeat(np.arange(len(found)), [len(weights) for weights in found])
     weight = np.concatenate([np.zeros(0, int), *found])
     order = np.argsort(weight, kind="stable")
@@ -208,9 +210,9 @@ def _by_weight(found: list[np.ndarray], count: int) -> np.ndarray:
 
 
 def _colour(found: list[np.ndarray], count: int) -> np.ndarray:
-    """Gives each entry the first colour of which no weight reaches it and an entry before it."""
+    """Colours entries greedily so that no weight affects two entries of one colour."""
     colours = []
-    met: list[np.ndarray] = []  # of each colour, which weights reach an entry of it
+    met: list[np.ndarray] = []  # for each colour, the weights that affect an entry of it
     for weights in found:
         fits = [colour for colour, reached in enumerate(met) if not reached[weights].any()]
         if not fits:

@@ -1,9 +1,9 @@
-"""A recurrence as a system of equations in arrays, its Jacobians, and linear recurrences of them.
+"""A recurrence as a system of equations in arrays, its Jacobians, and their linear recurrence.
 
 Here a carry is an array `z` of shape [units, p], and the Jacobian of a step is [units, p, p]: one
-block a unit, without the derivatives between units. A full Jacobian is that of a single unit with
-all n entries. Where all leaves of a carry have one shape, as the h and c of an LSTM, unit i is the
-i-th entry of each: derivatives within the unit are kept, which a plain diagonal would drop.
+block for each unit, without the derivatives between units. A full Jacobian is a single unit with
+all n entries. If all leaves of a carry have one shape, such as h and c of an LSTM, unit i is the
+i-th entry of each leaf. This keeps the derivatives within a unit, which a plain diagonal drops.
 """
 
 from __future__ import annotations
@@ -24,27 +24,37 @@ from recur.types import Carry
 Kind = Literal["full", "diagonal"]
 Step = Callable[..., jax.Array]  # (z_{t-1}, one of Steps) -> z_t
 
-FULL_UP_TO = 64  # entries: a product of two whole Jacobians costs n³, of two diagonals n
-_FEW = 4  # entries: products of matrices as small are faster as sums of products
+FULL_UP_TO = 64  # entries of the carry: a product of full Jacobians costs n³, of diagonals n
+_FEW = 4  # rows: the product of matrices this small is faster as a sum of products
 
 
 class System(NamedTuple):
-    """z_t = step(z_{t-1}, steps_t) for all t, with z_0 = first."""
+    """The system z_t = step(z_{t-1}, steps_t) for all t, with z_0 = first.
+
+    Attributes:
+      kind: whether Jacobians are full or block diagonal.
+      step: one step.
+      near: a function with the values of `step`, whose Jacobian `find` computes.
+      find: `find(function of z, z)`, the blocks `[units, p, p]` of its Jacobian.
+      first: the carry before the first step, `[units, p]`.
+      initial: the initial carry, `[units, p]`.
+      steps: the inputs of the steps.
+    """
 
     kind: Kind
     step: Step
-    near: Step  # the same values; a Jacobian that is right for `find`
-    find: Callable[..., jax.Array]  # find(map of z, z) -> [units, p, p]
+    near: Step
+    find: Callable[..., jax.Array]
     first: jax.Array
     initial: jax.Array
     steps: Steps
 
     def after(self, zs: jax.Array) -> jax.Array:
-        """f_t(z_{t-1}) for all t, `[T, units, p]`."""
+        """Returns f_t(z_{t-1}) for all t, `[T, units, p]`."""
         return jax.vmap(self.step)(before(self.first, zs), self.steps)
 
     def jacobians(self, zs: jax.Array) -> jax.Array:
-        """∂f_t/∂z_{t-1} for all t, `[T, units, p, p]`."""
+        """Returns ∂f_t/∂z_{t-1} for all t, `[T, units, p, p]`."""
 
         def one(z, step):
             return self.find(lambda z: self.near(z, step), z)
@@ -52,7 +62,7 @@ class System(NamedTuple):
         return jax.vmap(one)(before(self.first, zs), self.steps)
 
     def along(self, zs: jax.Array, b: jax.Array) -> jax.Array:
-        """All d_t = J_t d_{t-1} + b_t from d_0 = 0, with the whole Jacobians along zs."""
+        """Returns all d_t = J_t d_{t-1} + b_t from d_0 = 0, with the full Jacobians at zs."""
         if self.kind == "full":
             return solve_linear(self.jacobians(zs), b)
 
@@ -65,10 +75,10 @@ class System(NamedTuple):
         return jax.lax.scan(turn, nothing, (before(self.first, zs), self.steps, b))[1]
 
     def scan_unless(self, done: jax.Array, zs: jax.Array) -> jax.Array:
-        """`zs`, or what the scan gives.
+        """Returns `zs` if `done`, else the result of a scan.
 
-        A loop of at most one turn: `lax.cond` would run the scan in any case under `vmap`, where
-        this does so only if some row needs it.
+        The scan is in a loop of at most one iteration. Under `vmap`, `lax.cond` would always run
+        it, but the loop runs it only if some row needs it.
         """
 
         def advance(z, one):
@@ -84,7 +94,7 @@ class System(NamedTuple):
 
 
 def before(first: jax.Array, of_steps: jax.Array) -> jax.Array:
-    """The value before each step, given the value after each."""
+    """Returns the value before each step, given the value after each."""
     return jnp.concatenate([first[None], of_steps])[:-1]
 
 
@@ -97,7 +107,7 @@ def system(
     initial_carry: Carry,
     steps: Steps,
 ) -> System:
-    """The system of the masked loop of a step, given all that it depends on."""
+    """Makes the system of equations of the masked loop of a step."""
     pack, unpack = packing(initial_carry, kind)
 
     def packed(**options):
@@ -131,14 +141,14 @@ def check_numbers(carry: Carry) -> None:
 
 
 def kind_for(carry: Carry, jacobian: Kind | None) -> Kind:
-    """The kind given, or else the one that suits the size of the carry."""
+    """Returns the given kind, or by default the one for the size of the carry."""
     if jacobian is not None:
         return jacobian
     return "full" if flatten(carry)[0].size <= FULL_UP_TO else "diagonal"
 
 
 def packing(carry: Carry, kind: Kind) -> tuple[Callable[[Carry], jax.Array], Callable[..., Carry]]:
-    """`(pack, unpack)`, functions between carries like `carry` and z."""
+    """Returns `(pack, unpack)`, the functions from a carry to z and back."""
     vector, unflatten = flatten(carry)
     leaves = jax.tree.leaves(carry)
     p = vector.size if kind == "full" else len(leaves) if _of_one_shape(leaves) else 1
@@ -148,7 +158,7 @@ def packing(carry: Carry, kind: Kind) -> tuple[Callable[[Carry], jax.Array], Cal
 
 
 def probe(step: Callable[[jax.Array], jax.Array], z: jax.Array) -> jax.Array:
-    """The Jacobian of a map whose units are independent, by p tangents for all units."""
+    """Computes the Jacobian of a map with independent units, by p tangents for all units."""
     units, p = z.shape
     directions = jnp.broadcast_to(jnp.eye(p, dtype=z.dtype)[:, None, :], (p, units, p))
     directions = vary_over(z, directions)
@@ -157,19 +167,19 @@ def probe(step: Callable[[jax.Array], jax.Array], z: jax.Array) -> jax.Array:
 
 
 def exact_blocks(step: Callable[[jax.Array], jax.Array], z: jax.Array) -> jax.Array:
-    """The blocks on the diagonal of the Jacobian of any map, by one tangent an entry."""
+    """Computes the diagonal blocks of the Jacobian of any map, by one tangent for each entry."""
     return jnp.einsum("upuq->upq", jax.jacfwd(step)(z))
 
 
 def solve_linear(jacobians: jax.Array, b: jax.Array) -> jax.Array:
-    """All d_t = J_t d_{t-1} + b_t from d_0 = 0, in O(log T) rounds.
+    """Solves d_t = J_t d_{t-1} + b_t from d_0 = 0 for all t, in O(log T) rounds.
 
-    One step is a map of d, and one such map after another is again one:
+    One step is an affine map of d, and the composition of two is again affine:
 
         J_2 (J_1 d + b_1) + b_2 = (J_2 J_1) d + (J_2 b_1 + b_2)
 
-    This "after" is associative, so all T prefixes are found by an associative scan; applied to
-    d_0 = 0, a prefix is its b.
+    Composition is associative, so all T prefixes are computed by an associative scan. Applied to
+    d_0 = 0, a prefix gives its b.
 
     Args:
       jacobians: `[T, units, p, p]`.
@@ -183,13 +193,13 @@ def solve_linear(jacobians: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _compose(first: tuple, second: tuple) -> tuple[jax.Array, jax.Array]:
-    """The map that is `first`, then `second`."""
+    """Returns the map that applies `first`, then `second`."""
     (j_1, b_1), (j_2, b_2) = first, second
     return _times(j_2, j_1), _times(j_2, b_1) + b_2
 
 
 def _times(a: jax.Array, b: jax.Array) -> jax.Array:
-    """`a @ b`, of matrices `[..., p, p]` and `[..., p, q]`."""
+    """Computes `a @ b`, of matrices `[..., p, p]` and `[..., p, q]`."""
     if a.shape[-1] > _FEW:
         return a @ b
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
@@ -200,11 +210,11 @@ def _of_one_shape(leaves: list[jax.Array]) -> bool:
 
 
 def _multiply_alone(group: Group, factor: jax.Array, kernel: jax.Array) -> list[jax.Array]:
-    """Products of the same value, with the derivative of each unit along itself alone.
+    """Computes products whose derivative is only that of each unit with respect to itself.
 
         m = (h W at this carry) + diagonal(W) ⊙ (h - h at this carry)
 
-    where units depend on each other through the products h W and nothing else.
+    This gives the diagonal blocks if units depend on each other through the products h W only.
     """
     change = factor - jax.lax.stop_gradient(factor)
     results = jax.lax.stop_gradient(group.multiply(factor, kernel))

@@ -1,4 +1,4 @@
-"""The plain Python loop: what every other way to run a cell must equal."""
+"""The plain Python loop, the reference for all other lifts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from recur.types import Cell
 
 @call_repr
 def loop(cell: Cell, *, reverse: bool = False) -> Layer:
-    """Runs a cell over time in a Python loop, one step after the other.
+    """Runs a cell over time in a Python loop, step by step, for reference and debugging.
 
         carry_t, y_t = step(bound, carry_{t-1}, x_t)    for t = 1 ... T
 
-    It defines what a lift computes, and the faster ones are tested against it. All steps are
-    traced, so compilation grows with T. Under `jax.disable_jit()` one may print and set breakpoints
-    between steps.
+    It defines what a lift computes, and the faster lifts are tested against it. All steps are
+    traced, so compile time grows with T. Under `jax.disable_jit()` you can print values and set
+    breakpoints in the step.
 
     Args:
       cell: any cell.
@@ -32,7 +32,7 @@ def loop(cell: Cell, *, reverse: bool = False) -> Layer:
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell, or reverse no bool.
+      TypeError: if `cell` is not a cell, or `reverse` is not a bool.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

@@ -1,12 +1,12 @@
-"""Masks and resets in a loop: the contract of sequences of any length, for all lifts of cells.
+"""Masks and resets in a loop: the contract for sequences of any length, for all lifts of cells.
 
-* The carry holds through invalid steps, and outputs there are zero.
-* The padding never matters, NaN included, in values and in gradients: inputs are zeroed before the
-  loop and outputs are selected after it. One select alone would give finite values and NaN
-  gradients, since the derivative of the branch not taken is multiplied by zero.
-* `reset[t]` marks the first step of a segment. Read forward, step t starts from the initial carry;
-  read backward, step t does where `reset[t + 1]` is set. Resets act at invalid steps too, and they
-  select, since 0 * NaN is NaN.
+* Invalid steps keep the carry, and their outputs are zero.
+* Padding has no effect on values or gradients, even if it is NaN: inputs are zeroed before the loop
+  and outputs are selected after it. A select alone would give finite values but NaN gradients,
+  since the derivative of the branch not taken is multiplied by zero.
+* `reset[t]` is True at the first step of a segment. Read forward, step t then starts from the
+  initial carry; read backward, step t does so if `reset[t + 1]` is True. Resets also apply at
+  invalid steps, and they use a select, since 0 * NaN is NaN.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from recur.types import Carry, Mask
 
 
 class Steps(NamedTuple):
-    """What varies over time, each `[T, ...]`; keys and the parts of a mask may be None."""
+    """The values of a loop that vary over time.
+
+    Attributes:
+      x: the inputs, each `[T, ...]`.
+      key: a typed key for each step, `[T]`, or None.
+      valid: bool `[T]`, or None if all steps count.
+      reset: bool `[T]`, in reading order, or None if there are no resets.
+    """
 
     x: Any
     key: jax.Array | None
@@ -34,7 +41,7 @@ class Steps(NamedTuple):
 
 
 def prepare_steps(xs: Any, mask: Mask, key: jax.Array | None, *, reverse: bool = False) -> Steps:
-    """Prepares one sequence for a loop in reading order."""
+    """Prepares a sequence for a loop: zeroes masked inputs, splits the key and aligns resets."""
     reset = mask.reset
     if reverse and reset is not None:
         reset = jnp.concatenate([reset[1:], jnp.zeros_like(reset[:1])])
@@ -47,7 +54,7 @@ def masked_step(
     initial_carry: Carry,
     all_carries: bool = False,
 ) -> Callable[[Carry, Steps], tuple[Carry, tuple[Any, Any]]]:
-    """Puts resets before and validity after `advance(carry, x, key) -> (carry, y)`.
+    """Makes a step that applies resets and the mask around `advance(carry, x, key) -> (carry, y)`.
 
     Args:
       advance: one step.
@@ -55,8 +62,8 @@ def masked_step(
       all_carries: whether the carry is an output too.
 
     Returns:
-      `(carry, one of Steps) -> (carry, (carry or (), y))`. Outputs at invalid steps are left to
-      `zero_invalid`.
+      `(carry, one of Steps) -> (carry, (carry or (), y))`. Outputs at invalid steps are not zeroed;
+      `zero_invalid` does that after the loop.
     """
 
     def step(carry, given):

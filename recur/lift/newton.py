@@ -1,25 +1,25 @@
-"""A recurrence that is not linear, all steps at once, by Newton's method.
+"""Newton's method for a nonlinear recurrence, in parallel over all steps.
 
-The trajectory c = (c_1, ..., c_T) is the one zero of the residuals
+The trajectory c = (c_1, ..., c_T) is the unique zero of the residuals
 
     r_t(c) = f_t(c_{t-1}) - c_t,    c_0 given,
 
-where f_t is step t, with its input, resets and mask. The Jacobian of r is -1 on the
-diagonal and J_t = f_t'(c_{t-1}) next to it, so that a Newton step c + d solves
+where f_t is step t, with its input, reset and mask. The Jacobian of r is -1 on the diagonal and
+J_t = f_t'(c_{t-1}) below it. So a Newton step from c to c + d solves
 
     d_t = J_t d_{t-1} + r_t,    d_0 = 0,
 
-a linear recurrence, for which there is an associative scan. Near the trajectory each step squares
-the error. With other matrices for J_t the trajectory is still the only fixed point, and each step
-makes at least one more c_t right, for c_t + d_t = f_t(c_{t-1}) where d_{t-1} = 0; so blocks on the
-diagonal of J_t suffice where full ones are too large. Written with residuals the recurrence never
-multiplies c_0, which may hold NaN where a reset follows.
+a linear recurrence, which an associative scan solves. Near the trajectory each step squares the
+error. With any other matrices for J_t the trajectory is still the only fixed point, and each step
+makes at least one more c_t exact, since c_t + d_t = f_t(c_{t-1}) if d_{t-1} = 0. So the diagonal
+blocks of J_t suffice if full Jacobians are too large. In terms of residuals the recurrence never
+multiplies c_0, which may be NaN before a reset.
 
 The derivative is that of the trajectory, not of the iterations: from c_t = f_t(c_{t-1}; w),
 
-    dc_t = J_t dc_{t-1} + (df_t/dw) dw,    with the whole J_t,
+    dc_t = J_t dc_{t-1} + (df_t/dw) dw,    with the full J_t,
 
-linear in dw: a rule of forward mode, from which JAX derives all others.
+which is linear in dw. It is a forward-mode rule, from which JAX derives reverse mode.
 """
 
 from __future__ import annotations
@@ -55,16 +55,17 @@ from recur.partition_inexact import partition_inexact
 from recur.structure import Parts, find_structure
 from recur.types import Carry, Cell, Context, Params
 
-_ROUNDINGS = 8  # of the carry's dtype, that a residual may have
+_ROUNDINGS = 8  # the default tolerance of the residual, in units of the carry's eps
 
 
 class NewtonReport(NamedTuple):
-    """How Newton's method converged, for one sequence.
+    """The convergence of Newton's method for one sequence.
 
     Attributes:
-      steps: int32, the number of rounds.
-      residual: max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|), with |·| the largest entry.
-      converged: bool; where False, the scan ran instead.
+      steps: int32 scalar, the number of Newton iterations.
+      residual: scalar of the carry's dtype, max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|), where |·| is
+        the largest entry.
+      converged: bool scalar; if False, the result is that of a scan.
     """
 
     steps: jax.Array
@@ -74,10 +75,11 @@ class NewtonReport(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class NewtonLayer(Layer):
-    """A `Layer` that can report how its solution converged.
+    """A `Layer` run by Newton's method, which can report its convergence.
 
     Attributes:
-      attempt: as `apply`, without a warning and with a report: `(carry, ys, report)`.
+      attempt: `attempt(bound, carry, xs, mask, key) -> (carry, ys, report)`; as `apply`, but it
+        returns a `NewtonReport` and never warns.
     """
 
     attempt: Callable[..., tuple[Carry, Any, NewtonReport]] = dataclasses.field(kw_only=True)
@@ -95,15 +97,15 @@ class NewtonLayer(Layer):
         reset: Any = None,
         key: jax.Array | None = None,
     ) -> tuple[Carry, Any, NewtonReport]:
-        """Runs the layer and reports: `(params, xs) -> (carry_T, ys, report)`.
+        """Runs the layer and reports the convergence: `(params, xs) -> (carry_T, ys, report)`.
 
-        The arguments are those of `run`. Nothing warns where it did not converge.
+        The arguments are those of `run`. There is no warning if it did not converge.
         """
         if key is not None:
             check_key(key)
         check_context(context)
-        marks = make_mask(xs, length=length, mask=mask, reset=reset)
-        given = (params, xs, carry, context, marks, key)
+        masks = make_mask(xs, length=length, mask=mask, reset=reset)
+        given = (params, xs, carry, context, masks, key)
         return (self._solve if is_traced(given) else self._compiled_solve)(*given)
 
     def _solve(self, params, xs, carry, context, mask, key):
@@ -142,35 +144,38 @@ def newton(
 
         max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|) ≤ tolerance    with |·| the largest entry.
 
-    Values and gradients are those of `scan`, to rounding. A round takes O(log T) time: it is for
-    long sequences of small states that forget, where few rounds do. Where `max_steps` do not
-    suffice, the scan runs instead, with a warning; `solve` reports it without one. The warning is a
-    callback, which `jax.export` refuses: export `solve`, or with a symbolic number of steps, for
-    which there is no warning. Nor is there one on a mesh with explicit axes.
+    Values and gradients equal those of `scan`, up to rounding. One iteration takes O(log T) time.
+    Use it for long sequences with a small state that forgets, which need few iterations. If it does
+    not converge in `max_steps`, a scan runs instead, with a warning; `solve` returns a report
+    instead of the warning. The warning is a callback, which `jax.export` does not support: export
+    `solve`, or use a symbolic number of steps, for which there is no warning. There is none on a
+    mesh with explicit axes either.
 
-    With `"full"` Jacobians of n entries a round costs n³ a step, and the gradient is found in
-    parallel too. With `"diagonal"` ones it costs p + 1 steps of the cell, p the leaves of the carry
-    (those of one shape are coupled, unit by unit), but each round reduces the error less, and the
-    gradient goes step by step. That holds for cells that are elementwise around square products of
-    the carry, as `recur.lstm`; for others, a stack included, the diagonal is found by n tangents a
-    step, and n² numbers.
+    With `"full"` Jacobians and n entries in the carry, an iteration costs O(n³) per step, and the
+    gradient is parallel too. With `"diagonal"` ones it costs p + 1 steps of the cell, where p is
+    the number of leaves of the carry (leaves of one shape are coupled, unit by unit). Each
+    iteration then reduces the error less, and the gradient is sequential. This cost holds for cells
+    that are elementwise around square products of the carry, such as `recur.lstm`. For others,
+    including stacks, the diagonal costs n tangents and O(n²) memory per step.
 
     Args:
-      cell: any cell that forward mode can differentiate; its carry holds real floating-point
+      cell: any cell that forward mode can differentiate, with a carry of real floating-point
         numbers.
-      jacobian: `"full"` or `"diagonal"`; full up to 64 entries of the carry, when not given.
-      tolerance: 8 eps of the carry's dtype, when not given.
-      max_steps: the largest number of rounds; T are enough, unless numbers overflow.
-      damping: λ in [0, 1): slower, and stabler where products of Jacobians grow.
+      jacobian: `"full"` or `"diagonal"`; by default full up to 64 entries of the carry.
+      tolerance: the largest residual that counts as converged; by default 8 eps of the carry's
+        dtype.
+      max_steps: the largest number of iterations; T are enough, unless numbers overflow.
+      damping: λ in [0, 1); larger is slower, but more stable if products of Jacobians grow.
       reverse: whether to read from the last step to the first; outputs stay aligned with inputs.
 
     Returns:
       A `NewtonLayer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell, or reverse no bool; when tracing, if its carry is not real
-        floats, or JAX cannot differentiate it in forward mode, as a function with a `custom_vjp`.
-      ValueError: if an option is none of those above.
+      TypeError: if `cell` is not a cell, or `reverse` is not a bool; when tracing, if the carry is
+        not real floating-point, or forward mode cannot differentiate the cell, for example because
+        of a `jax.custom_vjp`.
+      ValueError: if another option is invalid.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -198,7 +203,7 @@ def newton(
 
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         (carries, last, report), ys = layer.apply(bound, carry, xs, mask, key, all_carries=True)
-        # An exported program cannot call the host; nor can one row of a mesh with explicit axes.
+        # An exported program cannot call the host, and neither can a mesh with explicit axes.
         if is_known(step_count(xs)) and not has_explicit_axes(report.residual):
             _warn_unless_converged(report)
         return carries if all_carries else last, ys
@@ -215,7 +220,7 @@ def newton(
 
 
 def _run(cell: Cell, settings: _Settings, reverse: bool) -> Run:
-    """The loop; in place of the carries it gives them, the last of them and the report."""
+    """Makes the loop; in place of the carries it returns `(carries, last carry, report)`."""
 
     def turned(tree):
         return jax.tree.map(lambda leaf: leaf[::-1], tree) if reverse else tree
@@ -230,7 +235,7 @@ def _run(cell: Cell, settings: _Settings, reverse: bool) -> Run:
         prepared = jax.vmap(parts.prepare)(steps.x, steps.key)
         xs, steps = steps.x, steps._replace(x=prepared.inside, key=None)
         carries, report = _solve(parts, settings, carry, initial_carry, steps, count)
-        # Outputs are those of one step from the carries found: their derivative is JAX's own.
+        # Outputs are computed by one step from the solved carries, which JAX differentiates.
         step = masked_step(lambda c, u, key: parts.advance(c, u), initial_carry)
         after, (_, crossing) = jax.vmap(step)(jax.tree.map(before, carry, carries), steps)
         last = jax.tree.map(lambda c, cs: jnp.concatenate([c[None], cs])[-1], carry, after)
@@ -248,7 +253,7 @@ def _solve(
     steps: Steps,
     count: int,
 ) -> tuple[Carry, NewtonReport]:
-    """The carry after each step `[T, ...]`, and how it was found."""
+    """Returns the carry after each step `[T, ...]`, and the report."""
     kind = kind_for(carry, settings.jacobian)
     given = (parts.kernels, parts.constants, carry, initial_carry, steps)
     real, rest, join = partition_inexact(given)
@@ -257,7 +262,7 @@ def _solve(
     def system_of(real, rest):
         return system(parts, kind, *join(real, rest))
 
-    # Compiled as a whole, for op by op an associative scan is hundreds of small programs.
+    # Compiled as a whole: op by op an associative scan would be hundreds of small programs.
     @jax.custom_jvp
     @jax.jit
     def solve(real, rest):
@@ -283,7 +288,7 @@ def _solve(
 
 
 def _iterate(equations: System, settings: _Settings, count: int) -> tuple[jax.Array, NewtonReport]:
-    """Newton's method until the tolerance is met, steps run out, or numbers overflow."""
+    """Iterates Newton's method up to the tolerance, to max_steps, or until numbers overflow."""
     tolerance = settings.tolerance
     if tolerance is None:
         tolerance = _ROUNDINGS * float(jnp.finfo(equations.initial.dtype).eps)
@@ -304,7 +309,7 @@ def _iterate(equations: System, settings: _Settings, count: int) -> tuple[jax.Ar
         jacobians = (1 - settings.damping) * equations.jacobians(zs)
         return arrive(zs + solve_linear(jacobians, residuals), report.steps + 1)
 
-    # Not from the given carry, which may hold NaN where a reset follows.
+    # The guess is not the given carry, which may be NaN before a reset.
     guess = jnp.broadcast_to(equations.initial, (count, *equations.initial.shape))
     none = vary_over(guess, jnp.zeros((), jnp.int32))
     zs, _, report = jax.lax.while_loop(goes_on, improve, arrive(guess, none))
@@ -312,21 +317,22 @@ def _iterate(equations: System, settings: _Settings, count: int) -> tuple[jax.Ar
 
 
 def _warn_unless_converged(report: NewtonReport) -> None:
-    """Warns, by a loop of at most one iteration: a layer that converges never calls the host."""
+    """Warns in a loop of at most one iteration, so a layer that converges never calls the host."""
 
-    def tell(steps, residual, converged):
+    def warn(steps, residual, converged):
         message = (
             f"newton: after {steps} steps the residual was {residual:.1e}, above the tolerance, so "
-            "the scan ran instead. Try damping or more max_steps; layer.solve only reports this."
+            "a scan ran instead. Try damping or more max_steps; layer.solve reports this without a "
+            "warning."
         )
-        if not converged:  # under `vmap` all rows come here if one does
+        if not converged:  # under `vmap` it is called for all rows if one does not converge
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
-    def turn(told):
-        jax.debug.callback(tell, *report)
-        return ~told
+    def turn(done):
+        jax.debug.callback(warn, *report)
+        return ~done
 
-    jax.lax.while_loop(lambda told: ~told, turn, report.converged)
+    jax.lax.while_loop(lambda done: ~done, turn, report.converged)
 
 
 def _check(cell: Any, jacobian: Any, tolerance: Any, max_steps: Any, damping: Any) -> _Settings:
@@ -336,6 +342,6 @@ def _check(cell: Any, jacobian: Any, tolerance: Any, max_steps: Any, damping: An
     if tolerance is not None and check_number("newton: tolerance", tolerance) < 0:
         raise ValueError(f"newton: expected a tolerance of at least 0, got {tolerance!r}.")
     if not 0 <= check_number("newton: damping", damping) < 1:
-        raise ValueError(f"newton: expected damping from 0 to below 1, got {damping!r}.")
+        raise ValueError(f"newton: expected damping in [0, 1), got {damping!r}.")
     max_steps = check_whole("newton: max_steps", max_steps, 0)
     return _Settings(jacobian, tolerance, max_steps, damping)

@@ -1,4 +1,4 @@
-"""Learning online: the gradient of each step as it comes, however long the stream."""
+"""Online learning: the gradient of each step's loss at that step, for streams of any length."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _METHODS = {"rtrl": exact, "snap-1": one_step}
 
 
 class Online(NamedTuple):
-    """A cell that learns online, as two pure functions.
+    """An online learner of a cell, as two pure functions.
 
     Attributes:
-      init: `init(params, x, *, context=None, key=None) -> state`, before the first step of a
-        sequence; only the shape of x counts. Context and key are those of `cell.bind`.
-      update: `update(params, state, x, target, *, mask=None, reset=None, key=None)
-        -> (state, output)`, one step; `mask` and `reset` are single flags, and the key is for the
-        noise of the step.
+      init: `init(params, x, *, context=None, key=None) -> state`, called before the first step of a
+        sequence; only the shape of x is used. Context and key are those of `cell.bind`.
+      update: `update(params, state, x, target, *, mask=None, reset=None, key=None) -> (state,
+        output)`, one step; `mask` and `reset` are single flags, and the key is for the noise of the
+        step.
     """
 
     init: Callable[..., OnlineState]
@@ -35,61 +35,74 @@ class Online(NamedTuple):
 
 
 class OnlineState(NamedTuple):
-    """The state between two updates."""
+    """The state of an online learner between two updates.
+
+    Attributes:
+      carry: the carry of the cell.
+      influence: d carry / d params, with a leaf for each leaf of params: `[n, ...]` of RTRL, for n
+        entries of the carry, and `[K, ...]` of SnAp-1, for the K entries that a weight affects.
+      context: the context of the sequence, or None.
+      key: a typed key for the noise of the sequence, or None.
+    """
 
     carry: Carry
-    influence: Any  # d carry / d params, with a leaf for each leaf of params
-    context: Context  # of the sequence
-    key: jax.Array | None  # of the sequence
+    influence: Any
+    context: Context
+    key: jax.Array | None
 
 
 class OnlineOutput(NamedTuple):
-    """The result of one update; zero where the step is masked."""
+    """The result of one update; all of it is zero if the step is masked.
 
-    grads: Params  # of the loss of this step
-    loss: jax.Array  # scalar
+    Attributes:
+      grads: the gradient of the loss of this step, like params.
+      loss: float scalar, the loss of this step.
+      y: the output of the cell.
+    """
+
+    grads: Params
+    loss: jax.Array
     y: Any
 
 
 def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "rtrl") -> Online:
-    """Real-time recurrent learning: the gradient of each step's loss, forwards in time.
+    """Computes gradients online by real-time recurrent learning (RTRL) or SnAp-1.
 
         M_0 = ∂carry_0/∂θ
         M_t = D_t M_{t-1} + I_t,    D_t = ∂carry_t/∂carry_{t-1},    I_t = ∂carry_t/∂θ
         g_t = ∂l_t/∂θ + ∂l_t/∂carry_{t-1} M_{t-1},    l_t = loss(y_t, target_t)
 
-    With θ held, the g_t of a sequence sum to the gradient that backpropagation through time finds,
-    and no step of the past is stored, however long the sequence. θ may change after each update:
-    then M_t still tells of the θ of past steps.
+    For constant θ the g_t of a sequence sum to the gradient of backpropagation through time, but no
+    past step is stored, so memory does not grow with T. θ may change after each update; then M_t
+    depends on the θ of past steps.
 
-    `"rtrl"` keeps all of M: memory n P and time n² P a step, for a carry of n entries and P
-    weights. `"snap-1"` keeps the entries of M whose weight reaches its entry of the carry within
-    one step, and drops the rest: memory K P at most, where a weight reaches at most K entries (an
-    Elman network has K = 1, an LSTM K = 2, weights of a readout none; but the weights of a lower
-    cell of a stack reach all of the cells above), and time (n + K²) P. The error passes through
-    step t whole before it meets the sparse M_{t-1}; in the paper, where y_t reads carry_t alone,
-    it meets M_t. It is exact where no weight reaches more in more steps, as where no entry of the
-    carry sees another. Which weights reach what is found once for each shape of params and x, by n
-    trials of the cell on random values.
+    `"rtrl"` keeps all of M: memory n P and time n² P per step, for a carry of n entries and P
+    weights. `"snap-1"` keeps the entries of M whose weight affects the entry of the carry within
+    one step: memory K P and time (n + K²) P per step, if a weight affects at most K entries. K is 1
+    for an Elman network, 2 for an LSTM, and 0 for the weights of a readout, but the weights of a
+    lower cell of a stack affect all entries of the cells above. SnAp-1 is exact if more steps
+    affect no more entries, for example if the entries of the carry do not depend on each other.
+    Here the error is propagated through step t exactly before it is multiplied by the sparse
+    M_{t-1}; in the paper, where y_t depends on carry_t only, it is multiplied by M_t. The affected
+    entries are found once for each shape of params and x, by n trials of the cell on random values.
 
-    The carry holds through a step that is not valid, and what stands in its x and target never
-    matters, NaN included; a reset starts afresh before the step, M too.
+    A masked step keeps the carry, and its x and target are ignored, even if they are NaN. A reset
+    restores the initial carry and M_0 before the step.
 
     Args:
-      cell: any cell that reverse mode can differentiate, its carry of real floating-point numbers;
-        its readout is part of it, `recur.readout(cell, output)`.
+      cell: any cell that reverse mode can differentiate, with a carry of real floating-point
+        numbers. It includes the readout: `recur.readout(cell, output)`.
       loss: `loss(y, target) -> scalar`, of one step.
       method: `"rtrl"` or `"snap-1"`.
 
     Returns:
-      An `Online`: `init` and `update`, for one sequence, on which to use `jit`, `scan` over time
-      and `vmap` over sequences.
+      An `Online`: `init` and `update`, for one sequence. Use `jax.jit` on them, `jax.lax.scan` over
+      time and `jax.vmap` over sequences.
 
     Raises:
-      TypeError: when `cell` is not a cell, or loss no function; or while tracing, when params,
-        carry or loss are not floating-point numbers, or x or context holds integers under
-        `"snap-1"`.
-      ValueError: when the method is unknown; or while tracing, when the loss is not a scalar.
+      TypeError: if `cell` is not a cell, or loss is not a function; when tracing, if params, carry
+        or loss are not floating-point numbers, or x or context holds integers with `"snap-1"`.
+      ValueError: if the method is unknown; when tracing, if the loss is not a scalar.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -119,7 +132,7 @@ def online(cell: Cell, loss: Callable[[Any, Any], jax.Array], *, method: str = "
     influence_of = _METHODS[method](cell)
 
     def begin(params, of_sequence):
-        """The carry before the first step, and its influence."""
+        """Returns the carry before the first step, and its influence."""
         x, context, key = of_sequence
 
         def first(params):
@@ -188,7 +201,7 @@ def _shape_of(x: Any) -> Any:
 
 
 def _check_flag(name: str, flag: Any) -> jax.Array | None:
-    """`flag` as an array, when it is one bool."""
+    """Returns `flag` as an array; it must be one bool."""
     if flag is None:
         return None
     check_leaves(name, flag)
@@ -198,7 +211,7 @@ def _check_flag(name: str, flag: Any) -> jax.Array | None:
     if flag.shape != ():
         raise ValueError(
             f"{name}: expected one flag, for one step of one sequence, got the shape "
-            f"{list(flag.shape)}. Go over steps with jax.lax.scan, over sequences with jax.vmap."
+            f"{list(flag.shape)}. Use jax.lax.scan over steps and jax.vmap over sequences."
         )
     return flag
 
@@ -217,17 +230,17 @@ def _check_loss(value: Any) -> jax.Array:
 
 
 def _check_carry(carry: Carry) -> None:
-    remedy = "Hold a complex number as its two parts; put counts and keys into x."
+    remedy = "Split a complex number into real and imaginary parts; pass counts and keys in x."
     _check_numbers("carry", carry, jnp.floating, remedy)
 
 
 def _check_params(params: Params) -> None:
-    remedy = "Put what is not learned into the context, or close over it."
+    remedy = "Pass values that are not learned in the context, or close over them."
     _check_numbers("params", params, jnp.inexact, remedy)
 
 
 def _check_numbers(name: str, tree: Any, kind: Any, remedy: str) -> None:
-    """Raises a TypeError that names the leaf, unless all leaves are of the kind."""
+    """Raises a TypeError that names the leaf, unless all leaves have a dtype of the kind."""
     check_leaves(name, tree)
     for path, leaf in jax.tree_util.tree_leaves_with_path(_shape_of(tree)):
         if not jnp.issubdtype(leaf.dtype, kind):

@@ -1,4 +1,4 @@
-"""What all lifts of a cell share: a layer whose functions see the shape of one step."""
+"""The parts that all lifts of a cell share: a layer made from a cell and a loop."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Run = Callable[[Bound, Carry, Carry, Steps, bool], tuple[Carry, tuple[Any, Any]]
 
 
 def over_time(cell: Cell, run: Run, *, reverse: bool = False) -> Layer:
-    """Makes a layer of a cell and a way to run it.
+    """Makes a layer from a cell and a loop.
 
     Args:
       cell: any cell.
-      run: `run(bound, carry, initial_carry, steps, all_carries) -> (carry, (carries, ys))`, the
-        loop. Segments start from `initial_carry`; `steps` comes from `recur.lift.mask`; `carries`
+      run: the loop, `run(bound, carry, initial_carry, steps, all_carries) -> (carry, (carries,
+        ys))`. Segments start from `initial_carry`; `steps` are `recur.lift.mask.Steps`; `carries`
         is the carry after each step, or () without `all_carries`.
       reverse: whether the loop reads backward.
     """
@@ -60,20 +60,20 @@ def over_time(cell: Cell, run: Run, *, reverse: bool = False) -> Layer:
 
 
 def read_all(parts: Parts, xs: Any, crossing: Any, after: Any) -> Any:
-    """The outputs of all steps; xs gives their number where an output is a constant."""
+    """Computes the outputs of all steps; xs gives their number if an output is a constant."""
     return jax.vmap(lambda x, v, u: parts.read(v, u))(xs, crossing, after)
 
 
 def check_carry(carry: Carry, initial_carry: Carry) -> None:
-    """Raises a ValueError unless `carry` is like the initial one."""
+    """Raises a ValueError if a carry differs from the initial one in structure, shape or dtype."""
     came, expected = jax.eval_shape(lambda *trees: trees, carry, initial_carry)
     if signature(came) != signature(expected):
         raise ValueError(
-            f"carry: expected {describe(expected)}, as init_carry gives it, got {describe(came)}."
+            f"carry: expected {describe(expected)}, as init_carry returns, got {describe(came)}."
         )
 
 
 def step_of(xs: Any) -> Shaped:
-    """The shape of one step of xs."""
+    """Returns the shape of one step of xs."""
     step_count(xs)
     return drop_leading_axis(xs)

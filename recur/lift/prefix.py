@@ -1,4 +1,4 @@
-"""All prefixes of an associative composition, in O(log T) rounds."""
+"""Prefix scan of an associative composition, in O(log T) rounds."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import jax.numpy as jnp
 
 from recur.masks import expand_like, is_known, step_count
 
-_ROUNDS = 31  # as many as an int32 has powers of two
+_ROUNDS = 31  # the number of powers of two in an int32
 
 
 def compose_prefixes(
     compose: Callable[[Any, Any], Any], elements: Any, *, reverse: bool = False
 ) -> Any:
-    """For each step t, the composition of the elements 1 to t; backward, of those from T to t.
+    """Computes the composition of elements 1 to t for each step t; in reverse, of T to t.
 
-    For a number of steps that is known, it is `jax.lax.associative_scan`, which halves it again and
-    again. A symbolic one of `jax.export` cannot be halved, so there reach is doubled instead: after
-    round k each step holds the composition of the 2^k elements up to it (Hillis & Steele 1986, Data
-    Parallel Algorithms, https://doi.org/10.1145/7902.7903).
+    For a known number of steps it is `jax.lax.associative_scan`, which halves that number
+    recursively. A symbolic dimension of `jax.export` cannot be halved, so there the reach is
+    doubled instead: after round k each step has the composition of the 2^k elements up to it
+    (Hillis & Steele 1986, Data Parallel Algorithms, https://doi.org/10.1145/7902.7903).
 
     Args:
       compose: `(earlier, later) -> both`, of elements with leading axes.
-      elements: one a step, `[T, ...]`.
+      elements: one per step, `[T, ...]`.
       reverse: whether to read from the last step to the first.
     """
     count = step_count(elements)

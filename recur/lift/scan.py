@@ -1,4 +1,4 @@
-"""The default way to run a cell: `jax.lax.scan`, with what need not be in the loop taken out."""
+"""The default way to run a cell: `jax.lax.scan`, with all work that allows it outside the loop."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from recur.types import Cell
 
 @call_repr
 def scan(cell: Cell, *, reverse: bool = False, unroll: int = 1) -> Layer:
-    """Runs a cell over time in one compiled loop.
+    """Runs a cell over time in one compiled loop (`jax.lax.scan`).
 
         carry_t, y_t = step(bound, carry_{t-1}, x_t)    for t = 1 ... T
 
-    The step is traced once, and only what depends on the carry, and on which the next carry
-    depends, stays in the loop. Products of the input run before it and products for the output
-    after it, for all steps at once; so does the gradient of all kernels. See
-    `recur.structure_of` for what was found in a cell. A stack runs layer by layer.
+    The step is traced once, and only what connects one carry to the next stays in the loop.
+    Products of the input run before the loop and products for the output after it, for all steps at
+    once. The gradients of all kernels are computed outside the loop too. `recur.structure_of`
+    reports the products of a cell. A stack runs layer by layer.
 
     Args:
       cell: any cell.
       reverse: whether to read from the last step to the first; outputs stay aligned with inputs.
-      unroll: how many steps one iteration of the compiled loop takes.
+      unroll: the number of steps in one iteration of the compiled loop.
 
     Returns:
       A `Layer` with the cell's params and carry.
 
     Raises:
-      TypeError: if `cell` is not a cell, or reverse no bool.
-      ValueError: if unroll is not a whole number of at least 1; when tracing, if a step does not
-        return a carry like the one it was given.
+      TypeError: if `cell` is not a cell, or `reverse` is not a bool.
+      ValueError: if unroll is not a whole number of at least 1; when tracing, if a step changes the
+        structure, shapes or dtypes of the carry.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur

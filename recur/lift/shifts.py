@@ -1,20 +1,20 @@
-"""The loop of a step whose products are known, and its derivative along their kernels.
+"""The loop of a step whose products are known, and its derivative with respect to their kernels.
 
-The loop forms products m_t = h_t W of a factor h_t and a kernel W that is the same at all steps.
-Left to itself, reverse mode would add up dW at each step, a second product there, and store all
-that a step computes. But W reaches the outputs through m alone. So the derivative along a change dW
-is the derivative along a shift of m,
+The loop computes products m_t = h_t W of a factor h_t and a kernel W that is the same at all steps.
+By default, reverse mode would accumulate dW at each step, by a second product, and store all
+intermediate values of a step. But W affects the outputs through m only. So the derivative along a
+tangent dW is the derivative along a shift of m,
 
     dm_t = h_t dW    for all steps at once, one product,
 
-whatever the loop does with m. Transposed by JAX it is one product again, dW = sum_t h_tᵀ dm_t.
-Where m is only added to an input u_t, it is the derivative along du_t = dm_t, and nothing is added
-to the loop; so it is for a constant b that is only added, du_t = db. A gradient stores the products
-(or those sums) and recomputes all else.
+whatever the loop does with m. Transposed by JAX it is again one product, dW = sum_t h_tᵀ dm_t. If m
+is only added to an input u_t, it is the derivative along du_t = dm_t, and the loop is unchanged.
+The same holds for a constant b that is only added, du_t = db. The gradient stores the products (or
+these sums) and recomputes everything else.
 
-This is a rule of forward mode, from which JAX derives reverse mode and higher derivatives. Where a
-function with a `custom_vjp` or control flow is inside the loop, which forward mode does not know or
-XLA does badly, the same shifts are a rule of reverse mode.
+This is a forward-mode rule, from which JAX derives reverse mode and higher derivatives. If the loop
+contains a function with a `custom_vjp`, which has no forward mode, or control flow, for which XLA
+is slow, the same shifts are used in a reverse-mode rule.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def run_parts(
     length: int,
     **options: Any,
 ) -> tuple[Carry, Any, list[Any]]:
-    """Advances the loop of a step over all steps by `jax.lax.scan`.
+    """Runs the loop of a step over all steps by `jax.lax.scan`.
 
     Args:
-      parts: of the step.
+      parts: the parts of the step.
       carry: the carry to start from.
       initial_carry: the carry from which a segment starts.
-      steps: x is what `parts.prepare` gave for the loop, each `[T, ...]`.
+      steps: the steps, where x is the `inside` of `parts.prepare`, each `[T, ...]`.
       all_carries: whether to return the carry after each step.
       length: T.
-      **options: of `jax.lax.scan`.
+      **options: options of `jax.lax.scan`.
 
     Returns:
       The last carry, the carries after each step or (), and what `parts.read` reads.
@@ -68,7 +68,7 @@ def run_parts(
     calls_back = has_callbacks(parts.found.inside)
 
     def loop(weights, values, shifts=None):
-        """The results, and the factors of all products where there are shifts."""
+        """Returns the results, and the factors of all products if there are shifts."""
         kernels, added = weights
         inside, constants, carry, initial_carry, valid, reset = values
         constants = _join_constants(parts, constants, added)
@@ -77,7 +77,7 @@ def run_parts(
         def advance_with(constants, carry, x):
             return parts.advance_with(pairs, constants, carry, *x, multiply=_multiply)
 
-        if not (reverse_only or calls_back):  # what those hold may be costly to recompute
+        if not (reverse_only or calls_back):  # those may be costly to recompute
             advance_with = jax.checkpoint(advance_with, prevent_cse=False, policy=_keep_products)
 
         def advance(carry, x, key):
@@ -90,13 +90,13 @@ def run_parts(
         carry, (carries, (crossing, factors)) = _scan(step, carry, given, length, **options)
         return (carry, carries, crossing), factors
 
-    if calls_back or not parts.groups:  # as JAX does it: each effect happens once
+    if calls_back or not parts.groups:  # JAX's own derivative, so that each effect happens once
         return loop(weights, values)[0]
     return (_reverse_rule if reverse_only else _forward_rule)(loop, parts, weights, values, length)
 
 
 def _scan(step: Callable, carry: Carry, given: Steps, length: int, **options: Any) -> Any:
-    """`jax.lax.scan` where T may be symbolic, and nothing may vary over time."""
+    """Runs `jax.lax.scan` for a symbolic T too, and for a loop without inputs."""
     if jax.tree.leaves(given):
         return jax.lax.scan(step, carry, given, **options)
     count = jnp.zeros((length, 0), bool)
@@ -159,9 +159,10 @@ def _reverse_rule(loop: Callable, parts: Parts, weights: Any, values: Any, lengt
 def _shifts_of(
     parts: Parts, factors: Sequence[jax.Array], length: int, kernels: Any, added: Any
 ) -> tuple[dict[int, jax.Array], list[list[Any]]]:
-    """The changes of inputs, by place, and of products, along changes of kernels and constants.
+    """Returns the tangents of inputs, by place, and of products, for tangents of the weights.
 
-    They are linear in both, and `[T, ...]` each.
+    The weights are the kernels and the added constants. The tangents are linear in them, each
+    `[T, ...]`.
     """
     of_products: dict[Any, jax.Array] = {}
     for group, kernel, factor in zip(parts.groups, kernels, factors, strict=True):
@@ -178,7 +179,7 @@ def _shifts_of(
 
 
 def _zero_shifts(parts: Parts, length: int) -> list[list[jax.Array | None]]:
-    """A shift of zero for each product of each step that is in no sum."""
+    """Returns a shift of zero for each product that is not in a sum, `[T, ...]`."""
     in_sums = {var for found in parts.sums for var in found.products}
 
     def zeros(product):
@@ -194,14 +195,14 @@ def _multiply(group: Group, factor: jax.Array, pair: Any) -> list[jax.Array]:
 
 
 def _split_constants(parts: Parts) -> tuple[list[Any], list[list[Any]]]:
-    """The constants of the loop, and apart, for each sum, those that are only added in it."""
+    """Splits the constants of the loop from those that are only added, listed for each sum."""
     known = dict(zip(parts.constant_vars, parts.constants, strict=True))
     added = [[known.pop(var) for var in found.constants] for found in parts.sums]
     return [*known.values()], added
 
 
 def _join_constants(parts: Parts, constants: list[Any], added: list[list[Any]]) -> list[Any]:
-    """All constants, in the order of `parts.constants`."""
+    """Joins all constants, in the order of `parts.constants`."""
     by_var = {
         var: value
         for found, values in zip(parts.sums, added, strict=True)

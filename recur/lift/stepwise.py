@@ -1,4 +1,4 @@
-"""A module or a function, applied to each step independently."""
+"""A layer that applies a module or a function to each step independently."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from recur.modules import as_module
 
 
 def stepwise(thing: Any) -> Layer:
-    """Makes a layer without a carry of a module, a function or an activation's name."""
+    """Makes a layer without a carry from a module, a function or the name of an activation."""
     module = as_module(thing)
-    at_once = module.is_of_entries  # one key serves all steps: keys by step compile for longer
+    at_once = module.is_of_entries  # one key for all steps: a key for each step compiles slower
 
     def init(key, xs, context=None):
         del context
@@ -32,7 +32,7 @@ def stepwise(thing: Any) -> Layer:
         return ()
 
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
-        del all_carries  # a carry of nothing is all carries
+        del all_carries  # the carry is empty
         steps = prepare_steps(xs, mask, None if at_once else key)
         if at_once:
             ys = module.apply(bound, steps.x, key=key)

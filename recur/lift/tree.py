@@ -1,4 +1,4 @@
-"""Recursive networks: a step over the nodes of a tree instead of those of a line."""
+"""Recursive (tree-structured) networks: a step runs over the nodes of a tree."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from recur.types import Carry, Cell
 
 
 class Children(NamedTuple):
-    """The children of a node, given to its step in place of a carry.
+    """The children of a node, passed to its step in place of a carry.
 
     Attributes:
-      carry: the children's carries in their order, `[C, ...]` each; of an absent one, the carry
+      carry: the carries of the children in order, each `[C, ...]`; an absent child has the carry
         from which its tree starts.
-      mask: bool `[C]`, which children are there.
+      mask: bool `[C]`, True where the child exists.
     """
 
     carry: Carry
@@ -36,31 +36,31 @@ class Children(NamedTuple):
 
 @call_repr
 def tree(cell: Cell) -> Layer:
-    """Runs a cell over the nodes of a tree, each after its children (recursive networks).
+    """Runs a cell over the nodes of a tree, each after its children (recursive network, Tree-LSTM).
 
         carry_n, y_n = step(bound, Children(carry_{c_1}, ..., carry_{c_C}), x_n)
 
-    where c_1 ... c_C are the children of node n. The xs of the layer are `Nodes(x, back)` as
-    `post_order` makes them: x is the input of the cell, and back, integer `[N, C]`, is the distance
-    from a node back to each child, 0 where there is none. An absent child has the carry from which
-    its tree starts: the one given, or init_carry(bound, x). So a line is a tree with one child a
-    node. Nodes before a reset and invalid nodes are no node's children, so several trees fit in a
-    row. The last carry is that of the last valid node: of the root, in post-order.
+    where c_1 ... c_C are the children of node n. The xs of the layer are `Nodes(x, back)`, as
+    `recur.sequences.post_order` returns: x is the input of the cell, and back, integer `[N, C]`, is
+    the distance from a node back to each child, 0 for an absent one. An absent child has the carry
+    from which its tree starts: the given carry, or init_carry(bound, x). So a sequence is a tree
+    with one child per node. Nodes before a reset and masked nodes are never children, so a row can
+    hold several trees. The last carry is that of the last valid node, which is the root.
 
     Args:
       cell: a cell whose step takes `Children` as its carry, and returns one carry.
 
     Returns:
-      A `Layer` with the cell's params and carry, over the whole of a tree.
+      A `Layer` with the cell's params and carry, over a whole tree.
 
     Raises:
       TypeError: if `cell` is not a cell; when tracing, if xs are not `Nodes`, or the step does not
         take `Children`.
-      ValueError: when tracing, if back is not integer `[N, C]`, is known and points before the
-        first node, or the step does not return a carry like that of init_carry.
+      ValueError: when tracing, if back is not integer `[N, C]`, or is known and points before the
+        first node, or the step returns a carry unlike that of init_carry.
 
     Example:
-      A recursive net over two sentences of word ids, with two scores at the root of each:
+      A recursive network over two sentences of word ids, with two scores at each node:
 
       >>> import jax, jax.numpy as jnp, recur
       >>> from flax import linen as nn
@@ -97,7 +97,7 @@ def tree(cell: Cell) -> Layer:
 
     def run(bound, carry, initial_carry, steps, all_carries):
         places = _find(steps)
-        # After the carries of all nodes come the two from which a tree may start.
+        # The rows are the carries of all nodes, then the two from which a tree may start.
         rows = jax.tree.map(partial(_rows, len(places.own)), initial_carry, carry)
 
         def visit(rows, node):
@@ -114,7 +114,7 @@ def tree(cell: Cell) -> Layer:
         return _at(rows, jnp.append(came_in, places.held)[-1]), (carries, ys)
 
     layer = over_time(_of_nodes(cell), run)
-    # A piece would hand on its last carry alone, and a node may need any: feed a tree as a whole.
+    # Not causal: a node may need any earlier carry, so a tree cannot be fed in pieces.
     return _TreeLayer(
         layer.init,
         layer.bind,
@@ -126,7 +126,7 @@ def tree(cell: Cell) -> Layer:
 
 
 class _TreeLayer(Layer):
-    """A layer that checks known trees before it compiles, since a compiled call sees no values."""
+    """A layer that checks known trees before it compiles; in a compiled call values are unknown."""
 
     @property
     def _compiled_run(self):
@@ -141,7 +141,7 @@ class _TreeLayer(Layer):
 
 
 def _of_nodes(cell: Cell) -> Cell:
-    """The cell of nodes, whose x it reads."""
+    """Makes a cell over nodes, which reads their x."""
 
     def init(key, node, context=None):
         return cell.init(key, _x_of(node), context=context)
@@ -153,7 +153,7 @@ def _of_nodes(cell: Cell) -> Cell:
         return cell.init_carry(bound, _x_of(node))
 
     def step(bound, carry, node, key=None):
-        """One node without children that are there; for the shape of its output."""
+        """Runs one node whose children are all absent, for the shape of its output."""
         (count,) = node.back.shape
         carries = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), carry)
         absent = Children(carries, jnp.zeros(count, bool))
@@ -163,7 +163,7 @@ def _of_nodes(cell: Cell) -> Cell:
 
 
 def _step_of_node(cell: Cell, bound: Any, children: Children, x: Any, key: Any) -> Any:
-    """The step; an error if it takes the children for the carry of a step before."""
+    """Runs the step; raises a TypeError if it uses the children as the carry of one step."""
     try:
         return cell.step(bound, children, x, key)
     except AttributeError as error:
@@ -171,23 +171,23 @@ def _step_of_node(cell: Cell, bound: Any, children: Children, x: Any, key: Any) 
             raise
         raise TypeError(
             "tree: expected a cell whose step takes Children(carry, mask) in place of a carry, got "
-            f"{cell!r}, whose step reads {error.name!r} of a carry. Write a step that joins the "
-            "carries of the children, with recur.cell."
+            f"{cell!r}, whose step reads {error.name!r} of a carry. Use recur.cell with a step "
+            "that joins the carries of the children."
         ) from error
 
 
 def _x_of(node: Any) -> Any:
-    """The x of a node, when it is one."""
+    """Checks a node and returns its x."""
     if not isinstance(node, Nodes):
         raise TypeError(
-            "tree: expected xs as Nodes(x, back), as recur.sequences.post_order makes them, got "
+            "tree: expected xs as Nodes(x, back), as recur.sequences.post_order returns, got "
             f"{type(node).__name__}."
         )
     dtype = getattr(node.back, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.integer) or len(node.back.shape) != 1:
         raise ValueError(
-            "tree: back: expected integers [N, C], how many nodes back each child stands, got "
-            f"{describe(node.back)} a node. For a batch of trees, wrap the layer in recur.batch."
+            "tree: back: expected integers [N, C], the distance back to each child, got "
+            f"{describe(node.back)} per node. For a batch of trees, wrap the layer in recur.batch."
         )
     return node.x
 
@@ -197,25 +197,25 @@ class _Places(NamedTuple):
 
     own: jax.Array  # [N]
     child: jax.Array  # [N, C]
-    there: jax.Array  # bool [N, C], which children there are
-    held: jax.Array  # [N], the last valid node's, or that from which the tree starts
+    there: jax.Array  # bool [N, C], True where the child exists
+    held: jax.Array  # [N], the row of the last valid node, or that from which the tree starts
 
 
 def _find(steps: Steps) -> _Places:
-    """Looks all rows up, before the loop."""
+    """Finds the rows of all nodes, before the loop."""
     count, back = step_count(steps.x), jnp.asarray(steps.x.back)
     _check_known(back)
     own = jnp.arange(count, dtype=jnp.int32)
     valid = jnp.ones(count, bool) if steps.valid is None else steps.valid
     reset = jnp.zeros(count, bool) if steps.reset is None else steps.reset
-    begin = jax.lax.cummax(jnp.where(reset, own, -1))  # -1 where the carry that came in counts
+    begin = jax.lax.cummax(jnp.where(reset, own, -1))  # -1 if the tree starts from the given carry
     initial, came_in = count, count + 1
     first = jnp.where(begin < 0, came_in, initial)
 
     child = own[:, None] - back.astype(own.dtype)  # where invalid, back is zero
     there = (back > 0) & (child >= jnp.maximum(begin, 0)[:, None])
     there &= valid.at[child].get(mode="clip")
-    # What is no node computes something of zeros and the initial carry, which nothing reads.
+    # Masked nodes compute something from zeros and the initial carry, which is never read.
     absent = jnp.where(valid, first, initial)
     last = jax.lax.cummax(jnp.where(valid, own, -1))
     held = jnp.where((last >= 0) & (last >= begin), last, first)
@@ -223,20 +223,20 @@ def _find(steps: Steps) -> _Places:
 
 
 def _check_known(back: jax.Array) -> None:
-    """Raises a ValueError unless children are among the nodes before, where known."""
+    """Raises a ValueError unless children come before their parents, if known."""
     if isinstance(back, Tracer) or back.ndim != 2:  # which `_x_of` refuses
         return
     distances = np.asarray(back)
     for node, place in np.argwhere((distances < 0) | (distances > np.arange(len(back))[:, None])):
         raise ValueError(
-            f"tree: back of node {node}: expected from 0, where there is no child, to the {node} "
-            f"nodes before it, got {distances[node, place]}. Lay trees out whole and children "
-            "before their parents, as recur.sequences.post_order does."
+            f"tree: back of node {node}: expected from 0, for no child, to {node}, the number of "
+            f"nodes before it, got {distances[node, place]}. Pass whole trees with children before "
+            "their parents, as recur.sequences.post_order returns."
         )
 
 
 def _rows(count: int, initial: jax.Array, came_in: jax.Array) -> jax.Array:
-    """Rows for nodes, to be written, then `initial`, then `came_in`."""
+    """Allocates rows for all nodes, followed by `initial` and `came_in`."""
     initial, came_in = jnp.asarray(initial), jnp.asarray(came_in)
     rows = jnp.broadcast_to(initial, (count + 1, *initial.shape))
     return jnp.concatenate([rows, came_in[None]])

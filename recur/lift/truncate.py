@@ -19,26 +19,26 @@ from recur.types import Mask
 
 @call_repr
 def truncate(layer: Layer, k1: int, k2: int) -> Layer:
-    """Truncates backpropagation through time to k2 steps, from blocks of k1 outputs.
+    """Truncates backpropagation through time to k2 steps, for each block of k1 outputs (TBPTT).
 
     Values are those of the layer. For the gradient, the block of k1 outputs that ends at step e is
-    recomputed from the carry at e - k2, taken as a constant:
+    recomputed from the carry at e - k2, which is treated as a constant:
 
         ys_{e-k1+1..e} = last k1 of layer(stop_gradient(carry_{e-k2}), xs_{e-k2+1..e})
                                                               e = k1, 2 k1, ..., T
 
-    Where e - k2 ≤ 0 the carry is the one that came in, and not a constant; so with k2 ≥ T it is
-    plain backpropagation through time. With k1 = 1 and k2 = n + 1 it is the textbook's loop, which
-    follows the error of each step back n steps. T counts up to the last valid step, so that padding
-    moves no window. Where T > k2, each step is computed about k2 / k1 + 1 times.
+    If e - k2 ≤ 0 the carry is the given one, and not a constant; so with k2 ≥ T it is full
+    backpropagation through time. With k1 = 1 and k2 = n + 1 the error of each step is propagated
+    back n steps. T counts up to the last valid step, so padding does not move the windows. If
+    T > k2, each step is computed about k2 / k1 + 1 times.
 
     Args:
       layer: a layer that reads forward.
-      k1: how many outputs look at one window; a shorter block is left at the end.
-      k2: how many steps a window has, k2 ≥ k1 ≥ 1.
+      k1: the number of outputs that share a window; the last block may be shorter.
+      k2: the number of steps of a window, k2 ≥ k1 ≥ 1.
 
     Returns:
-      A `Layer` with the layer's params and carry. With a key each window draws its own noise.
+      A `Layer` with the layer's params and carry. With a key, each window draws its own noise.
 
     Raises:
       TypeError: if `layer` is not a layer.
@@ -62,7 +62,7 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
         if not is_known(count):
             raise ValueError(
                 f"truncate: expected a known number of steps, got the symbolic dimension {count}. "
-                "Export the layer within: its outputs are the same."
+                "Export the layer without truncate: its outputs are the same."
             )
         if count <= k2:  # all windows start at the first step
             return layer.apply(bound, carry, xs, mask, key, all_carries=all_carries)
@@ -84,8 +84,8 @@ def truncate(layer: Layer, k1: int, k2: int) -> Layer:
             piece = sequence.piece(begin, end, k2)
             return layer.apply(bound, first, *piece, key, all_carries=all_carries)
 
-        # One pass without a gradient finds the carries with which the windows begin; given these,
-        # the windows depend on nothing else, and run side by side.
+        # One pass without a gradient computes the carry at the start of each window. Given these,
+        # the windows are independent and run in parallel.
         stretches = (jnp.roll(begins, 1).at[0].set(0), begins, split_along(walk_key, len(begins)))
         _, found = jax.lax.scan(walk, constant_carry, stretches)
         carries, ys = jax.vmap(window)(found, begins, ends, split_along(window_key, len(begins)))
@@ -109,7 +109,7 @@ class _Sequence(NamedTuple):
     reset: jax.Array | None
 
     def end(self) -> jax.Array | int:
-        """The step after the last that counts, so that padding after it moves no window."""
+        """Returns the end of the last step that counts, so that padding does not move windows."""
         count = step_count(self.xs)
         if self.valid is None:
             return count
@@ -117,7 +117,7 @@ class _Sequence(NamedTuple):
         return jnp.max(jnp.where(counts, jnp.arange(1, count + 1), 0))
 
     def piece(self, begin: jax.Array, end: jax.Array, size: int) -> tuple[Any, Mask]:
-        """The steps from begin to end, in a piece of a fixed size whose rest is invalid."""
+        """Returns the steps from begin to end in a piece of fixed size; the rest is masked."""
         steps = begin + jnp.arange(size)
         inside = steps < end
         xs, valid, reset = jax.tree.map(lambda leaf: leaf[steps], tuple(self))
@@ -130,12 +130,11 @@ def _check(layer: Any, k1: Any, k2: Any) -> tuple[int, int]:
     k1, k2 = check_whole("truncate: k1", k1, 1), check_whole("truncate: k2", k2, 1)
     if k2 < k1:
         raise ValueError(
-            f"truncate: expected k2 >= k1, got k1={k1} and k2={k2}: errors must flow at least "
-            "through the block of outputs they come from."
+            f"truncate: expected k2 >= k1, got k1={k1} and k2={k2}. A window must contain its "
+            "block of k1 outputs."
         )
     if not layer.is_causal:
         raise ValueError(
-            "truncate: the layer does not read forward only, so it has no carry from the steps "
-            "before. Only causal layers can be truncated."
+            "truncate: expected a causal layer, got one that does not read forward only."
         )
     return k1, k2

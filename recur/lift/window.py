@@ -1,4 +1,4 @@
-"""One window of truncated backpropagation through time, over an endless stream."""
+"""One window of truncated backpropagation through time (TBPTT) over a stream."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ def run_window(
     reset: Any = None,
     key: jax.Array | None = None,
 ) -> tuple[Carry, Any]:
-    """Runs a window of k2 steps, the last k1 of them new, for truncated BPTT over a stream.
+    """Runs one window of k2 steps, of which the last k1 are new, for truncated BPTT over a stream.
 
         carry_{e-k2+1..e}, ys_{e-k2+1..e} = layer(carry_{e-k2}, xs_{e-k2+1..e})
         returns carry_{e-k2+k1}, ys_{e-k1+1..e}
 
-    Errors of the k1 new outputs flow back through the k2 steps of the window, which were computed
-    with today's params, and no further, when the next window is given the carry as a constant: as
-    the step of `recur.train.make_step` is. Over a whole sequence this is what `truncate(layer, k1,
-    k2)` is for one set of params; a stream changes them after each window.
+    Errors of the k1 new outputs are propagated back through the k2 steps of the window, which are
+    all computed with the current params. They go no further if the carry is a constant for the next
+    window, as in the step of `recur.train.make_step`. With constant params, the windows of a
+    sequence give the gradient of `truncate(layer, k1, k2)`; in training on a stream, the params
+    change after each window.
 
     Args:
       layer: a causal layer, batched or not.
       params: its params.
-      carry: the carry before the window: from the window before, or `layer.init_carry`.
-      xs: `[k2, ...]`, or `[B, k2, ...]` of a batched layer, as `recur.sequences.Streams` reads
-        them.
-      k1: how many steps of the window are new, 1 ≤ k1 ≤ k2.
-      context: as of the layer.
-      mask: as of the layer.
-      reset: as of the layer.
-      key: as of the layer.
+      carry: the carry before the window: from the previous window, or `layer.init_carry`.
+      xs: `[k2, ...]`, or `[B, k2, ...]` for a batched layer, such as the windows of
+        `recur.sequences.Streams`.
+      k1: the number of new steps in the window, 1 ≤ k1 ≤ k2.
+      context: as in `Layer.run`.
+      mask: as in `Layer.run`.
+      reset: as in `Layer.run`.
+      key: as in `Layer.run`.
 
     Returns:
       The carry before the next window, and the last k1 outputs.
@@ -54,7 +55,7 @@ def run_window(
     Raises:
       TypeError: if `layer` is not a layer, or mask or reset is not bool.
       ValueError: if k1 is not a whole number from 1 to k2, the layer is not causal, or mask or
-        reset has not one flag a step.
+        reset does not have one flag per step.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -79,19 +80,19 @@ def run_window(
         )
     if not layer.is_causal:
         raise ValueError(
-            "run_window: the layer is not causal, so it cannot be fed a sequence in pieces."
+            "run_window: the layer is not causal, so a sequence cannot be fed in pieces."
         )
-    marks = make_mask(xs, mask=mask, reset=reset, batch_axes=axis)
-    steps = {"xs": xs, "mask": marks.valid, "reset": marks.reset}
+    masks = make_mask(xs, mask=mask, reset=reset, batch_axes=axis)
+    steps = {"xs": xs, "mask": masks.valid, "reset": masks.reset}
     first_key, rest_key = split(key, 2)
 
     def run(carry, begin, end, key):
         piece = jax.tree.map(lambda a: jax.lax.slice_in_dim(a, begin, end, axis=axis), steps)
         return layer.run(params, **piece, carry=carry, context=context, key=key)
 
-    handed_on, ys = run(carry, 0, k1, first_key)
+    next_carry, ys = run(carry, 0, k1, first_key)
     if k1 < k2:
-        _, rest = run(handed_on, k1, k2, rest_key)
+        _, rest = run(next_carry, k1, k2, rest_key)
         joined = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis), ys, rest)
         ys = jax.tree.map(lambda a: jax.lax.slice_in_dim(a, k2 - k1, k2, axis=axis), joined)
-    return handed_on, ys
+    return next_carry, ys

@@ -221,5 +221,5 @@ def test_in_log_space_complex_numbers_are_refused():
     layer = recur.associative(recur.stack(turning, recur.leaky_integrator(**F64)), log_space=True)
     xs = jnp.ones((4, 2))
     params = layer.init(jax.random.key(0), xs)
-    with pytest.raises(TypeError, match="log_space takes real, nonnegative .* got complex128"):
+    with pytest.raises(TypeError, match="log_space expects real, nonnegative .* got complex128"):
         layer(params, xs)

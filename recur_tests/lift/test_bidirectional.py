@@ -38,7 +38,7 @@ def test_wrong_layers_are_an_error():
         recur.bidirectional(FORWARD, FORWARD)
     with pytest.raises(TypeError, match="bidirectional: expected a layer, got Cell"):
         recur.bidirectional(CELL, CELL)
-    with pytest.raises(ValueError, match="unknown merge 'max'"):
+    with pytest.raises(ValueError, match="expected merge as .* got 'max'"):
         recur.bidirectional(FORWARD, BACKWARD, merge="max")
     layer = recur.bidirectional(FORWARD, BACKWARD)
     params = layer.init(jax.random.key(0), XS)

@@ -27,8 +27,8 @@ CELLS = {
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """A chunk of 8 to 16 steps for all that is tested here."""
-    monkeypatch.setattr(chunks, "_MOST_BYTES", 4096)
-    monkeypatch.setattr(chunks, "_LEAST_STEPS", 4)
+    monkeypatch.setattr(chunks, "_MAX_BYTES", 4096)
+    monkeypatch.setattr(chunks, "_MIN_STEPS", 4)
 
 
 def draw(layer, xs):
@@ -70,7 +70,7 @@ def test_values_and_gradients_are_those_of_the_whole_loop(name, reverse, monkeyp
     params = draw(layer, XS)
     assert loops(layer, params, XS) == 2
     found = values_and_gradient(CELLS[name], params, reverse=reverse)
-    monkeypatch.setattr(chunks, "_MOST_BYTES", 2**23)
+    monkeypatch.setattr(chunks, "_MAX_BYTES", 2**23)
     expected = values_and_gradient(CELLS[name], params, reverse=reverse)
     assert_close(found, expected, 1e-11)
 

@@ -75,7 +75,7 @@ def test_a_carry_of_another_structure_shape_or_dtype_is_an_error(lift, carry):
     layer = lift(CELL)
     bound = layer.bind(layer.init(jax.random.key(0), XS), XS)
     with pytest.raises(
-        ValueError, match=r"carry: expected float64\[4\], as init_carry gives it, got "
+        ValueError, match=r"carry: expected float64\[4\], as init_carry returns, got "
     ):
         layer.apply(bound, carry, XS, recur.Mask(), None)
 

@@ -375,7 +375,7 @@ def test_snap_1_cannot_try_all_integers():
         step=lambda table, h, x: (h + table[x], h),
     )
     token, table = jnp.asarray(2), jnp.ones((5, 3))
-    with pytest.raises(TypeError, match="cannot try all integers: got int64"):
+    with pytest.raises(TypeError, match="no integers in x or the context, .* got int64"):
         online(embed, squares, method="snap-1").init(table, token)
     learner = online(embed, squares)
     state, _ = learner.update(table, learner.init(table, token), token, jnp.ones(3))

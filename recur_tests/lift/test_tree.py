@@ -221,12 +221,12 @@ def test_numpys_64_bits_are_jaxs_32_without_a_warning():
 @pytest.mark.parametrize(
     ("back", "error", "message"),
     [
-        ([[0], [2]], ValueError, "back of node 1: expected from 0, .* to the 1 nodes .* got 2"),
-        ([[0], [-1]], ValueError, "back of node 1: .* got -1. Lay trees out whole"),
-        ([0, 1], ValueError, r"back: expected integers \[N, C\], .* got int64\[\] a node"),
-        ([[[0]]] * 2, ValueError, r"got int64\[1,1\] a node. For a batch .* recur.batch"),
-        ([[0.0], [1.0]], ValueError, r"back: expected integers .* got float64\[1\] a node"),
-        ([[0]], ValueError, "xs: expected arrays with one time axis"),
+        ([[0], [2]], ValueError, "back of node 1: expected from 0, .* to 1, .* got 2"),
+        ([[0], [-1]], ValueError, "back of node 1: .* got -1. Pass whole trees"),
+        ([0, 1], ValueError, r"back: expected integers \[N, C\], .* got int64\[\] per node"),
+        ([[[0]]] * 2, ValueError, r"got int64\[1,1\] per node. For a batch .* recur.batch"),
+        ([[0.0], [1.0]], ValueError, r"back: expected integers .* got float64\[1\] per node"),
+        ([[0]], ValueError, "xs: expected arrays with one leading time axis"),
         (None, TypeError, r"expected xs as Nodes\(x, back\), .* got ShapeDtypeStruct"),
     ],
 )

@@ -105,9 +105,12 @@ def test_a_step_that_returns_no_pair_is_an_error(result):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (recur.scan(recur.gru(4, **F64)), "An axis is missing.*a row axis seems to be missing"),
-        (recur.scan(recur.min_gru(4, **F64)), "a row axis seems to be missing"),
-        (recur.associative(recur.leaky_integrator(**F64)), "a row axis seems to be missing"),
+        (
+            recur.scan(recur.gru(4, **F64)),
+            r"An axis is missing.*\[B, T, I\] if the layer is batched",
+        ),
+        (recur.scan(recur.min_gru(4, **F64)), r"\[B, T, I\] if the layer is batched"),
+        (recur.associative(recur.leaky_integrator(**F64)), r"\[B, T, I\] if the layer is batched"),
         (recur.chain(nn.Dense(4, **F64)), r"An axis is missing.*\[B, T, I\] if the layer is batch"),
         (recur.scan(recur.readin(recur.gru(4, **F64), nn.Dense(4, **F64))), "An axis is missing"),
     ],
@@ -162,7 +165,7 @@ def test_a_carry_unlike_the_initial_one_is_an_error(call, carry):
     params = NEWTON.init(jax.random.key(0), XS)
     if call == "chain":
         params, carry = ((), params), ((), carry)
-    with pytest.raises(ValueError, match=r"carry: expected float64\[4\], as init_carry gives it, "):
+    with pytest.raises(ValueError, match=r"carry: expected float64\[4\], as init_carry returns, "):
         CALLS[call](params, XS, carry=carry)
 
 
@@ -255,25 +258,29 @@ CALLS_OF = {
         (lambda: run(BATCHED), ValueError, "An axis is missing"),
         (lambda: run(BATCHED, XS[None], length=3), ValueError, "one integer for each row"),
         (lambda: run(BATCHED, XS[None], length=np.ones(1)), TypeError, "length: expected an int"),
-        (lambda: run(BATCHED, XS[None], length=np.ones(2, int)), ValueError, "the shape [1]"),
+        (lambda: run(BATCHED, XS[None], length=np.ones(2, int)), ValueError, "of shape [1]"),
         (lambda: run(BATCHED, XS[None], context={"v": 1.0}), ValueError, "one entry for each of 1"),
     ],
     "bidirectional": [
         (lambda: recur.bidirectional(LAYER, LAYER), ValueError, "second layer reads forward too."),
         (lambda: recur.bidirectional(BACK, BACK), ValueError, "first layer does not read forward."),
         (lambda: recur.bidirectional(BATCHED, BACK), ValueError, "the layer is batched"),
-        (lambda: merged("x"), ValueError, "unknown merge 'x'. Expected one of concatenate, sum"),
-        (lambda: merged(["sum"]), ValueError, "unknown merge ['sum']."),
-        (lambda: merged(None), ValueError, "unknown merge None."),
+        (lambda: merged("x"), ValueError, "expected merge as one of concatenate, sum, mean, or"),
+        (lambda: merged(["sum"]), ValueError, "or a function, got ['sum']."),
+        (lambda: merged(None), ValueError, "or a function, got None."),
         (
             lambda: merged("sum", recur.scan(recur.gru(5, **F64), reverse=True)),
             ValueError,
-            "of one shape, to take their sum, got float64[4,4] and float64[4,5].",
+            "merge='sum' needs outputs of equal shapes, got float64[4,4] and float64[4,5].",
         ),
     ],
     "chain": [
         (lambda: recur.chain(), ValueError, "chain: expected at least one part, got none."),
-        (lambda: recur.chain(GRU), TypeError, "chain: expected layers, got a cell. Say how it run"),
+        (
+            lambda: recur.chain(GRU),
+            TypeError,
+            "chain: expected layers, got a cell. Lift the cell f",
+        ),
         (lambda: recur.chain(BATCHED), ValueError, "the layer is batched"),
         (lambda: recur.chain("tanhh"), ValueError, "unknown activation 'tanhh'."),
         (lambda: recur.chain(nn.Dense), TypeError, "got the class Dense: call it first."),
@@ -291,14 +298,14 @@ CALLS_OF = {
         (lambda wrong=wrong: recur.checkpoint(LAYER, wrong), ValueError, "of at least 1, got ")
         for wrong in (0, 2.0, True, "2", [2, 0], [[2]], np.float64(2))
     ]
-    + [(lambda: recur.checkpoint(LAYER, []), ValueError, "or one a level, got none.")],
+    + [(lambda: recur.checkpoint(LAYER, []), ValueError, "or one per level, got none.")],
     "newton": [
         (lambda wrong=wrong: recur.newton(GRU, max_steps=wrong), ValueError, "max_steps: expected")
         for wrong in (-1, 2.0, True, "2", None)
     ]
     + [
         (lambda: recur.newton(GRU, tolerance=-1), ValueError, "a tolerance of at least 0, got -1."),
-        (lambda: recur.newton(GRU, damping=1), ValueError, "from 0 to below 1, got 1."),
+        (lambda: recur.newton(GRU, damping=1), ValueError, "damping in [0, 1), got 1."),
         (
             lambda: recur.newton(GRU, jacobian="x"),
             ValueError,
@@ -351,21 +358,21 @@ CALLS_OF = {
     ]
     + [
         (lambda: recur.truncate(LAYER, 3, 2), ValueError, "expected k2 >= k1, got k1=3 and k2=2"),
-        (lambda: recur.truncate(BACK, 1, 2), ValueError, "the layer does not read forward only"),
+        (lambda: recur.truncate(BACK, 1, 2), ValueError, "got one that does not read forward only"),
     ],
     "Layer.init": [
         (lambda: LAYER.init(0, XS), TypeError, f"{NO_TYPED_KEY}0. Make one with jax.random.key(0)"),
         (lambda: LAYER.init(None, XS), TypeError, f"{NO_TYPED_KEY}None."),
         (lambda: LAYER.init(jax.random.PRNGKey(0), XS), TypeError, f"{NO_TYPED_KEY}uint32[2]."),
         (lambda: LAYER.init(jax.random.split(KEY), XS), ValueError, "keys of shape (2,). Pass one"),
-        (lambda: LAYER.init(KEY, XS[0]), ValueError, "x of shape [I]; got []. An axis is missing"),
+        (lambda: LAYER.init(KEY, XS[0]), ValueError, "x of shape [I], got []. An axis is missing"),
         (
             lambda: LAYER.init(KEY, 3.0),
             ValueError,
             "xs: expected arrays with one leading time axis",
         ),
         (lambda: LAYER.init(KEY, None), ValueError, "xs holds no array, so it has no steps."),
-        (lambda: LAYER.init(KEY, [XS[0]] * 5), ValueError, "of a list of steps by jnp.stack"),
+        (lambda: LAYER.init(KEY, [XS[0]] * 5), ValueError, "Stack a list of steps with jnp.stack"),
     ],
     "Layer.run": [
         (lambda: run(params=None), TypeError, "gru: expected params as GRUParams, got NoneType."),
@@ -373,7 +380,7 @@ CALLS_OF = {
         (lambda: run(xs="x"), TypeError, "xs: expected an array of numbers or flags, got str."),
         (lambda: run(xs=np.array(["x"])), TypeError, "xs: expected an array of numbers or flags"),
         (lambda: run(xs=XS.tolist()), ValueError, "Convert a list of numbers with jnp.asarray."),
-        (lambda: run(xs=[XS[0]] * 5), ValueError, "Make one of a list of steps by jnp.stack"),
+        (lambda: run(xs=[XS[0]] * 5), ValueError, "Stack a list of steps with jnp.stack"),
         (lambda: run(xs=XS.astype(complex)), TypeError, "gru: expected a real input, got complex"),
         (
             lambda: run(xs=XS[:, :2]),
