@@ -1,22 +1,22 @@
-"""Measures recur beside its peers, all in one run, as ratios.
+"""Benchmarks recur against other libraries, all in one run, as ratios.
 
     python scripts/benchmark.py training                         a training step of one layer
-    python scripts/benchmark.py steps                            any step, beside lax.scan of it
+    python scripts/benchmark.py steps                            any step, against lax.scan of it
     python scripts/benchmark.py long                             memory and time of long sequences
-    python scripts/benchmark.py generation                       characters a second
+    python scripts/benchmark.py generation                       characters per second
     python scripts/benchmark.py parallel                         scan, associative, newton
     python scripts/benchmark.py compile                          tracing and compiling deep models
     python scripts/benchmark.py sequences                        lengths drawn from a distribution
-    python scripts/benchmark.py sequences --tokens FILE          a word a line, sentences apart
-    python scripts/benchmark.py sequences --text FILE            a sentence a line
+    python scripts/benchmark.py sequences --tokens FILE          lengths from a file of tokens
+    python scripts/benchmark.py sequences --text FILE            lengths from a file of sentences
     python scripts/benchmark.py all --results DIR                all of them, into files by device
 
-Each takes --quick, to see that it runs; --seed; and --json FILE, which writes the numbers, and
-beside them a table and a picture. On CPU, JAX sees two devices.
+All take --quick, a smaller run as a check; --seed; and --json FILE, which writes the numbers, with
+a table and a picture next to them. On CPU, JAX has two devices.
 
-Install: pip install -e ".[train,bench]". A peer that is not installed is skipped, and the table
-says so. On two busy CPU cores: training 13 minutes, long 2, generation 2, parallel 9, compile 2,
-sequences with two corpora 16. What was measured: see scripts/results/, named by device.
+Install: pip install -e ".[train,bench]". A library that is not installed is skipped; the table says
+so. Cost on two busy CPU cores: training 13 minutes, long 2, generation 2, parallel 9, compile 2,
+sequences with two corpora 16. Results: scripts/results/, named by device.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ class All:
     """All benchmarks, one after the other."""
 
     results: pathlib.Path
-    """The folder of the results, a file for each benchmark and device."""
+    """The folder of the results, with a file for each benchmark and device."""
     tokens: tuple[pathlib.Path, ...] = ()
-    """As of `sequences`."""
+    """See `sequences`."""
     text: tuple[pathlib.Path, ...] = ()
-    """As of `sequences`."""
+    """See `sequences`."""
     quick: bool = False
-    """As of each."""
+    """Fewer and smaller measurements, to check that everything runs."""
     seed: int = 0
-    """As of each."""
+    """Seed of weights and inputs."""
 
 
 def run_all(options: All) -> None:
-    """Runs each, and writes what it found as `<benchmark>-<device>`."""
+    """Runs all benchmarks, and writes their results as `<benchmark>-<device>`."""
     for path in (*options.tokens, *options.text):
         path.open().close()  # an OSError now, and not after half an hour
     for name, benchmark in BENCHMARKS.items():

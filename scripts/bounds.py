@@ -1,4 +1,4 @@
-"""The valid numbers of options, by name: a name means the same in every script."""
+"""Valid ranges of numeric options, by name; a name has the same meaning in every script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Bound(NamedTuple):
-    """What a number must be."""
+    """A valid range: its description and its test."""
 
     what: str
     holds: Callable[[float], bool]
@@ -20,7 +20,7 @@ def _from(least: float, most: float) -> Bound:
 
 
 MOST_UPDATES = 10**9  # 32 bits count them
-_MOST = 10**6  # of a size; the product of three is one that 64 bits count
+_MOST = 10**6  # of a size, so that the product of three fits into 64 bits
 _SIZES = """batch_size count embedding features files given k k1 k2 kills length max_tokens
     negatives num_beams pieces top_k unroll vocabulary window"""
 _COUNTS = """average_after checkpoint_every constant_epochs epochs min_count report_every steps"""
@@ -38,7 +38,7 @@ BOUNDS = {
     "sample_length": _from(0, _MOST),
     "seed": _from(0, 2**32 - 1),
     "length_penalty": Bound("a finite number", math.isfinite),
-    "beats_per_minute": _from(4, 1000),  # what MIDI files can hold, and people can play
+    "beats_per_minute": _from(4, 1000),  # what MIDI files can hold
     "frames_per_beat": _from(1, 250),
 }
 
@@ -55,7 +55,7 @@ def check_numbers(options: Any) -> None:
 
 
 def total_updates(epochs: int, per_epoch: int) -> int:
-    """The updates of all epochs; a ValueError when they are more than can be counted."""
+    """The total number of updates; a ValueError if it exceeds the maximum."""
     if epochs * per_epoch > MOST_UPDATES:
         raise ValueError(
             f"--epochs: expected at most {MOST_UPDATES:,} updates, which are "

@@ -1,9 +1,9 @@
 """Strict canons, composed by a rule: one melody, imitated by voices that enter later and lower.
 
-The leader walks on a major scale, mostly by steps, and a frame is a quarter note: at each it moves,
-or now and then holds, by chance, and prefers what is consonant with the voices that are there
-already. These sing what it sang, two and four quarters later, one and two octaves lower. So one who
-remembers two frames knows two voices of three, of which the last frame alone says little.
+A frame is a quarter note. The leading voice is a random walk on a major scale, mostly by steps: in
+each frame it moves, or sometimes holds, and prefers notes that are consonant with the other voices.
+These repeat it two and four quarters later, one and two octaves lower. So a model that remembers
+two frames can predict two voices of three; the last frame alone says little about them.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ FRAMES_PER_BEAT = 1
 MEASURE = 4  # frames
 SCALE = (0, 2, 4, 5, 7, 9, 11)  # semitones above the tonic
 TONIC = 72  # C, the leader's lowest note
-RANGE = 10  # degrees of the scale that the leader has
+RANGE = 10  # degrees of the scale in the range of the leader
 FOLLOWERS = ((2, 7), (4, 14))  # frames later, degrees lower
-MOVES = 0.95  # how likely the leader moves
-LEAPS = np.array([0, 8, 4, 2, 1, 0.5, 0, 0.5, 0, 0])  # weight of a move by so many degrees
+MOVES = 0.95  # the probability that the leader moves
+LEAPS = np.array([0, 8, 4, 2, 1, 0.5, 0, 0.5, 0, 0])  # weights of moves by 0, 1, 2 ... degrees
 CONSONANT = np.isin(np.arange(7), (0, 2, 4, 5))  # unison, third, fifth, sixth
 DISSONANCE = 0.05  # weight of the others, for each voice
 
 
 class Canon(NamedTuple):
-    """A piece, and how far it can be foreseen."""
+    """A piece, and its negative log likelihood under the rule."""
 
     roll: np.ndarray  # bool [T, 88]
-    nats: np.ndarray  # [T], what a frame costs one who knows the rule and the past
+    nats: np.ndarray  # [T], of each frame given the past, under the rule
 
 
 def compose(draws: np.random.Generator, measures: int) -> Canon:
-    """A canon in three voices, that breaks off after so many measures."""
+    """Composes a canon in three voices, cut off after the given number of measures."""
     frames = measures * MEASURE
     melody = np.zeros(frames, int)
     sounding = np.zeros((frames, KEYS), bool)
@@ -52,7 +52,7 @@ def compose(draws: np.random.Generator, measures: int) -> Canon:
 
 
 def leader_chances(last: int | None, others: list[int]) -> np.ndarray:
-    """How likely each degree is next, of a leader behind its last degree, beside other voices."""
+    """Probabilities of the next degree of the leader, given its last one and the other voices."""
     degrees = np.arange(RANGE)
     weights = np.ones(RANGE) if last is None else LEAPS[np.abs(degrees - last)]
     for other in others:
@@ -64,11 +64,11 @@ def leader_chances(last: int | None, others: list[int]) -> np.ndarray:
 
 
 def keys_of(degrees) -> list[int]:
-    """The piano's keys, counted from 0, of degrees of the scale, counted from the tonic."""
+    """The piano keys, counted from 0, of degrees of the scale, counted from the tonic."""
     return [TONIC + 12 * (int(d) // 7) + SCALE[int(d) % 7] - LOWEST for d in degrees]
 
 
 def compose_many(seed: int, count: int, measures: tuple[int, int] = (8, 16)) -> list[Canon]:
-    """So many canons, each of another length and melody."""
+    """Composes canons of random lengths and melodies."""
     draws = np.random.default_rng(seed)
     return [compose(draws, int(draws.integers(*measures, endpoint=True))) for _ in range(count)]

@@ -1,16 +1,16 @@
-r"""Trains a character model on real text, shows that it learns, and writes text with it.
+r"""Trains a character-level language model, evaluates it on held-out text, and generates text.
 
     python scripts/char_lm.py                      on the source of Python's standard library
-    python scripts/char_lm.py --text FILE...       on your own text; its last tenth is held out
-    python scripts/char_lm.py --run DIR            goes on with a run that was stopped
+    python scripts/char_lm.py --text FILE...       on your own text; the last tenth is held out
+    python scripts/char_lm.py --run DIR            resumes a run that was stopped
     python scripts/char_lm.py generate --run DIR --prompt "def " --temperature 0.7 --top-k 40
 
-Install: pip install -e ".[train]". Cost: the default takes under four minutes on two CPU cores. To
-expect: 1.87 bits per character on held-out files, where gzip -9 needs 2.09 and xz -9 2.00 file by
-file (as one archive, in which they have seen the files before, 1.96 and 1.70).
+Install: pip install -e ".[train]". Cost: the default takes under four minutes on two CPU cores.
+Result: 1.87 bits per character on held-out files; gzip -9 needs 2.09 and xz -9 2.00 file by file
+(1.96 and 1.70 as one archive, which lets them use the preceding files).
 
-Two layers of LSTM with char-rnn's recipe on the text it is known by, tinyshakespeare, take half an
-hour to 1.57 nats on the last tenth:
+Two LSTM layers with the recipe of char-rnn on its data set, tinyshakespeare, reach 1.57 nats on the
+last tenth in half an hour:
 
     python scripts/char_lm.py --text FILE --cell lstm --layers 2 --features 128 --embedding 65 \
         --batch-size 50 --k1 50 --optimizer rmsprop --learning-rate 2e-3 --schedule char-rnn \
@@ -70,90 +70,89 @@ from recur.train import (
 
 CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm, "ugrnn": recur.ugrnn}
 HELD_OUT_ONE_IN = 20  # files of the standard library
-RARE = 50  # characters that come less often in the training text are unknown
-SPELLED_OUT = math.log(0x110000)  # nats to spell an unknown character, all code points alike
+RARE = 50  # characters with a lower count in the training text are unknown
+SPELLED_OUT = math.log(0x110000)  # nats of an unknown character, uniform over all code points
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Train a recurrent character model with truncated backpropagation through time.
 
-    Without --text it learns the source of Python's own standard library, and its closing table
-    compares it with gzip and xz on files that it has not seen. To write text with what it has
-    learned: `char_lm.py generate --help`.
+    Without --text it trains on the source of Python's standard library. The final table compares
+    it with gzip and xz on held-out files. To generate text: `char_lm.py generate --help`.
     """
 
     text: tuple[pathlib.Path, ...] = ()
-    """Files of UTF-8 text to learn; the last tenth of each is held out."""
+    """Files of UTF-8 text to train on; the last tenth of each is held out."""
     run: pathlib.Path | None = None
-    """The run's folder: a new one starts, an existing one resumes with the options it was begun
-    with. runs/char_lm-1, -2 ... when not given."""
+    """The folder of the run. A new folder starts a run; an existing one resumes its run with the
+    same options. Default: runs/char_lm-1, -2 ..."""
 
     cell: Literal["elman", "gru", "lstm", "ugrnn"] = "gru"
-    """The recurrence."""
+    """The recurrent cell."""
     layers: int = 1
-    """How many of them, one above the other."""
+    """The number of recurrent layers."""
     features: int = 384
     """Units of each layer."""
     embedding: int = 64
-    """Width of the vector that stands for a character."""
+    """Size of the character embedding."""
     dropout: float = 0.0
-    """Share of each layer's outputs that is dropped while training."""
+    """Dropout rate of the outputs of each layer."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the layers compute in; weights are kept in float32."""
+    """Dtype of computation; weights are stored in float32."""
 
     steps: int = 3600
-    """Updates in all. A finished run goes on when resumed with more."""
+    """Total number of updates. Resume a finished run with more to continue it."""
     batch_size: int = 16
-    """Streams of text that are read in parallel."""
+    """Number of text streams that are read in parallel."""
     k1: int = 64
-    """New characters of each stream in an update."""
+    """New characters of each stream per update."""
     k2: int | None = None
-    """Characters that errors flow back through, at least k1; k1 when not given."""
+    """Characters to backpropagate through, at least k1. Default: k1."""
 
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    """RMSProp forgets with 0.95, as char-rnn's."""
+    """RMSProp has a decay of 0.95, as in char-rnn."""
     learning_rate: float = 2.5e-3
-    """At its highest."""
+    """Maximum learning rate."""
     schedule: Literal["cosine", "constant", "char-rnn"] = "cosine"
-    """Of the learning rate: down to 0 along a cosine, constant, or times 0.97 an epoch from the
-    tenth on."""
+    """Learning rate schedule: cosine decay to 0, constant, or times 0.97 per epoch from the tenth
+    epoch."""
     clip: float | Literal["average", "none"] = 1.0
-    """The highest norm of a gradient: a number, or the running mean of recent norms."""
+    """Maximum gradient norm: a number, or the running mean of recent norms."""
     weight_decay: float = 0.0
-    """Of all kernels, per unit of learning rate."""
+    """Weight decay of all kernels, per unit of learning rate."""
 
     seed: int = 0
-    """Of weights, order of files, dropout and samples."""
+    """Seed of weights, order of files, dropout and samples."""
     report_every: int = 10
-    """Updates between two lines of metrics."""
+    """Updates between two log entries."""
     checkpoint_every: int = 500
     """Updates between two checkpoints; the last 3 and the best are kept."""
     sample_length: int = 300
-    """Characters of the samples on the way."""
+    """Characters of each sample during training."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GenerateOptions:
-    """Write text with a model that `char_lm.py` has trained."""
+    """Generate text with a model trained by `char_lm.py`."""
 
     run: pathlib.Path
-    """The run's folder."""
+    """The folder of the run."""
     prompt: str = ""
-    """What the text begins with; as a file begins, when empty."""
+    """Text to continue. Default: the start of a file."""
     max_tokens: int = 500
-    """Characters to write at most."""
+    """Maximum number of characters."""
     temperature: float = 0.7
     """Below 1 sharpens the distribution, above 1 flattens it; 0 always takes the most likely
     character."""
     top_k: int | None = None
-    """Sample among this many of the most likely characters only."""
+    """Sample from this many of the most likely characters."""
     top_p: float | None = None
-    """Sample among the most likely characters whose probabilities add up to this (nucleus)."""
+    """Sample from the most likely characters with this total probability (nucleus sampling)."""
     min_tokens: int = 0
-    """Characters to write before the text may end."""
+    """Minimum number of characters."""
     seed: int = 0
-    """Another seed, another text."""
+    """Seed of the samples."""
 
 
 class Corpus(NamedTuple):
@@ -164,7 +163,7 @@ class Corpus(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a run is made of."""
+    """The parts of a run."""
 
     options: Options
     corpus: Corpus
@@ -178,7 +177,7 @@ class Run(NamedTuple):
 
 
 def read_corpus(options: Options) -> Corpus:
-    """Python's library with whole files held out, or the files named, cut behind nine tenths."""
+    """Reads the given files, the last tenth held out, or Python's library, whole files held out."""
     if not options.text:
         return Corpus(*split_by_hash(python_sources(), HELD_OUT_ONE_IN))
     training, held_out = {}, {}
@@ -192,7 +191,7 @@ def read_corpus(options: Options) -> Corpus:
 
 
 def encode(vocabulary: Characters, texts: dict[str, str]) -> list[np.ndarray]:
-    """Each text between two boundaries, so that its first character and its end are learned too."""
+    """Encodes texts between boundary tokens, so that their starts and ends are learned too."""
     return [np.pad(vocabulary.encode(text), 1, constant_values=BOUNDARY) for text in texts.values()]
 
 
@@ -211,7 +210,7 @@ def build_model(options: Options, vocabulary: Characters) -> recur.Layer:
 
 
 def build_optimizer(options: Options, steps_per_epoch: int) -> optax.GradientTransformation:
-    """Clipping, then the optimizer with its schedule."""
+    """Gradient clipping, then the optimizer with its schedule."""
     rate = options.learning_rate
     schedules = {
         "constant": lambda: rate,
@@ -243,7 +242,7 @@ def first_state(
 
 
 def make_loss(options: Options, model: recur.Layer):
-    """The mean nats per new character of a window."""
+    """Makes the loss, the mean nats per new character of a window."""
 
     def loss(params, carry, window, key):
         carry, logits = recur.lift.run_window(
@@ -265,7 +264,7 @@ def make_loss(options: Options, model: recur.Layer):
 
 
 def make_evaluate(model: recur.Layer, documents: list[np.ndarray], width: int = 256):
-    """`evaluate(params)` -> nats of all documents, each read from the start, as in generation."""
+    """`evaluate(params)` -> nats of all documents, each read from its start."""
 
     def losses(_, logits, window):
         spelled = jnp.where(window.targets == UNKNOWN, SPELLED_OUT, 0.0)
@@ -276,10 +275,10 @@ def make_evaluate(model: recur.Layer, documents: list[np.ndarray], width: int = 
 
 
 def compare(held_out: dict[str, str], last: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Bits per character of the held-out texts: the last validation, and two compressors."""
+    """Bits per character of the held-out texts, of the model and of two compressors."""
     texts = [text.encode() for text in held_out.values()]
     characters = sum(map(len, held_out.values()))
-    found = last["held_out_bits"]  # each file starts from the initial carry, in an archive too
+    found = last["held_out_bits"]  # each file starts from the initial carry, also in an archive
     table = {"this model": {"file by file": found, "as one archive": found}}
     compressors = {
         "gzip -9": lambda data: gzip.compress(data, 9),
@@ -295,7 +294,7 @@ def compare(held_out: dict[str, str], last: dict[str, float]) -> dict[str, dict[
 
 
 def print_table(table: dict[str, dict[str, float]]) -> None:
-    """As Markdown, so that it can be quoted as it stands."""
+    """Prints a table in Markdown."""
     ways = list(table["this model"])
     print(f"| bits per character, held out | {' | '.join(ways)} |")
     print(f"|---|{'---|' * len(ways)}")
@@ -303,7 +302,7 @@ def print_table(table: dict[str, dict[str, float]]) -> None:
         print(f"| {name} | {' | '.join(f'{values[way]:.3f}' for way in ways)} |")
 
 
-# --- Writing text --------------------------------------------------------------------------------
+# --- Generation ----------------------------------------------------------------------------------
 
 
 def make_writer(
@@ -313,7 +312,7 @@ def make_writer(
     max_tokens: int,
     min_tokens: int,
 ) -> Callable[[Any, str, jax.Array], str]:
-    """`write(params, prompt, key)` -> the prompt, and how the model goes on."""
+    """`write(params, prompt, key)` -> the prompt and its continuation by the model."""
 
     @jax.jit
     def write_tokens(params, tokens, key):
@@ -325,8 +324,8 @@ def make_writer(
         unknown = vocabulary.unknown_in(prompt)
         if unknown:
             raise ValueError(
-                f"--prompt: expected characters of the training text, got {unknown!r}, which it "
-                "has not, or too seldom. Leave them out."
+                f"--prompt: expected characters of the training text, got {unknown!r}. Leave "
+                "them out: they are missing there, or too rare."
             )
         tokens = np.pad(vocabulary.encode(prompt), (1, 0), constant_values=BOUNDARY)
         written = write_tokens(params, tokens[None], key)
@@ -357,7 +356,7 @@ def generate_text(options: GenerateOptions) -> None:
 
 
 def prepare(options: Options) -> Run:
-    """Reads the text, and builds what is to learn it; writes nothing."""
+    """Reads the text and builds the model; writes nothing."""
     corpus = read_corpus(options)
     texts = corpus.training.values()
     rare = min(RARE, 1 + sum(map(len, texts)) // 100_000)
@@ -370,14 +369,14 @@ def prepare(options: Options) -> Run:
 
 
 def make_validate(run: Run) -> Callable[[Report], dict[str, float]]:
-    """A callback that finds the bits per character of the held-out texts."""
+    """Makes a callback that computes the bits per character of the held-out texts."""
     evaluate = make_evaluate(run.model, encode(run.vocabulary, run.corpus.held_out))
     characters = sum(map(len, run.corpus.held_out.values()))
     return lambda report: {"held_out_bits": float(bits(evaluate(report.state.params))) / characters}
 
 
 def make_sample(run: Run) -> Callable[[Report], None]:
-    """A callback that shows and keeps a text."""
+    """Makes a callback that generates, prints and saves a text."""
     length, folder = run.options.sample_length, run.options.run / "samples"
     write = make_writer(run.model, run.vocabulary, temperature(0.7), length, length)
 
@@ -392,7 +391,7 @@ def make_sample(run: Run) -> Callable[[Report], None]:
 
 
 def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
-    """The loop, with everything that is to be seen of it."""
+    """Runs the training loop, with progress, samples, validation, log and checkpoints."""
     options, done = run.options, int(begun.state.step)
     quarter, half = (max(1, options.steps // parts) for parts in (4, 2))
     sample = make_sample(run)
@@ -426,13 +425,13 @@ def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
 
 
 def train(options: Options) -> None:
-    """The main job."""
+    """Trains a model, in the folder of the run."""
     with claimed(options.run, "runs/char_lm", goes_on=True) as folder:
         train_in_folder(dataclasses.replace(options, run=folder))
 
 
 def train_in_folder(options: Options) -> None:
-    """The main job, in the folder of the run."""
+    """Trains a model, in a folder that is locked."""
     run = prepare(options)
     running.begin_folder(
         options,
@@ -452,16 +451,16 @@ def train_in_folder(options: Options) -> None:
     write_json(options.run / "results.json", table)
     characters = (options.steps - done) * options.batch_size * options.k1
     print(
-        f"{characters:,} characters in {seconds:.0f} s, all samples and validations included: "
-        f"{characters / seconds:,.0f} a second. On the {len(run.corpus.held_out)} texts held out:\n"
+        f"{characters:,} characters in {seconds:.0f} s, including samples and validations: "
+        f"{characters / seconds:,.0f} per second. On {len(run.corpus.held_out)} held-out texts:\n"
     )
     print_table(table)
-    print(f"\nAll of it is in {options.run}. To write text:")
+    print(f"\nResults are in {options.run}. To generate text:")
     print("  " + command_line("char_lm.py", "generate", "--run", options.run, "--prompt", "def "))
 
 
 def last_validation(run: Run, state: TrainState) -> dict[str, float]:
-    """The metrics of the last update, with a validation: logged, or made where the log has none."""
+    """The metrics of the last update with a validation, from the log or computed now."""
     records = read_metrics(run.options.run / "metrics.jsonl")
     if records and records[-1]["step"] == state.step and "held_out_bits" in records[-1]:
         return records[-1]
@@ -469,14 +468,14 @@ def last_validation(run: Run, state: TrainState) -> dict[str, float]:
 
 
 def describe(run: Run, state: TrainState) -> None:
-    """Says what is about to happen."""
+    """Prints a description of the run."""
     options, texts = run.options, run.corpus.training.values()
     weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     print(
         f"{options.run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
         f"{options.layers} x {options.cell} of {options.features} units, {weights:,} weights; "
-        f"{sum(map(len, texts)):,} characters in {len(texts)} texts to learn, "
-        f"{len(run.vocabulary)} different ones."
+        f"{sum(map(len, texts)):,} characters in {len(texts)} training texts, "
+        f"{len(run.vocabulary)} distinct ones."
     )
 
 

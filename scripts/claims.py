@@ -1,4 +1,4 @@
-"""The folder of a run: one process writes in it, and a start that fails leaves none."""
+"""The folder of a run: locked by one process, and removed if the run fails at its start."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _NEW = "a new folder"
 def claimed(
     folder: pathlib.Path | None, name: str, *, goes_on: bool = False
 ) -> Iterator[pathlib.Path]:
-    """Makes or opens the folder of a run, in which no other process writes meanwhile.
+    """Creates or opens the folder of a run, and locks it.
 
-    When what is within fails before there is a line of metrics, a folder that was new is taken away
-    again, so that the next try finds none.
+    If the block fails before it has logged metrics, a new folder is removed again, so that the
+    command can be repeated.
 
     Args:
-      folder: the folder that is asked for; the first free one of name-1, -2 ... when None.
-      name: of the script's folders.
-      goes_on: whether it may be that of a run, with options.json in it; otherwise it must be new.
+      folder: the folder; None for the first free one of name-1, -2 ...
+      name: the prefix of default folders.
+      goes_on: whether the folder may be that of an existing run, with options.json in it; otherwise
+        it must be new.
 
     Raises:
-      ValueError: when it holds something else.
-      OSError: when another process writes there; it names it.
+      ValueError: if it holds other files.
+      OSError: if another process has locked it; it names the process.
     """
     was_there = folder is not None and folder.exists()
     folder = folder or make_free_folder(name)
@@ -42,7 +43,7 @@ def claimed(
     try:
         if is_new and not is_new_folder(folder):
             is_new = False
-            raise ValueError(f"{folder}: another process has begun a run there. Start again.")
+            raise ValueError(f"{folder}: another process has started a run there. Start again.")
         yield folder
     except BaseException as error:
         is_stopped = isinstance(error, KeyboardInterrupt) and (folder / "options.json").exists()
@@ -54,7 +55,7 @@ def claimed(
 
 
 def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
-    """Makes the folder that is asked for, which must be new, or the first free one of a name."""
+    """Creates a new folder; the first free one of name-1, -2 ... if `folder` is None."""
     if folder is None:
         return make_free_folder(name)
     if not is_new_folder(folder):
@@ -64,15 +65,15 @@ def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
 
 
 def make_free_folder(name: str) -> pathlib.Path:
-    """Makes the first of name-1, -2 ... that is not there."""
+    """Creates the first folder of name-1, -2 ... that does not exist."""
     for number in itertools.count(1):
-        with contextlib.suppress(FileExistsError):  # also where another process is quicker
+        with contextlib.suppress(FileExistsError):  # also if another process creates it first
             pathlib.Path(f"{name}-{number}").mkdir(parents=True)
             return pathlib.Path(f"{name}-{number}")
 
 
 def is_new_folder(folder: pathlib.Path) -> bool:
-    """Whether there is nothing in it but what a process that was killed at its start had made."""
+    """Whether a folder is empty, except for files of a process that was killed at its start."""
     left = (".new", ".lock")
     return not folder.exists() or all(
         path.name.startswith(".") or path.suffix in left for path in folder.iterdir()

@@ -1,12 +1,12 @@
-"""Damages files of checkpoints, one at a time, and counts what is restored wrong without an error.
+"""Damages files of checkpoints, one at a time, and counts wrong restores without an error.
 
     python scripts/damage.py                       400 damaged files
     python scripts/damage.py --files 20 --seed 1
 
-Install: pip install -e ".[train]". A run of a small model is saved; then in each round one file of
-a copy is cut short, emptied, deleted, or has a bit flipped, and all checkpoints are restored. Each
-is refused, or equal to what was saved bit for bit; anything else is counted as silent, and ends the
-script with 1. The last line printed has the counts.
+Install: pip install -e ".[train]". The script saves checkpoints of a small model. In each round it
+truncates, empties or deletes one file of a copy, or flips a bit or zeros 16 bytes, and restores all
+checkpoints. Each must be refused, or equal what was saved bit for bit; anything else counts as
+silent, and the exit status is 1. The last line printed has the counts.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ STEPS = (10, 20, 30)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How many files to damage."""
+    """Damage files of checkpoints, one at a time, and restore them."""
 
     files: int = 400
-    """How many."""
+    """Number of files to damage."""
     seed: int = 0
-    """Of what is damaged, and how."""
+    """Seed of the files and kinds of damage."""
 
 
 def save_run(folder: pathlib.Path) -> list[Any]:
-    """Saves a checkpoint for each of STEPS, and returns what each holds."""
+    """Saves a checkpoint for each of STEPS, and returns their contents."""
     layer = recur.scan(recur.lstm(16))
     params = layer.init(jax.random.key(0), jnp.ones((2, 8)))
     state = init_state(params, optax.adam(0.1), jax.random.key(1))
@@ -65,7 +65,7 @@ def save_run(folder: pathlib.Path) -> list[Any]:
 
 
 def damage(file: pathlib.Path, draws: np.random.Generator) -> str:
-    """Damages a file, and says how."""
+    """Damages a file, and returns the kind of damage."""
     data = bytearray(file.read_bytes())
     kind = draws.choice(["a bit flipped", "cut short", "emptied", "deleted", "zeros"])
     if kind == "deleted":
@@ -82,7 +82,7 @@ def damage(file: pathlib.Path, draws: np.random.Generator) -> str:
 
 
 def restore_all(folder: pathlib.Path, saved: list[Any]) -> collections.Counter:
-    """Restores every checkpoint of a folder, and counts what came of it."""
+    """Restores all checkpoints of a folder, and counts the outcomes."""
     found: collections.Counter = collections.Counter()
     for step, (state, stream) in zip(STEPS, saved, strict=True):
         try:
@@ -109,7 +109,7 @@ def _equal(state: Any, other: Any) -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """Damages so many files, one at a time."""
+    """Damages the given number of files, one at a time."""
     options = running.parse(Options, arguments, "damage.py")
     draws = np.random.default_rng(options.seed)
     counts: collections.Counter = collections.Counter()

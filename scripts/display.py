@@ -1,4 +1,4 @@
-"""What is shown on a terminal, which never ends a run."""
+"""Output to the terminal, whose errors never end a run."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 
 class Display:
-    """A stream that replaces what its encoding cannot show, and drops what cannot be written.
+    """A text stream that replaces characters its encoding lacks, and ignores errors of writing.
 
     Args:
-      stream: of text, such as `sys.stdout`.
+      stream: such as `sys.stdout`.
     """
 
     def __init__(self, stream: Any):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Shows a text as far as it can be shown."""
+        """Writes a text as far as possible."""
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        with contextlib.suppress(OSError):  # of a closed pipe, as of `| head`, or a full disk
+        with contextlib.suppress(OSError):  # a closed pipe, as with `| head`, or a full disk
             self._stream.write(text.encode(encoding, "replace").decode(encoding))
         return len(text)
 
     def flush(self) -> None:
-        """Shows what was written."""
+        """Flushes the stream."""
         with contextlib.suppress(OSError):
             self._stream.flush()
 
@@ -35,13 +35,13 @@ class Display:
 
 
 def display_safely() -> None:
-    """From now on all that is printed goes through a `Display`."""
+    """Wraps standard output and error in a `Display`."""
     sys.stdout, sys.stderr = (
-        stream and Display(stream)  # None where there is no terminal
+        stream and Display(stream)  # None if there is no terminal
         for stream in (sys.stdout, sys.stderr)
     )
 
 
 def command_line(script: str, *arguments: Any) -> str:
-    """A command to type, its arguments quoted where they need it."""
+    """A shell command, with its arguments quoted where necessary."""
     return shlex.join(["python", f"scripts/{script}", *map(str, arguments)])

@@ -1,10 +1,10 @@
-"""Reads piano rolls out of a MATLAB file, in its own process: SciPy's reader may crash.
+"""Reads piano rolls from a MATLAB file, in a separate process: the reader of SciPy may crash.
 
     python scripts/mat_reader.py FILE            writes the rolls to standard output, as .npz
 
-The arrays are called training/0, training/1 ...; with an exit status of 3, standard error ends with
-a line that says what is wrong with the file. A file may state sizes far beyond its own, so memory
-is limited to what so many bytes can be inflated to.
+The arrays are named training/0, training/1 ... With an exit status of 3, the last line of standard
+error says what is wrong with the file. A damaged file may state huge sizes, so memory is limited to
+the size to which its bytes can be inflated.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy as np
 import scipy.io
 from piano_rolls import IS_WRONG, SPLITS, check_roll
 
-INFLATED = 1032  # bytes that a byte can stand for, in the format of zlib
+INFLATED = 1032  # the largest compression ratio of zlib
 ROOM = 1 << 28  # bytes, for the reader itself
 
 
 def limit_memory(size: int) -> None:
-    """Lets this process take `size` bytes more than it has, where the system can say how many."""
+    """Limits this process to `size` bytes more than it uses, where the system supports it."""
     try:
         import resource  # not on Windows
 
-        pages = pathlib.Path("/proc/self/statm").read_text().split()[0]  # on Linux alone
+        pages = pathlib.Path("/proc/self/statm").read_text().split()[0]  # only on Linux
     except (ImportError, OSError):
         return
     most = int(pages) * resource.getpagesize() + size
@@ -35,12 +35,12 @@ def limit_memory(size: int) -> None:
 
 
 def read_rolls(path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The rolls by name; a ValueError says what is wrong with the file."""
+    """Reads the rolls by name; a ValueError says what is wrong with the file."""
     data = path.read_bytes()
     limit_memory(ROOM + INFLATED * len(data))
     try:
         found = scipy.io.loadmat(io.BytesIO(data))
-    except Exception as error:  # SciPy raises what it stumbles over
+    except Exception as error:  # SciPy raises errors of many types
         raise ValueError(
             f"{path}: expected a MATLAB file (up to version 7) of piano rolls, which SciPy reads, "
             f"got: {str(error) or type(error).__name__}"
@@ -63,7 +63,7 @@ def read_rolls(path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def main(path: pathlib.Path) -> None:
-    """Writes all rolls, or what is wrong with the file."""
+    """Writes all rolls, or a message about what is wrong with the file."""
     try:
         rolls = dict(read_rolls(path))
     except ValueError as error:

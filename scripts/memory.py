@@ -1,23 +1,25 @@
-r"""Tries how long cells remember, on four tasks that only memory solves: one table, one picture.
+r"""Tests the memory of cells on four tasks that need it; prints a table and draws a picture.
 
     python scripts/memory.py                                   every cell on every task
     python scripts/memory.py --tasks copy --cells lru lstm     some of them
-    python scripts/memory.py --steps 10                        to see that it runs
+    python scripts/memory.py --steps 10                        a quick check
 
-adding   the sum of two marked numbers among 200; an answer without memory costs 1/6
-copy     ten symbols of eight, said again after 100 blanks; 0.173 nats a step
-order    which of X and Y came where among 100 symbols, four classes; ln 4
-halves   whether 4 to 16 digits are two identical halves, where training has none of those first
-         halves; ln 2
+Task, and its loss without memory:
 
-A task counts as solved where the held-out mean squared error of adding is at most 0.01, the loss of
-copy at most a tenth of that without memory, and at most 1 % of the answers to the others are wrong.
-A run ends when it has done four times better, or when its updates are done. What each cell is given
-stands in memory_cells.py, the definitions and their papers in memory_tasks.py.
+adding   the sum of two marked numbers among 200; 1/6
+copy     repeat ten symbols out of eight after 100 blanks; 0.173 nats per step
+order    the order of two symbols X or Y among 100, four classes; ln 4
+halves   whether 4 to 16 digits are two identical halves, with first halves that training lacks;
+         ln 2
 
-Install: pip install -e ".[train]". Cost: 26 minutes on two CPU cores. To expect, seed 0: the
-held-out loss of adding and copy, the share of right answers of order and halves, and in brackets
-after how many updates where it counts as solved:
+A task counts as solved if the held-out mean squared error of adding is at most 0.01, the loss of
+copy at most a tenth of that without memory, or at most 1 % of the answers to the others are wrong.
+A run ends when its result is four times better, or after its updates. The settings of each cell are
+in memory_cells.py, the definitions of the tasks and their papers in memory_tasks.py.
+
+Install: pip install -e ".[train]". Cost: 26 minutes on two CPU cores. Result, seed 0: the held-out
+loss of adding and copy, the accuracy of order and halves, and in brackets the number of updates if
+the task counts as solved:
 
              adding          copy          order            halves
     tanh     0.1646          0.1768        26.2 %           87.2 %
@@ -31,7 +33,7 @@ after how many updates where it counts as solved:
     lru      0.0183          0.0022 (500)  99.9 % (200)     99.9 % (2,700)
 
 The losses over updates: results/memory-intel-xeon-2.5ghz-2-cores.png. The rows of ugrnn and gru
-were measured once more by themselves, after both had been given the start of memory_cells.py.
+were measured later, separately, with the initialization of memory_cells.py.
 """
 
 from __future__ import annotations
@@ -74,19 +76,19 @@ from recur.train import (
     make_sharded_step,
 )
 
-HELD_OUT = 1000  # sequences to judge by, the same for every cell
-ENOUGH = 1 / 4  # of what counts as solved: there a run ends
-NEAR = 0.04  # a number is right where it is so near, as in Hochreiter & Schmidhuber
+HELD_OUT = 1000  # test sequences, the same for every cell
+ENOUGH = 1 / 4  # of the goal, at which a run ends
+NEAR = 0.04  # the largest error of a right answer, as in Hochreiter & Schmidhuber
 
 
 class Job(NamedTuple):
-    """A task, and what every cell is given for it."""
+    """A task and its settings."""
 
     task: Task
-    delay: int  # steps to be remembered, about
+    delay: int  # about how many steps must be remembered
     features: int
     batch_size: int
-    steps: int  # updates at most
+    steps: int  # the largest number of updates
 
 
 JOBS = {
@@ -99,22 +101,22 @@ JOBS = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Train each cell on each task, and say what it remembers."""
+    """Train cells on tasks that need memory."""
 
     tasks: tuple[Literal["adding", "copy", "order", "halves"], ...] = tuple(JOBS)
-    """What to learn."""
+    """The tasks."""
     cells: tuple[
         Literal["tanh", "relu", "irnn", "ugrnn", "lstm", "gru", "indrnn", "min_gru", "lru"], ...
     ] = tuple(RECIPES)
-    """What is to learn it."""
+    """The cells."""
     steps: int | None = None
-    """Updates at most; each task has its own number when not given."""
+    """Maximum number of updates. Default: a number for each task."""
     report_every: int = 100
-    """Updates between two judgements."""
+    """Updates between two evaluations."""
     seed: int = 0
-    """Of weights and examples."""
+    """Seed of weights and examples."""
     run: pathlib.Path | None = None
-    """The folder of the results, a new one; runs/memory-1, -2 ... when not given."""
+    """A new folder for the results. Default: runs/memory-1, -2 ..."""
 
 
 # --- One cell on one task ------------------------------------------------------------------------
@@ -123,7 +125,7 @@ class Options:
 def judge(
     task: Task, model: recur.Layer, params: Any, keys: jax.Array, held_out: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """The mean loss of the examples of some keys, and the share that is not answered rightly."""
+    """Mean loss of the examples of the given keys, and the share of wrong answers."""
     xs, length, target = jax.vmap(lambda key: task.draw(key, held_out))(keys)
     answers = model(params, xs, length=length)
     if target.ndim == 1:  # one answer, at the last step
@@ -137,7 +139,7 @@ def judge(
 
 
 def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """Adam on clipped gradients; its rate rises for a twentieth of the run, then falls to 0."""
+    """Adam with gradient clipping, warm-up over a twentieth of the run, and decay to 0."""
     rate = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, 1 + steps // 20, steps + 2)
     parts = [optax.clip_by_global_norm(recipe.clip), optax.adam(rate)]
     if recipe.recurrent != 1:
@@ -149,7 +151,7 @@ def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
 def learn(
     job: Job, recipe: Recipe, seed: int, report_every: int, callbacks: list[Callable]
 ) -> dict[str, Any]:
-    """Trains a cell until it has solved its task or its updates are done; what it came to."""
+    """Trains a cell until it solves its task or its updates are done; returns its results."""
     task = job.task
     model = recur.batch(recur.chain(recipe.layer(job.features, job.delay), nn.Dense(task.outputs)))
     optimizer = make_optimizer(recipe, job.steps)
@@ -166,7 +168,7 @@ def learn(
         return jax.random.split(jax.random.fold_in(batch_key, number), job.batch_size)
 
     def batches() -> Iterator[jax.Array]:
-        """Keys of examples, until they are not needed."""
+        """Keys of examples, until the goal is reached."""
         for number in itertools.count():
             if found[task.measure] <= ENOUGH * task.goal:
                 return
@@ -209,7 +211,7 @@ HEADER = (
 
 
 def row_of(name: str, cell: str, bound: float, found: dict[str, Any]) -> str:
-    """A line of the table."""
+    """A row of the table."""
     return (
         f"| {name} | {cell} | {found['loss']:.4f} | {bound:.4f} | {1 - found['wrong']:.1%} "
         f"| {found['steps']:,} | {found['seconds']:.0f} | {found['outcome']} |"
@@ -217,13 +219,13 @@ def row_of(name: str, cell: str, bound: float, found: dict[str, Any]) -> str:
 
 
 def run_all(options: Options) -> None:
-    """The main job: what is known of each cell is written and shown as soon as it is."""
+    """Trains all cells on all tasks, and writes and prints each result at once."""
     with claimed(options.run, "runs/memory") as folder:
         run_in_folder(options, folder)
 
 
 def run_in_folder(options: Options, folder: pathlib.Path) -> None:
-    """The main job, in the folder of the results."""
+    """Trains all cells on all tasks, in a folder that is locked."""
     results, table = [], [HEADER]
     print(f"{folder}\n\n{HEADER}")
     with running.at_the_end(lambda: draw(folder, results)):
@@ -244,7 +246,7 @@ def run_in_folder(options: Options, folder: pathlib.Path) -> None:
 
 
 def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
-    """Draws the held-out losses over updates, a panel for each task."""
+    """Draws the held-out losses over updates, with a panel for each task."""
     drawn: dict[str, dict[str, Any]] = {}
     levels = {}
     for each in results:
@@ -261,7 +263,7 @@ def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Runs it."""
+    """Runs the script."""
     run_all(running.parse(Options, arguments, "memory.py"))
 
 

@@ -1,9 +1,9 @@
-"""The cells of memory.py: how each is started and trained, after the paper that it is known by.
+"""The cells of memory.py: initialization and training of each, as in its paper.
 
-What was tried and does worse: of adding, an LSTM with a forget bias of 1 or 4 had learned nothing
-after 400 and 700 updates; an IRNN whose recurrent kernel learns as fast as the rest, at 3e-4,
-exploded in two runs of three; of temporal order, a GRU and a UGRNN as they come had learned
-nothing after 2,000 updates, where those below need 300.
+Settings that did worse: on adding, an LSTM with a forget bias of 1 or 4 had learned nothing after
+400 and 700 updates; an IRNN whose recurrent kernel has the same learning rate as the rest, 3e-4,
+diverged in two runs of three; on temporal order, a GRU and a UGRNN with default initialization had
+learned nothing after 2,000 updates, while those below need 300.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from recur import Cell, Layer
 
 
 class Recipe(NamedTuple):
-    """How a cell is used and trained."""
+    """The layer of a cell and its training settings."""
 
-    layer: Callable[[int, int], Layer]  # of a width, and of about how many steps to remember
-    learning_rate: float = 3e-3  # at its highest
-    clip: float = 1.0  # the highest norm of a gradient
-    recurrent: float = 1.0  # times that rate, for recurrent kernels
-    patience: int = 1  # times the updates of the task: such cells are quick, and learn slowly
+    layer: Callable[[int, int], Layer]  # of features, and of about how many steps to remember
+    learning_rate: float = 3e-3  # the maximum
+    clip: float = 1.0  # the maximum gradient norm
+    recurrent: float = 1.0  # times the learning rate, for recurrent kernels
+    patience: int = 1  # times the updates of the task, for cells with fast steps that learn slowly
 
 
 def elman(features: int, delay: int) -> Layer:
-    """The simple network, its recurrent kernel orthogonal at first."""
+    """The Elman network with an orthogonal initial recurrent kernel."""
     del delay
     return recur.scan(recur.elman(features))
 
 
 def relu_elman(features: int, delay: int) -> Layer:
-    """The same with ReLU."""
+    """The Elman network with ReLU."""
     del delay
     return recur.scan(recur.elman(features, activation="relu"))
 
 
 def irnn(features: int, delay: int) -> Layer:
-    """The same that starts as a sum over time, by Le et al. 2015, https://arxiv.org/abs/1504.00941.
+    """The IRNN, initialized with the identity, by Le et al. 2015, https://arxiv.org/abs/1504.00941.
 
-    One update of a recurrent kernel acts at every step, so it is given a lower rate.
+    The recurrent kernel acts at every step, so its learning rate is lower.
     """
     del delay
     identity = recur.cells.scaled_identity()
@@ -55,10 +55,10 @@ def irnn(features: int, delay: int) -> Layer:
 
 
 def chrono(cell: Cell, delay: int, keep: str, write: str | None = None) -> Cell:
-    """The cell whose units remember 1 to `delay` steps at first, each another number.
+    """Chrono initialization: units initially remember over different times of 1 to `delay` steps.
 
-    By Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188 (chrono initialisation): from a bias
-    b a gate keeps what was there for about e^b steps.
+    By Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188: a gate with bias b keeps the state
+    for about e^b steps.
     """
 
     def init(key, x, context=None):
@@ -72,35 +72,35 @@ def chrono(cell: Cell, delay: int, keep: str, write: str | None = None) -> Cell:
 
 
 def ugrnn(features: int, delay: int) -> Layer:
-    """The update gate RNN, by its chrono start."""
+    """The update gate RNN with chrono initialization."""
     return recur.scan(chrono(recur.ugrnn(features), delay, keep="update"))
 
 
 def lstm(features: int, delay: int) -> Layer:
-    """The LSTM, by its chrono start."""
+    """The LSTM with chrono initialization."""
     return recur.scan(chrono(recur.lstm(features), delay, keep="forget", write="input"))
 
 
 def gru(features: int, delay: int) -> Layer:
-    """The gated recurrent unit, by its chrono start."""
+    """The gated recurrent unit with chrono initialization."""
     return recur.scan(chrono(recur.gru(features), delay, keep="update"))
 
 
 def indrnn(features: int, delay: int) -> Layer:
-    """Units that meet in the layer above alone: two layers, by Li et al. 2018."""
+    """Two layers of independent recurrent units, by Li et al. 2018."""
     del delay
     return recur.scan(recur.stack(recur.indrnn(features), recur.indrnn(features)))
 
 
 def min_gru(features: int, delay: int) -> Layer:
-    """Gates that see the input of their layer alone: two layers, by Feng et al. 2024."""
+    """Two layers of minGRU, whose gates depend only on the input, by Feng et al. 2024."""
     del delay
     first, second = recur.min_gru(features), recur.min_gru(features)
     return recur.chain(recur.scan(first), nn.Dense(features), "relu", recur.scan(second))
 
 
 def lru(features: int, delay: int) -> Layer:
-    """Complex units that turn and hardly decay, between two ReLUs, by Orvieto et al. 2023."""
+    """Linear recurrent units with slow decay, between two ReLUs, by Orvieto et al. 2023."""
     del delay
     cell = recur.lru(features, radius=(0.99, 0.999))
     return recur.chain(nn.Dense(features), "relu", recur.scan(cell), "relu")

@@ -1,7 +1,7 @@
-"""The four tasks of memory.py: an example drawn by a key, and what an answer without memory costs.
+"""The four tasks of memory.py: functions that draw examples, and the loss without memory.
 
-One key makes one example, so a batch is a `vmap` over keys, on the device, and no two steps of
-training see the same one. Each task says its own paper; the two halves are of lecture notes.
+One key makes one example, so a batch is a `vmap` over keys, on the device, and each training step
+has new examples. Each task names its paper; the two halves are from lecture notes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DIGITS, LONGEST = 10, 16  # of two halves
 
 
 class Example(NamedTuple):
-    """A sequence and what is to be answered."""
+    """A sequence and its target."""
 
     xs: jax.Array  # float [T, I]
     length: jax.Array  # int32
@@ -26,24 +26,24 @@ class Example(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Examples, and how their answers are judged."""
+    """A function that draws examples, and how answers are scored."""
 
-    draw: Callable[[jax.Array, bool], Example]  # of a key; held out from training, or not
-    outputs: int  # 1 where the answer is a number
-    bound: float  # the loss of the best answer that remembers nothing
-    measure: Literal["loss", "wrong"]  # what says whether it is solved
-    goal: float  # and where that has to be
+    draw: Callable[[jax.Array, bool], Example]  # of a key, and whether it is held out
+    outputs: int  # 1 if the answer is a number
+    bound: float  # the loss of the best answer without memory
+    measure: Literal["loss", "wrong"]  # the result that decides whether it is solved
+    goal: float  # the largest such result
 
 
 def adding(steps: int) -> Task:
     """The sum of two marked numbers, one in each half (Hochreiter & Schmidhuber 1997).
 
-    As Le et al. 2015 have it, https://arxiv.org/abs/1504.00941: numbers from 0 to 1, marks of 0 and
-    1. The sum varies by 1/6 around 1.
+    In the version of Le et al. 2015, https://arxiv.org/abs/1504.00941: numbers from 0 to 1, marks
+    of 0 and 1. The variance of the sum is 1/6.
     """
 
     def draw(key, held_out):
-        del held_out  # hardly a sequence comes twice
+        del held_out  # sequences hardly ever repeat
         numbers_key, first_key, second_key = jax.random.split(key, 3)
         numbers = jax.random.uniform(numbers_key, (steps,))
         first = jax.random.randint(first_key, (), 0, steps // 2)
@@ -56,15 +56,15 @@ def adding(steps: int) -> Task:
 
 
 def copying(blanks: int) -> Task:
-    """Ten symbols of eight, to be said again once a signal comes, `blanks` steps after the last.
+    """Ten symbols out of eight, to be repeated after a signal, `blanks` steps after the last.
 
-    As Arjovsky, Shah & Bengio 2016 have it, https://arxiv.org/abs/1511.06464: an answer at each of
-    `blanks + 20` steps, blank but for the last ten, which cost ln 8 each to one who forgets.
+    In the version of Arjovsky, Shah & Bengio 2016, https://arxiv.org/abs/1511.06464: an answer at
+    each of `blanks + 20` steps, blank except for the last ten, which cost ln 8 each without memory.
     """
     blank, signal, length = ALPHABET, ALPHABET + 1, blanks + 2 * COPIED
 
     def draw(key, held_out):
-        del held_out  # there are 8^10
+        del held_out  # there are 8^10 sequences
         symbols = jax.random.randint(key, (COPIED,), 0, ALPHABET)
         tokens = jnp.full(length, blank).at[:COPIED].set(symbols)
         tokens = tokens.at[blanks + COPIED - 1].set(signal)
@@ -76,15 +76,15 @@ def copying(blanks: int) -> Task:
 
 
 def temporal_order(steps: int) -> Task:
-    """Which of X and Y came first, and which came then, among four distractors: four classes.
+    """Two symbols, each X or Y, in order, among four distractors: four classes.
 
-    Hochreiter & Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735, put the first into
-    the second tenth of the sequence and the second into the sixth.
+    As in Hochreiter & Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735, the first is in
+    the second tenth of the sequence, the second in the sixth.
     """
     x, distractors = 0, (2, 6)  # y is 1
 
     def draw(key, held_out):
-        del held_out  # hardly a sequence comes twice
+        del held_out  # sequences hardly ever repeat
         noise_key, symbols_key, first_key, second_key = jax.random.split(key, 4)
         tokens = jax.random.randint(noise_key, (steps,), *distractors)
         symbols = jax.random.randint(symbols_key, (2,), x, x + 2)
@@ -99,12 +99,11 @@ def temporal_order(steps: int) -> Task:
 
 
 def two_halves() -> Task:
-    """Whether digits are the concatenation of two identical halves: 4, 6 ... or 16 of them.
+    """Whether 4, 6 ... or 16 digits are the concatenation of two identical halves.
 
-    Half of the examples are. In the others the second half differs in one digit, or, every other
-    time, in about half of its digits. Nothing marks the middle.
-
-    First halves whose digits add up to a multiple of ten are held out: training has none of them.
+    Half of the examples are. In the others the second half differs in one digit or, in half of
+    these, in about half of its digits. The middle is not marked. First halves whose digits sum to a
+    multiple of ten are held out from training.
     """
     most = LONGEST // 2
 

@@ -1,19 +1,20 @@
-r"""Learns polyphonic music from piano rolls, and writes music of its own as MIDI files.
+r"""Trains models of polyphonic music on piano rolls, and generates music as MIDI files.
 
-    python scripts/music_lm.py                        on canons that it composes itself
+    python scripts/music_lm.py                        on canons composed by the script
     python scripts/music_lm.py --mat FILE             on JSB Chorales, Nottingham ... (.mat)
-    python scripts/music_lm.py --midi FILES FOLDERS   on MIDI files of your own
+    python scripts/music_lm.py --midi FILES FOLDERS   on your own MIDI files
     python scripts/music_lm.py generate --run DIR --cell gru --begin FILE.mid --temperature 0.9
 
-A frame is 88 keys that are up or down. A model knows the frames before it, and gives each key a
-chance by itself (Bernoulli); what a frame costs is summed over keys. Reported are nats a frame, the
-mean over all frames of a split but the first of each piece: so it is in the code of Chung et al.
-2014, https://arxiv.org/abs/1412.3555, whose numbers stand beside. `first frames too` has them, told
-from silence. Of a run, the epoch counts that is best on validation.
+A frame is the state of 88 keys, up or down. Given the previous frames, a model predicts each key
+independently (Bernoulli), and the loss of a frame is the sum over keys. The table shows nats per
+frame, the mean over all frames of a split except the first of each piece, as in the code of Chung
+et al. 2014, https://arxiv.org/abs/1412.3555, whose results are in the column `published`. The
+column `first frames too` includes first frames, predicted from silence. The epoch with the best
+validation is evaluated.
 
-Install: pip install -e ".[train,music]". Cost and result to expect, seed 0, on two CPU cores:
+Install: pip install -e ".[train,music]". Cost and result, seed 0, on two CPU cores:
 
-    on canons, 3 minutes         on JSB Chorales, 14 minutes beside other programs
+    on canons, 3 minutes         on JSB Chorales, 14 minutes on a busy machine
                            test                        validation   test   published
     marginals              8.74       marginals             10.99  11.09
     one-step Markov        8.66       one-step Markov       10.15  10.49
@@ -22,13 +23,13 @@ Install: pip install -e ".[train,music]". Cost and result to expect, seed 0, on 
     lstm, 128 units        2.87       lstm-36                8.41   8.51        8.67
     the composer's rule    1.99
 
-No model that tells each key by itself can do better than the composer's rule. All numbers:
-results/music-intel-xeon-2.5ghz-2-cores.md. In the run's folder, midi/ has pieces that were held
-out, how the models carry on their beginnings, and what they write from nothing. Since they draw
-each key by itself, a voice that may go several ways now and then goes two of them, or none.
+The composer's rule is a lower bound for models that predict each key independently. All numbers:
+results/music-intel-xeon-2.5ghz-2-cores.md. In the folder of the run, midi/ has held-out pieces,
+continuations of their beginnings by the models, and pieces generated from nothing. Since keys are
+sampled independently, a voice with several likely next notes sometimes gets two of them, or none.
 
-Tried on JSB Chorales: at twice the rate, for 60 to 120 epochs, a GRU comes on validation to 8.83
-nats without noise on its weights, and to 8.62, 8.56 and 8.59 with noise of 0.075, 0.1 and 0.15.
+On JSB Chorales, at twice the learning rate for 60 to 120 epochs, a GRU reaches 8.83 nats on
+validation without weight noise, and 8.62, 8.56 and 8.59 with noise of 0.075, 0.1 and 0.15.
 """
 
 from __future__ import annotations
@@ -99,14 +100,14 @@ PUBLISHED = {  # by Chung et al. 2014, by the name of the file
     "JSB_Chorales": {"tanh": 9.10, "gru": 8.54, "lstm": 8.67},
     "Nottingham": {"tanh": 3.13, "gru": 3.23, "lstm": 3.20},
 }
-FEATURES = {"tanh": 100, "gru": 46, "lstm": 36}  # theirs: about 20,000 weights each
+FEATURES = {"tanh": 100, "gru": 46, "lstm": 36}  # as published: about 20,000 weights each
 COMPOSED = {"training": 300, "validation": 60, "test": 60}  # canons
-LENGTHS = 3  # that batches have: each is compiled
-ROWS_JUDGED = 32  # of a batch
+LENGTHS = 3  # of batches; each is compiled
+ROWS_JUDGED = 32  # of a batch in evaluation
 
 
 class Recipe(NamedTuple):
-    """What suits a kind of music, where it is not asked for."""
+    """Default options for a kind of music."""
 
     frames_per_beat: int
     features: dict[str, int]
@@ -121,86 +122,84 @@ MIDI = Recipe(4, FEATURES, epochs=150, noise=0.1)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WritingOptions:
-    """What is written at the end."""
+    """Options of generation."""
 
     pieces: int = 3
-    """How many of a kind to write."""
+    """Number of pieces of each kind to generate."""
     length: int = 96
-    """Frames of each that the model chooses."""
+    """Frames of each piece to generate."""
     given: int = 16
-    """Frames of a piece that it has not seen, which it is to carry on."""
+    """Frames of each held-out piece to continue."""
     temperature: float = 1.0
-    """Below 1 surer and sparser, above 1 wilder and fuller; at 0 a key is down where that is
-    likelier than not."""
+    """Below 1 sharpens the distribution, which gives fewer notes; above 1 flattens it. At 0 a key
+    is down if its probability is above 0.5."""
     beats_per_minute: float = 90
-    """How fast it is played."""
+    """Tempo."""
     seed: int = 0
-    """Of canons, weights, noise, order and what is drawn."""
+    """Seed of canons, weights, noise, order and samples."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(WritingOptions):
-    """Train recurrent networks to foresee the next frame of music, and let them write some.
+    """Train recurrent networks to predict the next frame of music, and generate music.
 
-    Without --mat or --midi they learn canons that the script composes. To write more with what
-    they have learned: `music_lm.py generate --help`.
+    Without --mat or --midi they are trained on canons that the script composes. To generate more
+    music: `music_lm.py generate --help`.
     """
 
     mat: pathlib.Path | None = None
-    """A file of rolls that has traindata, validdata and testdata."""
+    """A MATLAB file of piano rolls, with traindata, validdata and testdata."""
     midi: tuple[pathlib.Path, ...] = ()
-    """MIDI files, or folders of them; a tenth is held out for validation, and one for the test."""
+    """MIDI files or folders; a tenth is held out for validation, and a tenth for the test."""
     frames_per_beat: int | None = None
-    """Frames of a quarter note; 1, or 4 of MIDI files, when not given."""
+    """Frames per quarter note. Default: 4 for MIDI files, otherwise 1."""
     run: pathlib.Path | None = None
-    """The folder of the results, a new one; runs/music_lm-1, -2 ... when not given."""
+    """A new folder for the results. Default: runs/music_lm-1, -2 ..."""
 
     cells: tuple[Literal["tanh", "gru", "lstm"], ...] = tuple(CELLS)
-    """The recurrences."""
+    """The recurrent cells."""
     features: int | None = None
-    """Units of each; as published, tanh 100, gru 46 and lstm 36, or 128 for canons, when not
-    given."""
+    """Units of each cell. Default: as published, tanh 100, gru 46 and lstm 36; 128 for canons."""
     epochs: int | None = None
-    """Times that all pieces are read; 150, or 40 for canons, when not given."""
+    """Number of epochs. Default: 40 for canons, otherwise 150."""
     batch_size: int = 8
-    """Pieces of a batch."""
+    """Pieces per batch."""
     learning_rate: float = 5e-3
-    """Of Adam, at its highest; it falls to 0 along a cosine."""
+    """Maximum learning rate of Adam, with cosine decay to 0."""
     clip: float = 1.0
-    """The highest norm of a gradient."""
+    """Maximum gradient norm."""
     noise: float | None = None
-    """Standard deviation of the noise on all weights while training; 0.1, or none for canons, when
-    not given."""
+    """Standard deviation of the noise on all weights during training. Default: 0 for canons,
+    otherwise 0.1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerateOptions(WritingOptions):
-    """Write music with a model that `music_lm.py` has trained."""
+    """Generate music with a model trained by `music_lm.py`."""
 
     run: pathlib.Path
-    """The run's folder."""
+    """The folder of the run."""
     cell: Literal["tanh", "gru", "lstm"] = "gru"
-    """Which of its models."""
+    """The cell of the model."""
     begin: pathlib.Path | None = None
-    """A MIDI file whose first frames to carry on, from its first note on; from nothing when not
-    given."""
+    """A MIDI file to continue, from its first note. Default: start from nothing."""
     to: pathlib.Path | None = None
-    """A new folder for the music; written-1, -2 ... in the run's folder when not given."""
+    """A new folder for the music. Default: written-1, -2 ... in the folder of the run."""
 
 
 class Music(NamedTuple):
-    """Rolls, bool `[T, 88]` each, and what is known of them."""
+    """Rolls, bool `[T, 88]` each, and reference results."""
 
     rolls: dict[str, list[np.ndarray]]  # training, validation and test
-    published: dict[str, float]  # nats a frame of the test, by cell
-    foreseen: dict[str, list[np.ndarray]]  # of canons, the nats of one who knows the rule
+    published: dict[str, float]  # nats per frame of the test split, by cell
+    foreseen: dict[str, list[np.ndarray]]  # nats of canons under the rule that composed them
 
 
 # --- Music ---------------------------------------------------------------------------------------
 
 
 def complete(options: Options) -> tuple[Options, dict[str, int]]:
-    """The options, with what suits the music where they say nothing; and the units of each cell."""
+    """Fills in the default options for the kind of music; also returns the units of each cell."""
     if options.mat and options.midi:
         raise ValueError("expected --mat or --midi, got both.")
     recipe = MAT if options.mat else MIDI if options.midi else CANONS
@@ -211,7 +210,7 @@ def complete(options: Options) -> tuple[Options, dict[str, int]]:
 
 
 def read_music(options: Options) -> Music:
-    """What the files hold, or canons."""
+    """Reads the given files, or composes canons."""
     if options.mat:
         return Music(read_mat(options.mat), PUBLISHED.get(options.mat.stem, {}), {})
     if options.midi:
@@ -228,20 +227,20 @@ def read_music(options: Options) -> Music:
 
 
 def read_pieces(paths: tuple[pathlib.Path, ...], frames_per_beat: int) -> dict[str, list]:
-    """The rolls of MIDI files without the silence around them, split the same way each time."""
+    """Reads MIDI files, trims silence, and splits them, the same way each time."""
     rolls, left_out = [], 0
     files = find_midi(paths)
     if len(files) < len(SPLITS):
         raise ValueError(
-            f"--midi: expected at least {len(SPLITS)} files, to learn from, to stop by and to "
-            f"judge by, got {len(files)}."
+            f"--midi: expected at least {len(SPLITS)} files, for training, validation and test, "
+            f"got {len(files)}."
         )
     for file in files:
-        roll, beside = read_midi(file, frames_per_beat)
+        roll, outside = read_midi(file, frames_per_beat)
         rolls.append(check_roll(without_silence(roll), str(file)))
-        left_out += beside
+        left_out += outside
     if left_out:
-        print(f"{left_out} notes beside the {KEYS} keys of a piano are left out.")
+        print(f"{left_out} notes outside the {KEYS} keys of a piano are left out.")
     order = np.random.default_rng(0).permutation(len(rolls))
     held_out = max(1, len(rolls) // 10)
     ends = (0, held_out, 2 * held_out, len(rolls))
@@ -252,21 +251,21 @@ def read_pieces(paths: tuple[pathlib.Path, ...], frames_per_beat: int) -> dict[s
 
 
 def without_silence(roll: np.ndarray) -> np.ndarray:
-    """A roll from its first note to its last."""
+    """Trims the silence before the first note and after the last."""
     sounds = np.flatnonzero(roll.any(1))
     return roll[sounds[0] : sounds[-1] + 1]
 
 
 def steps_of(roll: np.ndarray) -> dict[str, np.ndarray]:
-    """What is known at each frame, the one before it and silence at first, and what is to come."""
+    """The input of each step, the previous frame or at first silence, and its target."""
     return {"before": np.pad(roll[:-1], [(1, 0), (0, 0)]), "frame": roll}
 
 
-# --- What it costs who remembers less ------------------------------------------------------------
+# --- Baselines -----------------------------------------------------------------------------------
 
 
 def count_keys(rolls: list[np.ndarray], by_last: bool) -> np.ndarray:
-    """The chance of each key, `[2, 88]`: after a frame where it was up, and where it was down."""
+    """Probability of each key, `[2, 88]`: after a frame with the key up, and with it down."""
     steps = [steps_of(roll) for roll in rolls]
     before, frame = (np.concatenate([each[name] for each in steps]) for name in ("before", "frame"))
     groups = [~before, before] if by_last else [np.ones_like(before)] * 2
@@ -274,25 +273,25 @@ def count_keys(rolls: list[np.ndarray], by_last: bool) -> np.ndarray:
 
 
 def nats_of_counts(chances: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """The nats of each frame, `[T]`, for who knows no more than the frame before it."""
+    """Nats of each frame, `[T]`, under the probabilities of `count_keys`."""
     steps = steps_of(roll)
     chance = np.where(steps["before"], chances[1], chances[0])
     return -np.log(np.where(steps["frame"], chance, 1 - chance)).sum(1)
 
 
 def mean_of(nats: list[np.ndarray], since: int) -> float:
-    """The mean over the frames of all pieces, of each from its frame `since` on."""
+    """The mean over the frames of all pieces, from frame `since` of each."""
     return float(np.concatenate([each[since:] for each in nats]).mean())
 
 
 def judge(nats_of: Callable[[str], list[np.ndarray]]) -> dict[str, float]:
-    """The numbers of a row of the table, from what gives the nats of a split's frames."""
+    """Results of a table row; `nats_of(split)` returns the nats of the frames of each piece."""
     later = {split: mean_of(nats_of(split), 1) for split in SPLITS}
     return later | {"first frames too": mean_of(nats_of("test"), 0)}
 
 
 def baselines(music: Music) -> dict[str, dict[str, float]]:
-    """What it costs to know how often keys are down, and to know the frame before; and the rule."""
+    """Results of the frequencies of keys, of a Markov model of each key, and of the rule."""
     rows = {}
     for name, by_last in (("marginals", False), ("one-step Markov", True)):
         chances = count_keys(music.rolls["training"], by_last)
@@ -308,19 +307,19 @@ def baselines(music: Music) -> dict[str, dict[str, float]]:
 
 
 def build_model(cell: str, features: int) -> recur.Layer:
-    """A recurrence and a logit for each key, for a batch of pieces."""
+    """A recurrent layer and a logit for each key, for a batch of pieces."""
     return recur.batch(recur.chain(recur.scan(CELLS[cell](features)), nn.Dense(KEYS)))
 
 
 def nats_of_frames(model: recur.Layer, params: Any, batch: Batch) -> jax.Array:
-    """The cost of each frame, `[B, T]`: of all keys together, each told by itself."""
+    """The loss of each frame, `[B, T]`, summed over keys."""
     logits = model(params, batch.steps["before"].astype(jnp.float32), **batch.layer_kwargs)
     keys = batch.steps["frame"].astype(jnp.float32)
     return optax.sigmoid_binary_cross_entropy(logits, keys).sum(-1)
 
 
 def make_judge(model: recur.Layer, layout: Layout, rolls: dict[str, list[np.ndarray]]):
-    """`nats(params, split)` -> the cost of every frame, `[T]` of each piece."""
+    """`nats(params, split)` -> the loss of every frame, `[T]` for each piece."""
     of_batch = jax.jit(lambda params, batch: nats_of_frames(model, params, batch))
     laid_out = {
         split: make_batches([steps_of(roll) for roll in pieces], layout, ROWS_JUDGED)
@@ -344,7 +343,7 @@ def learn(
     options: Options,
     log: pathlib.Path,
 ) -> tuple[Any, dict[str, Any]]:
-    """Trains a model; the params that did best on validation, which are kept, and what it took."""
+    """Trains a model; returns and saves the params of the best validation, with its epoch."""
     pieces = [steps_of(roll) for roll in music.rolls["training"]]
     per_epoch = len(make_batches(pieces, layout, options.batch_size))
     steps = total_updates(options.epochs, per_epoch)
@@ -385,11 +384,11 @@ def learn(
     return best["params"], found
 
 
-# --- Writing music -------------------------------------------------------------------------------
+# --- Generation ---------------------------------------------------------------------------------
 
 
 def make_writer(model: recur.Layer, length: int, temperature: float):
-    """`write(params, begin, key)` -> rolls that carry on those of `begin`, `[B, T, 88]`, T ≥ 0."""
+    """`write(params, begin, key)` -> continuations of the rolls `begin`, `[B, T, 88]`, T ≥ 0."""
 
     def draw(logits, key):
         if temperature == 0:
@@ -424,7 +423,7 @@ def write_music(
     begins: dict[str, np.ndarray],
     frames_per_beat: int,
 ) -> dict[str, np.ndarray]:
-    """Writes what carries on each beginning, `[B, T, 88]`, as files of its name; and its rolls."""
+    """Generates continuations of each beginning, `[B, T, 88]`, and writes them as MIDI files."""
     write = make_writer(model, options.length, options.temperature)
     written = {}
     for number, (name, begin) in enumerate(begins.items()):
@@ -446,12 +445,12 @@ def write_files(
 # --- The run -------------------------------------------------------------------------------------
 
 COLUMNS = (*SPLITS, "first frames too", "published", "weights", "epoch", "seconds")
-HEADER = f"| nats a frame | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}"
+HEADER = f"| nats per frame | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}"
 FORMATS = {"weights": ",d", "epoch": "d", "seconds": ".0f"}
 
 
 def row_of(name: str, found: dict[str, Any]) -> str:
-    """A line of the table."""
+    """A row of the table."""
     cells = [
         format(found[column], FORMATS.get(column, ".2f")) if column in found else ""
         for column in COLUMNS
@@ -460,10 +459,10 @@ def row_of(name: str, found: dict[str, Any]) -> str:
 
 
 def train(options: Options) -> None:
-    """The main job: what is known of each cell is written and shown as soon as it is."""
+    """Trains all cells, and writes and prints each result at once."""
     if not options.cells:
         raise ValueError("--cells: expected at least one, got none.")
-    import_mido()  # or it would be missed when all is learned
+    import_mido()  # an ImportError now, and not after training
     options, features = complete(options)
     music = read_music(options)
     begins = begin_pieces(options, music.rolls["test"])
@@ -478,7 +477,7 @@ def train_in_folder(
     features: dict[str, int],
     begins: dict[str, np.ndarray],
 ) -> None:
-    """The main job, in the folder of the results."""
+    """Trains all cells, in a folder that is locked."""
     held_out = music.rolls["test"][: options.pieces]
     beats = (options.frames_per_beat, options.beats_per_minute)
     write_files(folder / "midi", "held-out", held_out, *beats)
@@ -489,7 +488,7 @@ def train_in_folder(
     sounds = {"the test": sound_of(music.rolls["test"])}
     frames = sum(len(roll) for roll in music.rolls["training"])
     counts = ", ".join(f"{len(music.rolls[split])} {split}" for split in SPLITS)
-    print(f"{folder}: pieces: {counts}; {frames:,} frames to learn from.\n\n{HEADER}")
+    print(f"{folder}: pieces: {counts}; {frames:,} training frames.\n\n{HEADER}")
     for name, found in results.items():
         print(row_of(name, found), flush=True)
     with running.at_the_end(lambda: draw(folder, options.cells)):
@@ -502,13 +501,13 @@ def train_in_folder(
     heard = table_of(sounds)
     table = [HEADER, *(row_of(name, found) for name, found in results.items()), "", *heard]
     write_text(folder / "table.md", "\n".join(table) + "\n")
-    print("\n".join(["", *heard, "", f"Listen: {folder / 'midi'}. To write more:"]))
+    print("\n".join(["", *heard, "", f"Listen: {folder / 'midi'}. To generate more:"]))
     write = command_line("music_lm.py", "generate", "--run", folder, "--cell", options.cells[-1])
     print(f"  {write}")
 
 
 def begin_pieces(options: WritingOptions, rolls: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """What to begin with, `[B, T, 88]`: some frames of pieces, or none."""
+    """The beginnings to continue, `[B, T, 88]`: some frames of pieces, or none."""
     given = [roll[: options.given] for roll in rolls if len(roll) >= options.given]
     if not given:
         longest = max(map(len, rolls))
@@ -528,7 +527,7 @@ def study(
     folder: pathlib.Path,
     begins: dict[str, np.ndarray],
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Trains, judges and keeps a cell, and lets it write: its row, and what came from nothing."""
+    """Trains, evaluates and samples a cell; returns its row and the music from nothing."""
     lengths = [len(roll) for rolls in music.rolls.values() for roll in rolls]
     layout = bucket(find_boundaries(lengths, LENGTHS))
     nats = make_judge(model, layout, music.rolls)
@@ -549,7 +548,7 @@ def generate(options: GenerateOptions) -> None:
     if not path.exists() or not kept.exists():
         there = sorted(file.stem for file in options.run.glob("*.npz"))
         raise ValueError(
-            f"{options.run}: expected the folder of a run that has learned a {options.cell}, got "
+            f"{options.run}: expected the folder of a run with a trained {options.cell}, got "
             f"{'one with ' + ', '.join(there) if there else 'none'}."
         )
     beats, features = begun_numbers(path, options.cell)
@@ -568,7 +567,7 @@ def generate(options: GenerateOptions) -> None:
 
 
 def begun_numbers(path: pathlib.Path, cell: str) -> tuple[int, int]:
-    """The frames of a beat and the units of a cell, of the options that a run was begun with."""
+    """Frames per beat and units of a cell, from the saved options of a run."""
     begun = read_json(path)
     features = begun.get("features")
     found = {
@@ -585,7 +584,7 @@ def begun_numbers(path: pathlib.Path, cell: str) -> tuple[int, int]:
 
 
 def table_of(sounds: dict[str, dict[str, float]]) -> list[str]:
-    """What is heard, as the lines of a table."""
+    """Statistics of music, as the lines of a table."""
     names = list(next(iter(sounds.values())))
     lines = [f"| music | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for music, sound in sounds.items():
@@ -594,7 +593,7 @@ def table_of(sounds: dict[str, dict[str, float]]) -> list[str]:
 
 
 def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
-    """Draws the validation over updates."""
+    """Draws the validation loss over updates."""
     logs = {
         cell: read_metrics(path, "validation")
         for cell in cells
@@ -606,7 +605,7 @@ def draw(folder: pathlib.Path, cells: tuple[str, ...]) -> None:
         if records
     }
     if lines:
-        write_picture(folder / "curves.png", curves(lines, y="validation, nats a frame"))
+        write_picture(folder / "curves.png", curves(lines, y="validation, nats per frame"))
 
 
 def main(arguments: list[str]) -> None:

@@ -1,8 +1,8 @@
-"""Piano rolls, bool `[T, 88]`: which keys are down in each frame. Out of .mat and MIDI, and back.
+"""Piano rolls, bool `[T, 88]`, the keys that are down in each frame: reading and writing.
 
-A roll counts beats and not seconds, so a file's tempi do not matter to it. It cannot tell a note
-that is held from one that is struck again at once: `write_midi` holds it, and `read_midi` gives the
-roll that was written, to the frame.
+Frames count beats, not seconds, so tempi are ignored. A roll does not distinguish a held note from
+one that is repeated at once: `write_midi` holds it, and `read_midi` returns the roll that was
+written.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import numpy as np
 KEYS, LOWEST = 88, 21  # A0 to C8, and the MIDI number of A0
 SPLITS = {"training": "traindata", "validation": "validdata", "test": "testdata"}
 MAT_READER = pathlib.Path(__file__).with_name("mat_reader.py")
-IS_WRONG = 3  # the exit status of the reader of a file that is no music
-PERCUSSION = 9  # the channel that people count as the tenth
-TICKS = 120  # of a frame, in what is written
+IS_WRONG = 3  # the exit status of the reader for a file without valid rolls
+PERCUSSION = 9  # channel 10, counted from 0
+TICKS = 120  # per frame, in written files
 VELOCITY = 80
 MOST_FRAMES = 100_000  # of a piece
 MOST_TICKS = 1 << 28  # the numbers of MIDI have four bytes of seven bits
-MOST_MARKED = 4096  # bytes with the highest bit one after the other: more than any text has
+MOST_MARKED = 4096  # consecutive bytes with the highest bit: more than any text has
 
 
 class Note(NamedTuple):
     """A note in ticks."""
 
-    number: int  # MIDI's: 60 is the middle C
+    number: int  # of MIDI: 60 is middle C
     begin: int
     end: int
 
@@ -40,13 +40,13 @@ class Note(NamedTuple):
 
 
 def read_mat(path: pathlib.Path) -> dict[str, list[np.ndarray]]:
-    """The rolls of training, validation and test, of a file as Boulanger-Lewandowski's music is in.
+    """Reads the rolls of each split from a MATLAB file in the format of Boulanger-Lewandowski.
 
-    It is read in a separate process, since some files crash SciPy's reader.
+    It is read in a separate process, since some files crash the reader of SciPy.
 
     Raises:
-      OSError: when it cannot be read.
-      ValueError: when it is no such file, or holds anything but rolls.
+      OSError: if it cannot be read.
+      ValueError: if it is of another kind, or holds other values than rolls.
     """
     with path.open("rb"):
         pass  # the errors of a file that cannot be read
@@ -71,7 +71,7 @@ def _what(error: Exception) -> str:
 
 
 def check_roll(roll: Any, place: str) -> np.ndarray:
-    """The roll as bools; a ValueError that names the place when it is none."""
+    """Returns a roll as bools; a ValueError that names the place if it is invalid."""
     roll = np.asarray(roll)
     if roll.ndim != 2 or roll.shape[1] != KEYS:
         raise ValueError(
@@ -80,7 +80,7 @@ def check_roll(roll: Any, place: str) -> np.ndarray:
         )
     if len(roll) < 2:
         raise ValueError(
-            f"{place}: expected at least 2 frames, for one is to be told from those before it, "
+            f"{place}: expected at least 2 frames, since the first is not predicted, "
             f"got {len(roll)}."
         )
     if roll.dtype.kind not in "buif":
@@ -95,11 +95,11 @@ def check_roll(roll: Any, place: str) -> np.ndarray:
 
 
 def find_midi(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """The files themselves, and of folders the files in them that end in .mid or .midi, sorted.
+    """Lists the given files, and the .mid and .midi files in the given folders, sorted.
 
     Raises:
-      FileNotFoundError: when a path is not there.
-      ValueError: when a folder has none.
+      FileNotFoundError: if a path does not exist.
+      ValueError: if a folder has no such files.
     """
     files = []
     for path in paths:
@@ -118,23 +118,22 @@ def find_midi(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def read_midi(path: pathlib.Path, frames_per_beat: int) -> tuple[np.ndarray, int]:
-    """The roll of a MIDI file, and how many notes lie beside the piano's keys and are left out.
+    """Reads the roll of a MIDI file; also returns the number of omitted notes outside 88 keys.
 
-    All tracks and channels together are one roll, without percussion (channel 10) and pedals. A
-    note begins and ends at the nearest frame, and has one at least. The roll is as long as the
-    longest track.
+    All tracks and channels are merged, without percussion (channel 10) and pedals. A note begins
+    and ends at the nearest frame, and has at least one. The roll is as long as the longest track.
 
     Raises:
-      OSError: when it cannot be read.
-      ValueError: when it is no MIDI file, a damaged one, or one without notes.
+      OSError: if the file cannot be read.
+      ValueError: if it is not a MIDI file, is damaged, or has no notes.
     """
     data = path.read_bytes()
     mido = import_mido()
     try:
         file = mido.MidiFile(file=_MidiBytes(data))
-    except Exception as error:  # mido raises what it stumbles over
+    except Exception as error:  # mido raises errors of many types
         raise ValueError(
-            f"{path}: expected a MIDI file, got one that is none, or is damaged: {_what(error)}"
+            f"{path}: expected a MIDI file, got another or a damaged file: {_what(error)}"
         ) from error
     if file.type == 2 or file.ticks_per_beat <= 0:
         other = "tracks that do not sound together" if file.type == 2 else "frames of a film"
@@ -161,8 +160,8 @@ def read_midi(path: pathlib.Path, frames_per_beat: int) -> tuple[np.ndarray, int
     frames = max(frame_of(max(end for _, end in tracks)), max(end for _, _, end in kept))
     if frames > MOST_FRAMES:
         raise ValueError(
-            f"{path}: expected at most {MOST_FRAMES:,} frames, got {frames:,}. It is damaged, "
-            "or a beat has too many."
+            f"{path}: expected at most {MOST_FRAMES:,} frames, got {frames:,}. Lower "
+            "--frames-per-beat, unless the file is damaged."
         )
     roll = np.zeros((frames, KEYS), bool)
     for key, begin, end in kept:
@@ -171,9 +170,9 @@ def read_midi(path: pathlib.Path, frames_per_beat: int) -> tuple[np.ndarray, int
 
 
 class _MidiBytes(io.BytesIO):
-    """The bytes of a MIDI file, in which no number is too long to be read.
+    """The bytes of a MIDI file; reading a number of too many bytes is an error.
 
-    Mido reads numbers of any length, byte by byte, in a time that grows with its square.
+    Mido reads numbers of any length, in a time that grows with the square of the length.
     """
 
     _marked = 0
@@ -187,7 +186,7 @@ class _MidiBytes(io.BytesIO):
 
 
 def _notes_of(track: Iterable[Any]) -> tuple[list[Note], int]:
-    """The notes of a track but percussion, and where it ends."""
+    """The notes of a track without percussion, and its end."""
     now = 0
     begun: dict[tuple[int, int], int] = {}
     notes = []
@@ -201,10 +200,10 @@ def _notes_of(track: Iterable[Any]) -> tuple[list[Note], int]:
         if message.type not in ("note_on", "note_off") or message.channel == PERCUSSION:
             continue
         voice = (message.channel, message.note)
-        end(voice)  # also where it is struck again
+        end(voice)  # also if it is struck again
         if message.type == "note_on" and message.velocity:
             begun[voice] = now
-    for voice in list(begun):  # those that nothing ends
+    for voice in list(begun):  # those without a note_off
         end(voice)
     return notes, now
 
@@ -212,7 +211,7 @@ def _notes_of(track: Iterable[Any]) -> tuple[list[Note], int]:
 def write_midi(
     path: pathlib.Path, roll: np.ndarray, frames_per_beat: int, beats_per_minute: float
 ) -> None:
-    """Writes a roll for a piano; a key that is down in frames one after the other is one note."""
+    """Writes a roll for piano; a key that is down in consecutive frames is one note."""
     mido = import_mido()
     changes = np.diff(roll.astype(np.int8), axis=0, prepend=0, append=0)
     events: list[tuple[int, Any]] = [
@@ -233,19 +232,19 @@ def write_midi(
 
 
 def import_mido() -> Any:
-    """Mido, or an ImportError that says how to get it."""
+    """Imports mido, or raises an ImportError that says how to install it."""
     try:
         import mido
     except ImportError as error:
-        raise ImportError('MIDI files need mido: pip install "recur[music]".') from error
+        raise ImportError('MIDI files need mido: pip install "recur-jax[music]".') from error
     return mido
 
 
-# --- Looking at rolls ----------------------------------------------------------------------------
+# --- Statistics ----------------------------------------------------------------------------------
 
 
 def sound_of(rolls: Any) -> dict[str, float]:
-    """What can be heard of rolls with the eye."""
+    """Computes statistics of rolls."""
     rolls = [np.asarray(roll, bool) for roll in rolls]
     down = np.concatenate(rolls)
     begun = sum((roll & ~np.pad(roll[:-1], [(1, 0), (0, 0)])).sum() for roll in rolls)

@@ -1,4 +1,4 @@
-"""What scripts share: options, resuming, evaluation, progress, mishaps."""
+"""Shared code of the scripts: options, resuming, evaluation, progress and error handling."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from recur.files import NO_ROOM
 from recur.sequences import Window, whole_rows
 from recur.train import Checkpoints, Report, Restored, TrainState
 
-# A frozen dataclass with a field `run`, the folder; a path is a file that the run reads.
+# A frozen dataclass with a field `run`, the folder; other paths are files that the run reads.
 Options = TypeVar("Options")
 
 
-# --- Options, and the folder that keeps them -----------------------------------------------------
+# --- Options and the folder of a run -------------------------------------------------------------
 
 
 def read_options(kind: type[Options], folder: pathlib.Path) -> Options | None:
-    """The options that a run was begun with."""
+    """Reads the options that a run was started with; None for a new folder."""
     path = folder / "options.json"
     if not path.exists():
         return None
@@ -58,13 +58,13 @@ def read_options(kind: type[Options], folder: pathlib.Path) -> Options | None:
 
 
 def write_options(options: Any) -> None:
-    """Writes what `read_options` reads."""
+    """Writes the options of a run, for `read_options`."""
     saved = dataclasses.asdict(_map_paths(options, lambda name, path: str(path)))
     write_json(options.run / "options.json", {**saved, "run": None})
 
 
 def parse(kind: type[Options], arguments: list[str], prog: str, **default: Any) -> Options:
-    """Options from the command line, whose numbers and texts are valid."""
+    """Parses options from the command line, and checks their numbers and texts."""
     options = tyro.cli(kind, prog=prog, args=arguments, **default)
     check_numbers(options)
     for field in dataclasses.fields(options):
@@ -76,20 +76,20 @@ def parse(kind: type[Options], arguments: list[str], prog: str, **default: Any) 
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text has no half of a pair of surrogates, as bytes that are no UTF-8 come to."""
+    """Whether a text has no lone surrogates, which bytes that are not UTF-8 are decoded to."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def parse_options(
     default: Options, arguments: list[str], prog: str, may_change: tuple[str, ...]
 ) -> Options:
-    """Options from the command line, over those that the run was begun with, if it was.
+    """Parses options from the command line; the defaults of a resumed run are its saved options.
 
     Args:
-      default: what is not given.
+      default: the default options.
       arguments: of the command line.
-      prog: the script.
-      may_change: the options that a run may be resumed with another value of.
+      prog: the name of the script.
+      may_change: the options that may change when a run is resumed.
     """
 
     def parse_over(default):
@@ -105,18 +105,18 @@ def parse_options(
             if was != wanted and field.name not in ("run", *may_change):
                 raise ValueError(
                     f"{folder}: expected the {field.name} of the run that is there, {was}, "
-                    f"got {wanted}. Leave the option out to go on with it, or name another folder."
+                    f"got {wanted}. Leave the option out to resume the run, or name another folder."
                 )
     return options
 
 
 def absolute(options: Options) -> Options:
-    """Options that mean the same from any folder."""
+    """Options with absolute paths, except that of the run."""
     return _map_paths(options, lambda name, path: path if name == "run" else path.absolute())
 
 
 def _map_paths(options: Options, change: Callable[[str, Any], Any]) -> Options:
-    """Options with every path, and each of several, changed."""
+    """Options with all paths changed by a function."""
     changed = {}
     for name, annotation in typing.get_type_hints(type(options)).items():
         value = getattr(options, name)
@@ -131,13 +131,13 @@ def _map_paths(options: Options, change: Callable[[str, Any], Any]) -> Options:
 def begin_folder(
     options: Any, corpus: Any, vocabulary: str, write: Callable[[pathlib.Path], None]
 ) -> None:
-    """Writes what a new run has in its folder; checks that an old one is to read the same text.
+    """Writes the files of a new run to its folder; checks that a resumed run reads the same text.
 
     Args:
       options: of the run.
-      corpus: its text, as JSON can hold it.
-      vocabulary: a fingerprint of what makes ids of the text.
-      write: writes into the folder what else the run must know of itself.
+      corpus: its text, as a value for JSON.
+      vocabulary: a fingerprint of the vocabulary.
+      write: writes further files of the run to the folder.
     """
     folder = options.run
     text = hashlib.sha256(json.dumps(corpus).encode()).hexdigest()
@@ -146,24 +146,24 @@ def begin_folder(
         check_corpus(folder, now)
         write(folder)
     else:
-        write_options(options)  # the first: with it the run has begun
+        write_options(options)  # first: a folder with options is that of a run
         write(folder)
         write_json(folder / "corpus.json", now)
 
 
 def check_corpus(folder: pathlib.Path, now: dict[str, str]) -> None:
-    """Raises a ValueError unless a run's text and vocabulary are what it was begun with."""
+    """Raises a ValueError if the text or vocabulary of a run has changed since its start."""
     begun = read_json(folder / "corpus.json")
     for name, fingerprint in now.items():
         if begun.get(name) != fingerprint:
             raise ValueError(
-                f"{folder}: expected the {name} that the run was begun with, got another: a file "
-                "has changed since. Put it back, or name another folder to begin again."
+                f"{folder}: expected the {name} that the run was started with, got another: a file "
+                "has changed. Restore it, or name another folder to start a new run."
             )
 
 
 def begun_options(kind: type[Options], folder: pathlib.Path, prog: str) -> Options:
-    """The options of a run that must be there."""
+    """Reads the options of an existing run."""
     begun = read_options(kind, folder)
     if begun is None:
         raise ValueError(
@@ -174,14 +174,14 @@ def begun_options(kind: type[Options], folder: pathlib.Path, prog: str) -> Optio
 
 
 def best_checkpoint(folder: pathlib.Path, best: str, like: TrainState) -> Restored:
-    """The best checkpoint of a run."""
+    """Restores the best checkpoint of a run."""
     path = folder / "checkpoints"
     if path.exists():
         with Checkpoints(path, best=best) as checkpoints:
             restored = checkpoints.restore(like, checkpoints.best_step())
         if restored is not None:
             return restored
-    raise ValueError(f"{folder}: expected a checkpoint, got none yet. Let it train longer.")
+    raise ValueError(f"{folder}: expected a checkpoint, got none yet. Train it longer.")
 
 
 # --- Evaluation and progress ---------------------------------------------------------------------
@@ -193,16 +193,16 @@ def make_evaluate(
     documents: list[np.ndarray],
     width: int = 256,
 ) -> Callable[[Any], float]:
-    """`evaluate(params)` -> the loss of all documents, each read from its start, noise off.
+    """Makes a function that sums the loss over documents, each read from its start, without noise.
 
     Args:
-      layer: a batched layer that reads tokens.
+      layer: a batched layer of tokens.
       losses: `losses(params, ys, window)`, `[B, width]`, 0 at masked steps.
-      documents: integer arrays, as of `recur.sequences.whole_rows`.
-      width: how many steps have outputs at a time.
+      documents: integer arrays, as for `recur.sequences.whole_rows`.
+      width: the number of steps whose outputs are in memory at a time.
 
     Returns:
-      A function of the layer's params, and of the params that `losses` asks for.
+      A function of the params of the layer and the params of `losses`.
     """
     longest = max(len(document) for document in documents)
     rows = whole_rows(documents, max(1, sum(map(len, documents)) // longest))
@@ -230,20 +230,20 @@ def make_evaluate(
 def resume(
     options: Any, checkpoints: Checkpoints, state: TrainState, streams: Any, steps: int
 ) -> Restored:
-    """Where the run goes on: at its last checkpoint, or at its start; the streams are set to it.
+    """Restores the last checkpoint of a run, or its start, and sets the streams to its position.
 
     Args:
-      options: of the run; they may be for more updates than it was begun with.
+      options: of the run; the number of updates may be larger than at its start.
       checkpoints: of the run.
-      state: the first one.
+      state: the initial state.
       streams: with `get_state` and `set_state`.
-      steps: updates that the run is to have in the end.
+      steps: the total number of updates of the run.
     """
     begun = checkpoints.restore(like=state) or Restored(state, streams.get_state())
     if begun.state.step > steps:
         raise ValueError(
             f"{options.run}: expected at least the {begun.state.step} updates that the run has "
-            f"done, got {steps}. Ask for more."
+            f"done, got {steps}. Pass a larger number."
         )
     streams.set_state(begun.stream)
     write_options(options)
@@ -252,7 +252,7 @@ def resume(
 
 @contextlib.contextmanager
 def at_the_end(show: Callable[[], None]) -> Iterator[None]:
-    """Calls `show` after what is within, also after an error, which no further one then hides."""
+    """Calls `show` at the end of the block, also after an error, which it does not hide."""
     try:
         yield
     except BaseException:
@@ -263,14 +263,14 @@ def at_the_end(show: Callable[[], None]) -> Iterator[None]:
 
 
 class Progress:
-    """A callback that shows how far a run is, how fast, and what the loss is.
+    """A callback that shows a progress bar with the speed and the loss.
 
     Args:
-      unit: what is counted, as "char".
-      count: how many of them an update reads.
-      steps: updates in all.
-      done: updates before.
-      show: from metrics to what is shown of them.
+      unit: the name of what is counted, such as "char".
+      count: the number of units per update.
+      steps: the total number of updates.
+      done: the number of updates already done.
+      show: `show(metrics) -> str`, the text after the bar.
     """
 
     def __init__(self, unit: str, count: int, steps: int, done: int, show: Callable[[dict], str]):
@@ -284,25 +284,25 @@ class Progress:
         )
 
     def __call__(self, report: Report) -> None:
-        """Moves the bar."""
+        """Updates the bar."""
         self._bar.set_postfix_str(self._show(report.metrics), False)
         self._bar.update((report.step - self._done) * self._count)
         self._done = report.step
 
     def close(self) -> None:
-        """Leaves the bar as it stands."""
+        """Closes the bar, which stays on the screen."""
         self._bar.close()
 
 
 # --- The command line ----------------------------------------------------------------------------
 
 
-GOES_ON = "The same --run goes on from its last checkpoint, or from the start if there is none."
-IS_KEPT = "What was done until then is in the folder of the run."
-IS_LOST = "What was being measured is lost."
+GOES_ON = "The same --run resumes from its last checkpoint, or from the start if there is none."
+IS_KEPT = "The results so far are in the folder of the run."
+IS_LOST = "The results of this run are lost."
 A_DEFECT = (
-    "This is a defect of recur, and no mistake of yours. Please report it as an issue of the "
-    "project, with these lines and the command line."
+    "This is a bug in recur, not a mistake of yours. Please report it as an issue of the project, "
+    "with these lines and the command line."
 )
 _OWN = (pathlib.Path(__file__).parent, pathlib.Path(recur.__file__).parent)
 
@@ -310,24 +310,24 @@ _OWN = (pathlib.Path(__file__).parent, pathlib.Path(recur.__file__).parent)
 def run_script(
     name: str, main: Callable[[list[str]], None], arguments: list[str], stopped: str
 ) -> None:
-    """Runs a script; a user's mistake is said in one line, and a defect of ours is a traceback.
+    """Runs a script; errors of the user are printed in one line, bugs with a traceback.
 
     Args:
       name: of the script.
-      main: what it does.
+      main: `main(arguments)`.
       arguments: of the command line.
-      stopped: what is left of a run that was stopped: `GOES_ON`, `IS_KEPT` or `IS_LOST`.
+      stopped: the message on Ctrl-C: `GOES_ON`, `IS_KEPT` or `IS_LOST`.
     """
     display_safely()
     interrupts.raise_again()
-    # Orbax's errors reach us as exceptions; its log and its threads need not repeat them.
+    # Errors of Orbax are raised as exceptions; its log and its threads need not repeat them.
     sys.unraisablehook = report_unraisable
     for log in ("absl", "asyncio"):
         logging.getLogger(log).setLevel(logging.CRITICAL)
     try:
         main(arguments)
     except KeyboardInterrupt:
-        interrupts.end_at_once()  # all is saved: a further one need not wait for Python's end
+        interrupts.end_at_once()  # all is saved, so another Ctrl-C may end Python at once
         sys.exit(f"{name}: stopped. {stopped}")
     except Exception as error:
         if is_out_of_memory(error):
@@ -342,27 +342,27 @@ def run_script(
 
 
 def report_unraisable(unraisable: Any) -> None:
-    """Reports what a destructor or a thread raises, but for threads of a write that has failed."""
+    """Reports errors of destructors and threads, except in threads of a write that has failed."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 
 
 def remedy_for(error: Exception) -> str:
-    """What to do where the system says that a disk is full, and no more."""
+    """The remedy if the error is that a disk is full."""
     return f". {MAKE_ROOM}" if isinstance(error, OSError) and error.errno in NO_ROOM else ""
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was asked for that is not there."""
+    """Whether an error is that memory is exhausted."""
     return isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")  # by XLA
 
 
 def is_for_the_user(error: Exception) -> bool:
-    """Whether an error says what a user can mend.
+    """Whether the user can correct an error, so that its message suffices without a traceback.
 
-    Those of the system and of missing packages do, and a loss that is not finite. A ValueError does
-    where recur or a script raised it, for a value that was given; what another library raises, or
-    Python, was not foreseen.
+    This holds for errors of the system, missing packages and a loss that is not finite, and for a
+    ValueError that recur or a script raises about a given value. Errors of other libraries or of
+    Python are bugs.
     """
     if isinstance(error, FloatingPointError | ImportError | OSError):
         return True

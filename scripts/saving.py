@@ -1,4 +1,4 @@
-"""Files that scripts write, whole at any moment, and read again, whatever has become of them."""
+"""Files of the scripts: written atomically, and checked when they are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAKE_ROOM = "Make room, or name another folder."
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Opens a file that is whole at any moment; an OSError names it, and says what to do."""
+    """Opens a file for atomic writing; an OSError names the file and the remedy."""
     try:
         with replacing(path, mode) as file:
             yield file
@@ -33,19 +33,19 @@ def writing(path: pathlib.Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text in UTF-8."""
+    """Writes a text file in UTF-8."""
     with writing(path) as file:
         file.write(text)
 
 
 def write_picture(path: pathlib.Path, figure: Any) -> None:
-    """Writes a picture in the format that the end of its name says."""
+    """Writes a figure in the format of its suffix."""
     with writing(path, "wb") as file:
         figure.savefig(file, format=path.suffix[1:])
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a value as JSON; paths become texts."""
+    """Writes a value as JSON; paths become strings."""
     write_text(path, json.dumps(value, indent=1, default=str) + "\n")
 
 
@@ -53,7 +53,7 @@ def read_json(path: pathlib.Path, kind: type = dict) -> Any:
     """Reads a value that `write_json` wrote.
 
     Raises:
-      ValueError: when it is no JSON, or of another kind.
+      ValueError: if it is not JSON, or of another kind.
     """
     try:
         value = json.loads(path.read_text("utf-8"))
@@ -65,7 +65,7 @@ def read_json(path: pathlib.Path, kind: type = dict) -> Any:
 
 
 def is_of(hint: Any, value: Any) -> bool:
-    """Whether a value that was read as JSON is one of a type hint, such as `int | None`."""
+    """Whether a JSON value matches a type hint, such as `int | None`."""
     parts = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return value in parts
@@ -79,10 +79,10 @@ def is_of(hint: Any, value: Any) -> bool:
 
 
 def read_metrics(path: pathlib.Path, *names: str) -> list[dict[str, float]]:
-    """The records of a log, each with a step and the numbers of those names.
+    """Reads the records of a log, which must have a step and numbers of the given names.
 
     Raises:
-      ValueError: when one has not, or has something other than numbers; it names the line.
+      ValueError: if a record lacks one, or has a value that is not a number; it names the line.
     """
     records = read_json_lines(path)
     for number, record in enumerate(records, start=1):
@@ -90,7 +90,7 @@ def read_metrics(path: pathlib.Path, *names: str) -> list[dict[str, float]]:
             if not _is_number(record.get(name)):
                 raise ValueError(
                     f"{path}, line {number}: expected a number as {name}, got "
-                    f"{record.get(name)!r:.60}. Mend or remove the line."
+                    f"{record.get(name)!r:.60}. Correct or remove the line."
                 )
     return records
 
@@ -100,28 +100,28 @@ def _is_number(value: Any) -> bool:
 
 
 def write_arrays(path: pathlib.Path, arrays: Sequence[Any]) -> None:
-    """Writes arrays as .npz."""
+    """Writes arrays as an .npz file."""
     with writing(path, "wb") as file:
         np.savez(file, *arrays)
 
 
 def read_arrays(path: pathlib.Path, like: Sequence[Any]) -> list[np.ndarray]:
-    """Reads what `write_arrays` wrote, and takes no more memory than arrays like these need.
+    """Reads arrays that `write_arrays` wrote, with no more memory than arrays like these need.
 
     Args:
       path: the file.
-      like: what has the shapes and dtypes to expect.
+      like: objects with the expected shapes and dtypes.
 
     Raises:
-      OSError: when it cannot be read.
-      ValueError: when it is damaged, or holds other arrays.
+      OSError: if it cannot be read.
+      ValueError: if it is damaged, or holds other arrays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return [_read_array(archive, f"arr_{n}.npy", each) for n, each in enumerate(like)]
     except OSError:
         raise
-    except Exception as error:  # zipfile and NumPy raise what they stumble over
+    except Exception as error:  # zipfile and NumPy raise errors of many types
         raise ValueError(
             f"{path}: expected the weights of this model, got a damaged file, or those of another "
             f"({type(error).__name__}: {error}). Train it again."

@@ -1,15 +1,14 @@
-r"""Learns word vectors by word2vec, shows which words are near, and draws them.
+r"""Trains word vectors by word2vec, prints nearest words and analogies, and draws a picture.
 
     python scripts/word2vec.py                        on the documentation of Python
-    python scripts/word2vec.py --text FILE...         on your own text, a sentence a line
-    python scripts/word2vec.py --model cbow           by continuous bags of words
-    python scripts/word2vec.py --analogy is was are   what is to "are" as "was" is to "is"
-    python scripts/word2vec.py --peer gensim          beside gensim, on the same sentences
+    python scripts/word2vec.py --text FILE...         on your own text, one sentence per line
+    python scripts/word2vec.py --model cbow           with continuous bag of words
+    python scripts/word2vec.py --analogy is was are   "is" is to "was" as "are" is to ...
+    python scripts/word2vec.py --peer gensim          compared with gensim, on the same sentences
 
 Install: pip install -e ".[text,train]", and ".[bench]" for the peer. Cost: a minute on two CPU
-cores. To expect, seed 0, on the documentation of CPython 3.11: "child" is near "children", "worker"
-and "process". Beside gensim, on the same sentences, with the same
-settings:
+cores. Result, seed 0, on the documentation of CPython 3.11: "child" is near "children", "worker"
+and "process". Compared with gensim, on the same sentences and with the same settings:
 
                                                 skip-gram        cbow
                                                 recur  gensim    recur  gensim
@@ -18,7 +17,7 @@ settings:
     ten nearest shared with another gensim      50.6%  63.4%     43.1%  66.9%
     seconds of all cores together               82     26        47     10
 
-The first two are of sentences held out. gensim, in C, is three to five times as fast.
+The first two are on held-out sentences. gensim, in C, is three to five times as fast.
 """
 
 from __future__ import annotations
@@ -58,53 +57,52 @@ from recur.train import Report, fit, init_state, make_step
 OBJECTIVES = {"skip-gram": skip_gram, "cbow": cbow}
 HELD_OUT_ONE_IN = 20  # sentences
 RIVALS = 100  # random words that each held-out word is ranked among
-RANKED = 5000  # held-out words, as far as there are so many
+RANKED = 5000  # held-out words, or all if there are fewer
 COMPARED = 1000  # frequent words whose ten nearest are compared
-DRAWN = 400  # frequent words in the picture, as far as there is room for their letters
-SHOWN = range(100, 500, 40)  # words by frequency; the first hundred are "the" and its like
+DRAWN = 400  # frequent words in the picture, as far as their labels fit
+SHOWN = range(100, 500, 40)  # words by frequency; the first hundred are function words
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Learn word vectors, and show what they know."""
+    """Train word vectors, and evaluate them."""
 
     text: tuple[pathlib.Path, ...] = ()
-    """Files of text, a sentence a line; the documentation of Python when not given."""
+    """Text files, one sentence per line. Default: the documentation of Python."""
     run: pathlib.Path | None = None
-    """The folder of vectors.npz and picture.png, a new one; runs/word2vec-1, -2 ... when not
-    given."""
+    """A new folder for vectors.npz and picture.png. Default: runs/word2vec-1, -2 ..."""
     analogy: tuple[tuple[str, str, str], ...] = ()
-    """Three words a b c, or more such: what is to c as b is to a?"""
+    """Analogies to solve, each of three words a b c: a is to b as c is to ..."""
     questions: pathlib.Path | None = None
-    """A file of analogies to be measured by, four words a line, as questions-words.txt."""
+    """A file of analogies for evaluation, four words per line, such as questions-words.txt."""
     peer: Literal["gensim"] | None = None
-    """Whom to train on the same sentences and to compare with."""
+    """A library to train on the same sentences and to compare with."""
 
     model: Literal["skip-gram", "cbow"] = "skip-gram"
-    """What predicts a word: each of those around it, or their mean."""
+    """Whether a word is predicted from each word around it, or from their mean."""
     features: int = 100
-    """Numbers in a vector."""
+    """Size of each vector."""
     window: int = 5
-    """Words on each side that count at most."""
+    """Maximum number of words on each side."""
     negatives: int = 5
-    """Random words that a true one is told from."""
+    """Negative samples for each window."""
     sample: float | None = 1e-3
-    """Words more frequent than this share are thinned out; None keeps them all."""
+    """Threshold of the frequency above which words are subsampled; None keeps all."""
     min_count: int = 5
-    """Words that come less often in the training sentences are left out."""
+    """Words with a lower count in the training sentences are left out."""
 
     epochs: int = 20
-    """How often the sentences are read."""
+    """Number of epochs."""
     batch_size: int = 1024
-    """Words, each with those around it, in an update."""
+    """Windows per update."""
     learning_rate: float = 0.1
-    """Of Adagrad, at the start; it falls to 0 along a line."""
+    """Initial learning rate of Adagrad, with linear decay to 0."""
     seed: int = 0
-    """Of vectors, windows and negatives."""
+    """Seed of vectors, windows and negatives."""
 
 
 class Corpus(NamedTuple):
-    """Sentences as arrays of ids, and the words by id, the most frequent first."""
+    """Sentences as arrays of ids, and the words in the order of ids, the most frequent first."""
 
     words: tuple[str, ...]
     training: list[np.ndarray]
@@ -112,15 +110,15 @@ class Corpus(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What a model came to."""
+    """A trained model and its training time."""
 
     params: Any  # a `Word2Vec` of NumPy arrays
     seconds: float
-    cpu_seconds: float  # of all cores together; other programs do not count
+    cpu_seconds: float  # of all cores together, of this process
 
 
 def clock() -> np.ndarray:
-    """The time, and the time of all cores that this program had."""
+    """The wall-clock time, and the CPU time of this process."""
     return np.array([time.monotonic(), time.process_time()])
 
 
@@ -128,14 +126,14 @@ def clock() -> np.ndarray:
 
 
 def read_sentences(options: Options) -> list[str]:
-    """The lines of the files named, or the sentences of Python's documentation."""
+    """Reads the lines of the given files, or the sentences of Python's documentation."""
     if not options.text:
         return [each for text in documentation().values() for each in sentences(text)]
     return [line for path in options.text for line in read_lines(path) if line.strip()]
 
 
 def build_corpus(options: Options) -> Corpus:
-    """Keeps what is a word and comes often enough; one sentence in twenty is held out."""
+    """Keeps words that are frequent enough, and holds out one sentence in twenty."""
     lines = read_sentences(options)
     held_out = lines[HELD_OUT_ONE_IN - 1 :: HELD_OUT_ONE_IN]
     training = [line for n, line in enumerate(lines, 1) if n % HELD_OUT_ONE_IN]
@@ -157,8 +155,8 @@ def build_corpus(options: Options) -> Corpus:
     corpus = Corpus(names, keep(ids), keep(vocabulary.encode_all(held_out)))
     if min(max(map(len, part), default=0) for part in corpus[1:]) < 2:
         raise ValueError(
-            f"expected sentences of at least two words that come {options.min_count} times, got "
-            f"none in the {len(training)} to learn or the {len(held_out)} held out. Give more "
+            f"expected sentences with at least two words that occur {options.min_count} times, got "
+            f"none in the {len(training)} for training or the {len(held_out)} held out. Pass more "
             "text, or a lower --min-count."
         )
     return corpus
@@ -168,11 +166,11 @@ def build_corpus(options: Options) -> Corpus:
 
 
 def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
-    """Trains a model of recur, and keeps what it has learned so far.
+    """Trains a model with recur, and saves its vectors at each report.
 
-    By Adagrad, for a batch has a frequent word a hundred times and a rare one hardly ever: plain
-    SGD learned a little less in as many updates at a rate of 0.025, and diverged at 0.1. Adam came
-    to the same with one array more to keep.
+    The optimizer is Adagrad, since a batch contains a frequent word a hundred times and a rare one
+    hardly ever. Plain SGD was slightly worse after as many updates at a rate of 0.025, and diverged
+    at 0.1. Adam was as good, with one more array in memory.
     """
     contexts = Contexts(
         corpus.training,
@@ -194,7 +192,7 @@ def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
         done = report.step * options.batch_size
         print(
             f"epoch {done / contexts.windows_per_epoch:5.2f}   loss {report.metrics['nats']:.3f}   "
-            f"{done / (clock() - began)[0]:,.0f} words a second",
+            f"{done / (clock() - began)[0]:,.0f} words per second",
             flush=True,
         )
 
@@ -213,7 +211,7 @@ def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
 
 
 def learn_with_gensim(options: Options, corpus: Corpus, seed: int) -> Learned:
-    """Trains gensim's word2vec on the same words of the same sentences, by the same settings."""
+    """Trains gensim on the same words and sentences, with the same settings."""
     import gensim  # of the extra `bench`
 
     began = clock()
@@ -234,15 +232,14 @@ def learn_with_gensim(options: Options, corpus: Corpus, seed: int) -> Learned:
     return Learned(Word2Vec(model.wv.vectors[places], model.syn1neg[places]), *taken)
 
 
-# --- Measures ------------------------------------------------------------------------------------
+# --- Evaluation ----------------------------------------------------------------------------------
 
 
 def held_out_scores(options: Options, corpus: Corpus, params: Word2Vec) -> tuple[float, float]:
-    """How true words of held-out sentences rank among random ones, by what predicts them.
+    """Ranks the true words of held-out sentences among random words, by their scores.
 
     Returns the share of random words that score below the true one, and the mean of 1 / rank. The
-    random words come as often as in the training text, so that to know what is frequent is of no
-    use.
+    random words have the frequencies of the training text, so that frequency alone does not help.
     """
     count = min(RANKED, sum(map(len, corpus.held_out)))
     windows = next(Contexts(corpus.held_out, count, window=options.window, sample=None))
@@ -265,7 +262,7 @@ def held_out_scores(options: Options, corpus: Corpus, params: Word2Vec) -> tuple
 def predictors(
     options: Options, windows: ContextWindows, params: Word2Vec
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What predicts the centers, `[N, D]`, and of which window it is, `[N]`."""
+    """The vectors that predict centers, `[N, D]`, and the window of each, `[N]`."""
     if options.model == "skip-gram":
         row, column = np.nonzero(windows.mask)
         return params.input[windows.contexts[row, column]], row
@@ -275,7 +272,7 @@ def predictors(
 
 
 def read_questions(path: pathlib.Path) -> list[tuple[str, ...]]:
-    """The analogies of a file: four words a line; lines with a colon in front are headings."""
+    """Reads analogies, four words per line; lines that start with a colon are headings."""
     found = []
     for number, line in enumerate(read_lines(path), 1):
         if line.strip() and not line.startswith(":"):
@@ -286,13 +283,13 @@ def read_questions(path: pathlib.Path) -> list[tuple[str, ...]]:
 
 
 def right_answers(vectors: WordVectors, questions: Sequence[Sequence[str]]) -> float:
-    """The share of analogies whose last word is found."""
+    """The share of analogies that are solved."""
     right = [vectors.analogy(a, b, c)[0][0] == d for a, b, c, d in questions]
     return float(np.mean(right))
 
 
 def shared_neighbours(one: WordVectors, other: WordVectors) -> float:
-    """The share of the ten nearest words that two models have in common, of frequent words."""
+    """The share of the ten nearest words of frequent words that two models have in common."""
 
     def nearest(vectors, word):
         return {near for near, _ in vectors.nearest(word)}
@@ -307,7 +304,7 @@ def shared_neighbours(one: WordVectors, other: WordVectors) -> float:
 def measure(
     options: Options, corpus: Corpus, learned: Learned, questions: Sequence[Sequence[str]]
 ) -> dict[str, str]:
-    """What is said of a model in the table."""
+    """The results of a model in the table."""
     below, reciprocal = held_out_scores(options, corpus, learned.params)
     found = {
         "seconds": f"{learned.seconds:.0f}",
@@ -324,7 +321,7 @@ def measure(
 def compare(
     options: Options, corpus: Corpus, ours: Learned, questions: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, str]]:
-    """The measures by library; the peer is trained twice, to see how far seeds differ."""
+    """The results of each library; the peer is trained twice, to compare two seeds."""
     table = {"recur": measure(options, corpus, ours, questions)}
     if options.peer:
         theirs, again = (learn_with_gensim(options, corpus, options.seed + n) for n in (0, 1))
@@ -345,7 +342,7 @@ def as_vectors(corpus: Corpus, params: Word2Vec) -> WordVectors:
 
 
 def check(options: Options) -> None:
-    """Raises an error for what can be known to fail before the text is read."""
+    """Checks options before the text is read."""
     if options.peer and importlib.util.find_spec(options.peer) is None:
         raise ValueError(
             f"--peer {options.peer}: expected it to be installed, got none. Install it: "
@@ -354,7 +351,7 @@ def check(options: Options) -> None:
 
 
 def known_questions(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
-    """The questions of which all words have a vector."""
+    """Reads the questions whose words all have a vector."""
     if options.questions is None:
         return []
     asked, known = read_questions(options.questions), set(corpus.words)
@@ -362,43 +359,43 @@ def known_questions(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
     if not kept:
         raise ValueError(
             f"{options.questions}: expected analogies of the {len(known)} words of the text, got "
-            f"none among {len(asked)}. Give a longer text, or questions about this one."
+            f"none among {len(asked)}. Pass a longer text, or questions about this one."
         )
     return kept
 
 
 def known_analogies(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
-    """The analogies asked for; a word without a vector is told before any work is done."""
+    """The analogies to solve; an error before training if a word has no vector."""
     analogies = [tuple(word.lower() for word in each) for each in options.analogy]
     words_only = WordVectors(corpus.words, np.zeros((len(corpus.words), 1)))
     for word in itertools.chain.from_iterable(analogies):
-        words_only[word]  # a ValueError when it has none
+        words_only[word]  # a ValueError if it has none
     return analogies
 
 
 def print_nearest(vectors: WordVectors) -> None:
-    """The nearest words of some frequent ones."""
+    """Prints the nearest words of some frequent words."""
     print("\nThe nearest words, by cosine:")
     for word in [vectors.words[n] for n in SHOWN if n < len(vectors)] or vectors.words[:5]:
         print(f"  {word:<12} {', '.join(near for near, _ in vectors.nearest(word, 6))}")
 
 
 def print_analogies(vectors: WordVectors, analogies: Sequence[tuple[str, ...]]) -> None:
-    """What is to c as b is to a."""
+    """Prints the answers to analogies."""
     for a, b, c in analogies:
         answers = ", ".join(word for word, _ in vectors.analogy(a, b, c, 5))
         print(f"\n{a} is to {b} as {c} is to: {answers}")
 
 
 def print_table(table: dict[str, dict[str, str]]) -> None:
-    """As Markdown, so that it can be quoted as it stands."""
+    """Prints a table in Markdown."""
     print(f"\n| | {' | '.join(table)} |\n|---|{'---|' * len(table)}")
     for name in table["recur"]:
         print(f"| {name} | {' | '.join(column[name] for column in table.values())} |")
 
 
 def run(options: Options) -> None:
-    """The main job."""
+    """Trains and evaluates word vectors."""
     check(options)
     corpus = build_corpus(options)
     questions = known_questions(options, corpus)
@@ -406,8 +403,8 @@ def run(options: Options) -> None:
     folder = new_folder(options.run, "runs/word2vec")
     print(
         f"{folder}: {sum(map(len, corpus.training)):,} words in {len(corpus.training):,} "
-        f"sentences, {len(corpus.words):,} different ones; {len(corpus.held_out):,} sentences held "
-        "out."
+        f"sentences, {len(corpus.words):,} distinct ones; {len(corpus.held_out):,} held-out "
+        "sentences."
     )
     learned = learn(options, corpus, folder)
     vectors = as_vectors(corpus, learned.params)
@@ -417,11 +414,11 @@ def run(options: Options) -> None:
     picture = scatter(pca(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
     picture.savefig(folder / "picture.png")
     print_table(compare(options, corpus, learned, questions))
-    print(f"\nIn {folder}: vectors.npz, and their picture, picture.png.")
+    print(f"\nResults are in {folder}: vectors.npz and picture.png.")
 
 
 def main(arguments: list[str]) -> None:
-    """Runs it."""
+    """Runs the script."""
     run(running.parse(Options, arguments, "word2vec.py"))
 
 

@@ -1,20 +1,20 @@
-r"""Trains a language model of words, measures its perplexity, and writes sentences with it.
+r"""Trains a word-level language model, measures its perplexity, and generates sentences.
 
     python scripts/word_lm.py                      on the documentation that comes with Python
     python scripts/word_lm.py --preset zaremba-small --train FILE --valid FILE --test FILE
-    python scripts/word_lm.py --run DIR            goes on with a run that was stopped
+    python scripts/word_lm.py --run DIR            resumes a run that was stopped
     python scripts/word_lm.py generate --run DIR --min-tokens 8 --choose beam
 
 Install: pip install -e ".[text,train]". Cost: two and a half minutes on two CPU cores.
-To expect, seed 0, on the documentation of CPython 3.11 with 8,000 words, perplexity on validation
-and test: 92.5 and 100.0 (an LSTM, --cell lstm, 95.1 and 100.1), where unigrams have 370 and 386,
-3-grams with Katz's back-off 110.6 and 123.6, and 5-grams with modified Kneser-Ney 92.8 and 104.7.
-An LSTM with --features 200 --embedding 200 --dropout 0.3 --epochs 10 comes to 82.6 and 88.3; with
---preset zaremba-small --vocabulary 8000 --dropout 0.4 --epochs 10, for which a text runs on from
-sentence to sentence, to 70.5 and 76.2.
+Result, seed 0, on the documentation of CPython 3.11 with 8,000 words, perplexity on validation and
+test: 92.5 and 100.0 (an LSTM, --cell lstm, 95.1 and 100.1); unigrams have 370 and 386, 3-grams with
+Katz back-off 110.6 and 123.6, and 5-grams with modified Kneser-Ney 92.8 and 104.7. An LSTM with
+--features 200 --embedding 200 --dropout 0.3 --epochs 10 reaches 82.6 and 88.3, and --preset
+zaremba-small --vocabulary 8000 --dropout 0.4 --epochs 10, whose context includes the preceding
+sentences, 70.5 and 76.2.
 
 The small model of Zaremba, Sutskever & Vinyals 2014 on the Penn Treebank (ptb.train.txt and so on,
-as Mikolov prepared them), seed 0, 40 minutes on two CPU cores at 5,100 words a second: test
+as prepared by Mikolov), seed 0, in 40 minutes on two CPU cores at 5,100 words per second: test
 perplexity 114.3 at the best of 13 epochs, the sixth, with 118.4 on validation (119.0 at the end).
 Published: 114.5 and 120.7. Modified Kneser-Ney 5-grams have 141.1 on the same words.
 """
@@ -92,36 +92,36 @@ Encoded = dict[str, list[np.ndarray]]  # documents of token ids by part: train, 
 
 @dataclasses.dataclass(frozen=True)
 class GenerateOptions:
-    """Write sentences with a model that `word_lm.py` has trained."""
+    """Generate sentences with a model trained by `word_lm.py`."""
 
     run: pathlib.Path
-    """The run's folder."""
+    """The folder of the run."""
     prompt: str = ""
-    """How each sentence begins."""
+    """The beginning of each sentence."""
     count: int = 5
-    """How many sentences to write; argmax writes one."""
+    """Number of sentences; argmax writes one."""
     choose: Literal["categorical", "top-k", "argmax", "beam"] = "top-k"
-    """Sample words, sample among the most likely ones, take the most likely one, or search for the
-    most likely sentences."""
+    """Sample words, sample from the k most likely words, take the most likely word, or search for
+    the most likely sentences."""
     temperature: float = 1.0
-    """Below 1 sharpens the distribution of words, above 1 flattens it; 0 takes the most likely."""
+    """Below 1 sharpens the distribution, above 1 flattens it; 0 takes the most likely word."""
     k: int = 20
-    """Among how many words top-k samples."""
+    """Number of words that top-k samples from."""
     num_beams: int | None = None
-    """How many hypotheses a beam search extends, at least --count; by default 20, or as many as
-    there are words."""
+    """Number of hypotheses in beam search, at least --count. Default: 20, or the size of a smaller
+    vocabulary."""
     length_penalty: float = 0.6
-    """Above 0, beam search favours long sentences."""
+    """Length penalty of beam search; above 0 favors long sentences."""
     min_tokens: int = 5
-    """Words that a sentence has at least, those of the prompt included."""
+    """Minimum number of words in a sentence, including the prompt."""
     max_tokens: int = 40
-    """Words that a sentence has at most, those of the prompt included."""
+    """Maximum number of words in a sentence, including the prompt."""
     seed: int = 0
-    """Another seed, other sentences."""
+    """Seed of the samples."""
 
 
 class Run(NamedTuple):
-    """What a run is made of."""
+    """The parts of a run."""
 
     options: Options
     texts: dict[str, list[list[str]]]  # by part: texts, each a list of sentences
@@ -133,7 +133,7 @@ class Run(NamedTuple):
 
 
 class Reading(Streams):
-    """Streams whose place, as a checkpoint holds it, says of which vocabulary its model is."""
+    """Streams whose position, as saved in checkpoints, includes the vocabulary of the model."""
 
     def __init__(self, documents, options: Options, tokenizer: Tokenizer):
         super().__init__(documents, options.batch_size, options.unroll, seed=options.seed)
@@ -144,17 +144,17 @@ class Reading(Streams):
         return {**super().get_state(), "vocabulary": self._tokenizer.fingerprint}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from what `get_state` returned."""
+        """Continues from the position that `get_state` returned."""
         check_vocabulary(state, self._tokenizer, "the checkpoint")
         super().set_state(state)
 
 
 def check_vocabulary(state: dict[str, Any], tokenizer: Tokenizer, where: Any) -> None:
-    """Raises a ValueError unless a checkpoint is of a model of these words."""
+    """Raises a ValueError unless the model of a checkpoint has this vocabulary."""
     if state["vocabulary"] != tokenizer.fingerprint:
         raise ValueError(
             f"{where}: expected a checkpoint of a model of this vocabulary, of {len(tokenizer)} "
-            "tokens, got one of another. Put back the tokenizer.json that it was trained with."
+            "tokens, got one of another. Restore the tokenizer.json that it was trained with."
         )
 
 
@@ -162,7 +162,7 @@ def check_vocabulary(state: dict[str, Any], tokenizer: Tokenizer, where: Any) ->
 
 
 def read_texts(options: Options) -> dict[str, list[list[str]]]:
-    """The sentences of each text of each part: files, or Python's documentation."""
+    """Reads the sentences of each text of each split, from files or Python's documentation."""
     files = {"train": options.train, "valid": options.valid, "test": options.test}
     if not any(files.values()):
         rest, test = split_by_hash(documentation(), HELD_OUT_ONE_IN)
@@ -180,7 +180,7 @@ def read_texts(options: Options) -> dict[str, list[list[str]]]:
 
 
 def learn_words(options: Options, texts: list[list[str]]) -> Tokenizer:
-    """The vocabulary of the training text."""
+    """Builds the vocabulary from the training text."""
     is_default = options.train is None
     ends = {"start": "<s>", "end": "</s>"} if options.sentences else {"start": None, "end": "<eos>"}
     try:
@@ -198,7 +198,7 @@ def learn_words(options: Options, texts: list[list[str]]) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: list[list[str]]) -> list[np.ndarray]:
-    """Documents: each sentence by itself, or each text, begun by the end of what was before it."""
+    """Encodes documents: single sentences, or whole texts that start with an end token."""
     if tokenizer.start is not None:
         return [tokenizer.frame(ids) for text in texts for ids in tokenizer.encode_all(text)]
     end = np.array([tokenizer.end], np.int32)
@@ -211,7 +211,7 @@ def encode(tokenizer: Tokenizer, texts: list[list[str]]) -> list[np.ndarray]:
 
 
 def prepare(options: Options) -> Run:
-    """Reads the text, and builds what is to learn it; writes nothing."""
+    """Reads the text and builds the model; writes nothing."""
     texts = read_texts(options)
     tokenizer = learn_words(options, texts["train"])
     documents = {part: encode(tokenizer, of_part) for part, of_part in texts.items()}
@@ -233,7 +233,7 @@ def first_state(
 
 
 def make_judge(model: WordModel, documents: list[np.ndarray]) -> Callable[[TrainState], float]:
-    """`judge(state)` -> the perplexity: exp of the mean nats of words and ends of sentences."""
+    """`judge(state)` -> the perplexity over words and ends of sentences."""
 
     def losses(params, hs, window):
         to_logits = partial(model.logits, params)
@@ -250,13 +250,13 @@ def make_judge(model: WordModel, documents: list[np.ndarray]) -> Callable[[Train
 
 
 def train(options: Options) -> None:
-    """The main job."""
+    """Trains a model, in the folder of the run."""
     with claimed(options.run, "runs/word_lm", goes_on=True) as folder:
         train_in_folder(dataclasses.replace(options, run=folder))
 
 
 def train_in_folder(options: Options) -> None:
-    """The main job, in the folder of the run."""
+    """Trains a model, in a folder that is locked."""
     run = prepare(options)
     per_epoch = run.streams.windows_per_epoch
     steps = total_updates(options.epochs, per_epoch)
@@ -277,17 +277,17 @@ def train_in_folder(options: Options) -> None:
     best = running.best_checkpoint(options.run, "valid_perplexity", like=state).state
     read = (int(state.step) - done) * options.batch_size * options.unroll
     if read:
-        print(f"{read:,} words in {seconds:.0f} s, validations included: {read / seconds:,.0f} a s")
+        print(f"{read:,} words in {seconds:.0f} s with validation, {read / seconds:,.0f} a second")
     table = compare(run, best)
     write_json(options.run / "results.json", table)
     print(f"the best epoch: {int(best.step) // per_epoch}\n")
     print_table(table)
-    print(f"\nAll of it is in {options.run}. To write sentences:")
+    print(f"\nResults are in {options.run}. To generate sentences:")
     print("  " + command_line("word_lm.py", "generate", "--run", options.run))
 
 
 def describe(run: Run, state: TrainState) -> None:
-    """Says what is about to happen."""
+    """Prints a description of the run."""
     options, tokenizer = run.options, run.tokenizer
     weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     print(
@@ -302,7 +302,7 @@ def describe(run: Run, state: TrainState) -> None:
 
 
 def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
-    """Epoch by epoch: each ends with a validation, and may find that it is time to average."""
+    """Trains epoch by epoch, with a validation after each, which may start weight averaging."""
     options, state, unread = run.options, begun.state, begun.unread
     done = int(state.step)
     per_epoch = run.streams.windows_per_epoch
@@ -333,7 +333,7 @@ def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
     with running.at_the_end(lambda: draw_curves(options.run)), contextlib.closing(progress):
         for epoch in range(done // per_epoch, options.epochs):
             if is_time_to_average(options, read_metrics(metrics)) and not has_begun(state):
-                tqdm.write("from now on weights are averaged")
+                tqdm.write("weights are averaged from this epoch on")
                 state = begin_average(state)
             state = fit(
                 step,
@@ -349,14 +349,14 @@ def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
 
 
 def is_time_to_average(options: Options, records: list[dict[str, float]]) -> bool:
-    """Whether the last validation was no better than the best one some epochs before it."""
+    """Whether the last validation is worse than the best one `average_after` epochs before."""
     found = [record["valid_perplexity"] for record in records if "valid_perplexity" in record]
     patience = options.average_after
     return patience is not None and len(found) > patience and found[-1] > min(found[:-patience])
 
 
 def compare(run: Run, best: TrainState) -> dict[str, dict[str, float]]:
-    """Perplexities of validation and test: of the model, and of n-grams on the same words."""
+    """Perplexities on validation and test, of the model and of n-grams on the same words."""
     documents, size = run.documents, len(run.tokenizer)
     models = {
         "unigrams": additive(documents["train"], 1, size),
@@ -372,7 +372,7 @@ def compare(run: Run, best: TrainState) -> dict[str, dict[str, float]]:
 
 
 def print_table(table: dict[str, dict[str, float]]) -> None:
-    """As Markdown, so that it can be quoted as it stands."""
+    """Prints a table in Markdown."""
     print("| perplexity | validation | test |\n|---|---|---|")
     for name, found in table.items():
         print(f"| {name} | {found['valid']:.2f} | {found['test']:.2f} |")
@@ -390,16 +390,16 @@ def draw_curves(folder: pathlib.Path) -> None:
         write_picture(folder / "curve.png", figure)
 
 
-# --- Writing sentences ---------------------------------------------------------------------------
+# --- Generation ----------------------------------------------------------------------------------
 
 
 def begin_sentence(options: GenerateOptions, tokenizer: Tokenizer) -> np.ndarray:
-    """The ids of the prompt, as far as it leaves something to say."""
+    """Encodes the prompt, and checks that it leaves words to generate."""
     ids = tokenizer.encode(options.prompt)
     if (ids == tokenizer.unknown).any():
         raise ValueError(
-            f"--prompt: expected words of the vocabulary, got {options.prompt!r}, in which the "
-            f"model knows {tokenizer.decode(ids)!r}. Leave the others out."
+            f"--prompt: expected words of the vocabulary, got {options.prompt!r}, of which "
+            f"the model has {tokenizer.decode(ids)!r}. Leave the others out."
         )
     if options.max_tokens <= len(ids) or options.max_tokens < options.min_tokens:
         raise ValueError(
@@ -416,7 +416,7 @@ def write_ids(
     model: WordModel,
     params: Any,
 ) -> Iterator[np.ndarray]:
-    """The ids of sentences, those of the prompt not included."""
+    """Generates the ids of sentences, without the prompt."""
     shared = {
         "max_tokens": options.max_tokens - len(prompt),
         "min_tokens": max(0, options.min_tokens - len(prompt)),
@@ -425,19 +425,19 @@ def write_ids(
     }
     first = tokenizer.end if tokenizer.start is None else tokenizer.start
     prompt = np.array([first, *prompt], np.int32)
-    speaker, body = model.speaker(params), (params.body, ())
+    layer, body = model.decoding_layer(params), (params.body, ())
     if options.choose == "beam":
         usual = max(options.count, min(20, len(tokenizer)))
         beams = {"num_beams": options.num_beams or usual, "num_return": options.count}
         beams["length_penalty"] = options.length_penalty
-        found = beam_search(speaker, body, prompt[None], **beams, **shared)
+        found = beam_search(layer, body, prompt[None], **beams, **shared)
         found = jax.tree.map(lambda of_rows: of_rows[0], found)
     else:
         drawn = temperature(options.temperature, categorical) if options.temperature else argmax
         choose = {"argmax": argmax, "top-k": top_k(options.k, drawn), "categorical": drawn}
         rows = np.tile(prompt, (1 if options.choose == "argmax" else options.count, 1))
         key = jax.random.key(options.seed)
-        found = generate(speaker, body, rows, choose=choose[options.choose], key=key, **shared)
+        found = generate(layer, body, rows, choose=choose[options.choose], key=key, **shared)
     for ids, length in zip(*jax.device_get((found.tokens, found.length)), strict=True):
         yield ids[:length]
 
@@ -466,7 +466,7 @@ def main(arguments: list[str]) -> None:
 
 
 def chosen_preset(arguments: list[str]) -> str:
-    """The preset that is asked for, which all other options are changes of."""
+    """The preset on the command line, whose values are the defaults of all options."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         name = argument.removeprefix("--preset=") if "=" in argument else argument
         if (before == "--preset" or argument.startswith("--preset=")) and name in PRESETS:

@@ -1,11 +1,11 @@
-"""What `word_lm.py` trains: published recipes, their model, its loss and its optimizer.
+"""The models of `word_lm.py`: published recipes, the model, its loss and its optimizer.
 
-`lecture` is the model that lectures begin with. `zaremba-small`, `-medium` and `-large` are of
-Zaremba, Sutskever & Vinyals 2014, https://arxiv.org/abs/1409.2329, and `awd` is of Merity, Keskar &
-Socher 2018, https://arxiv.org/abs/1708.02182, without its penalties of activations and with windows
-of one length. Since a window's loss is summed over its words here, where theirs is the mean, the
-learning rate is divided, and clip and weight decay are multiplied, by the 70 words. On two cores
-only the first two end on the day they were begun.
+`lecture` is a small Elman network. `zaremba-small`, `-medium` and `-large` are by Zaremba,
+Sutskever & Vinyals 2014, https://arxiv.org/abs/1409.2329. `awd` is by Merity, Keskar & Socher 2018,
+https://arxiv.org/abs/1708.02182, without penalties on activations and with windows of equal length.
+Its loss is the mean over the 70 words of a window; here it is the sum, so the learning rate is
+divided by 70, and clip and weight decay are multiplied by 70. On two cores only the first two
+finish within a day.
 """
 
 from __future__ import annotations
@@ -25,96 +25,96 @@ import recur
 from recur.train import TrainState, by_path, chunked_cross_entropy_sum, weight_drop
 
 CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm}
-CHUNK = 200  # steps, of all rows together, whose logits are in memory at a time
+CHUNK = 200  # steps, over all rows, whose logits are in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Train a recurrent language model of words with truncated backpropagation through time.
 
-    Without --train it learns the documentation that comes with Python: docstrings and comments of
-    the standard library, and the topics of `help()`. To write sentences with what it has learned:
-    `word_lm.py generate --help`.
+    Without --train it trains on the documentation that comes with Python: docstrings and comments
+    of the standard library, and the topics of `help()`. To generate sentences: `word_lm.py generate
+    --help`.
     """
 
     preset: Literal["lecture", "zaremba-small", "zaremba-medium", "zaremba-large", "awd"] = (
         "lecture"
     )
-    """A published recipe; what else is given here changes it."""
+    """A published recipe, whose values are the defaults of the other options."""
     train: pathlib.Path | None = None
-    """Text to learn, a sentence a line."""
+    """Training text, one sentence per line."""
     valid: pathlib.Path | None = None
-    """Text to choose the best epoch by."""
+    """Validation text, which selects the best epoch."""
     test: pathlib.Path | None = None
-    """Text to judge that epoch by, once."""
+    """Test text, on which the best epoch is evaluated."""
     run: pathlib.Path | None = None
-    """The run's folder: a new one starts, an existing one resumes with the options it was begun
-    with. runs/word_lm-1, -2 ... when not given."""
+    """The folder of the run. A new folder starts a run; an existing one resumes its run with the
+    same options. Default: runs/word_lm-1, -2 ..."""
 
     split: Literal["space", "punctuation"] = "space"
-    """What parts words: spaces alone, as in a tokenized text, or punctuation too."""
+    """Split words at spaces only, as in tokenized text, or at punctuation too."""
     lowercase: bool = False
-    """Whether words are learned in lower case."""
+    """Whether to convert text to lower case."""
     vocabulary: int | None = 8000
-    """How many words to keep, special ones included; the rest are unknown. None keeps all."""
+    """Size of the vocabulary, with special tokens; other words are unknown. None keeps all."""
     sentences: bool = True
-    """Whether each sentence is by itself, between start and end tokens; if not, the text runs on,
-    with an end token after each sentence."""
+    """Whether sentences are independent, between start and end tokens; otherwise the text is one
+    stream, with an end token after each sentence."""
 
     cell: Literal["elman", "gru", "lstm"] = "elman"
-    """The recurrence."""
+    """The recurrent cell."""
     layers: int = 1
-    """How many of them, one above the other."""
+    """The number of recurrent layers."""
     features: int = 100
     """Units of each layer; of the last one too, unless the weights are tied."""
     embedding: int = 100
-    """Width of the vector that stands for a word."""
+    """Size of the word embedding."""
     tied: bool = False
-    """Whether logits are products with the embedding; the last layer is then as wide."""
+    """Whether logits use the embedding as kernel; the last layer then has its size."""
     initial: float | None = None
-    """All weights begin uniform between its negative and it; as each layer draws them if None."""
+    """Initialize all weights uniformly from -initial to initial; None for the defaults."""
 
     dropout: float = 0.0
-    """Share of units dropped between layers, other ones at each step (Zaremba et al.)."""
+    """Dropout rate between layers, with a new mask at each step (Zaremba et al.)."""
     input_dropout: float = 0.0
-    """Share of the first layer's inputs dropped for a whole window (Gal & Ghahramani)."""
+    """Variational dropout rate of the inputs of the first layer (Gal & Ghahramani)."""
     layer_dropout: float = 0.0
-    """The same, between layers."""
+    """Variational dropout rate between layers."""
     output_dropout: float = 0.0
-    """The same, after the last layer."""
+    """Variational dropout rate after the last layer."""
     word_dropout: float = 0.0
-    """Share of words whose vector is zero for a whole window."""
+    """Share of words whose embedding is zero for a window."""
     weight_drop: float = 0.0
-    """Share of recurrent weights that is dropped for a whole window (Merity et al.)."""
+    """Dropout rate of recurrent weights, once per window (Merity et al.)."""
 
     epochs: int = 6
-    """Times that the text is read. A finished run goes on when resumed with more."""
+    """Number of epochs. Resume a finished run with more to continue it."""
     batch_size: int = 20
-    """Streams of text that are read in parallel."""
+    """Number of text streams that are read in parallel."""
     unroll: int = 35
-    """Words of each stream in an update, and through which errors flow back."""
+    """Words of each stream per update, and the length of backpropagation."""
     optimizer: Literal["sgd", "adam"] = "adam"
-    """Of the loss of a window: summed over its words, averaged over rows."""
+    """Its loss is summed over the words of a window, and averaged over rows."""
     learning_rate: float = 2e-3
-    """In the first epochs."""
+    """Initial learning rate."""
     constant_epochs: int = 3
-    """After so many epochs the learning rate is divided by `decay` with each."""
+    """Epochs after which the learning rate is divided by --decay in each epoch."""
     decay: float = 2.0
-    """By what the learning rate is divided then."""
+    """The divisor of the learning rate per epoch."""
     average_after: int | None = None
-    """Weights are averaged from the epoch on that is not better on --valid than the best one so
-    many epochs ago (the NT-ASGD of Merity et al.); never if None."""
+    """Average weights (NT-ASGD, Merity et al.) once an epoch is worse on --valid than the best one
+    up to this number of epochs before; never if None."""
     clip: float = 5.0
-    """The highest norm of a gradient."""
+    """Maximum gradient norm."""
     weight_decay: float = 0.0
-    """Of all weights, per unit of learning rate."""
+    """Weight decay of all weights, per unit of learning rate."""
 
     seed: int = 0
-    """Of weights, order of sentences, dropout and samples."""
+    """Seed of weights, order of sentences, dropout and samples."""
     report_every: int = 50
-    """Updates between two lines of metrics."""
+    """Updates between two log entries."""
     checkpoint_every: int = 500
-    """Updates between two checkpoints, beside one an epoch; the last 3 and the best are kept."""
+    """Updates between two checkpoints, and one per epoch; the last 3 and the best are kept."""
 
 
 _ZAREMBA = Options(
@@ -148,12 +148,12 @@ class Params(NamedTuple):
     """Weights of a `WordModel`."""
 
     body: Any  # of the embedding and the recurrent layers
-    kernel: jax.Array | None  # of the logits, [H, V]; None where they are tied
+    kernel: jax.Array | None  # of the logits, [H, V]; None if tied
     bias: jax.Array  # [V]
 
 
 class WordModel(NamedTuple):
-    """A language model whose logits are apart, so that they need not all be there at once."""
+    """A language model whose logits are computed separately, so that they can be in chunks."""
 
     body: recur.Layer  # int [T] -> [T, H]
     init: Callable[[jax.Array], Params]
@@ -165,13 +165,13 @@ class WordModel(NamedTuple):
             kernel = params.body[0]["embedding"].T
         return hs @ kernel + params.bias
 
-    def speaker(self, params: Params) -> recur.Layer:
-        """Words to logits for a batch of sentences, as `recur.decode` asks; of `params.body`."""
+    def decoding_layer(self, params: Params) -> recur.Layer:
+        """A batched layer of `params.body` from words to logits, for `recur.decode`."""
         return recur.batch(recur.chain(self.body, lambda h: self.logits(params, h)))
 
 
 def build_model(options: Options, size: int) -> WordModel:
-    """Embedding, recurrent layers with their noise, and what logits are made with."""
+    """Builds a model: embedding, recurrent layers with dropout, and logits."""
     parts: list[Any] = [nn.Embed(size, options.embedding)]
     for layer in range(options.layers):
         last = layer == options.layers - 1
@@ -197,7 +197,7 @@ def build_model(options: Options, size: int) -> WordModel:
 
 
 def uniform(key: jax.Array, params: Params, bound: float) -> Params:
-    """Weights of the same shapes, biases too, uniform between -bound and bound."""
+    """Draws all weights and biases uniformly from -bound to bound."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     drawn = [
@@ -208,7 +208,7 @@ def uniform(key: jax.Array, params: Params, bound: float) -> Params:
 
 
 def make_loss(options: Options, model: WordModel):
-    """The nats of a window, summed over its words and averaged over rows, as Zaremba et al. do."""
+    """Makes the loss, nats summed over a window and averaged over rows, as in Zaremba et al."""
     body = recur.batch(model.body)
     drop_weights = weight_drop(options.weight_drop, by_path("*recurrent_kernel"))
     drop_words = nn.Dropout(options.word_dropout, broadcast_dims=(1,), deterministic=False)
@@ -249,13 +249,13 @@ class Average(NamedTuple):
 
 
 def average_when_begun() -> optax.GradientTransformation:
-    """Keeps, at the end of a chain, the mean of the weights after each update since it was begun.
+    """Averages the weights after each update once begun; the last part of an Optax chain.
 
     mean_n = mean_{n-1} + (params_n - mean_{n-1}) / n
     """
 
     def init(params):
-        mean = jax.tree.map(jnp.copy, params)  # a step that donates its state gives no array twice
+        mean = jax.tree.map(jnp.copy, params)  # a donated state must not contain an array twice
         return Average(jnp.zeros((), bool), jnp.zeros((), jnp.int32), mean)
 
     def update(updates, state, params=None):
@@ -269,7 +269,7 @@ def average_when_begun() -> optax.GradientTransformation:
 
 
 def build_optimizer(options: Options, windows_per_epoch: int) -> optax.GradientTransformation:
-    """Clipping, then the optimizer at a rate that falls with epochs."""
+    """Gradient clipping, then the optimizer with a learning rate that decays by epochs."""
     constant = min(options.constant_epochs, options.epochs)
     rate = optax.exponential_decay(
         options.learning_rate,
@@ -289,7 +289,7 @@ def build_optimizer(options: Options, windows_per_epoch: int) -> optax.GradientT
 
 
 def begin_average(state: TrainState) -> TrainState:
-    """The state from which on weights are averaged."""
+    """Starts the averaging of weights."""
     *others, average = state.optimizer
     return state._replace(optimizer=(*others, average._replace(begun=jnp.ones((), bool))))
 
@@ -300,7 +300,7 @@ def has_begun(state: TrainState) -> bool:
 
 
 def weights_to_judge(state: TrainState) -> Params:
-    """The mean of the weights where it has begun, and otherwise the weights."""
+    """The mean of the weights if averaging has begun, otherwise the weights."""
     average = state.optimizer[-1]
     if isinstance(average, Average) and average.count > 0:
         return average.mean

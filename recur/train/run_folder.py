@@ -85,6 +85,6 @@ class RunFolder:
     def _writer(self) -> str:
         try:
             writer = json.loads((self.path / _OWNER).read_text("utf-8"))
-            return f"process {writer['pid']} on {writer['host']}, begun {writer['since']},"
+            return f"process {writer['pid']} on {writer['host']}, started {writer['since']},"
         except (OSError, ValueError, KeyError):
             return "another process"

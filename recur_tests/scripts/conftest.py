@@ -1,4 +1,4 @@
-"""Scripts run as a user's process does."""
+"""Scripts run as in the process of a user."""
 
 import builtins
 import importlib

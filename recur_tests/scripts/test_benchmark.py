@@ -1,4 +1,4 @@
-"""The benchmarks on a handful of steps: their tables, their files, their missing peers."""
+"""The benchmarks on a few steps: tables, files, missing peers."""
 
 import dataclasses
 import functools

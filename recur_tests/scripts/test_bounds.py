@@ -1,4 +1,4 @@
-"""What the numbers of options may be."""
+"""The valid ranges of options."""
 
 import dataclasses
 import importlib

@@ -1,4 +1,4 @@
-"""The main job from its command line: every option, every mishap, killed and resumed."""
+"""The character model from the command line: options, errors, killed and resumed runs."""
 
 import dataclasses
 import importlib
@@ -107,7 +107,7 @@ def test_learns_pythons_library_by_default(char_lm, command, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     for number in (1, 2):  # without --run, a new folder each time
         printed = command(*TINY, "--steps", "2")
-        assert f"All of it is in runs/char_lm-{number}." in printed
+        assert f"Results are in runs/char_lm-{number}." in printed
         assert pathlib.Path(f"runs/char_lm-{number}/results.json").exists()
 
 
@@ -191,7 +191,7 @@ def test_a_folder_that_is_not_this_run(command, complaint, texts, tmp_path):
         "--run", folder, "--steps", "1"
     )
     pathlib.Path(texts[1]).write_text("another text " * 99)
-    assert "expected the text that the run was begun with" in complaint("--run", folder)
+    assert "expected the text that the run was started with" in complaint("--run", folder)
     assert contents(folder) == before
     other = tmp_path / "other"
     other.mkdir()
@@ -352,7 +352,7 @@ def test_ctrl_c_once_and_twice_saves_and_changes_no_number(texts, tmp_path):
             time.sleep(0.01)
         assert process.wait() == 1
         printed = log.read_text()
-        assert printed.splitlines()[-1].startswith("char_lm: stopped. The same --run goes on")
+        assert printed.splitlines()[-1].startswith("char_lm: stopped. The same --run resumes")
         assert "Traceback" not in printed
         saved = max(saved_updates(folder))
         assert records(folder)[-1]["step"] <= saved < records(folder)[-1]["step"] + 10

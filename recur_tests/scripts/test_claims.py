@@ -1,4 +1,4 @@
-"""The folder of a run is one process's, and a start that fails leaves none."""
+"""The folder of a run is locked by one process, and removed if the run fails at its start."""
 
 import importlib
 import os
@@ -71,7 +71,7 @@ def test_one_that_comes_just_after_another_does_not_go_on_with_its_run(
         lock(folder)
 
     monkeypatch.setattr(claims.RunFolder, "lock", lock_late)
-    with pytest.raises(ValueError, match="another process has begun a run there. Start again"):
+    with pytest.raises(ValueError, match="another process has started a run there. Start again"):
         claims.claimed(tmp_path / "run", "", goes_on=True).__enter__()
     assert (tmp_path / "run" / "options.json").exists()
 

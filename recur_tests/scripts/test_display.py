@@ -1,4 +1,4 @@
-"""What is printed never ends a run."""
+"""Errors of printing never end a run."""
 
 import importlib
 import io

@@ -1,4 +1,4 @@
-"""The music model from its command line; its numbers against the definitions."""
+"""The music model from the command line, and its results against their definitions."""
 
 import importlib
 import json
@@ -178,7 +178,7 @@ def test_canons_by_default_and_more_music_later(command, complaint, tmp_path, mo
     late(pathlib.Path("late.mid"), np.pad(held_out, [(4, 0), (0, 0)]), 1, 90)
     command(*write, "--begin", "late.mid", "--given", "3", "--temperature", "0")
     assert np.array_equal(read(run / "written-5/tanh-1.mid", 1)[0], begun)
-    assert "learned a lstm, got one with tanh" in complaint(*write, "--cell", "lstm")
+    assert "with a trained lstm, got one with tanh" in complaint(*write, "--cell", "lstm")
     begun, kept = (run / "options.json").read_text(), (run / "tanh.npz").read_bytes()
     for old, new in {
         '"tanh": 3': '"tanh": "3"',

@@ -1,4 +1,4 @@
-"""Rolls out of .mat and MIDI files and back, against files made byte by byte; and the canons."""
+"""Rolls from .mat and MIDI files and back, against files made byte by byte; and the canons."""
 
 import importlib
 import random
@@ -115,9 +115,9 @@ def test_reads_what_others_write(rolls, tmp_path):
 
 HELD = (0, (0x90, 60, 1)), (9, END)
 NO_MIDI = {
-    "a MIDI file, got one that is none, or is damaged: EOFError": b"",
+    "a MIDI file, got another or a damaged file: EOFError": b"",
     "MThd not found": b"RIFF....",
-    "or is damaged: EOFError": midi(HELD)[:-5],
+    "or a damaged file: EOFError": midi(HELD)[:-5],
     "data byte must be in range": midi([(0, (0x90, 60, 200)), (9, END)]),
     "running status without last_status": midi([(0, (60, 1)), (9, END)]),
     "got tracks that do not sound together": midi(HELD, kind=2),
@@ -127,7 +127,7 @@ NO_MIDI = {
     "notes, got none on the keys of a piano": midi([(0, (0x90, 9, 1)), (9, END)]),
     "at most 100,000 frames, got 2,236,962": midi([*HELD[:1], (2**28 - 1, END)]),
     "numbers of at most four bytes, got a longer one": midi([*HELD[:1], (2**28, END)]),
-    "or is damaged: expected numbers of at most four bytes": midi([(2**50_000, END)]),
+    "or a damaged file: expected numbers of at most four bytes": midi([(2**50_000, END)]),
 }
 
 
@@ -173,7 +173,9 @@ def test_finds_files(rolls, tmp_path):
 
 def test_without_mido(rolls, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mido", None)
-    with pytest.raises(ImportError, match=r'MIDI files need mido: pip install "recur\[music\]"'):
+    with pytest.raises(
+        ImportError, match=r'MIDI files need mido: pip install "recur-jax\[music\]"'
+    ):
         rolls.write_midi(tmp_path / "x.mid", roll_of(2), 1, 90)
 
 

@@ -1,4 +1,4 @@
-"""A user's mistake is one line, a defect of ours is a traceback with a note."""
+"""A mistake of the user is one line, a bug is a traceback with a note."""
 
 import dataclasses
 import errno

@@ -1,4 +1,4 @@
-"""Files of scripts: whole at any moment, and what is damaged is named in a sentence."""
+"""Files of scripts: written atomically, and damage is an error that names the file."""
 
 import errno
 import importlib

@@ -1,4 +1,4 @@
-"""Word vectors from the command line: every option, every mishap, a stand-in for gensim."""
+"""Word vectors from the command line: options, errors, a stand-in for gensim."""
 
 import dataclasses
 import importlib
@@ -65,7 +65,7 @@ def test_a_short_run(command, text, tmp_path, name):
     vectors = WordVectors.load(run / "vectors.npz")
     assert set(vectors.words) == words and vectors.matrix.shape == (7, 4)
     assert (run / "picture.png").read_bytes().startswith(b"\x89PNG")
-    assert "7 different ones; 4 sentences held out" in printed and "   loss " in printed
+    assert "7 distinct ones; 4 held-out sentences" in printed and "   loss " in printed
     [row] = [line for line in printed.splitlines() if line.startswith("| held out: random")]
     assert 0 <= float(row.split("|")[2].strip(" %")) <= 100
     assert "| | recur |" in printed and "gensim" not in printed
@@ -142,7 +142,7 @@ def test_mishaps_are_told_in_one_line(complaint, text, tmp_path, monkeypatch):
     told = complaint("--text", text, *TINY.split(), "--batch-size", 1_000_000)
     assert "expected a batch_size of at most" in told and "a smaller batch_size" in told
     few = complaint("--text", text, "--min-count", 1000)
-    assert "words that come 1000 times" in few and "lower --min-count" in few
+    assert "words that occur 1000 times" in few and "lower --min-count" in few
     questions = tmp_path / "questions.txt"
     questions.write_text("a b c\n")
     tiny = ("--text", text, *TINY.split())

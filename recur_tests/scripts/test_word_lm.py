@@ -1,4 +1,4 @@
-"""The word model from its command line, its recipes against their papers, and what it writes."""
+"""The word model from the command line, its recipes against their papers, its sentences."""
 
 import dataclasses
 import importlib
@@ -72,7 +72,7 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
             assert set(words) <= {"the", *NOUNS, *VERBS}
     assert command(*write) == command(*write) != command(*write, "--seed", "1")
 
-    assert "in which the model knows 'the <unk>'" in complaint(*write, "--prompt", "the fox")
+    assert "of which the model has 'the <unk>'" in complaint(*write, "--prompt", "the fox")
     assert "expected num_beams from 1 to the 10 tokens of the vocabulary, got 99" in complaint(
         *write, "--choose", "beam", "--num-beams", "99"
     )
@@ -84,7 +84,7 @@ def test_a_run_from_beginning_to_sentences(command, complaint, texts, tmp_path):
     path = folder / "tokenizer.json"
     kept = path.read_text("utf-8")
     path.write_text(kept.replace("bird", "fish"), "utf-8")
-    assert "expected the vocabulary that the run was begun with" in complaint(*write)
+    assert "expected the vocabulary that the run was started with" in complaint(*write)
     command("--run", folder)  # it is learned from the text once more
     assert path.read_text("utf-8") == kept
     assert "expected the features of the run that is there" in complaint(*begin, "--features", "9")
@@ -125,7 +125,7 @@ def test_learns_pythons_documentation_by_default(word_lm, command, tmp_path, mon
     monkeypatch.setattr(word_lm, "documentation", lambda: texts)
     monkeypatch.chdir(tmp_path)
     printed = command(*TINY, "--epochs", "1", "--vocabulary", "15")
-    assert "All of it is in runs/word_lm-1." in printed
+    assert "Results are in runs/word_lm-1." in printed
     tokenizer = word_lm.Tokenizer.load(tmp_path / "runs/word_lm-1/tokenizer.json")
     assert {"return", "object", ".", "isn't"} <= set(tokenizer.tokens) and len(tokenizer) == 15
 
@@ -205,9 +205,9 @@ def test_perplexity_by_its_definition(word_lm, models, tied):
     model = models.build_model(options, 7)
     state = word_lm.first_state(options, model, models.build_optimizer(options, 1))
     documents = [np.random.default_rng(n).integers(0, 7, 3 + n) for n in range(4)]
-    speaker = model.speaker(state.params)
+    layer = model.decoding_layer(state.params)
     nats = [
-        nats_of(speaker((state.params.body, ()), d[None, :-1])[0], d[1:]).sum() for d in documents
+        nats_of(layer((state.params.body, ()), d[None, :-1])[0], d[1:]).sum() for d in documents
     ]
     count = sum(len(document) - 1 for document in documents)
     found = word_lm.make_judge(model, documents)(state)

@@ -1,4 +1,4 @@
-"""How long tracing and compiling a training step takes, by depth and by length."""
+"""Benchmark of tracing and compiling a gradient, by depth and by length."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ COUNTS = {False: (16, 256, 4096), True: (16, 64)}
 LAYERS_OF_COUNTS = 4
 ROUNDS = {False: 5, True: 1}
 HEADING = f"""Seconds until the gradient of a stack of LSTMs of {UNITS} units, {ROWS} rows, is ready
-to run on {{device}}: tracing and lowering in Python, and compiling by XLA, each the median over
-rounds in which every row ran once, in random order, with nothing cached."""
+to run on {{device}}: tracing and lowering in Python, and compiling by XLA. Medians over rounds in
+which every row ran once, in random order, without caches."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Seconds of tracing and compiling a gradient, by the number of layers and of steps."""
+    """Tracing and compiling a gradient, by the number of layers and of steps."""
 
 
 def main(options: Options) -> None:
-    """Measures every depth and every length."""
+    """Measures all depths and lengths."""
     texts = [HEADING.format(device=report.device())]
     print(texts[0], end="\n\n", flush=True)
     measured = {
@@ -63,12 +63,12 @@ def main(options: Options) -> None:
 
 
 def of_recur(layers: int) -> Any:
-    """A stack, lifted over time and over rows."""
+    """A stack of LSTM cells in recur, in one scan."""
     return recur.batch(recur.scan(recur.stack(*(recur.lstm(UNITS) for _ in range(layers)))))
 
 
 class Stack(nn.Module):
-    """Flax Linen's `RNN`, one after the other."""
+    """A chain of `RNN` layers in Flax Linen."""
 
     layers: int
 
@@ -81,7 +81,7 @@ class Stack(nn.Module):
 
 
 def of_linen(layers: int) -> Any:
-    """The same in Flax Linen."""
+    """A model in Flax Linen."""
     return Stack(layers)
 
 
@@ -89,7 +89,7 @@ MODELS: dict[str, Callable[[int], Any]] = {"recur": of_recur, "Flax Linen": of_l
 
 
 def gradient(of: Callable[[int], Any], layers: int, steps: int) -> dict[str, Any]:
-    """What it takes to compile a gradient."""
+    """Compiles a gradient, and returns the seconds it takes."""
     model = of(layers)
     apply = model.apply if isinstance(model, nn.Module) else model
     xs = jax.ShapeDtypeStruct((ROWS, steps, UNITS), jnp.float32)
@@ -105,7 +105,7 @@ def gradient(of: Callable[[int], Any], layers: int, steps: int) -> dict[str, Any
 
 
 def measure(rows: dict[tuple[str, int], Callable], options: Options) -> list[dict[str, Any]]:
-    """The seconds of each row."""
+    """Measures the seconds of each row."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {row: [] for row in rows}
     for number in range(ROUNDS[options.quick]):
         for row in random.Random(options.seed + number).sample(list(rows), len(rows)):
@@ -128,7 +128,7 @@ def measure(rows: dict[tuple[str, int], Callable], options: Options) -> list[dic
 
 
 def as_table(axis: str, measured: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """The rows as a Markdown table."""
     header = ["", axis, "trace and lower s", "compile s"]
     lines = [
         [
@@ -143,7 +143,7 @@ def as_table(axis: str, measured: list[dict[str, Any]]) -> str:
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """Seconds over the number of layers, and of steps."""
+    """Draws seconds over the numbers of layers and of steps."""
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for axis, measured in result["data"].items():
         curves = panels[f"seconds, by the number of {axis}"] = {}

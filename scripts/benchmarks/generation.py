@@ -1,4 +1,4 @@
-"""Characters a second: a recurrence that is fed what was drawn of its own outputs."""
+"""Benchmark of text generation: characters per second of a language model."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ VOCABULARY = 96
 UNITS, STREAMS = (64, 256), (1, 64)
 STEPS, ROUNDS = {False: 1_000, True: 100}, {False: 7, True: 3}
 LOOP, TORCH = "Flax, a compiled step called from Python", "PyTorch, eager"
-HEADING = f"""Characters a second, of all streams together, on {{device}}: an embedding, an LSTM
-as wide, a Dense, {VOCABULARY} characters, each drawn from the softmax; {{steps:,}} characters a
-stream, after a prompt of one. All rows ran in every round, in random order; "times" is the median
-over rounds of how many times faster a row is."""
+HEADING = f"""Characters per second of all streams together, on {{device}}: an embedding, an LSTM
+of the same size and a Dense, with {VOCABULARY} characters, sampled from the softmax; {{steps:,}}
+characters per stream, after a prompt of one. All rows ran in every round, in random order; "times"
+is the median over rounds of how many times faster a row is."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Characters a second that language models generate, for one stream and for 64."""
+    """Characters per second of text generation, for one stream and for 64."""
 
 
 def main(options: Options) -> None:
-    """Measures every number of units and of streams."""
+    """Measures all numbers of units and of streams."""
     texts = [HEADING.format(device=report.device(), steps=STEPS[options.quick])]
     print(texts[0], end="\n\n", flush=True)
     measured = {}
@@ -47,15 +47,15 @@ def main(options: Options) -> None:
 
 
 def describe(units: int, streams: int) -> str:
-    """How many there are."""
+    """The name of a setting."""
     return f"{units} units, " + ("one stream" if streams == 1 else f"{streams} streams")
 
 
-# The rows: each gives a run of `steps` characters for each stream.
+# The rows: each returns a function that generates `steps` characters for each stream.
 
 
 def of_recur(units: int, streams: int, steps: int, seed: int) -> Callable[[], Any]:
-    """`recur.decode.generate`, which is one compiled loop."""
+    """`recur.decode.generate`, one compiled loop."""
     model = recur.chain(
         nn.Embed(VOCABULARY, units), recur.scan(recur.lstm(units)), nn.Dense(VOCABULARY)
     )
@@ -70,19 +70,19 @@ def of_recur(units: int, streams: int, steps: int, seed: int) -> Callable[[], An
 
 
 class Generator(nn.Module):
-    """One step of the model, in Flax."""
+    """One step of the model in Flax."""
 
     units: int
 
     @nn.compact
     def __call__(self, carry, token):
-        """The carry, and logits `[B, V]`."""
+        """Returns the carry and the logits `[B, V]`."""
         carry, h = nn.OptimizedLSTMCell(self.units)(carry, nn.Embed(VOCABULARY, self.units)(token))
         return carry, nn.Dense(VOCABULARY)(h)
 
 
 def of_flax(units: int, streams: int, steps: int, seed: int, in_python: bool) -> Callable[[], Any]:
-    """A step that draws the next character, looped over by Python or by `lax.scan`."""
+    """A step that samples the next character, in a loop of Python or of `lax.scan`."""
     model = Generator(units)
     key = jax.random.key(seed)
     zeros = jnp.zeros((streams, units))
@@ -114,7 +114,7 @@ def of_flax(units: int, streams: int, steps: int, seed: int, in_python: bool) ->
 
 
 def of_torch(units: int, streams: int, steps: int, seed: int) -> Callable[[], Any]:
-    """A loop over `LSTMCell`, in eager mode."""
+    """A loop over `LSTMCell` in eager mode."""
     import torch
 
     cuda = jax.default_backend() == "gpu" and torch.cuda.is_available()
@@ -150,7 +150,7 @@ ROWS: dict[str, Callable[..., Callable[[], Any]]] = {
 
 
 def measure(units: int, streams: int, options: Options) -> dict[str, Any]:
-    """Each row's characters a second."""
+    """Measures the characters per second of each row."""
     steps = STEPS[options.quick]
     rows = {name: partial(row, units, streams, steps, options.seed) for name, row in ROWS.items()}
     runs, skipped = report.prepare(rows)
@@ -167,8 +167,8 @@ def measure(units: int, streams: int, options: Options) -> dict[str, Any]:
 
 
 def as_table(found: dict[str, Any]) -> str:
-    """The rows as Markdown."""
-    header = ["", "characters a second", f"times {LOOP}", f"times {TORCH}"]
+    """The rows as a Markdown table."""
+    header = ["", "characters per second", f"times {LOOP}", f"times {TORCH}"]
     lines = [
         [
             name,
@@ -182,9 +182,9 @@ def as_table(found: dict[str, Any]) -> str:
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """Characters a second, a panel for each number of units and of streams."""
+    """Draws characters per second, with a panel for each setting."""
     panels = {
         title: {name: row["characters_per_second"] for name, row in found["rows"].items()}
         for title, found in result["data"].items()
     }
-    return pictures.bars(panels, x="characters a second")
+    return pictures.bars(panels, x="characters per second")

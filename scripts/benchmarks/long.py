@@ -1,4 +1,4 @@
-"""The gradient of a long sequence: how memory and time grow, with and without checkpoints."""
+"""Benchmark of gradients of long sequences: memory and time, with and without checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import recur
 from recur import Layer
 
 UNITS = 32
-# Segments of segments that divide the steps: where they do not, all inputs are copied once.
+# Lengths of nested segments that divide the steps, since otherwise all inputs are copied once.
 SEGMENTS = {
     False: {
         1_000: (10, 10),
@@ -30,25 +30,25 @@ SEGMENTS = {
 ROUNDS = {False: 5, True: 2}
 SCAN, ROOT, NESTED = "recur.scan", "recur.checkpoint", "recur.checkpoint, three levels"
 HEADING = f"""The gradient of one sequence of T steps on {{device}}: an LSTM of {UNITS} units on
-inputs of width {UNITS}, a loss of the last output, with respect to the weights. Temporary memory is
-what XLA plans beside inputs and weights. A slope is that of log memory over log T: 1 where memory
-grows as T does, 0.5 where it grows as its root. Ratios are medians over rounds."""
+inputs of size {UNITS}, a loss of the last output, with respect to the weights. Temporary memory is
+what XLA plans in addition to inputs and weights. Slopes are of log memory over log T: 1 if memory
+is proportional to T, 0.5 if it is proportional to its root. Ratios are medians over rounds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Memory and time of a gradient over up to 100,000 steps, with and without checkpoints."""
+    """Memory and time of gradients over up to 100,000 steps, with and without checkpoints."""
 
 
 class Run(NamedTuple):
-    """The gradient, and what compiling it told."""
+    """The gradient, and facts from compiling it."""
 
     gradient: Callable[[], Any]
     compiling: dict[str, Any]
 
 
 def main(options: Options) -> None:
-    """Measures every count of steps."""
+    """Measures all numbers of steps."""
     texts = [HEADING.format(device=report.device())]
     print(texts[0], end="\n\n", flush=True)
     sizes = SEGMENTS[options.quick].items()
@@ -60,7 +60,7 @@ def main(options: Options) -> None:
 
 
 def rows_of(count: int, segments: tuple[int, int], seed: int) -> dict[str, Callable[[], Run]]:
-    """What is compared."""
+    """The rows of the table."""
     scanned = recur.scan(recur.lstm(UNITS))
     key, xs_key = jax.random.split(jax.random.key(seed))
     xs = jax.random.normal(xs_key, (count, UNITS))
@@ -82,7 +82,7 @@ def rows_of(count: int, segments: tuple[int, int], seed: int) -> dict[str, Calla
 
 
 def measure(count: int, segments: tuple[int, int], options: Options) -> dict[str, Any]:
-    """Each row's memory and time for one count of steps."""
+    """Measures memory and time of each row for one number of steps."""
     runs, skipped = report.prepare(rows_of(count, segments, options.seed))
     seconds = report.time_rounds(
         {name: run.gradient for name, run in runs.items()}, ROUNDS[options.quick]
@@ -100,7 +100,7 @@ def measure(count: int, segments: tuple[int, int], options: Options) -> dict[str
 
 
 def curves(measured: dict[int, Any], what: str) -> dict[str, tuple[list[int], list[float]]]:
-    """One of the numbers over the counts, by row."""
+    """One of the results over the numbers of steps, by row."""
     names = next(iter(measured.values()))["rows"]
     return {
         name: (list(measured), [found["rows"][name][what] for found in measured.values()])
@@ -109,7 +109,7 @@ def curves(measured: dict[int, Any], what: str) -> dict[str, tuple[list[int], li
 
 
 def slopes(measured: dict[int, Any]) -> dict[str, float]:
-    """How memory grows: the slope of a line through its logarithms."""
+    """The growth of memory, as the slope of log memory over log T."""
     return {
         name: round(float(np.polyfit(np.log(counts), np.log(values), 1)[0]), 3)
         for name, (counts, values) in curves(measured, "temp_bytes").items()
@@ -117,7 +117,7 @@ def slopes(measured: dict[int, Any]) -> dict[str, float]:
 
 
 def as_table(measured: dict[int, Any]) -> str:
-    """The rows as Markdown."""
+    """The rows as a Markdown table."""
     header = ["T", "", "temporary MiB", "gradient ms", "times scan", "trace and compile s"]
     lines = []
     for count, found in measured.items():
@@ -140,12 +140,12 @@ def as_table(measured: dict[int, Any]) -> str:
 
 
 def slope_table(found: dict[str, float]) -> str:
-    """The slopes as Markdown."""
+    """The slopes as a Markdown table."""
     return report.table(["", "slope"], [[name, f"{slope:.2f}"] for name, slope in found.items()])
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """Memory and time over T."""
+    """Draws memory and time over T."""
     mebibytes = {
         name: (counts, [value / 2**20 for value in values])
         for name, (counts, values) in curves(result["data"], "temp_bytes").items()

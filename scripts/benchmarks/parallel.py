@@ -1,4 +1,4 @@
-"""All steps at once against one after the other: associative scans and Newton's method."""
+"""Benchmark of parallel evaluation over time: associative scans and Newton's method."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ COUNTS = {False: (1_000, 10_000, 100_000), True: (1_000,)}
 UNITS = {False: (1, 4, 16, 64), True: (1, 4)}
 ROUNDS = {False: 5, True: 2}
 SCAN = "recur.scan"
-HEADING = """One sequence of T steps on {device}, read step by step and all steps at once: n units
-on inputs of width n; the outputs, and the gradient of the mean of their squares with respect to the
-weights. "times scan" is the median over rounds of how many times faster a row is than recur.scan of
-the same cell. The rounds of Newton's method are those of the outputs; where it does not converge
-the scan runs instead. Parallel rows for which XLA plans more than {limit:g} GB of temporary memory
-are skipped."""
+HEADING = """One sequence of T steps on {device}, sequentially and in parallel: n units on inputs
+of size n; the outputs, and the gradient of the mean of their squares with respect to the weights.
+"times scan" is the median over rounds of how many times faster a row is than recur.scan of the same
+cell. The rounds of Newton's method are those of the outputs; if it does not converge, the scan runs
+instead. Parallel rows for which XLA plans more than {limit:g} GB of temporary memory are
+skipped."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Outputs and gradients of long sequences, step by step and in parallel."""
+    """Outputs and gradients of long sequences, sequentially and in parallel."""
 
     limit: float = 2.0
-    """How many GB of temporary memory a parallel row may need; what needs more is skipped."""
+    """Maximum temporary memory of a parallel row in GB; rows that need more are skipped."""
 
 
 class Run(NamedTuple):
-    """The outputs, the gradient, and what is known of them before they are timed."""
+    """The outputs, the gradient, and facts from compiling and from Newton's method."""
 
     outputs: Callable[[], Any]
     gradient: Callable[[], Any]
@@ -47,7 +47,7 @@ class Run(NamedTuple):
 
 
 def main(options: Options) -> None:
-    """Measures every cell, count of steps and number of units."""
+    """Measures all cells, numbers of steps and numbers of units."""
     texts = [HEADING.format(device=report.device(), limit=options.limit)]
     print(texts[0], end="\n\n", flush=True)
     measured: dict[str, list[dict[str, Any]]] = {}
@@ -83,13 +83,13 @@ ROWS: dict[str, dict[str, Callable[[int], Layer]]] = {
 
 
 def prepare(make: Callable[[int], Layer], xs: jax.Array, seed: int, limit: float) -> Run:
-    """Compiles a layer, and asks Newton's method how it went."""
+    """Compiles a layer, and collects the report of Newton's method."""
     layer = make(xs.shape[-1])
 
     def outputs(params, xs):
         if isinstance(layer, NewtonLayer):
-            _, ys, told = layer.solve(params, xs)
-            return ys, told
+            _, ys, solved = layer.solve(params, xs)
+            return ys, solved
         return layer(params, xs), None
 
     def loss(params, xs):
@@ -101,14 +101,14 @@ def prepare(make: Callable[[int], Layer], xs: jax.Array, seed: int, limit: float
     needed = max(planned["temp_bytes"], facts["temp_bytes"]) / 1e9
     if needed > limit:
         raise report.Skip(f"it needs {needed:.1f} GB")
-    told = forward(params, xs)[1]
-    if told is not None:
-        facts |= {"rounds": int(told.steps), "converged": bool(told.converged)}
+    solved = forward(params, xs)[1]
+    if solved is not None:
+        facts |= {"rounds": int(solved.steps), "converged": bool(solved.converged)}
     return Run(report.run_of(forward, params, xs), report.run_of(gradient, params, xs), facts)
 
 
 def measure(cell: str, count: int, units: int, options: Options) -> dict[str, Any]:
-    """Each row's times in one size."""
+    """Measures the times of each row in one size."""
     xs = jax.random.normal(jax.random.key(options.seed + 1), (count, units))
     runs, skipped = report.prepare(
         {
@@ -140,11 +140,11 @@ def measure(cell: str, count: int, units: int, options: Options) -> dict[str, An
     return {"rows": rows, "skipped": skipped}
 
 
-# What is shown.
+# The output.
 
 
 def as_table(measured: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """The rows as a Markdown table."""
     header = ["T", "n", "", "outputs ms", "times scan", "gradient ms", "times scan"]
     header += ["temporary MiB", "Newton's rounds"]
     lines = []
@@ -164,14 +164,14 @@ def as_table(measured: list[dict[str, Any]]) -> str:
 
 
 def newton(row: dict[str, Any]) -> str:
-    """How Newton's method went, where it ran."""
+    """The number of rounds of Newton's method, if it ran."""
     if "rounds" not in row:
         return ""
     return f"{row['rounds']}" if row["converged"] else f"{row['rounds']}, not converged"
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """How many times faster than the scan the gradient is, over T."""
+    """Draws how many times faster than the scan the gradient is, over T."""
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for cell, measured in result["data"].items():
         curves = panels[f"{cell}: gradient, times scan"] = {}

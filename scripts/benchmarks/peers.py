@@ -1,4 +1,4 @@
-"""A layer of LSTM, GRU or Elman units in each library, as its documentation writes it."""
+"""A layer of LSTM, GRU or Elman units in each library, as in its documentation."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ GATES = {"lstm": 4, "gru": 3, "elman": 1}
 
 
 class Model(NamedTuple):
-    """`outputs(params, xs)`: `[B, T, D]` to `[B, T, H]`, by JAX."""
+    """A model in JAX: `outputs(params, xs)` maps `[B, T, D]` to `[B, T, H]`."""
 
     params: Any
     outputs: Callable[[Any, jax.Array], jax.Array]
 
 
 def of_recur(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
-    """`scan`, over a batch."""
+    """`recur.scan` over a batch."""
     layer = recur.batch(recur.scan(getattr(recur, cell)(features)))
     return Model(layer.init(key, xs), layer)
 
 
 def of_lax(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
-    """A loop by hand: one kernel for all gates, everything inside the step."""
+    """A hand-written `lax.scan`: one kernel for all gates, all products inside the step."""
     draw = jax.nn.initializers.lecun_normal()
     w_key, u_key = jax.random.split(key)
     width = GATES[cell] * features
@@ -71,14 +71,14 @@ def of_lax(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
 
 
 def of_linen(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
-    """Flax Linen's `RNN`."""
+    """`RNN` of Flax Linen."""
     cells = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell, "elman": nn.SimpleCell}
     model = nn.RNN(cells[cell](features))
     return Model(model.init(key, xs), model.apply)
 
 
 def of_nnx(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
-    """Flax NNX's `RNN`."""
+    """`RNN` of Flax NNX."""
     from flax import nnx
 
     cells = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell, "elman": nnx.SimpleCell}
@@ -88,7 +88,7 @@ def of_nnx(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
 
 
 def of_haiku(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
-    """Haiku's `dynamic_unroll`; its `VanillaRNN` has a relu where the others have a tanh."""
+    """`dynamic_unroll` of Haiku; its `VanillaRNN` uses relu, the others use tanh."""
     import haiku as hk
 
     def unroll(xs):
@@ -100,7 +100,7 @@ def of_haiku(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
 
 
 def of_equinox(cell: str, xs: jax.Array, features: int, key: jax.Array) -> Model:
-    """Equinox's cells in a `lax.scan` of one sequence, `vmap` over the batch."""
+    """Cells of Equinox in a `lax.scan` over one sequence, with `vmap` over the batch."""
     import equinox as eqx
 
     cells = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}
@@ -171,7 +171,7 @@ JAX_PEERS: dict[str, Callable[..., Model]] = {
 def of_torch(
     cell: str, shape: Sequence[int], features: int, seed: int
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """PyTorch: a run of the forward pass, and one of the gradient, each until it has ended."""
+    """PyTorch: functions that run the forward pass and the gradient to completion."""
     import torch
 
     cuda = jax.default_backend() == "gpu" and torch.cuda.is_available()

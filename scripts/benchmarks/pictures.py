@@ -1,4 +1,4 @@
-"""A picture a benchmark, by matplotlib."""
+"""Figures of benchmarks, by matplotlib."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARKS = "os^vD<>Pp*hX"
 
 
 def dots(panels: Mapping[str, Mapping[str, Mapping[str, float]]], *, x: str) -> Any:
-    """Panels of named dots, a line for each key, on a logarithmic axis on which 1 is the rival."""
+    """Panels of named dots, a line for each key, on a logarithmic axis where 1 is the rival."""
     figure = _figure(len(panels))
     names = list(dict.fromkeys(n for lines in panels.values() for d in lines.values() for n in d))
     handles: dict[str, Any] = {}
@@ -44,7 +44,7 @@ def dots(panels: Mapping[str, Mapping[str, Mapping[str, float]]], *, x: str) -> 
 def lines(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], *, x: str
 ) -> Any:
-    """Panels of curves, both axes logarithmic; the title says what goes up."""
+    """Panels of curves on logarithmic axes; the titles name the vertical axes."""
     figure = _figure(len(panels))
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     handles: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def lines(
 
 
 def bars(panels: Mapping[str, Mapping[str, float]], *, x: str) -> Any:
-    """Panels of the same named bars, their values beside them."""
+    """Panels of the same named bars, labeled with their values."""
     figure = _figure(len(panels))
     for place, (title, values) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), place + 1)
@@ -82,13 +82,13 @@ def bars(panels: Mapping[str, Mapping[str, float]], *, x: str) -> Any:
 
 
 def _figure(panels: int) -> Any:
-    from matplotlib.figure import Figure  # an object of its own: no global state, no window
+    from matplotlib.figure import Figure  # without global state and windows
 
     return Figure(figsize=(1 + 4.5 * panels, 5.5), layout="constrained", dpi=120)
 
 
 def _finished(figure: Any, handles: Mapping[str, Any]) -> Any:
-    """With a grid, the names of all panels below, and the device above."""
+    """Adds a grid, a legend for all panels, and the device as title."""
     for axes in figure.axes:
         axes.grid(alpha=0.3)
     add_legend(figure, handles, loc="outside lower center", ncols=min(4, len(handles)))

@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, rounds in which every row runs once, tables and files."""
+"""Shared code of the benchmarks: options, timing in rounds, tables and files."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What every benchmark is told."""
+    """Options of all benchmarks."""
 
     quick: bool = False
-    """Fewer and smaller measurements, to see that everything runs."""
+    """Fewer and smaller measurements, to check that everything runs."""
     json: pathlib.Path | None = None
-    """Where to write the numbers; the table and the picture go beside them."""
+    """A file for the numbers; the table and the picture get the same name."""
     seed: int = 0
-    """Of weights and inputs."""
+    """Seed of weights and inputs."""
 
 
 class Skip(Exception):
-    """Why a row is not measured."""
+    """Raised with the reason why a row is not measured."""
 
 
 def prepare(rows: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, str]]:
-    """What the rows return, and why those are skipped that cannot be measured here."""
+    """Calls all rows; returns their results, and the reasons of skipped rows."""
     ready: dict[str, T] = {}
     skipped = {}
     for name, row in rows.items():
@@ -52,7 +52,7 @@ def prepare(rows: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str
 
 
 def time_rounds(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run in each round: every row once, in an order that is new each round."""
+    """Seconds of each run in each round; a round runs every row once, in random order."""
     for run in runs.values():
         run()  # compiles
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -65,7 +65,7 @@ def time_rounds(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
 
 
 def rounds_of(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """As `time_rounds`, of runs that return their seconds."""
+    """As `time_rounds`, for runs that return their seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
         for name in random.Random(number).sample(list(runs), len(runs)):
@@ -74,7 +74,7 @@ def rounds_of(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str,
 
 
 def ratio(seconds: Sequence[float], to: Sequence[float]) -> float:
-    """How many times faster than `to`, the median over rounds."""
+    """How many times faster than `to`, as the median over rounds."""
     return statistics.median(b / a for a, b in zip(seconds, to, strict=True))
 
 
@@ -87,12 +87,12 @@ def times(
 
 
 def number(value: float | None) -> str:
-    """A ratio, where there is one."""
+    """Formats a ratio; empty for None."""
     return "" if value is None else f"{value:.2f}"
 
 
 def compiled(function: Callable, *args: Any) -> tuple[Callable, dict[str, Any]]:
-    """The compiled function, how long tracing and compiling took, and the memory it needs."""
+    """Compiles a function; also returns the seconds of tracing and compiling, and its memory."""
     begin = time.perf_counter()
     lowered = jax.jit(function).lower(*args)
     middle = time.perf_counter()
@@ -106,12 +106,12 @@ def compiled(function: Callable, *args: Any) -> tuple[Callable, dict[str, Any]]:
 
 
 def run_of(function: Callable, *args: Any) -> Callable[[], Any]:
-    """A run of the function until it has ended: calls return before that."""
+    """A function that waits for the results of a call."""
     return lambda: jax.block_until_ready(function(*args))
 
 
 def device() -> str:
-    """What the numbers were measured on."""
+    """The name of the device."""
     first = jax.devices()[0]
     if first.platform != "cpu":
         return first.device_kind
@@ -124,14 +124,14 @@ def device() -> str:
 
 
 def slug() -> str:
-    """The device's name, as files are called after it."""
+    """The name of the device, for file names."""
     name = re.sub(r"\(\w+\)|processor|cpu|@", " ", device().lower())
     name = re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):g}", name)
     return "-".join(re.findall(r"[a-z0-9.]+", name))
 
 
 def versions() -> dict[str, str]:
-    """The versions of what was compared."""
+    """The versions of the compared libraries."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -142,7 +142,7 @@ def versions() -> dict[str, str]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Markdown."""
+    """Formats a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
@@ -150,7 +150,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def publish(
     options: Options, result: dict[str, Any], text: str, draw: Callable[[dict[str, Any]], Any]
 ) -> None:
-    """Writes numbers, with what they were measured on, table and picture, when asked to."""
+    """Writes numbers with device and versions, the table and the picture, if --json is given."""
     if options.json is None:
         return
     command = command_line("benchmark.py", *sys.argv[1:])

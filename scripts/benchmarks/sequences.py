@@ -1,4 +1,4 @@
-"""A training step on sequences of every length: padded, bucketed and packed, beside the peers."""
+"""Benchmark of training on sequences of different lengths: padded, bucketed and packed."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from recur.train import cross_entropy, masked_mean
 FEATURES, WIDTH, CLASSES, ROWS = 256, 256, 17, 32
 LEARNING_RATE = 1e-3
 BUCKETS = 6
-FULL, QUICK = (25_000, 7), (2_500, 3)  # real tokens at least, and rounds
+FULL, QUICK = (25_000, 7), (2_500, 3)  # the least number of real tokens, and rounds
 RIVAL = "Flax, padded to the batch's longest"
 HEADING = f"""A training step (forward, backward, Adam) of an LSTM of {FEATURES} units on inputs of
-width {WIDTH}, with {CLASSES} classes, {ROWS} rows a batch, on {{device}}. Real tokens are those
-that are no padding. All rows ran in every round, on the first batches of an epoch, in the order in
-which they are full; "times Flax" is the median over rounds. Compilation is not counted."""
+size {WIDTH}, with {CLASSES} classes, {ROWS} rows per batch, on {{device}}. Real tokens exclude
+padding. All rows ran in every round, on the first batches of an epoch; "times Flax" is the median
+over rounds. Compilation is not counted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Real tokens a second of a one-layer LSTM's training step, by how sequences are laid out."""
+    """Real tokens per second of a training step of an LSTM, by the layout of sequences."""
 
     tokens: tuple[pathlib.Path, ...] = ()
-    """Files with a token a line and blank lines between sentences; lines that begin with "# " are
-    comments."""
+    """Files with one token per line and blank lines between sentences; lines that begin with "# "
+    are comments."""
     text: tuple[pathlib.Path, ...] = ()
-    """Files with a sentence a line, its tokens apart by spaces."""
+    """Files with one sentence per line, and spaces between tokens."""
 
 
 class Row(NamedTuple):
-    """A way to lay sequences out, and a library that learns from them."""
+    """A layout of sequences, and a library that trains on them."""
 
     layout: Layout
     prepare: Callable[[list[Batch]], Callable[[], None]]
 
 
 def main(options: Options) -> None:
-    """Measures every data set that was given."""
+    """Measures all given data sets."""
     data = {str(path): token_lengths(path) for path in options.tokens}
     data |= {str(path): text_lengths(path) for path in options.text}
     for name, lengths in data.items():
@@ -67,25 +67,25 @@ def main(options: Options) -> None:
     report.publish(options, {"data": results}, "\n\n".join(texts), draw)
 
 
-# The data: only lengths count, so inputs and targets are drawn.
+# The data: only lengths matter, so inputs and targets are random.
 
 STATED = "1 + a geometric distribution of mean 15, at most 128"
 
 
 def stated_lengths(seed: int) -> np.ndarray:
-    """Lengths like those of English sentences, many short and few long."""
+    """Draws lengths like those of English sentences, many short and few long."""
     return np.minimum(np.random.default_rng(seed).geometric(1 / 16, 8192), 128)
 
 
 def token_lengths(path: pathlib.Path) -> np.ndarray:
-    """How many lines each paragraph has, without comments."""
+    """The number of lines in each paragraph, without comments."""
     paragraphs = itertools.groupby(read_lines(path), key=lambda line: bool(line.strip()))
     found = [list(lines) for has_text, lines in paragraphs if has_text]
     return np.array([sum(not line.startswith("# ") for line in lines) for lines in found])
 
 
 def text_lengths(path: pathlib.Path) -> np.ndarray:
-    """How many words each line has."""
+    """The number of words in each line."""
     return np.array([len(line.split()) for line in read_lines(path)])
 
 
@@ -109,11 +109,11 @@ class Source:
         return {"inputs": self._inputs[steps], "targets": self._targets[steps]}
 
 
-# One step of each library, from the same batches: forward, backward, Adam.
+# A training step of each library on the same batches: forward, backward, Adam.
 
 
 def in_jax(init: Callable, apply: Callable, laid_out: list[Batch]) -> Callable[[], None]:
-    """A pass over the batches with a model `apply(params, batch) -> logits`."""
+    """A pass over the batches with a JAX model `apply(params, batch) -> logits`."""
     optimizer = optax.adam(LEARNING_RATE)
 
     def loss(params, batch):
@@ -140,7 +140,7 @@ def in_jax(init: Callable, apply: Callable, laid_out: list[Batch]) -> Callable[[
 
 
 def of_recur(laid_out: list[Batch]) -> Callable[[], None]:
-    """The same function for every layout."""
+    """A model in recur, the same for all layouts."""
     model = recur.batch(recur.chain(recur.scan(recur.lstm(FEATURES)), nn.Dense(CLASSES)))
 
     def apply(params, batch):
@@ -150,7 +150,7 @@ def of_recur(laid_out: list[Batch]) -> Callable[[], None]:
 
 
 def of_flax(laid_out: list[Batch]) -> Callable[[], None]:
-    """Linen's `RNN`, told the lengths."""
+    """`RNN` of Flax Linen with lengths."""
 
     class Tagger(nn.Module):
         @nn.compact
@@ -165,11 +165,11 @@ def of_flax(laid_out: list[Batch]) -> Callable[[], None]:
 
 
 def of_haiku(laid_out: list[Batch]) -> Callable[[], None]:
-    """`dynamic_unroll` of a core that a mask by hand holds still."""
+    """`dynamic_unroll` of Haiku, with a hand-written mask."""
     import haiku as hk
 
     class Masked(hk.RNNCore):
-        """Holds the state of the core where a step does not count."""
+        """Keeps the state of the core at masked steps."""
 
         def __init__(self, core):
             super().__init__()
@@ -237,7 +237,7 @@ def of_torch(laid_out: list[Batch], packs: bool) -> Callable[[], None]:
 
 
 def rows_of(lengths: np.ndarray) -> dict[str, Row]:
-    """What is compared."""
+    """The rows of the table."""
     longest = int(lengths.max())
     to_batch, to_data = pad(), pad(longest)
     return {
@@ -259,7 +259,7 @@ def rows_of(lengths: np.ndarray) -> dict[str, Row]:
 
 
 def measure(lengths: np.ndarray, options: Options) -> dict[str, Any]:
-    """Each row's real tokens a second, its ratio to the rival, and its share of padding."""
+    """Measures real tokens per second, the ratio to the rival, and the share of padding."""
     least, rounds = QUICK if options.quick else FULL
     source = Source(lengths, options.seed)
     rows = rows_of(lengths)
@@ -292,7 +292,7 @@ def measure(lengths: np.ndarray, options: Options) -> dict[str, Any]:
 
 
 def first_batches(source: Source, layout: Layout, least: int, seed: int) -> list[Batch]:
-    """The first batches of an epoch that have `least` real tokens together."""
+    """The first batches of an epoch with at least `least` real tokens together."""
     stream = batches(source, layout, ROWS, seed=seed, epochs=1, prefetch=0)
     taken: list[Batch] = []
     while real_steps(taken) < least and (batch := next(stream, None)) is not None:
@@ -302,17 +302,17 @@ def first_batches(source: Source, layout: Layout, least: int, seed: int) -> list
 
 
 def real_steps(laid_out: Sequence[Batch]) -> int:
-    """Steps that are no padding."""
+    """The number of steps without padding."""
     return sum(int(batch.mask.sum()) for batch in laid_out)
 
 
 def all_steps(laid_out: Sequence[Batch]) -> int:
-    """Steps that are computed."""
+    """The number of steps with padding."""
     return sum(batch.mask.size for batch in laid_out)
 
 
 def describe(name: str, lengths: np.ndarray) -> str:
-    """A data set in one line."""
+    """Describes a data set in one line."""
     return (
         f"{name}: {len(lengths):,} sequences of {lengths.mean():.1f} steps on average, "
         f"{lengths.max()} at most."
@@ -320,8 +320,8 @@ def describe(name: str, lengths: np.ndarray) -> str:
 
 
 def as_table(result: dict[str, Any]) -> str:
-    """The rows as Markdown."""
-    header = ["", "real tokens a second", "times Flax", "padding", "shapes compiled"]
+    """The rows as a Markdown table."""
+    header = ["", "real tokens per second", "times Flax", "padding", "shapes compiled"]
     lines = [
         [
             name,
@@ -337,9 +337,9 @@ def as_table(result: dict[str, Any]) -> str:
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """Real tokens a second, a panel for each data set."""
+    """Draws real tokens per second, with a panel for each data set."""
     panels = {
         name: {row: numbers["real_tokens_per_second"] for row, numbers in found["rows"].items()}
         for name, found in result["data"].items()
     }
-    return pictures.bars(panels, x="real tokens a second")
+    return pictures.bars(panels, x="real tokens per second")

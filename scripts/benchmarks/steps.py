@@ -1,4 +1,4 @@
-"""Every kind of step by `recur.scan`, beside `jax.lax.scan` of the same step and its own library.
+"""Benchmark of `recur.scan` against `jax.lax.scan` of the same step and the library of the cell.
 
 python scripts/benchmark.py steps                     cells of recur, of users, of other libraries
 python scripts/benchmark.py steps --beside PATH       and another checkout of recur, in the same run
@@ -29,19 +29,19 @@ import recur  # noqa: E402
 
 SHAPES = {
     False: ((1, 256, 64, 128), (32, 128, 128, 128), (64, 64, 256, 512)),
-    True: ((1, 64, 16, 16),),  # when quick
+    True: ((1, 64, 16, 16),),  # quick
 }
 ROUNDS = {False: 7, True: 2}
 SCAN, LAX, LIBRARY, BESIDE = "recur.scan", "lax.scan", "own library", "other checkout"
 HEADING = """One layer by `recur.scan` and by `jax.lax.scan` of the same step, on {device}: the
-outputs, and the gradient of the mean of their squares along weights and inputs. float32, B
-sequences of T steps of width D, H units. Times are medians of {rounds} rounds in ms, all columns in
-every round in random order; a ratio is the median over rounds of how many times faster `recur.scan`
-is."""
+outputs, and the gradient of the mean of their squares with respect to weights and inputs. float32,
+B sequences of T steps of size D, H units. Times are medians of {rounds} rounds in ms, with all
+columns in every round in random order; a ratio is the median over rounds of how many times faster
+`recur.scan` is."""
 
 
 def own_lstm(features: int) -> Any:
-    """An LSTM as a user writes it: one kernel for all gates."""
+    """An LSTM of a user, with one kernel for all gates."""
 
     def init(key, x):
         w, u = jax.random.split(key)
@@ -64,7 +64,7 @@ def own_lstm(features: int) -> Any:
 
 
 def own_gru(features: int) -> Any:
-    """A GRU as a user writes it: the reset before the product, a kernel a gate."""
+    """A GRU of a user, with the reset before the product and a kernel for each gate."""
 
     def init(key, x):
         draw = jax.nn.initializers.lecun_normal()
@@ -107,7 +107,7 @@ def from_equinox(features: int, width: int) -> Any:
 
 
 def cell_of(name: str, width: int, features: int) -> Any:
-    """A cell by its name in the table."""
+    """The cell of a name in the table."""
     return {
         "lstm": lambda: recur.lstm(features),
         "gru": lambda: recur.gru(features),
@@ -152,14 +152,14 @@ LIBRARIES = {
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Every kind of step, by `recur.scan` and by others."""
+    """Many kinds of cells, by `recur.scan` and by others."""
 
     beside: pathlib.Path | None = None
-    """Another checkout of recur, as `git worktree add` makes it, measured in the same rounds."""
+    """Another checkout of recur, as from `git worktree add`, to measure in the same rounds."""
 
 
 def main(options: Options) -> None:
-    """Measures every cell in every shape."""
+    """Measures all cells in all shapes."""
     rounds = ROUNDS[options.quick]
     texts = [HEADING.format(device=report.device(), rounds=rounds)]
     print(texts[0], end="\n\n", flush=True)
@@ -176,7 +176,7 @@ def main(options: Options) -> None:
 
 
 def measure(name: str, shape: tuple[int, ...], options: Options, rounds: int) -> dict[str, Any]:
-    """Medians and ratios of one cell, for both kinds of run."""
+    """Measures medians and ratios of one cell, for the outputs and the gradient."""
     workers = {SCAN: Local(name, shape, options.seed, by_scan)}
     workers[LAX] = Local(name, shape, options.seed, by_lax)
     if name in LIBRARIES:
@@ -201,7 +201,7 @@ class Local:
     """Compiled runs of one model, in this process."""
 
     def __init__(self, name: str, shape: tuple[int, ...], seed: int, make: Callable):
-        """Makes a model; it compiles at its first run."""
+        """Makes a model, which is compiled in its first run."""
         *inputs, features = shape
         key, xs_key = jax.random.split(jax.random.key(seed))
         xs = jax.random.normal(xs_key, inputs)
@@ -226,7 +226,7 @@ class Local:
         return lambda: self.run(kind)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing."""
 
 
 class Remote(Local):
@@ -258,13 +258,13 @@ class Remote(Local):
 
 
 def by_scan(name: str, xs: jax.Array, features: int, key: jax.Array) -> Any:
-    """By `recur.scan`, over a batch."""
+    """A model by `recur.scan` over a batch."""
     layer = recur.batch(recur.scan(cell_of(name, xs.shape[-1], features)))
     return layer.init(key, xs), lambda params, xs: layer(params, xs)
 
 
 def by_lax(name: str, xs: jax.Array, features: int, key: jax.Array) -> Any:
-    """By `jax.lax.scan` of the step and `jax.vmap`."""
+    """A model by `jax.lax.scan` of the step and `jax.vmap`."""
     cell = cell_of(name, xs.shape[-1], features)
 
     def outputs(params, xs):
@@ -279,13 +279,13 @@ def by_lax(name: str, xs: jax.Array, features: int, key: jax.Array) -> Any:
 
 
 def by_library(name: str, xs: jax.Array, features: int, key: jax.Array) -> Any:
-    """By the loop that the cell's own library has."""
+    """A model by the loop of the library of the cell."""
     make, kind = LIBRARIES[name]
     return tuple(make(kind, xs, features, key))
 
 
 def as_table(measured: dict[str, Any]) -> str:
-    """Medians and ratios as Markdown."""
+    """Medians and ratios as a Markdown table."""
     rivals = [
         r for r in (LAX, LIBRARY, BESIDE) if any(r in m["forward"]["ms"] for m in measured.values())
     ]
@@ -316,7 +316,7 @@ def _columns(rivals: list[str]) -> list[str]:
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """How many times faster than `lax.scan` a gradient is, a panel a shape."""
+    """Draws how many times faster `recur.scan` is, with a panel for each shape."""
     panels = {
         shape: {
             name: {

@@ -1,4 +1,4 @@
-"""A training step of one layer: forward, and value and gradient, beside the peers."""
+"""Benchmark of one layer: the outputs, and the value and gradient of a loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHAPES = {
         (128, 32, 64, 1024),
         (16, 512, 64, 256),
     ),
-    True: ((32, 128, 128, 128), (1, 256, 64, 64)),  # when quick
+    True: ((32, 128, 128, 128), (1, 256, 64, 64)),  # quick
 }
 ROUNDS = {False: 7, True: 3}
 PRODUCT = 2048
@@ -34,20 +34,20 @@ ONE, TWO, LAX, TORCH, CEILING = (
     f"a product of two {PRODUCT} x {PRODUCT} matrices",
 )
 HEADING = """A training step of one layer on {device}: value and gradient of the mean of the squares
-of all outputs, with respect to the weights, no optimizer; and the outputs alone. float32, B
-sequences of T steps of width D, H units with G gates. GFLOP/s are those of the gradient, counted as
+of all outputs, with respect to the weights, without an optimizer; and the outputs alone. float32, B
+sequences of T steps of size D, H units with G gates. GFLOP/s are those of the gradient, counted as
 3 x 2 B T (D + H) G H. All rows ran in every round, in random order; a ratio is the median over
-rounds of how many times faster a row is, and the best JAX peer is the JAX library of the least
-median. Haiku's plain cell has a relu where the others have a tanh."""
+rounds of how many times faster a row is, and the best JAX peer is the JAX library with the lowest
+median. The plain cell of Haiku uses relu, the others use tanh."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(report.Options):
-    """Value and gradient of one layer of LSTM, GRU or Elman units, in every library."""
+    """Value and gradient of one layer of LSTM, GRU or Elman units, in all libraries."""
 
 
 class Run(NamedTuple):
-    """A library's two runs, and for JAX what compiling the gradient took."""
+    """The runs of a library, and for JAX the cost of compiling the gradient."""
 
     forward: Callable[[], Any]
     gradient: Callable[[], Any]
@@ -55,7 +55,7 @@ class Run(NamedTuple):
 
 
 def main(options: Options) -> None:
-    """Measures every cell in every shape."""
+    """Measures all cells in all shapes."""
     texts = [HEADING.format(device=report.device())]
     print(texts[0], end="\n\n")
     measured: dict[str, dict[str, Any]] = {}
@@ -74,7 +74,7 @@ def main(options: Options) -> None:
 
 
 def name_of(shape: Sequence[int]) -> str:
-    """The shape, to be read."""
+    """The name of a shape."""
     return ", ".join(f"{axis} = {size}" for axis, size in zip("BTDH", shape, strict=True))
 
 
@@ -82,12 +82,12 @@ def name_of(shape: Sequence[int]) -> str:
 
 
 def loss_of(model: peers.Model) -> Callable[[Any, jax.Array], jax.Array]:
-    """A scalar of all outputs."""
+    """The loss, the mean of the squares of the outputs."""
     return lambda params, xs: jnp.mean(jnp.square(model.outputs(params, xs)))
 
 
 def on_one(model: peers.Model, xs: jax.Array) -> Run:
-    """As JAX runs it by itself."""
+    """The runs of a JAX model on one device."""
     forward, _ = report.compiled(model.outputs, model.params, xs)
     gradient, compiling = report.compiled(jax.value_and_grad(loss_of(model)), model.params, xs)
     args = model.params, xs
@@ -95,7 +95,7 @@ def on_one(model: peers.Model, xs: jax.Array) -> Run:
 
 
 def on_two(model: peers.Model, xs: jax.Array) -> Run:
-    """Half of the rows on each of two devices."""
+    """The runs with half of the rows on each of two devices."""
     if len(jax.devices()) < 2:
         raise report.Skip("there is one device")
     if len(xs) < 2:
@@ -122,14 +122,14 @@ def on_two(model: peers.Model, xs: jax.Array) -> Run:
 
 
 def product(key: jax.Array) -> Run:
-    """What the device computes at best."""
+    """A large matrix product, whose GFLOP/s are a ceiling."""
     a = jax.random.normal(key, (PRODUCT, PRODUCT))
     run = report.run_of(jax.jit(jnp.matmul), a, a)
     return Run(run, run)
 
 
 def rows_of(cell: str, shape: tuple[int, ...], seed: int) -> dict[str, Callable[[], Run]]:
-    """What is compared."""
+    """The rows of the table."""
     *inputs, features = shape
     key, xs_key = jax.random.split(jax.random.key(seed))
     xs = jax.random.normal(xs_key, inputs)
@@ -151,7 +151,7 @@ def rows_of(cell: str, shape: tuple[int, ...], seed: int) -> dict[str, Callable[
 
 
 def measure(cell: str, shape: tuple[int, ...], options: Options) -> dict[str, Any]:
-    """Each row's times, speed and ratios in one shape."""
+    """Measures times, speed and ratios of each row in one shape."""
     runs, skipped = report.prepare(rows_of(cell, shape, options.seed))
     rounds = ROUNDS[options.quick]
     forward = report.time_rounds({name: run.forward for name, run in runs.items()}, rounds)
@@ -181,7 +181,7 @@ def measure(cell: str, shape: tuple[int, ...], options: Options) -> dict[str, An
 
 
 def summarise(measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Geometric means over shapes of recur's ratios, for each cell and for all."""
+    """Geometric means over shapes of the ratios of recur, for each cell and for all."""
     by_cell = {cell: list(by_shape.values()) for cell, by_shape in measured.items()}
     by_cell["all"] = [found for several in by_cell.values() for found in several]
 
@@ -201,16 +201,16 @@ def summarise(measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def better(found: dict[str, Any]) -> dict[str, Any]:
-    """The faster one of recur's rows."""
+    """The faster of the rows of recur."""
     rows = [found["rows"][name] for name in (ONE, TWO) if name in found["rows"]]
     return min(rows, key=lambda row: row["gradient_ms"])
 
 
-# What is shown.
+# The output.
 
 
 def summary_table(summary: dict[str, Any]) -> str:
-    """The geometric means as Markdown."""
+    """The geometric means as a Markdown table."""
     rivals = list(summary["all"][ONE])
     header = ["geometric mean over shapes", "", *(f"times {rival}" for rival in rivals)]
     lines = [
@@ -222,7 +222,7 @@ def summary_table(summary: dict[str, Any]) -> str:
 
 
 def as_table(found: dict[str, Any]) -> str:
-    """The rows as Markdown."""
+    """The rows as a Markdown table."""
     best = found["best_jax_peer"]
     header = ["", "forward ms", "gradient ms", "GFLOP/s", f"times {best}", "times PyTorch"]
     header += ["trace and compile s", "temporary MiB"]
@@ -245,7 +245,7 @@ def as_table(found: dict[str, Any]) -> str:
 
 
 def draw(result: dict[str, Any]) -> Any:
-    """Each row's ratio to the best JAX peer, a panel a cell."""
+    """Draws the ratio of each row to the best JAX peer, with a panel for each cell."""
     panels = {
         cell: {
             shape: {
@@ -255,4 +255,4 @@ def draw(result: dict[str, Any]) -> Any:
         }
         for cell, by_shape in result["data"].items()
     }
-    return pictures.dots(panels, x="gradients a second, times the best JAX peer")
+    return pictures.dots(panels, x="gradients per second, times the best JAX peer")
