@@ -171,7 +171,7 @@ def test_the_gradients_are_the_numerical_ones():
 
 
 def test_the_filter_is_a_cell_that_every_lift_runs():
-    """In pieces with the carry handed on; and normalised from logits, by whom it was not told."""
+    """In pieces with the carry passed on; and normalized from logits."""
     chains, log_scores, _ = rows()
     chain, log_scores = jax.tree.map(lambda leaf: leaf[0], (chains, log_scores))
     layer = recur.scan(filtering())

@@ -73,7 +73,7 @@ def test_the_corpora_meet_every_rule_of_the_discounts():
             met.add("turing" if oracle.good_turing(counts[k], 5) else "none")
     assert met == {"modified", "one", "fixed", "turing", "none"}
     bigrams = oracle.count(ALL_BEHIND_ALL, 2)[0]
-    assert any(len(oracle.behind(bigrams, (h,))) == SIZE for h in range(SIZE))
+    assert any(len(oracle.after(bigrams, (h,))) == SIZE for h in range(SIZE))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -93,7 +93,7 @@ def test_nats_are_of_the_document_alone(name):
 
 
 def test_kneser_ney_by_hand():
-    """Of 0 1 2 1 2: 1 stands behind 0 and 2, 2 behind 1 alone; 1 2 was seen twice."""
+    """In 0 1 2 1 2: 1 follows 0 and 2, 2 follows only 1; 1 2 was seen twice."""
     model = kneser_ney([np.array([0, 1, 2, 1, 2])], 2, 3, discounts=0.5)
     np.testing.assert_allclose(model.probabilities([]), [1 / 9, 11 / 18, 5 / 18])
     np.testing.assert_allclose(model.probabilities([1]), [1 / 36, 11 / 72, 59 / 72])
@@ -116,8 +116,8 @@ def test_good_turing_leaves_as_much_as_was_seen_once():
     np.testing.assert_allclose(p, np.append(counts * ratios, [105, 105]) / len(text))
 
 
-def test_what_was_seen_behind_a_start_is_believed_by_how_often():
-    """Nothing stands in front of a start, so the numbers of different tokens say nothing."""
+def test_n_grams_at_a_start_are_counted_by_occurrence():
+    """No token precedes a start, so n-grams there are counted by occurrence."""
     documents = [np.array([0, 1, 3])] * 3 + [np.array([0, 2, 3])]
     p = kneser_ney(documents, 3, 4, discounts=0.5).probabilities([0])
     shorter = kneser_ney(documents, 3, 4, discounts=0.5).probabilities([])

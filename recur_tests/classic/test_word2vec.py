@@ -109,7 +109,7 @@ ROWS, COLUMNS = 4, 3
 
 
 def planted():
-    """Sentences about a grid of words: each stands between words of its row and of its column."""
+    """Sentences over a grid of words: each is between words of its row and of its column."""
     grid = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
     of_row = 100 + np.arange(3 * ROWS).reshape(ROWS, 3)
     of_column = 200 + np.arange(3 * COLUMNS).reshape(COLUMNS, 3)

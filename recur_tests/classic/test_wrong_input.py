@@ -1,4 +1,4 @@
-"""Wrong inputs of the baselines: each is an error that says what was expected."""
+"""Wrong inputs of `recur.classic`: each is an error that says what was expected."""
 
 import collections
 import functools

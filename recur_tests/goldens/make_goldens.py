@@ -1,12 +1,12 @@
-"""Make torch.json, keras.json and haiku.json: what other libraries compute, in their own words.
+"""Make torch.json, keras.json and haiku.json, the outputs of other libraries.
 
     pip install torch==2.13.0 jax keras dm-haiku numpy
     python recur_tests/goldens/make_goldens.py
 
-Every case is one unbatched sequence: weights under the library's own names and in its own
-layouts, inputs [T, I], the initial state, outputs [T, H] and the final state; torch and Haiku in
-float64, Keras in float32, for on JAX it multiplies in nothing wider. The libraries are imported
-where they are used, so importing this file needs none of them.
+Every case is one unbatched sequence: weights with the names and layouts of the library, inputs
+[T, I], the initial state, outputs [T, H] and the final state. torch and Haiku use float64, Keras
+float32, since on JAX its products are at most float32. The libraries are imported where they are
+used, so importing this file needs none of them.
 """
 
 import json
@@ -151,7 +151,7 @@ def dump(tree, indent=0):
 
 
 def main():
-    """Write the three files beside this one."""
+    """Write the three files to the folder of this one."""
     for make in (torch_goldens, keras_goldens, haiku_goldens):
         framework = make.__name__.removesuffix("_goldens")
         version, cases = make()

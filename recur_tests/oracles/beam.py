@@ -1,10 +1,10 @@
-"""Searching for the most likely sequences: all of them, or by a beam, with lists and sorting.
+"""Search for the most likely sequences, exhaustive or by a beam, with lists and sorting.
 
 The length penalty: Y. Wu et al., "Google's Neural Machine Translation System: Bridging the Gap
 between Human and Machine Translation", 2016, section 7 (equation 14, without coverage).
 
 `logits_after(tokens)` gives the logits [V] of the token after a tuple of tokens. A hypothesis is
-(score, log p, tokens), its tokens without the one that ended it; the best come first.
+(score, log p, tokens), without the token that ended it; the best come first.
 """
 
 import numpy as np

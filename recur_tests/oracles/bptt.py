@@ -1,4 +1,4 @@
-"""Backpropagation through time by hand: P. J. Werbos, "Backpropagation through time", 1990.
+"""Hand-written backpropagation through time: P. J. Werbos, "Backpropagation through time", 1990.
 
 Truncated: R. J. Williams & J. Peng, "An efficient gradient-based algorithm for on-line training
 of recurrent network trajectories", 1990.

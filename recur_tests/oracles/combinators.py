@@ -1,4 +1,4 @@
-"""Combinators: each makes of the step of a cell, (params, carry, x) -> (carry, y), another step."""
+"""Combinators: each converts the step of a cell, (params, carry, x) -> (carry, y), to another."""
 
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -42,7 +42,7 @@ def for_each(function, *trees):
 
 
 def hidden_of(carry):
-    """h, which is the carry, or stands in it under this name."""
+    """h, which is the carry, or the part of the carry with this name."""
     return carry.hidden if hasattr(carry, "hidden") else carry
 
 
@@ -142,12 +142,12 @@ def deep_transition(step, psi, *, shortcut=False):
 
 
 def entering(params, v):
-    """Return v K for each gate, or v where it stands beside x."""
+    """Return v K for each gate, or v if it is concatenated to x."""
     return v if params.kernel is None else for_each(lambda K: v @ K, params.kernel)
 
 
 def with_more(step, params, carry, x, more):
-    """The step of a cell whose gates sum `more` too, or whose input it stands beside."""
+    """The step of a cell with `more` added to its gates, or concatenated to its input."""
     if params.kernel is None:
         return step(params.cell, carry, np.concatenate([x, more]))
     bias = for_each(lambda b, m: b + m, params.cell.bias, more)

@@ -1,4 +1,4 @@
-"""The simple recurrent network: J. L. Elman, "Finding structure in time", 1990."""
+"""The Elman (simple recurrent) network: J. L. Elman, "Finding structure in time", 1990."""
 
 import numpy as np
 

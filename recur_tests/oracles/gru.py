@@ -1,6 +1,6 @@
 """The gated recurrent unit: K. Cho et al., arXiv:1406.1078.
 
-The update read the other way: J. Chung et al., arXiv:1412.3555.
+With the update gate in the opposite sense: J. Chung et al., arXiv:1412.3555.
 """
 
 from types import SimpleNamespace

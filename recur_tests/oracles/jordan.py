@@ -1,4 +1,4 @@
-"""The network fed by its own output: M. I. Jordan, "Serial order", ICS Report 8604, 1986."""
+"""The Jordan network: M. I. Jordan, "Serial order", ICS Report 8604, 1986."""
 
 import numpy as np
 

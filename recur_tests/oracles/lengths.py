@@ -1,4 +1,4 @@
-"""The contract of variable lengths, walked step by step with plain ifs: no masks, no selects."""
+"""The contract of variable lengths, step by step with plain ifs, without masks and selects."""
 
 
 def run_valid_steps(step, start, carry, xs, valid, reset, *, reverse=False):

@@ -1,4 +1,4 @@
-"""Long short-term memories with other gates, a projection, or layer normalisation."""
+"""LSTM variants: other gates, a projection, or layer normalization."""
 
 from types import SimpleNamespace
 

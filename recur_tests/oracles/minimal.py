@@ -1,4 +1,4 @@
-"""Gates that see the input alone: L. Feng et al., "Were RNNs all we needed?", arXiv:2410.01201."""
+"""minGRU and minLSTM: L. Feng et al., "Were RNNs all we needed?", arXiv:2410.01201."""
 
 from types import SimpleNamespace
 

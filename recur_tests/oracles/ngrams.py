@@ -1,4 +1,4 @@
-"""n-grams by dictionaries and plain recursion, with the discounts as exact fractions.
+"""N-gram models with dictionaries and plain recursion, and discounts as exact fractions.
 
 Katz: S. M. Katz, "Estimation of probabilities from sparse data for the language model component of
 a speech recognizer", 1987.
@@ -17,7 +17,7 @@ from functools import cache
 
 
 def occurrences(documents, order):
-    """Yield (k, n-gram, what stands in front of it) for each n-gram that ends at d_1 ... d_n."""
+    """Yield (k, n-gram, the token before it) for each n-gram that ends at d_1 ... d_n."""
     for number, document in enumerate(documents):
         tokens = [int(token) for token in document]
         for t in range(1, len(tokens)):
@@ -38,8 +38,8 @@ def count(documents, order):
     return counts, lefts
 
 
-def behind(counts, h):
-    """Return {w: c(h w)} of the tokens that were seen behind h."""
+def after(counts, h):
+    """Return {w: c(h w)} of the tokens that were seen after h."""
     return {gram[-1]: c for gram, c in counts.get(len(h) + 1, {}).items() if gram[:-1] == h}
 
 
@@ -62,7 +62,7 @@ def additive(documents, order, size, alpha):
     counts, _ = count(documents, order)
 
     def rule(h, shorter):
-        c = behind(counts, h)
+        c = after(counts, h)
         return lambda w: (c.get(w, 0) + alpha * shorter(w)) / (sum(c.values()) + alpha)
 
     return recursive(order, size, rule)
@@ -95,7 +95,7 @@ def kneser_ney(documents, order, size, kind):
     discounts = {k: kneser_ney_discounts(counted[k], kind)[0] for k in counted}
 
     def rule(h, shorter):
-        c = behind(counted, h)
+        c = after(counted, h)
         if not c:
             return shorter
         total = sum(c.values())
@@ -126,7 +126,7 @@ def katz(documents, order, size, largest, least=1):
     discounts = {k: good_turing(counts[k], largest) for k in range(1, order + 1)}
 
     def rule(h, shorter):
-        c = behind(counts, h)
+        c = after(counts, h)
         k, total = len(h) + 1, sum(c.values())
         seen = {w for w in c if k < 3 or c[w] >= least}
         if not seen:

@@ -1,4 +1,4 @@
-"""The two non-linearities NumPy lacks."""
+"""The two activation functions that NumPy lacks."""
 
 import numpy as np
 

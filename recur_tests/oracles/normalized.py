@@ -1,4 +1,4 @@
-"""Cells whose products are normalised, each by a norm of its own, as steps."""
+"""Steps of cells with a separate normalization of each product."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Real-time recurrent learning of an Elman network, by hand.
+"""Hand-written real-time recurrent learning of an Elman network.
 
 R. J. Williams & D. Zipser, "A Learning Algorithm for Continually Running Fully Recurrent Neural
 Networks", 1989; its sparse form SnAp-1: J. Menick et al., "A Practical Sparse Approximation for
@@ -19,7 +19,7 @@ def rtrl(params, xs, targets, sparse=False):
     q_t[k, m]    = ∂h_t[k]/∂h0[m]   = (1 - h_t[k]²) Σ_l U[l, k] q_{t-1}[l, m],  q_0[k, m] = [k = m]
     ∂E_t/∂V[j, i] = Σ_k (h_t[k] - target_t[k]) p_t[k, j, i]
 
-    Sparse: the next step is told of p_t[k, j, i] where k = i and of q_t[k, m] where k = m.
+    Sparse: the next step gets p_t[k, j, i] where k = i and q_t[k, m] where k = m.
     """
     width, features = params[0][0].shape
     h = params[0][3]

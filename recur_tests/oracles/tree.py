@@ -1,12 +1,12 @@
-"""Recursive networks, by plain recursion; what marks do to trees; and exact derivatives.
+"""Recursive networks by plain recursion, the effect of marks on trees, and exact derivatives.
 
 The recursive net: R. Socher et al., "Recursive deep models for semantic compositionality over a
-sentiment treebank", 2013, section 4.1, with its own vector for a child that is not there.
+sentiment treebank", 2013, section 4.1, with a learned vector for an absent child.
 The child-sum Tree-LSTM: K. S. Tai, R. Socher & C. D. Manning, "Improved semantic representations
 from tree-structured long short-term memory networks", 2015, equations 2-8.
 
-`children[n]` is a list of numbers of nodes, in any order of nodes, and None for a child that is not
-there. No array has a fixed dtype, so that `complex_step` can follow a complex perturbation.
+`children[n]` is a list of the numbers of nodes, in any order, with None for an absent child. No
+array has a fixed dtype, so that `complex_step` can follow a complex perturbation.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from recur_tests.oracles.nonlinear import sigmoid
 def children_of(back, valid, reset):
     """Return the children of each node, from distances: lists of numbers, None where absent.
 
-    A child is absent where the distance is 0, and where it would stand in front of the first node
+    A child is absent where the distance is 0, and where it would be before the first node
     or of a reset between it and its parent, or is invalid itself; an invalid node has none.
     """
 

@@ -1,4 +1,4 @@
-"""The cell of one gate, or UGRNN: J. Collins, J. Sohl-Dickstein & D. Sussillo, arXiv:1611.09913."""
+"""The update gate RNN (UGRNN): J. Collins, J. Sohl-Dickstein & D. Sussillo, arXiv:1611.09913."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Skip-gram and CBOW with negative sampling, a pair of words at a time, and their gradients.
+"""Skip-gram and CBOW with negative sampling, one pair of words at a time, and their gradients.
 
 T. Mikolov, I. Sutskever, K. Chen, G. Corrado & J. Dean, "Distributed representations of words and
 phrases and their compositionality", 2013, equation 4; the gradients as in X. Rong, "word2vec

@@ -1,4 +1,4 @@
-"""An update over two devices is the update on one, whatever counts in which half."""
+"""An update over two devices equals the update on one, however weights are distributed."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Wrong inputs of training: each is an error that says what was expected."""
+"""Wrong inputs of `recur.train`: each is an error that says what was expected."""
 
 import collections
 import functools
