@@ -14,19 +14,7 @@ diagnose   pictures;  interop  cells of Flax, Haiku and Equinox
 
 from typing import TYPE_CHECKING
 
-from recur import (
-    cells,
-    combine,
-    decode,
-    diagnose,
-    interop,
-    lift,
-    sequences,
-    serialization,
-    structure,
-    text,
-    types,
-)
+from recur import cells, combine, lift, sequences, serialization, structure, types
 from recur.cells import (
     cell,
     conv_gru,
@@ -84,16 +72,16 @@ from recur.structure import name, structure_of
 from recur.types import Cell, Mask
 
 if TYPE_CHECKING:
-    from recur import classic, train
+    from recur import classic, decode, diagnose, interop, text, train
 
     __version__: str
 else:
 
     def __getattr__(name: str):
-        """Imports `classic` and `train`, and looks up the version, when they are first used."""
+        """Imports a room, or looks up the version, when it is first used."""
         import importlib.metadata
 
-        if name in ("classic", "train"):
+        if name in ("classic", "decode", "diagnose", "interop", "text", "train"):
             return importlib.import_module(f"recur.{name}")
         if name != "__version__":
             raise AttributeError(f"module 'recur' has no attribute {name!r}")

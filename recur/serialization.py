@@ -13,9 +13,9 @@ def register_namedtuples() -> None:
     """Registers the public NamedTuples of all imported modules of recur with `jax.export`.
 
     An exported function of params or carries can then be saved by `serialize`, and loaded by
-    `jax.export.deserialize` if recur is imported. NamedTuples of `recur.train` and `recur.classic`
-    are registered when these are imported. `recur.cells.lstm.LSTMParams` is registered as
-    "recur.LSTMParams", so the name stays the same if the class moves to another file.
+    `jax.export.deserialize` if recur is imported. The NamedTuples of `recur.classic`, `decode`,
+    `text` and `train` are registered when these are imported. `recur.cells.lstm.LSTMParams` is
+    registered as "recur.LSTMParams", so the name stays the same if the class moves to another file.
     """
     modules = {name: module for name, module in sys.modules.items() if name.startswith("recur.")}
     for module_name, module in modules.items():

@@ -23,6 +23,8 @@ print(type(loaded.call(params)).__name__, loaded.call(params).kernel.sum())
 
 def namedtuples():
     """The public NamedTuples of all modules of recur."""
+    for room in recur.__all__:  # imports all rooms
+        getattr(recur, room)
     for name, module in sorted(sys.modules.items()):
         for value in vars(module).values() if name.startswith("recur.") else ():
             is_tuple = isinstance(value, type) and issubclass(value, tuple)
@@ -66,7 +68,9 @@ def test_names_do_not_tell_files():
     assert b"recur.ElmanParams" in saved and b"recur.cells" not in saved
 
 
-@pytest.mark.parametrize("name", ["train.TrainState", "classic.HiddenMarkov", "decode.Generated"])
+@pytest.mark.parametrize(
+    "name", ["classic.HiddenMarkov", "decode.Generated", "text.Specials", "train.TrainState"]
+)
 def test_rooms_register_their_namedtuples_when_they_are_imported(name):
     room, of = name.split(".")
     script = f"""

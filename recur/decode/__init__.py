@@ -10,6 +10,9 @@ from recur.decode.force import (
 from recur.decode.generate import Generated, generate
 from recur.decode.hypotheses import Beams
 from recur.decode.sample import argmax, categorical, forbid, temperature, top_k, top_p
+from recur.serialization import register_namedtuples
+
+register_namedtuples()
 
 __all__ = [
     "Beams",

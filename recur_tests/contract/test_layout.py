@@ -157,8 +157,8 @@ libraries |= {"tyro", "tqdm", "orbax", "tokenizers", "mido", "rich"}
 assert not libraries & sys.modules.keys(), libraries & sys.modules.keys()
 recur.scan(recur.readout(recur.lstm(4), "tanh"))
 assert "flax" not in sys.modules
-assert {"classic", "train"} <= set(dir(recur)) - sys.modules.keys()
-recur.train, recur.classic
+assert "recur.train" not in sys.modules and set(recur.__all__) <= set(dir(recur))
+[getattr(recur, name) for name in recur.__all__]
 assert not libraries - {"optax"} & sys.modules.keys(), libraries & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], check=True)
