@@ -1,4 +1,4 @@
-"""Pictures and numbers about any layer and any run."""
+"""Plots of training runs, benchmarks and embeddings, with matplotlib."""
 
 from recur.diagnose.plots import curves, panels, scatter
 

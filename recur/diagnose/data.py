@@ -1,4 +1,4 @@
-"""Checks of what is drawn, before anything is."""
+"""Checks of the data of plots."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from recur.checks import check_number
 
 
 def check_lines(asker: str, lines: Any) -> None:
-    """Raises an error unless `lines` are places and values by name, as `curves` takes them."""
-    _check_mapping(asker, lines, "lines as a mapping of names to places and values")
+    """Raises an error unless `lines` are positions and values by name, as `curves` takes them."""
+    _check_mapping(asker, lines, "lines as a mapping of names to positions and values")
     for name, line in lines.items():
         if isinstance(line, str) or not hasattr(line, "__len__") or len(line) != 2:
             raise TypeError(
-                f"{asker}: expected a pair of places and values of {name!r}, got "
+                f"{asker}: expected a pair of positions and values for {name!r}, got "
                 f"{type(line).__name__}."
             )
         places, values = (_numbers(f"{asker}: {name!r}", part) for part in line)
         if places.ndim != 1 or values.ndim != 1 or len(places) != len(values):
             came = " and ".join(str(part.shape[0] if part.ndim == 1 else list(part.shape))
                                 for part in (places, values))  # fmt: skip
-            raise ValueError(f"{asker}: expected as many places as values of {name!r}, got {came}.")
+            raise ValueError(
+                f"{asker}: expected as many positions as values for {name!r}, got {came}."
+            )
 
 
 def check_panels(panels: Any, levels: Any) -> None:
-    """Raises an error unless there are panels, and levels of panels that there are."""
+    """Raises an error unless there are panels, and all levels belong to one of them."""
     _check_mapping("panels", panels, "panels as a mapping of titles to lines")
     _check_mapping("panels", levels, "levels as a mapping of titles to levels")
     if not panels or not set(levels) <= set(panels):
         raise ValueError(
-            "panels: expected at least one panel, and levels of panels that there are, got the "
-            f"panels {list(panels)} and levels of {list(levels)}."
+            "panels: expected at least one panel, and levels only of these panels, got panels "
+            f"{list(panels)} and levels of {list(levels)}."
         )
     for lines in panels.values():
         check_lines("panels", lines)
@@ -44,7 +46,7 @@ def check_panels(panels: Any, levels: Any) -> None:
 
 
 def check_points(points: Any, labels: Any, size: Any) -> None:
-    """Raises an error unless there are points of a plane, and a label for each."""
+    """Raises an error unless there are points `[N, 2]`, and a label for each."""
     array = _numbers("scatter: points", points)
     if isinstance(labels, str) or not hasattr(labels, "__len__"):
         raise TypeError(
@@ -52,7 +54,7 @@ def check_points(points: Any, labels: Any, size: Any) -> None:
         )
     if array.ndim != 2 or array.shape[1] != 2 or not 0 < len(array) == len(labels):
         raise ValueError(
-            "scatter: expected points of two numbers, and a label for each, got points of shape "
+            "scatter: expected points of shape [N, 2] and N labels, got points of shape "
             f"{list(array.shape)} and {len(labels)} labels."
         )
     if check_number("scatter: size", size) <= 0:

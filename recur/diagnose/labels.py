@@ -1,15 +1,15 @@
-"""Labels of pictures: a text is shown as it is, "$" and a leading underscore too."""
+"""Labels of plots, without matplotlib's special meaning of "$" and of a leading underscore."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-AS_IT_IS = {"parse_math": False}  # for matplotlib, which reads what is between two "$" as formulas
+AS_IT_IS = {"parse_math": False}  # matplotlib parses text between two "$" as a formula
 
 
 def label_axes(axes: Any, *, title: str = "", x: str = "", y: str = "") -> None:
-    """Writes the title of axes, and what is along them."""
+    """Writes the title and the axis labels."""
     axes.set_title(title, **AS_IT_IS)
     axes.set_xlabel(x, **AS_IT_IS)
     axes.set_ylabel(y, **AS_IT_IS)
@@ -18,12 +18,12 @@ def label_axes(axes: Any, *, title: str = "", x: str = "", y: str = "") -> None:
 def add_legend(owner: Any, handles: Mapping[str, Any], **options: Any) -> None:
     """Adds a legend to axes or a figure.
 
-    Matplotlib leaves out names that begin with "_", so the names are written afterwards.
+    Matplotlib omits names that begin with "_", so the names are written afterwards.
 
     Args:
       owner: the axes or the figure.
-      handles: what is drawn, by name.
-      **options: of matplotlib's legend.
+      handles: the lines, by name.
+      **options: options of matplotlib's legend.
     """
     legend = owner.legend(list(handles.values()), [" "] * len(handles), **options)
     for text, name in zip(legend.get_texts(), handles, strict=True):

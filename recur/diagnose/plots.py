@@ -1,4 +1,4 @@
-"""Pictures, by matplotlib: the one file that knows it."""
+"""Plots with matplotlib, which only this file imports."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def curves(
     y: str = "",
     title: str = "",
 ) -> Any:
-    """Draws curves over one axis: losses over updates, most often.
+    """Plots curves in one panel, such as training and validation losses.
 
-    A curve of few points, such as a validation's, is drawn with its points; one of many pales
-    behind its running mean.
+    A curve of at most 20 points is drawn with markers; a longer one as a pale line with its running
+    mean.
 
     Args:
-      lines: by name, the places and the values of a curve, of one length.
-      x: what the places are.
-      y: what the values are, with their unit.
-      title: what the picture says.
+      lines: for each name, the positions and the values of a curve, of the same length.
+      x: label of the x axis.
+      y: label of the y axis, with the unit.
+      title: title of the plot.
 
     Returns:
       A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it, a notebook shows it.
 
     Raises:
-      ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
-      TypeError: when lines is no mapping, or a curve is no pair of numbers.
-      ValueError: when a curve has not as many places as values.
+      ModuleNotFoundError: if matplotlib is not installed; the extra `train` installs it.
+      TypeError: if lines is not a mapping, or a curve is not a pair of sequences of numbers.
+      ValueError: if positions and values of a curve differ in length.
 
     Example:
       >>> from recur.diagnose import curves
@@ -58,25 +58,26 @@ def panels(
     y: str = "",
     logarithmic: bool = False,
 ) -> Any:
-    """Draws panels of curves side by side, two in a row: the same models on several tasks.
+    """Plots curves in a grid of panels with two columns, such as several models on several tasks.
 
-    A name has one color in all panels, and one entry in the legend below them.
+    A name has the same color in all panels, and one entry in the legend below them.
 
     Args:
-      panels: by title, the curves of a panel as `curves` takes them.
-      levels: by title, what is drawn as a dashed line across a panel, by name: bounds, most often.
-      x: what the places are.
-      y: what the values are, with their unit.
-      logarithmic: whether the values have a logarithmic axis.
+      panels: for each title, the curves of a panel as in `curves`.
+      levels: for each title, numbers by name, drawn as dashed horizontal lines, such as bounds.
+      x: label of the x axes.
+      y: label of the y axes, with the unit.
+      logarithmic: whether the y axes are logarithmic.
 
     Returns:
       A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it, a notebook shows it.
 
     Raises:
-      ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
-      TypeError: when panels, a panel or levels is no mapping, or a curve is no pair of numbers.
-      ValueError: when there is no panel, a level has none or is no number, or a curve has not as
-        many places as values.
+      ModuleNotFoundError: if matplotlib is not installed; the extra `train` installs it.
+      TypeError: if panels, a panel or levels is not a mapping, or a curve is not a pair of
+        sequences of numbers.
+      ValueError: if there is no panel, a level belongs to no panel or is not a number, or positions
+        and values of a curve differ in length.
 
     Example:
       >>> from recur.diagnose import panels
@@ -112,23 +113,23 @@ def panels(
 def scatter(
     points: Sequence[Sequence[float]], labels: Sequence[str], *, title: str = "", size: float = 8
 ) -> Any:
-    """Draws labels at points of a plane: words by their vectors' projection.
+    """Plots labeled points, such as words at the projections of their embeddings.
 
-    Of labels that would cover each other the first is written; the others stay dots.
+    Of labels that would overlap only the first is written; the others remain dots.
 
     Args:
-      points: two numbers for each point.
-      labels: what is written at each, the most important first.
-      title: what the picture says.
-      size: of the letters, in points.
+      points: `[N, 2]`.
+      labels: N labels, the most important first.
+      title: title of the plot.
+      size: font size of the labels, in points.
 
     Returns:
       A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it, a notebook shows it.
 
     Raises:
-      ModuleNotFoundError: when matplotlib is not installed; the extra `train` has it.
-      TypeError: when points are not numbers, or labels no sequence.
-      ValueError: when there is no point, or not two numbers and a label for each, or size is not
+      ModuleNotFoundError: if matplotlib is not installed; the extra `train` installs it.
+      TypeError: if points are not numbers, or labels not a sequence.
+      ValueError: if points are not `[N, 2]` with N ≥ 1, there are not N labels, or size is not
         above 0.
 
     Example:
@@ -142,7 +143,7 @@ def scatter(
     axes = figure.add_subplot(xticks=[], yticks=[])
     label_axes(axes, title=title)
     axes.scatter(*zip(*points, strict=True), s=4, color="C0", alpha=0.5)
-    figure.draw_without_rendering()  # lays out, so that it is known how large letters are
+    figure.draw_without_rendering()  # computes the layout, for the extents of texts
     boxes: list[Any] = []
     for (x, y), label in zip(points, labels, strict=True):
         place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
@@ -156,7 +157,7 @@ def scatter(
 
 
 def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure  # an object of its own: no global state, no window
+    from matplotlib.figure import Figure  # without pyplot's global state and windows
 
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
@@ -166,7 +167,7 @@ def _draw(
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     colors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Draws the curves of one axis, and a grid below them; returns the line of each name."""
+    """Draws curves and a grid; returns the line of each name."""
     drawn = {}
     for name, (places, values) in lines.items():
         color = colors[name] if colors else None
@@ -184,7 +185,7 @@ _FEW = 20
 
 
 def _running_mean(values: Sequence[float]) -> list[float]:
-    """The mean over a twentieth of the curve in front of each point."""
+    """Returns the running mean over the last twentieth of the curve before each point."""
     width = max(1, len(values) // 20)
     pieces = [values[max(0, end - width) : end] for end in range(1, len(values) + 1)]
     return [sum(piece) / len(piece) for piece in pieces]

@@ -1,4 +1,4 @@
-"""Other libraries: their cells as cells of `recur`. No library is imported before it is used."""
+"""Cells of Flax Linen, Flax NNX, Equinox and Haiku as cells of `recur`, imported when used."""
 
 from recur.interop.equinox import from_equinox
 from recur.interop.haiku import from_haiku

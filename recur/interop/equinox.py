@@ -1,4 +1,4 @@
-"""Recurrent cells of Equinox."""
+"""Recurrent cells of Equinox as cells of `recur`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def from_equinox(
     init_carry: Callable[[Any, Any], Any] | None = None,
     output: Callable[[Any], Any] | None = None,
 ) -> Cell:
-    """Wraps a recurrent cell of Equinox as a cell.
+    """Wraps a recurrent cell of Equinox as a cell of `recur`.
 
         state_t = cell(x_t, state_{t-1}),    y_t = output(state_t)
 
     Args:
-      make: `make(key) -> cell`, a module called as `cell(x, state)`; it is called once at first, to
-        see how the cell is made.
-      init_carry: `init_carry(cell, x) -> state_0`; by default zeros of
-        `cell.hidden_size`: one array, or the two of `eqx.nn.LSTMCell`.
-      output: `output(state) -> y`; by default the state, or the first of several.
+      make: `make(key) -> cell`, where the module is called as `cell(x, state)`. It is called once
+        immediately, for the structure of the cell, and again by each `init`.
+      init_carry: `init_carry(cell, x) -> state_0`; by default zeros of width `cell.hidden_size`:
+        one array, or two for `eqx.nn.LSTMCell`.
+      output: `output(state) -> y`; by default the state, or its first entry if it is a tuple.
 
     Returns:
-      A `Cell`, whose params are the module with its floating-point arrays, None elsewhere; the
-      carry is the state.
+      A `Cell` whose params are the module with only its floating-point arrays, and None elsewhere;
+      the carry is the state.
 
     Raises:
-      TypeError: when `make` gives no module.
+      TypeError: if `make` does not return a module.
       ValueError: if the module has no `hidden_size` and `init_carry` is not given; when tracing, if
         its state changes structure.
 
@@ -60,7 +60,7 @@ def from_equinox(
     made: Any = function(jax.random.key(0)) if is_maker else None
     if not isinstance(made, eqx.Module):
         raise TypeError(
-            "from_equinox: expected a function of a key that makes a cell, as "
+            "from_equinox: expected a function of a key that makes a cell, such as "
             f"lambda key: eqx.nn.LSTMCell(3, 64, key=key), got {named(make, made)}."
         )
     name = f"from_equinox({type(made).__name__})"
@@ -70,7 +70,8 @@ def from_equinox(
     features = getattr(made, "hidden_size", None)
     if init_carry is None and features is None:
         raise ValueError(
-            f"{name} has no hidden_size: pass init_carry, a function (cell, x) -> state."
+            f"{name}: expected a cell with a hidden_size, got one without. Pass init_carry, a "
+            "function (cell, x) -> state."
         )
     _, rest = eqx.partition(made, eqx.is_inexact_array)
 

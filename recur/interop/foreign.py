@@ -1,4 +1,4 @@
-"""What all cells of other libraries share."""
+"""Shared code of cells of other libraries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recur.types import Cell, Shaped
 def foreign_cell(
     name: str, record: type, init: Callable, init_carry: Callable, step: Callable
 ) -> Cell:
-    """A cell of plain functions; `bind` is the identity on params, which are of type `record`."""
+    """Makes a cell from functions; `bind` checks that params are of type `record`."""
 
     def bind(params, x, *, key=None, context=None):
         del key, context
@@ -35,19 +35,20 @@ def foreign_cell(
 
 
 def _check_no_list(x: Any, name: str) -> None:
+    """Raises a TypeError if x is a list, such as a list of steps."""
     if isinstance(x, list):
         raise TypeError(
-            f"{name}: expected x as the cell reads it, got a list of {len(x)}. jnp.stack makes one "
-            "array of a list of steps."
+            f"{name}: expected x as the cell reads it, got a list of {len(x)}. Stack a list of "
+            "steps with jnp.stack."
         )
 
 
 def zeros_like(x: Shaped) -> Any:
-    """Zeros of the shapes of one step, for libraries that initialise by running."""
+    """Returns zeros with the shapes of x, for libraries that initialize by a call of the cell."""
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x)
 
 
 def named(came: Any, made: Any = None) -> str:
-    """The type of what was given instead; the repr of a module is many lines long."""
+    """Describes a wrong argument by its type, since the repr of a module is many lines long."""
     name = f"the class {came.__name__}" if isinstance(came, type) else type(came).__name__
-    return name if made is None else f"{name} which gives {type(made).__name__}"
+    return name if made is None else f"{name} which returns {type(made).__name__}"

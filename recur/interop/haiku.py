@@ -1,4 +1,4 @@
-"""Recurrent cores of Haiku."""
+"""Recurrent cores of Haiku as cells of `recur`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from recur.types import Cell
 
 @call_repr
 def from_haiku(make: Callable[[], Any]) -> Cell:
-    """Wraps a recurrent core of Haiku as a cell.
+    """Wraps a recurrent core of Haiku as a cell of `recur`.
 
         y_t, state_t = core(x_t, state_{t-1})
 
     Args:
-      make: `make() -> core`, which makes a `hk.RNNCore`; it is called within `hk.transform`.
+      make: `make() -> core`, which makes an `hk.RNNCore`; it is called inside `hk.transform`.
 
     Returns:
-      A `Cell` with the params of Haiku; the carry is the core's state, x and y are as it has them.
-      A core that calls `hk.next_rng_key` needs a key.
+      A `Cell` with the params of Haiku; the carry is the state of the core, x and y are its input
+      and output. A core that calls `hk.next_rng_key` needs a key.
 
     Raises:
-      TypeError: when `make` is not a function; while tracing, when it makes no core.
+      TypeError: when `make` is not a function; while tracing, when it does not return a core.
       ValueError: while tracing, when the core uses `hk.get_state`, or its state changes structure.
 
     Example:
@@ -42,7 +42,7 @@ def from_haiku(make: Callable[[], Any]) -> Cell:
 
     def no_maker(core=None):
         return TypeError(
-            "from_haiku: expected a function that makes a core, as lambda: hk.LSTM(64), got "
+            "from_haiku: expected a function that makes a core, such as lambda: hk.LSTM(64), got "
             f"{named(make, core)}."
         )
 

@@ -1,4 +1,4 @@
-"""Recurrent cells of Flax Linen."""
+"""Recurrent cells of Flax Linen as cells of `recur`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from recur.types import Cell
 
 @call_repr
 def from_linen(cell: Any) -> Cell:
-    """Wraps a recurrent cell of Flax Linen as a cell.
+    """Wraps a recurrent cell of Flax Linen as a cell of `recur`.
 
         carry_t, y_t = cell.apply(params, carry_{t-1}, x_t)
 
     Args:
-      cell: a `flax.linen.RNNCellBase`, such as `nn.OptimizedLSTMCell(64)` or one of your own. If it
-        draws its initial carry, it draws it from one fixed key.
+      cell: a `flax.linen.RNNCellBase`, such as `nn.OptimizedLSTMCell(64)` or your own. A random
+        initial carry is drawn with a fixed key.
 
     Returns:
-      A `Cell` with the variables "params" of the module; the carry, x and y are as the module has
-      them. Dropout in it is on when a key is given.
+      A `Cell` with the variables "params" of the module, and its carry, input and output. Dropout
+      in it is on when a key is given.
 
     Raises:
-      TypeError: when `cell` is no recurrent cell of Linen.
+      TypeError: when `cell` is not a recurrent cell of Linen.
       ValueError: while tracing, when the module has other variables than "params", or its carry
         changes structure.
 
@@ -49,9 +49,9 @@ def from_linen(cell: Any) -> Cell:
 
     if not isinstance(cell, nn.RNNCellBase):
         raise TypeError(
-            "from_linen: expected a recurrent cell of Flax Linen, as nn.LSTMCell(64), got "
-            f"{named(cell)}. A module that keeps no state stands in recur.chain or recur.readout "
-            "as it is; a cell of Flax NNX is for recur.interop.from_nnx."
+            "from_linen: expected a recurrent cell of Flax Linen, such as nn.LSTMCell(64), got "
+            f"{named(cell)}. Pass a module without a carry to recur.chain or recur.readout, and a "
+            "cell of Flax NNX to recur.interop.from_nnx."
         )
     module = of_linen(cell)
 

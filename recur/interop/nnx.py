@@ -1,4 +1,4 @@
-"""Recurrent cells of Flax NNX."""
+"""Recurrent cells of Flax NNX as cells of `recur`."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from recur.types import Cell
 
 @call_repr
 def from_nnx(make: Callable[[Any], Any]) -> Cell:
-    """Wraps a recurrent cell of Flax NNX as a cell.
+    """Wraps a recurrent cell of Flax NNX as a cell of `recur`.
 
         carry_t, y_t = cell(carry_{t-1}, x_t)
 
     Args:
-      make: `make(rngs) -> cell`, called with `nnx.Rngs` of the key of each `init`; it is called
-        once at first, to see how the cell is made. If the cell draws its initial carry, it draws
-        it from one fixed key.
+      make: `make(rngs) -> cell`. It is called once immediately, for the structure of the cell, and
+        by each `init` with `nnx.Rngs` of its key. A random initial carry is drawn with a fixed key.
 
     Returns:
-      A `Cell`, whose params are the `nnx.Param`s by name, as nested dicts; the carry, x and y are
-      as the module has them. Dropout in it is on when a key is given.
+      A `Cell` whose params are the values of each `nnx.Param` by name, as nested dicts, with the
+      carry, input and output of the module. Dropout in it is on when a key is given.
 
     Raises:
-      TypeError: when `make` gives no recurrent cell of NNX.
-      ValueError: when the module keeps other variables than parameters and random streams; while
+      TypeError: when `make` does not return a recurrent cell of NNX.
+      ValueError: when the module has variables other than parameters and random streams; while
         tracing, when its carry changes structure.
 
     Example:
@@ -53,16 +52,15 @@ def from_nnx(make: Callable[[Any], Any]) -> Cell:
     made: Any = make(nnx.Rngs(0)) if is_maker else None
     if not hasattr(made, "initialize_carry"):
         raise TypeError(
-            "from_nnx: expected a function of rngs that makes a recurrent cell, as "
+            "from_nnx: expected a function of rngs that makes a recurrent cell, such as "
             f"lambda rngs: nnx.LSTMCell(3, 64, rngs=rngs), got {named(make, made)}."
         )
     name = f"from_nnx({type(made).__name__})"
     graph, like, streams, others = split_nnx(made)
     if jax.tree.leaves(others):
         raise ValueError(
-            f"{name} keeps variables that are neither parameters nor random streams: "
-            f"{sorted(map(str, nnx.to_pure_dict(others)))}. A recurrence is pure: its state is its "
-            "carry."
+            f"{name}: expected a cell with only parameters and random streams as variables, got "
+            f"also {sorted(map(str, nnx.to_pure_dict(others)))}. Keep state in the carry."
         )
 
     def init(key, x):

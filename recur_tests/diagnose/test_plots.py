@@ -20,7 +20,7 @@ def test_draws_what_it_is_given(tmp_path):
 
 
 def test_wrong_lengths():
-    with pytest.raises(ValueError, match="as many places as values of 'a', got 2 and 1"):
+    with pytest.raises(ValueError, match="as many positions as values for 'a', got 2 and 1"):
         curves({"a": ([1, 2], [1.0])})
 
 
@@ -56,9 +56,9 @@ def test_panels_share_colors_and_one_legend(tmp_path):
 def test_panels_that_are_not_there():
     lines = {"a": ([1], [1.0])}
     for given, levels in (({}, None), ({"one": lines}, {"two": {"bound": 1.0}})):
-        with pytest.raises(ValueError, match="expected at least one panel, and levels of panels"):
+        with pytest.raises(ValueError, match="expected at least one panel, and levels only"):
             panels(given, levels=levels)
-    with pytest.raises(ValueError, match="panels: expected as many places as values of 'a'"):
+    with pytest.raises(ValueError, match="panels: expected as many positions as values for 'a'"):
         panels({"one": {"a": ([1, 2], [1.0])}})
 
 
@@ -77,7 +77,7 @@ def test_of_labels_that_cover_each_other_the_first_is_written(tmp_path):
 
 @pytest.mark.parametrize("points", [[], [(0.0, 1.0)], [(0.0,), (1.0,)]])
 def test_points_need_two_numbers_and_a_label(points):
-    with pytest.raises(ValueError, match="points of two numbers, and a label for each, got"):
+    with pytest.raises(ValueError, match=r"points of shape \[N, 2\] and N labels, got"):
         scatter(points, ["a", "b"])
 
 

@@ -1,4 +1,4 @@
-"""Wrong inputs of the pictures: each is an error that says what was expected."""
+"""Wrong inputs of plots: each is an error that says what was expected."""
 
 import numpy as np
 
@@ -8,17 +8,25 @@ from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 LINE = ([1, 2], [3.0, 4.0])
 LINES = [
-    (3, TypeError, "expected lines as a mapping of names to places and values, got int."),
-    (None, TypeError, "expected lines as a mapping of names to places and values, got NoneType."),
-    ([LINE], TypeError, "expected lines as a mapping of names to places and values, got list."),
-    ({"a": 3}, TypeError, "expected a pair of places and values of 'a', got int."),
-    ({"a": ([1],)}, TypeError, "expected a pair of places and values of 'a', got tuple."),
-    ({"a": ([1], [1, 2])}, ValueError, "expected as many places as values of 'a', got 1 and 2."),
+    (3, TypeError, "expected lines as a mapping of names to positions and values, got int."),
+    (
+        None,
+        TypeError,
+        "expected lines as a mapping of names to positions and values, got NoneType.",
+    ),
+    ([LINE], TypeError, "expected lines as a mapping of names to positions and values, got list."),
+    ({"a": 3}, TypeError, "expected a pair of positions and values for 'a', got int."),
+    ({"a": ([1],)}, TypeError, "expected a pair of positions and values for 'a', got tuple."),
+    (
+        {"a": ([1], [1, 2])},
+        ValueError,
+        "expected as many positions as values for 'a', got 1 and 2.",
+    ),
     ({"a": ([1, 2], ["x", "y"])}, TypeError, "'a': expected numbers, got list."),
     (
         {"a": (np.ones((2, 2)), np.ones(2))},
         ValueError,
-        "expected as many places as values of 'a', got [2, 2] and 2.",
+        "expected as many positions as values for 'a', got [2, 2] and 2.",
     ),
 ]
 OF_LINES = [
@@ -36,13 +44,13 @@ def of_points(points=((1, 2),), labels=("a",), **options):
     return lambda: scatter(points, labels, **options)
 
 
-POINTS = "expected points of two numbers, and a label for each, got points of shape "
+POINTS = "expected points of shape [N, 2] and N labels, got points of shape "
 OWN = [
     Row("panels", of_panels(panels={}), ValueError, "panels: expected at least one panel"),
     Row(
         "panels", of_panels(panels=3), TypeError, "panels as a mapping of titles to lines, got int"
     ),
-    Row("panels", of_panels(levels={"other": {}}), ValueError, "levels of panels that there are"),
+    Row("panels", of_panels(levels={"other": {}}), ValueError, "and levels only of these panels, got"),
     Row("panels", of_panels(levels=[1]), TypeError, "levels as a mapping of titles to levels"),
     Row("panels", of_panels(levels={"title": 3}), TypeError, "levels of 'title' as a mapping"),
     Row("panels", of_panels(levels={"title": {"b": "x"}}), ValueError, "the level 'b': expected a"),

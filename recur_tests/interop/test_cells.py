@@ -213,7 +213,7 @@ def test_what_is_no_core_of_haiku():
     hk = pytest.importorskip("haiku")
     with pytest.raises(TypeError, match="from_haiku: expected a function that makes a core"):
         from_haiku(3)
-    with pytest.raises(TypeError, match="makes a core, .* got function which gives Linear"):
+    with pytest.raises(TypeError, match="makes a core, .* got function which returns Linear"):
         from_haiku(lambda: hk.Linear(3)).init(jax.random.key(0), jnp.ones(3))
 
 
@@ -232,7 +232,7 @@ def test_equinox_modules_of_ones_own():
         return Sum(jnp.asarray(0.5))
 
     with pytest.raises(
-        ValueError, match=r"from_equinox\(Sum\) has no hidden_size: pass init_carry"
+        ValueError, match=r"from_equinox\(Sum\): expected a cell with a hidden_size"
     ):
         from_equinox(make)
     layer = recur.scan(

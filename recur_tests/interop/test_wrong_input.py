@@ -1,4 +1,4 @@
-"""Wrong inputs of the doors to other libraries: each is an error that says what was expected."""
+"""Wrong inputs of the conversions from other libraries: each error says what was expected."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ DOORS = {
     ),
     "from_linen": (
         lambda: recur.interop.from_linen(nn.GRUCell(4, param_dtype=jnp.float64)),
-        "expected a recurrent cell of Flax Linen, as nn.LSTMCell(64), got ",
+        "expected a recurrent cell of Flax Linen, such as nn.LSTMCell(64), got ",
         "from_linen(GRUCell): expected params as Mapping, got ",
     ),
     "from_nnx": (
@@ -59,7 +59,7 @@ LISTS = [
         name,
         lambda make=make: recur.scan(make()).init(jax.random.key(0), [XS[0]] * 5),
         TypeError,
-        "expected x as the cell reads it, got a list of 5. jnp.stack makes one array of a list",
+        "expected x as the cell reads it, got a list of 5. Stack a list of steps with jnp.stack",
     )
     for name, (make, _, _) in DOORS.items()
 ]
@@ -70,14 +70,14 @@ def of_equinox(make=lambda key: eqx.nn.GRUCell(3, 4, key=key), **options):
 
 
 OWN = [
-    Row("from_equinox", of_equinox(lambda key: 3), TypeError, "got function which gives int."),
+    Row("from_equinox", of_equinox(lambda key: 3), TypeError, "got function which returns int."),
     Row("from_equinox", of_equinox(output=3), TypeError, "output: expected a function, got int."),
     Row("from_equinox", of_equinox(init_carry=XS), TypeError, "init_carry: expected a function"),
     Row(
         "from_equinox",
         of_equinox(lambda key: eqx.nn.Linear(3, 4, key=key)),
         ValueError,
-        "from_equinox(Linear) has no hidden_size: pass init_carry",
+        "from_equinox(Linear): expected a cell with a hidden_size",
     ),
     Row("from_linen", lambda: recur.interop.from_linen(nn.GRUCell), TypeError, "the class GRUCell"),
     Row("from_linen", lambda: recur.interop.from_linen(nn.Dense(3)), TypeError, "got Dense."),
@@ -85,9 +85,11 @@ OWN = [
         "from_nnx",
         lambda: recur.interop.from_nnx(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0))),
         TypeError,
-        "makes a recurrent cell, as lambda rngs: nnx.LSTMCell(3, 64, rngs=rngs), got GRUCell.",
+        "makes a recurrent cell, such as lambda rngs: nnx.LSTMCell(3, 64, rngs=rngs), got GRUCell.",
     ),
-    Row("from_nnx", lambda: recur.interop.from_nnx(lambda rngs: 3), TypeError, "which gives int."),
+    Row(
+        "from_nnx", lambda: recur.interop.from_nnx(lambda rngs: 3), TypeError, "which returns int."
+    ),
     Row("from_haiku", lambda: recur.interop.from_haiku(recur.gru(3)), TypeError, "got Cell."),
 ]
 ROWS = [*MAKERS, *PARAMS, *LISTS, *OWN]
