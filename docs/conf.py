@@ -39,7 +39,7 @@ html_theme_options = {"navigation_with_keys": True}
 # Single backticks in docstrings are code, and a link where they name a public object.
 default_role = "py:obj"
 nitpicky = True
-nitpick_ignore_regex = external.UNDOCUMENTED
+nitpick_ignore = external.TYPE_VARIABLES
 intersphinx_mapping = external.mapping()
 intersphinx_timeout = 10
 

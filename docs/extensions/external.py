@@ -58,6 +58,7 @@ LIBRARIES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
             "jax.nn.initializers.Initializer": ("class", "jax.nn.initializers.html#$"),
             "jax.sharding.Mesh": ("class", "jax.sharding.html#$"),
             "jax.sharding.Sharding": ("class", "jax.sharding.html#$"),
+            "jax.extend.core.Jaxpr": ("class", "jax.extend.core.html#$"),
             "jax.extend.core.JaxprEqn": ("class", "jax.extend.core.html#$"),
             "jax.extend.core.Literal": ("class", "jax.extend.core.html#$"),
             "jax.extend.core.Var": ("class", "jax.extend.core.html#$"),
@@ -78,24 +79,23 @@ LIBRARIES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     ),
 }
 
-# Objects whose own names are private.
+# Names in signatures and annotations that are private, or have no module.
 PUBLIC = {
     "jax.jaxlib._jax.Array": "jax.Array",
-    "jaxlib._jax.Sharding": "jax.sharding.Sharding",
-    "jaxlib._jax.Device": "jax.Device",
+    "jax._src.core.Jaxpr": "jax.extend.core.Jaxpr",
     "jax._src.core.JaxprEqn": "jax.extend.core.JaxprEqn",
     "jax._src.core.Literal": "jax.extend.core.Literal",
     "jax._src.core.Var": "jax.extend.core.Var",
+    "Jaxpr": "jax.extend.core.Jaxpr",
+    "Literal": "jax.extend.core.Literal",
     "JaxprEqn": "jax.extend.core.JaxprEqn",
     "Var": "jax.extend.core.Var",
     "np.ndarray": "numpy.ndarray",
     "ArrayLike": "numpy.typing.ArrayLike",
     "Initializer": "jax.nn.initializers.Initializer",
-    "optax._src.base.GradientTransformation": "optax.GradientTransformation",
 }
 
-# Names in signatures that no inventory has: type variables, and types of libraries without one.
-UNDOCUMENTED: list[tuple[str, str]] = []
+TYPE_VARIABLES = [("py:class", "Logits")]  # names in signatures that no page can explain
 
 
 def mapping() -> dict[str, tuple[str, tuple[str | None, str]]]:

@@ -37,48 +37,57 @@ class Entry(NamedTuple):
         return "autofunction" if inspect.isroutine(self.value) else "autodata"
 
 
-def public_names(room: str) -> list[str]:
-    """The names of `__all__`, or what a module without it defines, without modules."""
-    module = importlib.import_module(f"recur.{room}")
+def public_names(module: Any) -> list[str]:
+    """The names of `__all__`, or what a module without it defines."""
     if hasattr(module, "__all__"):
-        names = list(module.__all__)
-    else:
-        body = ast.parse(inspect.getsource(module)).body
-        defined = [each for each in body if isinstance(each, ast.ClassDef | ast.FunctionDef)]
-        aliases = [each.targets[0] for each in body if isinstance(each, ast.Assign)]
-        names = [each.name for each in defined] + [each.id for each in aliases]
-    return [
-        name
-        for name in names
-        if not name.startswith("_") and not inspect.ismodule(getattr(module, name))
-    ]
+        return list(module.__all__)
+    found = []
+    for each in ast.parse(inspect.getsource(module)).body:
+        if isinstance(each, ast.ClassDef | ast.FunctionDef):
+            found.append(each.name)
+        elif isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
+            found.append(each.targets[0].id)
+    return [name for name in found if not name.startswith("_")]
 
 
 def entries(room: str) -> list[Entry]:
     """The public objects of a room, as `recur.x` where they are names of the root."""
     module = importlib.import_module(f"recur.{room}")
-    names = dict.fromkeys(OF_ROOT.get(room, []) + public_names(room))
     found = []
-    for name in names:
+    for name in dict.fromkeys(OF_ROOT.get(room, []) + public_names(module)):
         value = getattr(module if hasattr(module, name) else recur, name)
-        is_of_root = getattr(recur, name, None) is value
-        found.append(Entry(f"recur.{name}" if is_of_root else f"recur.{room}.{name}", value))
+        if inspect.ismodule(value):  # such as `classic.markov`
+            functions = [each for each in public_names(value) if each not in module.__all__]
+            found += [
+                Entry(f"recur.{room}.{name}.{each}", getattr(value, each)) for each in functions
+            ]
+        else:
+            is_of_root = getattr(recur, name, None) is value
+            found.append(Entry(f"recur.{name}" if is_of_root else f"recur.{room}.{name}", value))
     return found
 
 
 def aliases(room: str) -> dict[str, str]:
-    """Aliases of types in a room that signatures of its public functions name, as written there."""
-    module = importlib.import_module(f"recur.{room}")
-    used = {word for each in entries(room) for word in words_of_annotations(each.value)}
-    found = {}
-    for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
+    """Aliases of types that signatures of a room's public functions name, as they are written."""
+    defined = {}
+    for info in pkgutil.iter_modules(
+        getattr(importlib.import_module(f"recur.{room}"), "__path__", [])
+    ):
         source = inspect.getsource(importlib.import_module(f"recur.{room}.{info.name}"))
         for each in ast.parse(source).body:
             if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
-                name, written = each.targets[0].id, ast.unparse(each.value)
-                if name in used and "TypeVar" not in written:
-                    found[name] = written
-    return found
+                defined[each.targets[0].id] = ast.unparse(each.value)
+    found: dict[str, str] = {}
+    used = {word for each in entries(room) for word in words_of_annotations(each.value)}
+    while new := (used & set(defined)) - set(found):
+        found |= {name: defined[name] for name in new if "TypeVar" not in defined[name]}
+        used = {word for name in new for word in words(defined[name])} - new
+    return dict(sorted(found.items()))
+
+
+def words(written: str) -> set[str]:
+    """The names in the source of a type."""
+    return set(re.findall(r"\w+", written))
 
 
 def words_of_annotations(value: Any) -> set[str]:
@@ -87,7 +96,7 @@ def words_of_annotations(value: Any) -> set[str]:
         methods = [m for name, m in vars(value).items() if not name.startswith("_")]
         return {word for m in methods if inspect.isfunction(m) for word in words_of_annotations(m)}
     annotations = getattr(value, "__annotations__", {}).values()
-    return {word for each in annotations for word in re.findall(r"\w+", str(each))}
+    return {word for each in annotations for word in words(str(each))}
 
 
 def page(room: str) -> str:

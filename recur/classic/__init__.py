@@ -2,12 +2,13 @@
 
 from recur.classic import baum_welch, hidden_markov, markov
 from recur.classic.contexts import Contexts, keep_probability
-from recur.classic.forward_backward import backward, filtering, forward, smooth
+from recur.classic.forward_backward import Smoothed, backward, filtering, forward, smooth
 from recur.classic.hidden_markov import HiddenMarkov
 from recur.classic.markov import MarkovChain
-from recur.classic.ngram_model import NGrams
+from recur.classic.ngram_model import Level, NGrams
 from recur.classic.ngrams import additive, katz, kneser_ney
 from recur.classic.noise_distribution import NoiseDistribution, draw_noise, unigram_noise
+from recur.classic.recursion import Filtered
 from recur.classic.viterbi import viterbi
 from recur.classic.word2vec import (
     ContextWindows,
@@ -25,10 +26,13 @@ register_namedtuples()
 __all__ = [
     "ContextWindows",
     "Contexts",
+    "Filtered",
     "HiddenMarkov",
+    "Level",
     "MarkovChain",
     "NGrams",
     "NoiseDistribution",
+    "Smoothed",
     "Word2Vec",
     "WordVectors",
     "additive",

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
     @property
     def layer_kwargs(self) -> dict[str, Any]:
-        """The keyword arguments of a batched layer: `mask`, `reset` and `context`."""
+        """The keyword arguments `mask`, `reset` and `context` of a batched layer."""
         return {"mask": self.mask, "reset": self.reset, "context": self.context}
 
     @property

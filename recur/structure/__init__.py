@@ -1,7 +1,4 @@
-"""Structure: what is found in the jaxpr of a step, and how a combinator may rewrite one.
-
-This room knows nothing of time: it sees one step.
-"""
+"""Analysis of the jaxpr of a single step, and rewriting of steps for combinators."""
 
 from recur.structure.classes import (
     Product,
@@ -22,19 +19,22 @@ from recur.structure.doors import (
 )
 from recur.structure.elementwise import is_elementwise_around_products
 from recur.structure.groups import Group
+from recur.structure.jaxprs import Traced
 from recur.structure.linearity import Affine, linear_coefficients
 from recur.structure.report import StructureReport, structure_of
 from recur.structure.rows import ByRow, bind_rows
-from recur.structure.step_parts import Parts
+from recur.structure.step_parts import Parts, Prepared
 
 __all__ = [
     "Affine",
     "ByRow",
     "Group",
     "Parts",
+    "Prepared",
     "Product",
     "Structure",
     "StructureReport",
+    "Traced",
     "bind_rows",
     "find_structure",
     "has_callbacks",

@@ -1,8 +1,10 @@
-"""Every public name is documented, has an example, and stands in the registry."""
+"""Every public name is documented, has an example and is in the registry."""
 
+import dataclasses
 import inspect
 import json
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -33,10 +35,41 @@ def functions_of(rooms):
     return {name: value for name, value in everything.items() if inspect.isfunction(value)}
 
 
+def records_of(rooms):
+    """Returns the public NamedTuples and dataclasses of some rooms."""
+    everything = {
+        f"{room.__name__}.{name}": getattr(room, name) for room in rooms for name in room.__all__
+    }
+    classes = {name: value for name, value in everything.items() if isinstance(value, type)}
+    return {
+        name: value
+        for name, value in classes.items()
+        if hasattr(value, "_fields") or dataclasses.is_dataclass(value)
+    }
+
+
+def fields_of(record):
+    """Returns the names of the fields of a NamedTuple or dataclass."""
+    if dataclasses.is_dataclass(record):
+        return [field.name for field in dataclasses.fields(record)]
+    return list(record._fields)
+
+
+def documented_fields(record):
+    """Returns the fields in the `Attributes:` section of a class or of its bases, and their text."""
+    found = {}
+    for each in record.__mro__:
+        doc = inspect.cleandoc(each.__doc__ or "")
+        section = re.search(r"^Attributes:\n((?:(?:  .*)?\n?)*)", doc, re.MULTILINE)
+        found |= dict(re.findall(r"^  (\w+):[ \n]+(\S.*)", section[1] if section else "", re.M))
+    return found
+
+
+RECORDS = records_of((*ROOMS, recur.structure))
 FACTORIES = functions_of(RECURRENT)
 FUNCTIONS = functions_of(ROOMS)
-# Layers of layers, which test_lengths and test_transforms run, and functions that make no layer:
-# test_online runs every cell, and recur_tests/structure has what looks into a step.
+# test_lengths and test_transforms run layers of layers. The other functions do not return layers:
+# test_online runs every cell, and recur_tests/structure tests the analysis of steps.
 LAYERS_OF_LAYERS = {recur.batch, recur.bidirectional, recur.chain}
 NO_LAYERS = {recur.lift.run_window, recur.online, recur.name, recur.structure_of}
 NO_CELLS = {recur.cells.scaled_identity, recur.cells.positive}
@@ -67,9 +100,35 @@ def test_every_function_is_documented_with_an_example(name):
     places = [doc.find(section) for section in expected]
     assert -1 not in places and places == sorted(places)
     assert ">>> " in doc
-    assert len(doc.splitlines()[0]) < 90
+    assert len(doc.splitlines()[0]) < 95  # in the tables of the API reference
     for parameter in parameters:
         assert f"{parameter}:" in doc, f"{name} does not document {parameter}"
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_field_of_a_public_record_is_documented(name):
+    found = documented_fields(RECORDS[name])
+    missing = [field for field in fields_of(RECORDS[name]) if not found.get(field)]
+    assert not missing, f"{name}: fields without a meaning in `Attributes:`: {', '.join(missing)}"
+
+
+def test_the_check_of_records_finds_missing_fields():
+    @dataclasses.dataclass
+    class Base:
+        """A base.
+
+        Attributes:
+          size: int, the size.
+          bare:
+        """
+
+        size: int
+        bare: int
+
+    class Derived(Base):
+        """A derived class without an own section."""
+
+    assert documented_fields(Derived) == {"size": "int, the size."}
 
 
 def test_cells_and_layers_print_as_the_calls_that_made_them():
@@ -82,7 +141,7 @@ def test_cells_and_layers_print_as_the_calls_that_made_them():
 
 @pytest.mark.parametrize("case", **by_name(CELLS))
 def test_names_and_shapes_of_params_are_frozen(case):
-    """A rename would orphan every checkpoint. To change one on purpose, edit the JSON by hand."""
+    """A rename would break every checkpoint. To change one on purpose, edit the JSON by hand."""
     xs = jnp.zeros((2, *case.shape))
     context = jax.tree.map(lambda make: make(WIDTH), case.context)
     init = recur.scan(case.cell).init
