@@ -56,12 +56,14 @@ def fields_of(record):
 
 
 def documented_fields(record):
-    """Returns the fields in the `Attributes:` section of a class or of its bases, and their text."""
+    """Returns the fields in the `Attributes:` sections of a class and its bases, with their text."""
     found = {}
     for each in record.__mro__:
         doc = inspect.cleandoc(each.__doc__ or "")
         section = re.search(r"^Attributes:\n((?:(?:  .*)?\n?)*)", doc, re.MULTILINE)
-        found |= dict(re.findall(r"^  (\w+):[ \n]+(\S.*)", section[1] if section else "", re.M))
+        found |= dict(
+            re.findall(r"^  (\w+):(?: +|\n {4,})(\S.*)", section[1] if section else "", re.M)
+        )
     return found
 
 
@@ -118,17 +120,22 @@ def test_the_check_of_records_finds_missing_fields():
         """A base.
 
         Attributes:
-          size: int, the size.
           bare:
+          size: int, the size.
+          long:
+            int, the meaning on its own line.
         """
 
-        size: int
         bare: int
+        size: int
+        long: int
 
     class Derived(Base):
         """A derived class without an own section."""
 
-    assert documented_fields(Derived) == {"size": "int, the size."}
+    found = documented_fields(Derived)
+    assert found == {"size": "int, the size.", "long": "int, the meaning on its own line."}
+    assert fields_of(Derived) == ["bare", "size", "long"]
 
 
 def test_cells_and_layers_print_as_the_calls_that_made_them():
