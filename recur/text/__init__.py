@@ -1,4 +1,4 @@
-"""Strings to ids: vocabularies, and texts out of files."""
+"""Tokenizers, vocabularies, and readers of text files."""
 
 from recur.serialization import register_namedtuples
 from recur.text.characters import BOUNDARY, UNKNOWN, Characters

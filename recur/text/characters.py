@@ -1,4 +1,4 @@
-"""Characters to ids and back."""
+"""A fast character vocabulary in NumPy."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 from recur.checks import check_ids, check_whole
 from recur.text.engine import check_texts
 
-BOUNDARY = 0  # stands in front of every text and behind it
-UNKNOWN = 1  # any character that the vocabulary has not
+BOUNDARY = 0  # the start and the end of a text
+UNKNOWN = 1  # any character that is not in the vocabulary
 _SPECIAL = 2
 _CODE_POINTS = 0x110000
 
 
 @dataclasses.dataclass(frozen=True)
 class Characters:
-    """A vocabulary of characters, their ids in the order given, behind `BOUNDARY` and `UNKNOWN`.
+    """A vocabulary of characters, with ids after those of `BOUNDARY` (0) and `UNKNOWN` (1).
 
     Attributes:
-      characters: the characters, each once.
+      characters: the characters in the order of their ids, each once.
 
     Raises:
-      TypeError: when they are no string.
-      ValueError: when a character comes twice.
+      TypeError: if `characters` is not a string.
+      ValueError: if a character occurs twice.
 
     Example:
       >>> from recur.text import Characters
@@ -48,7 +48,10 @@ class Characters:
 
     @classmethod
     def of(cls, texts: Iterable[str], at_least: int = 1) -> Characters:
-        """The characters that come `at_least` so often in texts, the most frequent first."""
+        """Builds a vocabulary of the characters that occur at least `at_least` times in texts.
+
+        The most frequent characters come first.
+        """
         at_least = check_whole("Characters.of: at_least", at_least, 1)
         counts: collections.Counter[str] = collections.Counter()
         for text in check_texts("Characters.of", texts):
@@ -57,25 +60,26 @@ class Characters:
         return cls("".join(sorted(frequent, key=lambda c: (-counts[c], c))))
 
     def __len__(self) -> int:
-        """V, the special ids included."""
+        """Returns the size V, including the special ids."""
         return _SPECIAL + len(self.characters)
 
     def encode(self, text: str) -> np.ndarray:
-        """int32 `[len(text)]`, `UNKNOWN` for a character that the vocabulary has not."""
+        """Returns the ids of a text, int32 `[len(text)]`; `UNKNOWN` for unknown characters."""
         text = _check_text("encode", text)
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The characters of ids, nothing for `BOUNDARY` and U+FFFD for `UNKNOWN`.
+        """Returns the text of ids, with nothing for `BOUNDARY` and U+FFFD for `UNKNOWN`.
 
-        A ValueError names ids that are not in the vocabulary.
+        Raises:
+          ValueError: if ids are not in the vocabulary.
         """
         table = ["", "\N{REPLACEMENT CHARACTER}", *self.characters]
         ids = list(ids) if isinstance(ids, Iterable) else ids
         return "".join(table[i] for i in check_ids("decode", ids, len(self)))
 
     def unknown_in(self, text: str) -> str:
-        """The characters of a text that the vocabulary has not, sorted."""
+        """Returns the characters of a text that are not in the vocabulary, sorted."""
         text = _check_text("unknown_in", text)
         return "".join(sorted(set(text) - set(self.characters)))
 

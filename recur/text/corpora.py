@@ -1,4 +1,4 @@
-"""Texts out of files: checked when they are read, and split the same way on every machine."""
+"""Corpora: text files, and the sources and documentation of Python, split reproducibly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from recur.checks import check_whole
 from recur.text.prose import paragraphs_of
 
-# Folders and files not written by people, or of another kind: tables, tests and other packages.
+# Folders and files that are generated or of another kind: tables, tests and other packages.
 _NO_SOURCE = {
     "__pycache__",
     "dist-packages",
@@ -28,7 +28,7 @@ _NO_SOURCE = {
 }
 _TABLES = {"html/entities.py", "stringprep.py"}
 
-# Docstrings, and comments on lines of their own. What else has three quotes is mostly English too.
+# Docstrings, and comments on their own lines. Other triple-quoted strings are mostly English too.
 _EXPLANATION = re.compile(
     r"""("{3}|'{3})(.*?)\1|((?:^[ \t]*#[^\n]*\n)+)""", re.DOTALL | re.MULTILINE
 )
@@ -36,17 +36,17 @@ _HASH = re.compile(r"^([ \t]*)#+ ?", re.MULTILINE)
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """Reads a file of UTF-8 text, and says what is wrong with one that is none.
+    r"""Reads a UTF-8 text file; errors name the line and the byte.
 
     Args:
       path: the file.
 
     Returns:
-      The text, its lines ended as on Unix.
+      The text, with line ends `\n`.
 
     Raises:
-      OSError: when it cannot be read.
-      ValueError: when it is empty, or not text; it names the line and the byte.
+      OSError: if the file cannot be read.
+      ValueError: if it is empty, binary or not UTF-8.
 
     Example:
       >>> from recur.text import read_text
@@ -61,7 +61,7 @@ def read_text(path: str | os.PathLike) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}:{_line(data, error.start)}: expected a text in UTF-8, got the byte "
-            f"0x{data[error.start]:02x}. Convert the file (iconv -t UTF-8), or name another one."
+            f"0x{data[error.start]:02x}. Convert the file, such as with iconv -t UTF-8."
         ) from error
     if "\0" in text:
         raise ValueError(
@@ -72,20 +72,20 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def _line(data: bytes, position: int) -> int:
-    """The number of the line in which a byte stands."""
+    """Returns the line number of a byte."""
     return data.count(b"\n", 0, position) + 1
 
 
 def python_sources() -> dict[str, str]:
-    """The source of Python's own standard library: real text, on every machine.
+    """Returns the source code of Python's standard library, a corpus on every machine.
 
-    Tests, encodings and generated tables are left out.
+    Tests, encodings and generated tables are excluded.
 
     Returns:
-      The texts, by their path below the library's folder, sorted.
+      The texts by their relative paths, sorted.
 
     Raises:
-      FileNotFoundError: when this Python came without its source.
+      FileNotFoundError: if this Python is installed without its source.
 
     Example:
       >>> from recur.text import python_sources
@@ -101,27 +101,26 @@ def python_sources() -> dict[str, str]:
             sources[name] = read_text(path)
     if not sources:
         raise FileNotFoundError(
-            f"{root}: expected the source of the standard library, got none. This Python came "
-            "without it: train on a text of your own."
+            f"{root}: expected the source of the standard library, got none. Use another Python, "
+            "or your own text."
         )
     return sources
 
 
 def documentation() -> dict[str, str]:
-    """The documentation of Python in English: a corpus of sentences, on every machine.
+    """Returns Python's documentation in English, a corpus of sentences on every machine.
 
-    It is made of the docstrings and comments of the standard library, and of the topics of the
-    reference that `help` shows, where this Python has them. What does not read as English is left
-    out, such as titles, tables, signatures and code, and so is what has come before: each sentence
-    is there once. In Python 3.11 that is 20,000 sentences, of 350,000 words and punctuation marks,
-    11,500 of them different.
+    It consists of the docstrings and comments of the standard library, and of the topics that
+    `help` shows, if this Python has them. Text that is not English sentences is excluded, such as
+    titles, tables, signatures and code; each sentence occurs once. Python 3.11 has 20,000
+    sentences of 350,000 words and punctuation marks, 11,500 of them different.
 
     Returns:
-      The texts, by the path of the source or "topics/" and the topic, in a fixed order; paragraphs
-      are separated by blank lines, and the sentences within by spaces, as `sentences` splits them.
+      The texts by the path of the source, or by "topics/" and the topic, in a fixed order.
+      Paragraphs are separated by blank lines, and sentences by spaces, as `sentences` splits them.
 
     Raises:
-      FileNotFoundError: when this Python came without its source.
+      FileNotFoundError: if this Python is installed without its source.
 
     Example:
       >>> from recur.text import documentation, sentences
@@ -143,12 +142,14 @@ def documentation() -> dict[str, str]:
 
 
 def _explained(source: str) -> Iterator[str]:
+    """Yields the docstrings and comments of a source file."""
     for found in _EXPLANATION.finditer(source):
         comment = found.group(3)
         yield _HASH.sub(r"\1", comment) if comment else inspect.cleandoc(found.group(2))
 
 
 def _topics() -> Mapping[str, str]:
+    """Returns the help topics of this Python, if it has them."""
     try:
         from pydoc_data.topics import topics
     except ImportError:
@@ -157,18 +158,20 @@ def _topics() -> Mapping[str, str]:
 
 
 def split_by_hash(texts: Mapping[str, str], one_in: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Splits texts into two parts by a hash of their names, independently of the other texts.
+    """Splits texts into a training set and a held-out set by a hash of their names.
+
+    The split of a text does not depend on the other texts, and is the same on every machine.
 
     Args:
       texts: texts by name.
-      one_in: on average one text of this many is held out.
+      one_in: one text in `one_in` is held out on average.
 
     Returns:
       `(training, held_out)`.
 
     Raises:
-      TypeError: if the texts are no mapping, or a name is no string.
-      ValueError: if one_in is no whole number of at least 2.
+      TypeError: if texts is not a mapping, or a name is not a string.
+      ValueError: if one_in is not an int of at least 2.
 
     Example:
       >>> from recur.text import split_by_hash

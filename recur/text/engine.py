@@ -1,4 +1,4 @@
-"""The one file that knows Hugging Face `tokenizers`: what cuts texts, finds ids, and counts."""
+"""Tokenization with Hugging Face `tokenizers`, which only this file imports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 Split = Literal["space", "punctuation", "characters", "bytes", "bpe"]
 OF_BYTES = ("bytes", "bpe")
-# The library writes a byte as a printable character; what is none is one from U+0100 on.
+# The library writes a byte as a printable character; others become characters from U+0100 on.
 _PRINTABLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTES = tuple(chr(b if b in _PRINTABLE else 0x100 + _OTHERS.index(b)) for b in range(256))
@@ -25,10 +25,11 @@ def make_engine(
     merges: Sequence[tuple[str, str]],
     lowercase: bool,
 ) -> Any:
-    """A `tokenizers.Tokenizer`: special tokens first, then entries; unknown pieces are V if None.
+    """Makes a `tokenizers.Tokenizer` with special tokens first, then entries.
 
-    However a text is cut, no piece of it is a special token: in here they have a space in front,
-    and pieces with a space are of one character. The unknown has none, so that it is found.
+    Without an unknown token, unknown pieces get the id V. Inside the engine, special tokens begin
+    with a space, so that no piece of a text equals one: pieces with a space have one character.
+    Only the unknown token has no space, so that it is recognized in texts.
     """
     hf = _library()
     ids = {name if name == unknown else f" {name}": i for i, name in enumerate(special)}
@@ -55,7 +56,7 @@ def make_engine(
 
 
 def count_words(engine: Any, texts: Iterable[str]) -> list[str]:
-    """The words of texts, the most frequent first and ties by code points; the engine is spent."""
+    """Returns words of texts, the most frequent first, then by code points; trains the engine."""
     trainer = _library().trainers.WordLevelTrainer(
         vocab_size=sys.maxsize, show_progress=False, special_tokens=[]
     )
@@ -65,7 +66,7 @@ def count_words(engine: Any, texts: Iterable[str]) -> list[str]:
 
 
 def learn_merges(engine: Any, texts: Iterable[str], size: int) -> list[tuple[str, str]]:
-    """The pairs that make `size` tokens of bytes, as many as come twice; the engine is spent."""
+    """Learns merges up to `size` tokens, of pairs that occur twice; trains the engine."""
     trainer = _library().trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=2,
@@ -78,7 +79,7 @@ def learn_merges(engine: Any, texts: Iterable[str], size: int) -> list[tuple[str
 
 
 def check_texts(asker: str, texts: Iterable[str]) -> Iterable[str]:
-    """`texts`, when they are several; each is checked when it is read."""
+    """Returns `texts` if it is an iterable and not one string."""
     if isinstance(texts, str):
         raise TypeError(f"{asker}: expected several texts, got one string. Pass [text].")
     if not isinstance(texts, Iterable):
@@ -87,24 +88,26 @@ def check_texts(asker: str, texts: Iterable[str]) -> Iterable[str]:
 
 
 def checked_texts(texts: Iterable[str], asker: str) -> Iterator[str]:
-    """Texts as they come, each of them checked."""
+    """Yields texts, and checks each of them when it is read."""
     for number, text in enumerate(check_texts(asker, texts)):
         if not isinstance(text, str):
             raise TypeError(
-                f"{asker}: expected texts as strings, got {type(text).__name__} as number "
-                f"{number}. Bytes are decoded first, and words of a list joined by spaces."
+                f"{asker}: expected texts as strings, got {type(text).__name__} at index "
+                f"{number}. Decode bytes, or join a list of words with spaces."
             )
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"{asker}: expected text, got half a surrogate pair, {text[error.start]!r}, at "
-                f"{error.start} of text number {number}. Was a file read with another encoding?"
+                f"{asker}: expected valid Unicode, got an unpaired surrogate, "
+                f"{text[error.start]!r}, at position {error.start} of the text at index {number}. "
+                "Read the file with its own encoding."
             ) from error
         yield text
 
 
 def _words(split: Split, unknown: str | None) -> Any:
+    """Makes the pre-tokenizer of words."""
     hf = _library()
     if split == "space":
         return hf.pre_tokenizers.WhitespaceSplit()
@@ -114,7 +117,7 @@ def _words(split: Split, unknown: str | None) -> Any:
 
 
 def _whole(name: str) -> str:
-    """A pattern of a name that no longer word begins with."""
+    """Returns a pattern that matches a name, but not as the beginning of a longer word."""
     return re.escape(name) + (r"(?!\w)" if re.search(r"\w$", name) else "")
 
 
@@ -122,5 +125,7 @@ def _library() -> ModuleType:
     try:
         import tokenizers
     except ImportError as error:
-        raise ImportError('Tokenizers need a library: pip install "recur[text]".') from error
+        raise ImportError(
+            'Tokenizer needs Hugging Face tokenizers: pip install "recur-jax[text]".'
+        ) from error
     return tokenizers

@@ -1,11 +1,11 @@
-"""English sentences: where they end, and which of a program's documentation reads as some."""
+"""English sentences: splitting text into them, and finding them in documentation."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-# Behind these a full stop ends no sentence.
+# A full stop after these does not end a sentence.
 _ABBREVIATIONS = {
     *"a.k.a. al. approx. cf. dr. e.g. eq. esp. etc. fig. i.e. jr. mr. mrs. ms. p. pp.".split(),
     *"prof. resp. sr. st. viz. vol. vs.".split(),
@@ -13,14 +13,14 @@ _ABBREVIATIONS = {
 _END = re.compile(r"""(?<=[.?!])["'”’)\]]*\s+(?=["'“‘(\[]*[A-Z])""")
 
 _BULLET = re.compile(r"(?:[-*+•o]|\(?[0-9]{1,2}[.)])\s+(?=\S)")
-_RULE = re.compile(r"[^\w\s](?:[^\w\s]|\s)*")  # a line of signs, under a title or in a table
+_RULE = re.compile(r"[^\w\s](?:[^\w\s]|\s)*")  # a line of symbols, under a title or in a table
 _MARKUP = re.compile(
     r"""\b(?:XXX|TODO|FIXME):?\s+|:[a-z:]+:(?=`)|`+|(?<![\w*])\*{1,2}(?=[\w("'])|(?<=[\w)"'])\*{1,2}(?![\w*])"""
 )
 _SENTENCE = re.compile(r"""["'“‘(]*[A-Z].*[.?!]["'”’)]*""")
 _PLAIN = re.compile(r"""["'“‘(\[]*[A-Za-z]+(?:['’-][A-Za-z]+)*["'”’)\].,;:?!]*""")
 _CODE = re.compile(r"[][=<>{}|\\@#$%^~_]|\(\w*\.|--")
-# Commonest words: in a sentence they are never far; in names, tables and code they are.
+# The most common words, which are frequent in sentences and rare in names, tables and code.
 _COMMON = {
     *"a all an and any are as at be been but by can cannot do does each for from has have".split(),
     *"if in into is it its may more must no not of on one only or other should so such".split(),
@@ -32,19 +32,19 @@ _COMMON = {
 def sentences(text: str) -> list[str]:
     r"""Splits English text into sentences, by rules.
 
-    A sentence ends with its paragraph, at a blank line; and at a full stop, a question mark or an
-    exclamation mark, with the quotes and brackets that close there, if white space and a capital
-    follow. Not so behind a common abbreviation, as e.g., i.e., etc., cf., vs. or Dr.; but behind an
-    initial, for more sentences end in the name of a thing ("written in C.") than begin "J. Smith".
+    A sentence ends at a blank line, and at a full stop, question mark or exclamation mark (with its
+    closing quotes and brackets) that is followed by white space and a capital letter. It does not
+    end after a common abbreviation such as e.g., i.e., etc., cf., vs. or Dr. It does end after an
+    initial, since "written in C." is more frequent than "J. Smith".
 
     Args:
-      text: paragraphs with blank lines between; their lines are joined.
+      text: paragraphs separated by blank lines; the lines of each are joined.
 
     Returns:
       The sentences, each on one line.
 
     Raises:
-      TypeError: if the text is no string.
+      TypeError: if the text is not a string.
 
     Example:
       >>> from recur.text import sentences
@@ -67,10 +67,10 @@ def sentences(text: str) -> list[str]:
 
 
 def paragraphs_of(documentation: str) -> Iterator[list[str]]:
-    """What reads as English in a docstring or a comment: the sentences of each paragraph.
+    """Yields the English sentences of each paragraph of a docstring or a comment.
 
-    Left out are doctests, titles, tables, signatures, code, and whatever else is no sentence;
-    markup is taken off, and each item of a list is a paragraph.
+    Doctests, titles, tables, signatures, code, and other text that is not a sentence are excluded;
+    markup is removed, and each item of a list is a paragraph.
     """
     for block in _blocks(documentation):
         whole = [s for s in sentences(_MARKUP.sub("", block)) if _is_english(s)]
@@ -79,7 +79,7 @@ def paragraphs_of(documentation: str) -> Iterator[list[str]]:
 
 
 def _blocks(documentation: str) -> Iterator[str]:
-    """Stretches of lines that belong together, as one line each."""
+    """Yields blocks of lines that belong together, each joined to one line."""
     block: list[str] = []
     indent, is_doctest = 0, False
     for line in [*documentation.splitlines(), ""]:
@@ -99,6 +99,7 @@ def _blocks(documentation: str) -> Iterator[str]:
 
 
 def _is_english(sentence: str) -> bool:
+    """Whether a string looks like an English sentence, and not like a title, table or code."""
     words = sentence.split()
     plain = sum(bool(_PLAIN.fullmatch(word)) for word in words)
     common = sum(word.strip("\"'“‘(.,;:)").lower() in _COMMON for word in words)

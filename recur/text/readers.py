@@ -1,4 +1,4 @@
-"""Readers of text files, line by line: files may be larger than memory."""
+"""Readers of text files, line by line, so files may be larger than memory."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from collections.abc import Iterator, Sequence
 
 from recur.checks import check_flag, check_ids
 
-_CHUNK = 1 << 16  # bytes that are read at once
+_CHUNK = 1 << 16  # bytes to read at once
 _ID = re.compile(r"[1-9][0-9]*")
-_NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")  # 3-4, words written as one, and 3.1, a word unwritten
+_NO_WORD = re.compile(
+    r"[0-9]+[-.][0-9]+"
+)  # 3-4, words written as one, and 3.1, a word not in the text
 
 
 def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str]:
-    r"""Reads a text line by line, as far as lines are asked for.
+    r"""Reads a text file lazily, line by line.
 
     Args:
       path: the file.
-      encoding: how it was written; a byte order mark in front of UTF-8 is left out.
+      encoding: its encoding; a UTF-8 byte order mark is removed.
 
     Returns:
-      An iterator of lines without their ends. They end at \n or \r\n, and nowhere else: not at a
-      form feed or one of Unicode's separators, as `str.splitlines` has it. An iterator is spent
-      after one reading: for another, ask again.
+      An iterator of lines without line ends. Lines end only at `\n` or `\r\n`, not at a form feed
+      or a Unicode separator as in `str.splitlines`. The iterator can be used once.
 
     Raises:
-      OSError: when the file cannot be read.
-      ValueError: when there is no such encoding, the file is empty or has nothing but blank lines;
-        and, with the number of the line and the column, for bytes that are not of the encoding or
-        are zero. All errors come when lines are asked for, those in a line when it is reached.
+      OSError: if the file cannot be read.
+      ValueError: if the encoding is unknown, or the file is empty or has only blank lines; also
+        for bytes that are zero or invalid in the encoding, with the line and the column. All errors
+        are raised during iteration, those of a line when it is reached.
 
     Example:
       >>> from recur.text import read_lines
@@ -38,30 +39,29 @@ def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str
       'from __future__ import annotations'
     """
     try:
-        "a".encode(encoding)  # where a codec that is none of text, as "hex", is told from others
+        "a".encode(encoding)  # fails for codecs that are not text encodings, such as "hex"
     except (LookupError, TypeError) as error:
-        raise ValueError(f"{path}: expected the name of an encoding of text: {error}.") from error
+        raise ValueError(f"{path}: expected the name of a text encoding: {error}.") from error
     with open(path, "rb") as file:
         name = codecs.lookup(encoding).name
         yield from _lines(file, path, "utf-8-sig" if name == "utf-8" else name)
 
 
 def read_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[tuple[str, str]]:
-    r"""Reads pairs of texts, two columns with a tab between, as of a translation.
+    r"""Reads pairs of texts from a tab-separated file, such as sentences and translations.
 
-    Blank lines, of nothing but tabs and spaces, are skipped. There are no quotes: what stands in
-    the columns is taken as it is.
+    Blank lines, with only tabs and spaces, are skipped. Quotes have no special meaning.
 
     Args:
       path: the file.
-      encoding: how it was written.
+      encoding: its encoding.
 
     Returns:
-      An iterator of pairs, one a line.
+      An iterator of pairs, one for each line.
 
     Raises:
-      OSError: when the file cannot be read.
-      ValueError: as of `read_lines`, and when a line has not two columns, or nothing in one.
+      OSError: if the file cannot be read.
+      ValueError: as in `read_lines`, and if a line does not have two columns, or one is empty.
 
     Example:
       >>> import pathlib, tempfile
@@ -77,7 +77,7 @@ def read_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[tup
             cells = line.split("\t")
             if len(cells) != 2:
                 raise ValueError(
-                    f"{path}:{number}: expected two columns with a tab between, got {len(cells)}: "
+                    f"{path}:{number}: expected two columns separated by a tab, got {len(cells)}: "
                     f"{_short(line)}."
                 )
             if any(map(_is_blank, cells)):
@@ -94,29 +94,28 @@ def read_columns(
     conllu: bool = False,
     encoding: str = "utf-8",
 ) -> Iterator[tuple[list[str], ...]]:
-    r"""Reads sentences in columns, as of CoNLL: a word a line, and blank lines between.
+    r"""Reads tagged sentences in the CoNLL format: one word per line, blank lines between them.
 
-    Columns are separated by tabs, or by spaces in a line without a tab. All else is text, such as
-    the wide space U+3000; lines of nothing but tabs and spaces are blank.
+    Columns are separated by tabs, or by spaces in a line without a tab. All other characters are
+    text, such as the wide space U+3000. Lines with only tabs and spaces are blank.
 
     Args:
       path: the file.
-      columns: which columns to read, counted from 0, or from the last with -1.
-      conllu: whether the file is CoNLL-U, where lines that begin with "#" are comments, and the
-        first column counts the words: ranges of words ("3-4") and words that are not in the text
-        ("3.1") are skipped. In other files all these are words like any other.
-      encoding: how it was written.
+      columns: the columns to read, counted from 0, or from the last with -1.
+      conllu: whether the file is CoNLL-U. Lines that begin with "#" are then comments, and the
+        first column is the index of the word; ranges of words ("3-4") and words that are not in the
+        text ("3.1") are skipped.
+      encoding: its encoding.
 
     Returns:
-      An iterator of sentences, a list of strings for each of `columns`. A word may hold spaces:
-      `Tokenizer.encode_words` gives each one id.
+      An iterator of sentences, each a tuple with a list of strings for each of `columns`. A word
+      may contain spaces: `Tokenizer.encode_words` maps it to one id.
 
     Raises:
-      OSError: when the file cannot be read.
-      TypeError: when columns are no sequence of whole numbers, or conllu is no bool.
-      ValueError: as of `read_lines`, and when a line has other columns than the first of its
-        sentence, has not those asked for, has nothing in one, or is not of CoNLL-U; and when there
-        is no sentence.
+      OSError: if the file cannot be read.
+      TypeError: if columns is not a sequence of ints, or conllu is not a bool.
+      ValueError: as in `read_lines`, and if the lines of a sentence differ in their number of
+        columns, a column is missing or empty, a line is not CoNLL-U, or there is no sentence.
 
     Example:
       >>> import pathlib, tempfile
@@ -129,7 +128,7 @@ def read_columns(
     """
     conllu = check_flag("read_columns: conllu", conllu)
     if isinstance(columns, str) or not isinstance(columns, Sequence) or not columns:
-        raise TypeError(f"read_columns: expected columns as numbers, (0, 1), got {columns!r}.")
+        raise TypeError(f"read_columns: expected columns as ints, such as (0, 1), got {columns!r}.")
     columns = check_ids("read_columns: columns", columns)
     rows: list[list[str]] = []
     none_yet, width = True, 0
@@ -153,6 +152,7 @@ def read_columns(
 
 
 def _lines(file, path, encoding: str) -> Iterator[str]:
+    """Yields the lines of an open file; errors name the path and the line."""
     decoder = codecs.getincrementaldecoder(encoding)()
     number, begun, empty, blank, mistake = 1, [""], True, True, ""
     while not mistake:
@@ -171,8 +171,8 @@ def _lines(file, path, encoding: str) -> Iterator[str]:
     last = "".join(begun)
     if mistake:
         raise ValueError(
-            f"{path}:{number}: {mistake} at column {len(last) + 1}. Name the "
-            "encoding that the file has, or convert it (iconv)."
+            f"{path}:{number}: {mistake} at column {len(last) + 1}. Pass the "
+            "encoding of the file, or convert it, such as with iconv."
         )
     if last:
         yield last
@@ -183,36 +183,36 @@ def _lines(file, path, encoding: str) -> Iterator[str]:
 
 
 def _decode(decoder: codecs.IncrementalDecoder, data: bytes, encoding: str) -> tuple[str, str]:
-    """The text of some bytes, up to a mistake in them, and what the mistake is."""
+    """Decodes bytes up to the first error; returns the text and a description of the error."""
     state = decoder.getstate()
     mistake = ""
     try:
         text = decoder.decode(data, final=not data)
     except UnicodeDecodeError as error:
         decoder.setstate(state)
-        # What is decoded begins with what was kept of the last chunk, and without a mark in front.
+        # The decoded bytes begin with those left over from the last chunk, without a BOM.
         good = len(data) - len(error.object) + error.start
         text = decoder.decode(data[: max(0, good)])
         name = encoding.removesuffix("-sig")
         mistake = f"expected text in {name}, got the byte 0x{error.object[error.start]:02x}"
-    except UnicodeError as error:  # of UTF-16 and UTF-32 that do not say which way round they are
-        text, mistake = "", f"expected text in {encoding}, got none ({error})"
+    except UnicodeError as error:  # UTF-16 and UTF-32 without a byte order mark
+        text, mistake = "", f"expected text in {encoding}, got invalid bytes ({error})"
     if "\0" in text:
         text = text[: text.index("\0")]
-        mistake = "expected text, got a zero byte, as binary files have it,"
+        mistake = "expected text, got a zero byte, as in binary files,"
     return text, mistake
 
 
 def _check_row(place: str, line: str, cells: list[str], width: int, columns: Sequence[int]) -> None:
     if len(cells) != width:
         raise ValueError(
-            f"{place}: expected {width} columns, as the sentence began with, got {len(cells)}: "
-            f"{_short(line)}. A blank line separates sentences."
+            f"{place}: expected {width} columns, as in the first line of the sentence, got "
+            f"{len(cells)}: {_short(line)}. Separate sentences by blank lines."
         )
     for column in columns:
         if not -width <= column < width:
             raise ValueError(
-                f"{place}: expected a column {column}, counted from 0, got {width} columns: "
+                f"{place}: expected a column {column}, counted from 0, got only {width} columns: "
                 f"{_short(line)}."
             )
         if _is_blank(cells[column]):
@@ -220,19 +220,20 @@ def _check_row(place: str, line: str, cells: list[str], width: int, columns: Seq
 
 
 def _is_word(place: str, cell: str) -> bool:
-    """Whether a first cell of CoNLL-U numbers a word."""
+    """Whether the first cell of a CoNLL-U line is the index of a word."""
     if not _ID.fullmatch(cell) and not _NO_WORD.fullmatch(cell):
         raise ValueError(
-            f"{place}: expected the number of a word first, as CoNLL-U has it, got {_short(cell)}. "
-            "Other columns are read with conllu=False."
+            f"{place}: expected the index of a word in the first column, as in CoNLL-U, got "
+            f"{_short(cell)}. Read other files with conllu=False."
         )
     return bool(_ID.fullmatch(cell))
 
 
 def _is_blank(text: str) -> bool:
-    """Whether nothing but separators is in a text; other white space of Unicode is text."""
+    """Whether a text has only tabs and spaces; other Unicode white space is text."""
     return not text.strip(" \t")
 
 
 def _short(line: str) -> str:
+    """Returns the repr of a line, truncated to 60 characters."""
     return repr(line if len(line) <= 60 else line[:57] + "...")

@@ -1,9 +1,9 @@
-"""Vocabularies learned of texts: words, characters, bytes and pairs of bytes.
+"""Tokenizers trained on texts: words, characters, bytes and byte-pair encoding (BPE).
 
-Which to take: `words` where words are what is modelled, and 1 in 20 or so may be unknown; `bpe`
-where nothing may be, as in translation; `characters` and `utf8_bytes` where spelling is the point.
-`recur.text.Characters` is for long texts of characters alone: it is NumPy and reads some 70 million
-a second, where Hugging Face `tokenizers`, which does the work here, reads 1 to 3 million.
+Which to choose: `words` for models of words, where about 1 in 20 may be unknown; `bpe` where no
+word may be unknown, such as in translation; `characters` and `utf8_bytes` for models of spelling.
+They use Hugging Face `tokenizers`, which encodes 1 to 3 million characters a second. For long texts
+of characters, `recur.text.Characters` uses NumPy and encodes about 70 million a second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recur.text.engine import BYTES, checked_texts, count_words, learn_merges
 from recur.text.vocabulary import Specials, Tokenizer
 
 _NO_UNKNOWN = Specials(unknown=None)
-_WHAT = {"words": "words", "characters": "characters", "bpe": "bytes and pairs that come twice"}
+_WHAT = {"words": "words", "characters": "characters", "bpe": "bytes and pairs that occur twice"}
 
 
 def words(
@@ -29,27 +29,27 @@ def words(
     split: Literal["space", "punctuation"] = "space",
     lowercase: bool = False,
 ) -> Tokenizer:
-    """Keeps the most frequent words of texts; all others become the unknown token.
+    """Trains a word tokenizer: keeps the most frequent words, others become the unknown token.
 
-    Decoded, words are joined by single spaces; cut at spaces, and not put into lower case, that is
-    the text again where it had no other spaces and no unknown words.
+    `decode` joins words with single spaces. With split="space" and without lowercase this restores
+    the text, if it has only single spaces and no unknown words.
 
     Args:
-      texts: the texts, as lines of a file; they are read once and not kept.
-      size: V, the special tokens included; None keeps every word. Of words that come equally often
-        the first in the order of code points are kept.
-      specials: the special tokens. Without an unknown one, what the vocabulary has not is an error.
-      split: "space" cuts at white space only, for corpora that are tokenized already;
-        "punctuation" cuts each punctuation mark off too, but for apostrophes within a word.
-      lowercase: puts texts into lower case first.
+      texts: the texts, such as lines of a file; they are read once and not kept.
+      size: V, including the special tokens; None keeps every word. Words with the same frequency
+        are ordered by code points.
+      specials: the special tokens. Without an unknown token, unknown words raise an error.
+      split: "space" splits only at white space, for corpora that are already tokenized;
+        "punctuation" also separates punctuation marks, except apostrophes inside a word.
+      lowercase: whether to convert texts to lower case first.
 
     Returns:
-      A `Tokenizer`, its entries the most frequent first.
+      A `Tokenizer` with the most frequent entries first.
 
     Raises:
-      ImportError: without `tokenizers`.
-      TypeError: when texts are not strings, or are one.
-      ValueError: when there are no words, fewer than `size` asks for, or no room for any.
+      ImportError: if `tokenizers` is not installed.
+      TypeError: if texts is one string, or does not contain strings.
+      ValueError: if there are fewer words than `size` needs, or none, or size has no room for one.
 
     Example:
       >>> from recur.text import words
@@ -65,7 +65,7 @@ def words(
     learner = Tokenizer(split, specials, (), lowercase=lowercase)
     if lowercase and specials.unknown and specials.unknown != specials.unknown.lower():
         raise ValueError(
-            "words: expected the unknown token in lower case, as the texts will be, got "
+            "words: expected the unknown token in lower case, since lowercase=True, got "
             f"{specials.unknown!r}."
         )
     room = _room("words", learner, size)
@@ -76,23 +76,24 @@ def words(
 def characters(
     texts: Iterable[str], size: int | None = None, *, specials: Specials = Specials()
 ) -> Tokenizer:
-    """Keeps the most frequent characters of texts, spaces and ends of lines among them.
+    """Trains a character tokenizer: keeps the most frequent characters, including white space.
 
-    What has no unknown character is decoded to the very text that was encoded.
+    Text without unknown characters is decoded exactly.
 
     Args:
       texts: the texts; they are read once and not kept.
-      size: V, the special tokens included; None keeps every character. Of those that come equally
-        often the first in the order of code points are kept.
-      specials: the special tokens. Without an unknown one, what the vocabulary has not is an error.
+      size: V, including the special tokens; None keeps every character. Characters with the same
+        frequency are ordered by code points.
+      specials: the special tokens. Without an unknown token, unknown characters raise an error.
 
     Returns:
-      A `Tokenizer`, its entries the most frequent first.
+      A `Tokenizer` with the most frequent entries first.
 
     Raises:
-      ImportError: without `tokenizers`.
-      TypeError: when texts are not strings, or are one.
-      ValueError: when there are no characters, fewer than `size` asks for, or no room for any.
+      ImportError: if `tokenizers` is not installed.
+      TypeError: if texts is one string, or does not contain strings.
+      ValueError: if there are fewer characters than `size` needs, or none, or size has no room for
+        one.
 
     Example:
       >>> from recur.text import characters
@@ -112,19 +113,19 @@ def characters(
 
 
 def utf8_bytes(*, specials: Specials = _NO_UNKNOWN) -> Tokenizer:
-    """The 256 bytes, in their order, for the UTF-8 of any text; nothing is unknown.
+    """Makes a byte tokenizer: the tokens are the 256 bytes of UTF-8, so none is unknown.
 
-    Every text is decoded as it was.
+    Every text is decoded exactly.
 
     Args:
-      specials: the special tokens, the unknown None.
+      specials: the special tokens, without an unknown token.
 
     Returns:
-      A `Tokenizer`. A byte's id is the byte and the number of special tokens.
+      A `Tokenizer`. The id of a byte is its value plus the number of special tokens.
 
     Raises:
-      ImportError: without `tokenizers`.
-      ValueError: when there is an unknown token.
+      ImportError: if `tokenizers` is not installed.
+      ValueError: if specials has an unknown token.
 
     Example:
       >>> from recur.text import utf8_bytes
@@ -138,26 +139,27 @@ def utf8_bytes(*, specials: Specials = _NO_UNKNOWN) -> Tokenizer:
 
 
 def bpe(texts: Iterable[str], size: int, *, specials: Specials = _NO_UNKNOWN) -> Tokenizer:
-    """Byte-pair encoding: the most frequent pair of neighbours in texts becomes a token.
+    """Trains a byte-pair encoding (BPE) of bytes.
 
-    So it goes on, with bytes first and then with what was made of them, until there are `size`
-    tokens. Pairs never reach from one word into the next; a space belongs to the word behind it.
-    Every text is decoded as it was.
+    The most frequent pair of adjacent tokens becomes a token, starting from bytes, until there are
+    `size` tokens. Pairs do not cross words; a space belongs to the word after it. Every text is
+    decoded exactly.
 
     Args:
-      texts: the texts; they are read once, and each different word is kept.
-      size: V, the special tokens and the 256 bytes included.
-      specials: the special tokens, the unknown None.
+      texts: the texts; they are read once, and each different word is kept in memory.
+      size: V, including the special tokens and the 256 bytes.
+      specials: the special tokens, without an unknown token.
 
     Returns:
-      A `Tokenizer`, its entries the bytes and then the pairs in the order they were found. They are
-      written as the library does, each byte as a character: "Ġ" is the space.
+      A `Tokenizer` whose entries are the bytes, then the pairs in the order in which they were
+      merged. They are written as in Hugging Face `tokenizers`, each byte as a character: "Ġ" is the
+      space.
 
     Raises:
-      ImportError: without `tokenizers`.
-      TypeError: when texts are not strings, or are one.
-      ValueError: when there is an unknown token, `size` has no room for the bytes, or there are
-        fewer pairs that come twice.
+      ImportError: if `tokenizers` is not installed.
+      TypeError: if texts is one string, or does not contain strings.
+      ValueError: if specials has an unknown token, `size` has no room for the bytes, or there are
+        too few pairs that occur twice.
 
     Example:
       >>> from recur.text import bpe
@@ -180,13 +182,13 @@ def bpe(texts: Iterable[str], size: int, *, specials: Specials = _NO_UNKNOWN) ->
 
 
 def _room(asker: str, learner: Tokenizer, size: int | None) -> int | None:
-    """How many entries there may be beside the special tokens."""
+    """Returns the number of entries that fit into `size` with the special tokens."""
     special = len(learner.specials.names)
     return None if size is None else check_whole(f"{asker}: size", size, special + 1) - special
 
 
 def _keep(asker: str, learner: Tokenizer, found: list[str], room: int | None) -> Tokenizer:
-    """The first entries of what was found, the unknown token, typed in the texts, not counted."""
+    """Keeps the first entries found, without the unknown token if it occurs in the texts."""
     found = [entry for entry in found if entry != learner.specials.unknown]
     _check_room(asker, learner, len(found), room)
     return dataclasses.replace(learner, entries=tuple(found[:room]))
@@ -196,11 +198,12 @@ def _check_room(asker: str, learner: Tokenizer, found: int, room: int | None) ->
     special = len(learner.specials.names)
     if not found:
         raise ValueError(
-            f"{asker}: expected texts, got none, or empty ones. An iterator is spent after one "
-            "reading: make it again."
+            f"{asker}: expected texts, got none, or only empty ones. An iterator can be read only "
+            "once: make it again."
         )
     if room is not None and room > found:
         raise ValueError(
-            f"{asker}: the texts have {found} different {_WHAT[asker]}, which makes size at most "
-            f"{found + special} with the special tokens, got size={room + special}."
+            f"{asker}: expected size of at most {found + special}, since the texts have {found} "
+            f"different {_WHAT[asker]} and there are {special} special tokens, got size="
+            f"{room + special}."
         )

@@ -1,4 +1,4 @@
-"""Checks that the attributes of a `Tokenizer` fit together."""
+"""Checks that the attributes of a `Tokenizer` are consistent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_tokenizer(
     merges: Sequence[tuple[str, str]],
     lowercase: bool,
 ) -> None:
-    """Raises an error unless the attributes of a `Tokenizer` fit together."""
+    """Raises an error unless the attributes of a `Tokenizer` are consistent."""
     if split not in get_args(Split):
         raise ValueError(f"Tokenizer: expected split as one of {get_args(Split)}, got {split!r}.")
     for what, given in (("entries", entries), ("merges", merges)):
@@ -35,7 +35,7 @@ def check_tokenizer(
             raise ValueError(f"Tokenizer: expected special tokens without spaces, got {name!r}.")
     if split in OF_BYTES and specials.unknown is not None:
         raise ValueError(
-            f"Tokenizer: expected no unknown token with split={split!r}, for every text has bytes, "
+            f"Tokenizer: expected no unknown token with split={split!r}, since no byte is unknown, "
             f"got {specials.unknown!r}. Pass Specials(unknown=None)."
         )
     for what, names in (("special token", specials.names), ("entry", entries)):
@@ -48,11 +48,11 @@ def check_tokenizer(
         pieces = [len(e) == 1 if split == "characters" else e and " " not in e for e in entries]
         fit = all(pieces) and specials.unknown not in entries and not merges
     if not fit:
-        raise ValueError(f"Tokenizer: the entries or merges are none of split={split!r}.")
+        raise ValueError(f"Tokenizer: expected entries and merges that match split={split!r}.")
 
 
 def _are_of_bytes(entries: Sequence[str], merges: Sequence[tuple[str, str]]) -> bool:
-    """Whether entries are the bytes, and what merges make of pairs of entries."""
+    """Whether the entries are the bytes and the results of the merges."""
     made = {left + right for left, right in merges}
     halves = (half for pair in merges for half in pair)
     fit = entries[:256] == BYTES and {*entries[256:]} == made - {*BYTES}

@@ -1,4 +1,4 @@
-"""A vocabulary: the tokens of texts by id, and the way from a text to ids and back."""
+"""A tokenizer: the tokens of a vocabulary by id, encoding and decoding."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from recur.text.engine import Split, checked_texts, make_engine
 from recur.text.tokenizer_checks import check_tokenizer
 
 _FORMAT = {"format": "recur.text.Tokenizer", "version": 1}
-_CHUNK = 1024  # texts that are encoded at once
+_CHUNK = 1024  # texts to encode at once
 
 
 class Specials(NamedTuple):
-    """The special tokens, None where there is none. Their ids come first, in this order.
+    """The special tokens of a `Tokenizer`, whose ids come first in this order.
 
     Attributes:
-      padding: fills rows up to one length.
-      unknown: stands for whatever the vocabulary has not.
-      start: begins a sentence.
-      end: ends a sentence.
+      padding: the padding token, or None.
+      unknown: the token of everything outside the vocabulary, or None.
+      start: the beginning-of-sequence token, or None.
+      end: the end-of-sequence token, or None.
 
     Example:
       >>> from recur.text import Specials, words
@@ -46,30 +46,30 @@ class Specials(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that there are, by id."""
+        """The special tokens that are not None, in the order of their ids."""
         return tuple(name for name in self if name is not None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Tokenizer:
-    """A vocabulary and how texts are cut; `words`, `characters`, `utf8_bytes` and `bpe` make it.
+    """A tokenizer with its vocabulary; `words`, `characters`, `utf8_bytes` and `bpe` make one.
 
-    Two are equal when they give the same ids. What is typed like a special token is text like any
-    other; only among words does the text's own "<unk>", as tokenized corpora have it, become the
+    Tokenizers are equal if they give the same ids. Special tokens that occur in a text are ordinary
+    text. Only in word tokenizers does "<unk>" in a text, as in tokenized corpora, become the
     unknown token.
 
     Attributes:
-      split: how texts are cut: at "space", around "punctuation" too, into "characters", "bytes", or
-        byte pairs, "bpe".
+      split: how texts are split: at "space", also around "punctuation", into "characters", into
+        "bytes", or by byte-pair encoding, "bpe".
       specials: the special tokens.
-      entries: all others; their ids follow those of the special tokens.
-      merges: of "bpe", the pairs of entries that become one, in their order.
-      lowercase: whether texts are put into lower case first.
+      entries: all other tokens; their ids follow those of the special tokens.
+      merges: pairs of entries that are merged, in order, with split="bpe".
+      lowercase: whether texts are converted to lower case first.
 
     Raises:
-      TypeError: when specials are no `Specials`, entries or merges no tuples, a token no string, or
-        lowercase no bool.
-      ValueError: when tokens come twice, or do not fit to `split`.
+      TypeError: if specials is not a `Specials`, entries or merges is not a tuple, a token is not a
+        string, or lowercase is not a bool.
+      ValueError: if a token occurs twice, or does not match `split`.
 
     Example:
       >>> from recur.text import words
@@ -94,68 +94,77 @@ class Tokenizer:
         check_tokenizer(self.split, self.specials, self.entries, self.merges, self.lowercase)
 
     def __len__(self) -> int:
-        """V, the special tokens included."""
+        """Returns the size V, including the special tokens."""
         return len(self.tokens)
 
     @functools.cached_property
     def tokens(self) -> tuple[str, ...]:
-        """The tokens by id. In those of bytes, each byte is written as a printable character."""
+        """The tokens by id; in byte tokens, each byte is written as a printable character."""
         return (*self.specials.names, *self.entries)
 
     @property
     def padding(self) -> int | None:
-        """The id of the padding."""
+        """The id of the padding token, or None."""
         return self._special(self.specials.padding)
 
     @property
     def unknown(self) -> int | None:
-        """The id of what the vocabulary has not."""
+        """The id of the unknown token, or None."""
         return self._special(self.specials.unknown)
 
     @property
     def start(self) -> int | None:
-        """The id of the token that begins a sentence."""
+        """The id of the beginning-of-sequence token, or None."""
         return self._special(self.specials.start)
 
     @property
     def end(self) -> int | None:
-        """The id of the token that ends a sentence."""
+        """The id of the end-of-sequence token, or None."""
         return self._special(self.specials.end)
 
     def _special(self, name: str | None) -> int | None:
         return None if name is None else self.specials.names.index(name)
 
     def id_of(self, token: str) -> int:
-        """The id of a token, as `tokens` has it; a ValueError when it is none."""
+        """Returns the id of a token, written as in `tokens`.
+
+        Raises:
+          ValueError: if the token is not in the vocabulary.
+        """
         if not isinstance(token, str):
             raise TypeError(f"id_of: expected a token as a string, got {token!r}.")
         if token not in self._ids:
             near = difflib.get_close_matches(token, self.tokens, n=1)
             raise ValueError(
-                f"id_of: {token!r} is none of the {len(self)} tokens of the vocabulary."
+                f"id_of: expected one of the {len(self)} tokens of the vocabulary, got {token!r}."
                 + "".join(f" Did you mean {other!r}?" for other in near)
             )
         return self._ids[token]
 
     def encode(self, text: str) -> np.ndarray:
-        """The ids of a text, int32 `[n]`, without start and end.
+        """Returns the ids of a text, int32 `[n]`, without start and end tokens.
 
-        A ValueError says what the vocabulary has not, when it has no unknown token either.
+        Raises:
+          ValueError: if a part of the text is unknown, and there is no unknown token.
         """
         return next(self._encode_all([text], "encode"))
 
     def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
-        """The ids of each text, as `encode` gives them, read as they are asked for."""
+        """Encodes several texts lazily, each as in `encode`."""
         return self._encode_all(texts, "encode_all")
 
     def encode_words(self, words: Iterable[str]) -> np.ndarray:
-        """The ids of words that are cut already, as `read_columns` gives them, int32 `[n]`.
+        """Returns the ids of a list of words, such as from `read_columns`, int32 `[n]`.
 
-        Each is one token, spaces and marks in it included, so that tags stay beside their words. A
-        ValueError says what the vocabulary has not, or that its tokens are no words.
+        Each word becomes one token, even if it contains spaces or punctuation, so that words and
+        tags stay aligned.
+
+        Raises:
+          ValueError: if a word is unknown and there is no unknown token, or the tokens are not
+            words.
         """
         if self.split not in ("space", "punctuation"):
-            raise ValueError(f"encode_words: expected a vocabulary of words, got {self.split!r}.")
+            raise ValueError(f"encode_words: expected a word tokenizer, got split={self.split!r}.")
         ids = []
         for word in checked_texts(words, "encode_words"):
             entry = self.engine.normalizer.normalize_str(word) if self.lowercase else word
@@ -163,21 +172,23 @@ class Tokenizer:
             ids.append(self.unknown if found is None else found)
             if ids[-1] is None:
                 raise ValueError(
-                    f"encode_words: the vocabulary has neither {word!r}, word {len(ids) - 1}, nor "
-                    "an unknown token to stand for it."
+                    "encode_words: expected words in the vocabulary, since there is no unknown "
+                    f"token, got {word!r} at index {len(ids) - 1}."
                 )
         return np.array(ids, np.int32)
 
     def frame(self, ids: Any) -> np.ndarray:
-        """Ids between the start and the end token, as far as there are such tokens."""
+        """Adds the start and the end token to ids, if there are such tokens."""
         start, end = (np.array([] if i is None else [i], np.int32) for i in (self.start, self.end))
         return np.concatenate([start, self._checked(ids, "frame"), end])
 
     def decode(self, ids: Any) -> str:
-        """The text of ids `[n]`; of the special tokens only the unknown is shown.
+        """Returns the text of ids `[n]`; of the special tokens only the unknown token is shown.
 
-        Words are joined by spaces; all else is what the ids were made of. Bytes that are no UTF-8
-        together are shown as U+FFFD. A ValueError names an id that is not in the vocabulary.
+        Words are joined with spaces; other tokens are concatenated. Invalid UTF-8 becomes U+FFFD.
+
+        Raises:
+          ValueError: if an id is not in the vocabulary.
         """
         ids = self._checked(ids, "decode")
         hidden = [i for i in (self.padding, self.start, self.end) if i is not None]
@@ -185,18 +196,19 @@ class Tokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """A SHA-256 of all that decides the ids, to tell a checkpoint's vocabulary from others."""
+        """A SHA-256 hash of all attributes, to compare with the vocabulary of a checkpoint."""
         return hashlib.sha256(json.dumps(self._fields()).encode()).hexdigest()
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes one file of JSON, which is there as a whole or not at all.
+        """Writes the tokenizer to a JSON file, atomically.
 
-        A ValueError names a file that is there and that `save` did not write.
+        Raises:
+          ValueError: if the path has a file that `save` did not write.
         """
         if os.path.exists(path) and os.path.getsize(path) and _kind_of(path) != _FORMAT:
             raise ValueError(
-                f"{path}: expected a new file, or one that Tokenizer.save wrote, got another one. "
-                "Name another path."
+                f"{path}: expected a new file, or one that Tokenizer.save wrote, got another file. "
+                "Pass another path."
             )
         content = json.dumps(_FORMAT | self._fields(), ensure_ascii=False, indent=0)
         with replacing(path) as file:
@@ -204,7 +216,11 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Tokenizer:
-        """Reads what `save` wrote; a ValueError says what is wrong with a file that is another."""
+        """Reads a file that `save` wrote.
+
+        Raises:
+          ValueError: if the file is damaged, or was not written by `save`.
+        """
         try:
             fields = json.loads(read_text(path))
         except (json.JSONDecodeError, RecursionError) as error:
@@ -233,7 +249,7 @@ class Tokenizer:
 
     @functools.cached_property
     def engine(self) -> Any:
-        """The `tokenizers.Tokenizer` that does the work."""
+        """The `tokenizers.Tokenizer` of Hugging Face that encodes and decodes."""
         return make_engine(
             self.split,
             self.specials.names,
@@ -260,24 +276,24 @@ class Tokenizer:
             for text, encoding in zip(chunk, self.engine.encode_batch_fast(chunk), strict=True):
                 ids = np.array(encoding.ids, np.int32)
                 if self.specials.unknown is None and (ids == len(self)).any():
-                    raise self._lacks(text, asker)
+                    raise self._unknown_error(text, asker)
                 yield ids
 
-    def _lacks(self, text: str, asker: str) -> ValueError:
+    def _unknown_error(self, text: str, asker: str) -> ValueError:
         encoding = self.engine.encode(text)
         begin, end = encoding.offsets[encoding.ids.index(len(self))]
         return ValueError(
-            f"{asker}: the vocabulary has neither {text[begin:end]!r}, at {begin} of "
-            f"{reprlib.repr(text)}, nor an unknown token to stand for it."
+            f"{asker}: expected text in the vocabulary, since there is no unknown token, got "
+            f"{text[begin:end]!r} at position {begin} of {reprlib.repr(text)}."
         )
 
     def _checked(self, ids: Any, asker: str) -> np.ndarray:
-        """Ids as an array, when they are ids of this vocabulary."""
+        """Returns ids as an array; raises an error unless they are ids of this vocabulary."""
         array = np.asarray(ids)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             raise TypeError(
-                f"{asker}: expected whole numbers of shape [n], got {array.dtype} of shape "
-                f"{list(array.shape)}. Of a batch, take row by row."
+                f"{asker}: expected integers of shape [n], got {array.dtype} of shape "
+                f"{list(array.shape)}. Pass the rows of a batch one by one."
             )
         wrong = np.flatnonzero((array < 0) | (array >= len(self)))
         if wrong.size:
@@ -289,7 +305,7 @@ class Tokenizer:
 
 
 def _kind_of(path: str | os.PathLike) -> dict[str, Any] | None:
-    """The format and the version of a file of JSON; None if it is another."""
+    """Returns the format and the version of a JSON file; None if it is not one."""
     try:
         fields = json.loads(read_text(path))
     except (ValueError, RecursionError):

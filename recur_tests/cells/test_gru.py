@@ -15,7 +15,7 @@ def test_only_reset_after_has_a_bias_inside_the_reset():
 
 
 def test_unknown_names_are_an_error():
-    with pytest.raises(ValueError, match='"after" or "before"'):
+    with pytest.raises(ValueError, match='reset must be "after" or "before"'):
         recur.gru(4, reset="later")
-    with pytest.raises(ValueError, match='"keep" or to "replace"'):
+    with pytest.raises(ValueError, match='update must be "keep" or "replace"'):
         recur.gru(4, update="Keep")

@@ -131,7 +131,7 @@ def test_a_wrong_radius_is_an_error(radius):
 
 @pytest.mark.parametrize("max_angle", [0.0, -1.0, 7.0, float("nan")])
 def test_a_wrong_angle_is_an_error(max_angle):
-    with pytest.raises(ValueError, match="max_angle is above 0 and at most 2π"):
+    with pytest.raises(ValueError, match="max_angle must be above 0 and at most 2π"):
         lru(4, max_angle=max_angle)
 
 

@@ -66,7 +66,7 @@ def test_bytes_that_are_no_text_are_found_in_their_line(
     path.write_bytes(mark + before.encode() + wrong + behind.encode())
     line, column = before.count("\n") + 1, len(before.rsplit("\n", 1)[-1]) + 1
     what = f"the byte 0x{wrong[0]:02x}" if wrong[0] else "a zero byte"
-    message = rf"a\.txt:{line}: expected text.* got {what}.* at column {column}\. Name the enc"
+    message = rf"a\.txt:{line}: expected text.* got {what}.* at column {column}\. Pass the enc"
     lines = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "_CHUNK", chunk)
@@ -109,9 +109,13 @@ def test_a_file_larger_than_memory(tmp_path):
         (b"", "utf-8", "a.txt: expected a text, got an empty file"),
         (codecs.BOM_UTF8, "utf-8", "a.txt: expected a text, got only blank lines"),
         (b"\n \t\r\n\n ", "utf-8", "a.txt: expected a text, got only blank lines"),
-        (b"a b", "utf-9", "a.txt: expected the name of an encoding of text: unknown enc.* utf-9"),
-        (b"a b", "hex", "a.txt: expected the name of an encoding of text: 'hex' is not"),
-        (b"abcd", "utf-16", "a.txt:1: expected text in utf-16, got none .*BOM.* at column 1"),
+        (b"a b", "utf-9", "a.txt: expected the name of a text encoding: unknown enc.* utf-9"),
+        (b"a b", "hex", "a.txt: expected the name of a text encoding: 'hex' is not"),
+        (
+            b"abcd",
+            "utf-16",
+            "a.txt:1: expected text in utf-16, got invalid bytes .*BOM.* at column 1",
+        ),
         (
             b"a\tb\nc\td\xe9\n",
             "utf-8",
@@ -133,7 +137,7 @@ def test_pairs_have_two_columns(tmp_path):
     path.write_bytes(b'a "dog"\tein Hund\r\n\n a cat\teine  Katze ')
     assert list(read_pairs(path)) == [('a "dog"', "ein Hund"), (" a cat", "eine  Katze ")]
     for line, message in [
-        ("a dog", "a.tsv:2: expected two columns with a tab between, got 1: 'a dog'"),
+        ("a dog", "a.tsv:2: expected two columns separated by a tab, got 1: 'a dog'"),
         ("a\tb\t" + "c" * 99, r"a.tsv:2: .* got 3: 'a\\tb\\tc{53}\.\.\.'"),
         ("a\t ", r"a.tsv:2: expected text in both columns, got 'a\\t '"),
     ]:
@@ -182,16 +186,24 @@ def test_words_of_conllu(tmp_path):
     with pytest.raises(ValueError, match="a.conllu: expected sentences in columns, got comments"):
         list(read_columns(path, conllu=True))
     path.write_text("1\ta\tb\nDogs\tbark\tb\n")
-    with pytest.raises(ValueError, match="a.conllu:2: expected the number of a word .* 'Dogs'"):
+    with pytest.raises(ValueError, match="a.conllu:2: expected the index of a word .* 'Dogs'"):
         list(read_columns(path, conllu=True))
 
 
 @pytest.mark.parametrize(
     ("columns", "line", "message"),
     [
-        ((0, 1), "b NN", "a.txt:4: expected 3 columns, as the sentence began with, got 2: 'b NN'"),
+        (
+            (0, 1),
+            "b NN",
+            "a.txt:4: expected 3 columns, as in the first line of the sentence, got 2: 'b NN'",
+        ),
         ((0, 1), "b  NN  O O", "a.txt:4: expected 3 columns, .* got 4"),
-        ((0, 3), "b NN O", "a.txt:1: expected a column 3, counted from 0, got 3 columns: 'x Y O'"),
+        (
+            (0, 3),
+            "b NN O",
+            "a.txt:1: expected a column 3, counted from 0, got only 3 columns: 'x Y O'",
+        ),
         ((-4,), "b NN O", "a.txt:1: expected a column -4"),
         ((0, 1), "b\t\tO", r"a.txt:4: expected text in column 1, got 'b\\t\\tO'"),
     ],

@@ -157,16 +157,19 @@ def test_texts_are_read_as_they_are_asked_for():
 @pytest.mark.parametrize(
     ("learn", "message"),
     [
-        (lambda: words([]), "words: expected texts, got none, or empty ones"),
-        (lambda: words(["", " \n"]), "words: expected texts, got none, or empty ones"),
-        (lambda: words(["a b <unk>"], 7), "have 2 different words.* at most 6 .* got size=7"),
+        (lambda: words([]), "words: expected texts, got none, or only empty ones"),
+        (lambda: words(["", " \n"]), "words: expected texts, got none, or only empty ones"),
+        (lambda: words(["a b <unk>"], 7), "at most 6, .* have 2 different words.* got size=7"),
         (lambda: words(["a b"], 4), "words: size: expected a whole number of at least 5, got 4"),
         (lambda: words(["a"], split="bytes"), "split='space' or 'punctuation', got 'bytes'"),
         (lambda: words(["a"], lowercase=True, specials=Specials(unknown="<UNK>")), "lower case"),
-        (lambda: words(["a", "b\ud800"]), r"half a surrogate pair, '\\ud800', at 1 of text number"),
+        (
+            lambda: words(["a", "b\ud800"]),
+            r"unpaired surrogate, '\\ud800', at position 1 of the text at index 1",
+        ),
         (lambda: characters([""]), "characters: expected texts"),
-        (lambda: characters(["ab"], 9), "have 2 different characters.* at most 6 .* got size=9"),
-        (lambda: bpe(["aaaa aa"], 270), "bytes and pairs that come twice.* at most 260 "),
+        (lambda: characters(["ab"], 9), "at most 6, .* have 2 different characters.* got size=9"),
+        (lambda: bpe(["aaaa aa"], 270), "at most 260, .* bytes and pairs that occur twice"),
         (lambda: bpe(["a"], 258), "bpe: size: expected a whole number of at least 259, got 258"),
         (lambda: bpe(["a"], 300, specials=Specials()), "no unknown token with split='bpe'"),
         (lambda: utf8_bytes(specials=Specials()), "no unknown token with split='bytes'"),
@@ -181,12 +184,12 @@ def test_what_no_vocabulary_can_be_made_of(learn, message):
 def test_texts_that_are_none(learn):
     with pytest.raises(TypeError, match="expected several texts, got one string"):
         learn("a b c")
-    with pytest.raises(TypeError, match="as strings, got list as number 1"):
+    with pytest.raises(TypeError, match="as strings, got list at index 1"):
         learn(["a", ["b", "c"]])
 
 
 def test_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     vocabulary = Tokenizer("space", Specials(), ("a",))
-    with pytest.raises(ImportError, match=r'pip install "recur\[text\]"'):
+    with pytest.raises(ImportError, match=r'pip install "recur-jax\[text\]"'):
         vocabulary.encode("a")

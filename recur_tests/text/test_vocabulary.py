@@ -53,9 +53,11 @@ def test_the_id_of_a_token():
     vocabulary = characters(["^a"], specials=Specials(start="^"))
     assert vocabulary.tokens == ("<pad>", "<unk>", "^", "</s>", "^", "a")
     assert vocabulary.id_of("^") == 2 and vocabulary.encode("^").tolist() == [4]
-    with pytest.raises(ValueError, match="'questoin' is none of the .* Did you mean 'question:'"):
+    with pytest.raises(
+        ValueError, match="tokens of the vocabulary, got 'questoin'. Did you mean 'question:'"
+    ):
         words(LINES).id_of("questoin")
-    with pytest.raises(ValueError, match="'x' is none of the 6 tokens of the vocabulary.$"):
+    with pytest.raises(ValueError, match="one of the 6 tokens of the vocabulary, got 'x'.$"):
         vocabulary.id_of("x")
 
 
@@ -71,16 +73,18 @@ def test_ids_outside_the_vocabulary(wrong):
 
 @pytest.mark.parametrize("wrong", [[[1, 2]], 3, [1.0], ["a"], [True]])
 def test_what_is_no_sequence_of_ids(wrong):
-    with pytest.raises(TypeError, match="expected whole numbers of shape"):
+    with pytest.raises(TypeError, match="expected integers of shape"):
         words(LINES).decode(wrong)
 
 
 def test_what_the_vocabulary_has_not_without_an_unknown_token():
     vocabulary = words(["The cat"], specials=NONE, lowercase=True)
     assert vocabulary.encode("the CAT").tolist() == [1, 0]
-    with pytest.raises(ValueError, match="has neither 'Dog', at 4 of 'the Dog sat', nor an unk"):
+    with pytest.raises(
+        ValueError, match="no unknown token, got 'Dog' at position 4 of 'the Dog sat'"
+    ):
         vocabulary.encode("the Dog sat")
-    with pytest.raises(ValueError, match="encode_all: .* neither '!', at 1 of 'a!'"):
+    with pytest.raises(ValueError, match="encode_all: .* got '!' at position 1 of 'a!'"):
         list(characters(["a"], specials=NONE).encode_all(["a", "a!"]))
 
 
@@ -92,9 +96,9 @@ def test_words_that_are_cut_already_are_a_token_each():
     assert tokens == ["the", "<unk>", "dog", "it's", *["<unk>"] * 3, "οσ", "<unk>"]
     assert found.dtype == np.int32 and vocabulary.encode_words([]).shape == (0,)
     assert (vocabulary.encode("THE dog it's ΟΣ") == found[[0, 2, 3, 7]]).all()
-    with pytest.raises(ValueError, match="has neither 'fox', word 1, nor an unknown token"):
+    with pytest.raises(ValueError, match="no unknown token, got 'fox' at index 1"):
         words(["the"], specials=NONE).encode_words(["the", "fox"])
-    with pytest.raises(ValueError, match="expected a vocabulary of words, got 'bytes'"):
+    with pytest.raises(ValueError, match="expected a word tokenizer, got split='bytes'"):
         utf8_bytes().encode_words(["a"])
     with pytest.raises(TypeError, match="expected several texts, got one string"):
         vocabulary.encode_words("the dog")
@@ -209,11 +213,11 @@ def test_files_that_are_no_vocabulary(tmp_path, content, message):
         (("space", Specials(start="<a b>"), ()), "without spaces, got '<a b>'"),
         (("space", Specials(start=""), ()), "without spaces, got ''"),
         (("space", Specials(start="</s>"), ()), "each special token once, got '</s>' again"),
-        (("space", Specials(), ("a b",)), "are none of split='space'"),
-        (("space", Specials(), ("<unk>",)), "are none of split='space'"),
-        (("characters", Specials(), ("ab",)), "are none of split='characters'"),
-        (("characters", Specials(), ("a",), (("a", "a"),)), "are none of split='characters'"),
-        (("bytes", Specials(unknown=None), ("a",)), "are none of split='bytes'"),
+        (("space", Specials(), ("a b",)), "that match split='space'"),
+        (("space", Specials(), ("<unk>",)), "that match split='space'"),
+        (("characters", Specials(), ("ab",)), "that match split='characters'"),
+        (("characters", Specials(), ("a",), (("a", "a"),)), "that match split='characters'"),
+        (("bytes", Specials(unknown=None), ("a",)), "that match split='bytes'"),
         (("bpe", Specials(unknown=None), utf8_bytes().entries, (("a", "b"),)), "split='bpe'"),
         (("bpe", Specials(unknown=None), (*utf8_bytes().entries, "zzq"), (("zz", "q"),)), "'bpe'"),
     ],

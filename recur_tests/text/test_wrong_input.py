@@ -39,7 +39,7 @@ def rows(name, function, *cases):
 
 
 def no_texts(asker):
-    as_strings = f"{asker}: expected texts as strings, got %s as number 0."
+    as_strings = f"{asker}: expected texts as strings, got %s at index 0."
     return [
         (("abc",), {}, TypeError, f"{asker}: expected several texts, got one string. Pass [text]."),
         ((None,), {}, TypeError, f"{asker}: expected several texts, got NoneType."),
@@ -47,7 +47,12 @@ def no_texts(asker):
         (([3],), {}, TypeError, as_strings % "int"),
         (([b"a"],), {}, TypeError, as_strings % "bytes"),
         (([["a"]],), {}, TypeError, as_strings % "list"),
-        ((["\ud800"],), {}, ValueError, f"{asker}: expected text, got half a surrogate pair"),
+        (
+            (["\ud800"],),
+            {},
+            ValueError,
+            f"{asker}: expected valid Unicode, got an unpaired surrogate",
+        ),
     ]
 
 
@@ -60,7 +65,7 @@ NO_SPECIALS = [
     ({"specials": value}, f"expected specials as Specials(...), got {type(value).__name__}.")
     for value in (None, 3, "<unk>", ("<pad>",))
 ]
-NOTHING = "expected texts, got none, or empty ones."
+NOTHING = "expected texts, got none, or only empty ones."
 OF_VOCABULARIES = [
     *rows("words", words, *no_texts("words"), *no_sizes("words", 5, (3, 1.5, "9", True))),
     *rows("characters", characters, *no_texts("characters")),
@@ -75,7 +80,7 @@ OF_VOCABULARIES = [
             (["a b"], 99),
             {},
             ValueError,
-            "the texts have 2 different words, which makes size at mos",
+            "of at most 6, since the texts have 2 different words and",
         ),
         ((["a"],), {"split": "x"}, ValueError, "expected split='space' or 'punctuation', got 'x'."),
         ((["a"],), {"split": None}, ValueError, "split='space' or 'punctuation', got None."),
@@ -86,13 +91,18 @@ OF_VOCABULARIES = [
         "characters",
         characters,
         (([],), {}, ValueError, f"characters: {NOTHING}"),
-        ((["a"], 99), {}, ValueError, "the texts have 1 different characters, which makes size at"),
+        ((["a"], 99), {}, ValueError, "of at most 5, since the texts have 1 different characters"),
         *(((["a"],), options, TypeError, sentence) for options, sentence in NO_SPECIALS),
     ),
     *rows(
         "bpe",
         bpe,
-        ((["a"], 300), {}, ValueError, "the texts have 256 different bytes and pairs that come tw"),
+        (
+            (["a"], 300),
+            {},
+            ValueError,
+            "the texts have 256 different bytes and pairs that occur tw",
+        ),
         ((["a"], 300), {"specials": Specials()}, ValueError, "no unknown token with split='bpe'"),
         *(((["a"], 300), options, TypeError, sentence) for options, sentence in NO_SPECIALS),
     ),
@@ -111,9 +121,9 @@ OF_VOCABULARIES = [
         *(((), options, TypeError, sentence) for options, sentence in NO_SPECIALS),
     ),
 ]
-WHOLE_NUMBERS = "expected whole numbers of shape [n], got "
+INTEGERS = "expected integers of shape [n], got "
 NO_IDS = [
-    *((ids, TypeError, WHOLE_NUMBERS) for ids in ([1.5], "a", None, [[1]], 3, [True])),
+    *((ids, TypeError, INTEGERS) for ids in ([1.5], "a", None, [[1]], 3, [True])),
     *((ids, ValueError, "expected ids from 0 to 7, for V = 8, got ") for ids in ([99], [0, -1])),
 ]
 NO_TEXT = "expected texts as strings, got "
@@ -140,12 +150,14 @@ OF_TOKENIZER = [
             ("bee",),
             {},
             ValueError,
-            "id_of: 'bee' is none of the 8 tokens of the vocabulary. Did you",
+            "id_of: expected one of the 8 tokens of the vocabulary, got 'bee'. Did you",
         ),
         *(((v,), {}, TypeError, f"a token as a string, got {v!r}.") for v in (3, None, ["be"])),
     ),
     *rows(
-        "Tokenizer", WITHOUT_UNKNOWN.encode, (("a",), {}, ValueError, "has neither 'a', at 0 of")
+        "Tokenizer",
+        WITHOUT_UNKNOWN.encode,
+        (("a",), {}, ValueError, "no unknown token, got 'a' at"),
     ),
     *rows(
         "Tokenizer",
@@ -277,7 +289,7 @@ OF_READERS = [
                 ("binary",),
                 {},
                 ValueError,
-                "binary:1: expected text, got a zero byte, as binary file",
+                "binary:1: expected text, got a zero byte, as in binary fi",
             ),
             (
                 ("latin",),
@@ -290,7 +302,7 @@ OF_READERS = [
                     ("text",),
                     {"encoding": e},
                     ValueError,
-                    "text: expected the name of an encoding of",
+                    "text: expected the name of a text encoding: ",
                 )
                 for e in ("klingon", "hex", None, 3)
             ),
@@ -303,30 +315,35 @@ OF_READERS = [
             ("text",),
             {},
             ValueError,
-            "text:1: expected two columns with a tab between, got 1: 'a b'",
+            "text:1: expected two columns separated by a tab, got 1: 'a b'",
         ),
         (
             ("three",),
             {},
             ValueError,
-            "expected two columns with a tab between, got 3: 'a\\tb\\tc'.",
+            "expected two columns separated by a tab, got 3: 'a\\tb\\tc'.",
         ),
         (("half",), {}, ValueError, "half:1: expected text in both columns, got 'a\\t '."),
     ),
     *rows(
         "read_columns",
         reader(read_columns),
-        (("uneven",), {}, ValueError, "uneven:2: expected 2 columns, as the sentence began with"),
-        (("text", (0, 5)), {}, ValueError, "text:1: expected a column 5, counted from 0, got 2 co"),
+        (("uneven",), {}, ValueError, "uneven:2: expected 2 columns, as in the first line of the"),
+        (
+            ("text", (0, 5)),
+            {},
+            ValueError,
+            "text:1: expected a column 5, counted from 0, got only ",
+        ),
         (
             ("text",),
             {"conllu": True},
             ValueError,
-            "expected the number of a word first, as CoNLL-U",
+            "expected the index of a word in the first column",
         ),
         (("text",), {"conllu": "yes"}, TypeError, "conllu: expected True or False, got 'yes'."),
         *(
-            (("text", columns), {}, TypeError, "expected columns as numbers, (0, 1), got ")
+            (("text", columns), {}, TypeError, "expected columns as ints, such as (0, 1), got ")
             for columns in (3, "ab", None, ())
         ),
         *(
