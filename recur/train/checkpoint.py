@@ -77,8 +77,8 @@ class Checkpoints:
         self.folder = pathlib.Path(folder).absolute()
         if any(character in str(self.folder) for character in _GLOB):
             raise ValueError(
-                f"{self.folder}: expected a path without any of {_GLOB}, with which it could not "
-                "be read back. Name another folder."
+                f"{self.folder}: expected a path without any of {_GLOB}, which Orbax cannot "
+                "read back. Name another folder."
             )
         self._at: int | None = None  # the update that was last restored or saved
         self._files = CheckpointFiles(self.folder, self._preserved)
@@ -232,8 +232,8 @@ class Checkpoints:
         if self._at is None and any(each >= step for each in steps):
             raise ValueError(
                 f"{self.folder}: expected no checkpoint of update {step} or later, got that of "
-                f"update {steps[-1]}, of another run. Restore it to go on with that run, or name "
-                "another folder to begin a new one."
+                f"update {steps[-1]}, of another run. Restore it to resume that run, or name "
+                "another folder to start a new one."
             )
         self._files.set_aside([each for each in steps if self._at is not None and each > self._at])
 
@@ -269,10 +269,10 @@ class Checkpoints:
             with contextlib.suppress(ValueError):
                 self._read(like, before)
                 return (
-                    f"The newest whole one before it is that of update {before}: restore it by "
+                    f"The newest intact one before it is that of update {before}: restore it with "
                     f"step={before}, or move {self._files.path(step).name} to another folder."
                 )
-        return "There is no whole one before it."
+        return "There is no intact one before it."
 
 
 def check_same_structure(saved: dict[str, str], expected: dict[str, str], where: Any) -> None:
@@ -282,7 +282,7 @@ def check_same_structure(saved: dict[str, str], expected: dict[str, str], where:
         if was != wanted:
             raise ValueError(
                 f"{where}: expected {wanted} at {name}, but the checkpoint has {was}. It is of "
-                "another model or optimizer: build the one it was saved from, or take another "
+                "another model or optimizer: build the one it was saved from, or name another "
                 "folder."
             )
 
@@ -292,6 +292,6 @@ def _as_json(record: dict[str, Any]) -> dict[str, Any]:
         return json.loads(json.dumps(record))
     except TypeError as error:
         raise TypeError(
-            f"stream: expected what JSON can hold, such as get_state() of recur's iterators gives, "
+            f"stream: expected a value for JSON, such as get_state() of recur's iterators returns, "
             f"got {error}."
         ) from error

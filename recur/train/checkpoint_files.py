@@ -142,7 +142,7 @@ class CheckpointFiles:
             room = " Make room, or name another folder." if code in NO_ROOM else ""
             raise OSError(
                 f"{self.folder}: a checkpoint could not be written ({os.strerror(code)}).{room} "
-                "Those before it are whole, and the run goes on from the last."
+                "Earlier ones are intact, and the run resumes from the last."
             ) from error
 
     @contextlib.contextmanager

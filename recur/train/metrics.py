@@ -52,7 +52,7 @@ class JsonLines:
         if records and step is None:
             raise ValueError(
                 f"{path}: expected a new file, got one with metrics up to update "
-                f"{records[-1]['step']}. Pass step=, the updates done, to go on with that run, or "
+                f"{records[-1]['step']}. Pass step=, the updates done, to resume that run, or "
                 "name another file."
             )
         kept = [line for line, r in zip(lines, records, strict=False) if r["step"] <= (step or 0)]

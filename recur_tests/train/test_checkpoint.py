@@ -311,7 +311,7 @@ def test_a_leaf_that_is_no_number_is_named(tmp_path, leaf):
     with Checkpoints(tmp_path) as checkpoints:
         with pytest.raises(TypeError, match="params/w: expected numbers"):
             checkpoints.save(state_with({})._replace(params={"w": leaf}))
-        with pytest.raises(TypeError, match="stream: expected what JSON can hold"):
+        with pytest.raises(TypeError, match="stream: expected a value for JSON"):
             checkpoints.save(first_state(), stream=jnp.ones(2))
         assert checkpoints.steps() == []
 
@@ -350,7 +350,7 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one(tmp_path, damage
         DAMAGE[damage](tmp_path / f"update_{step}")
     with Checkpoints(tmp_path, keep=9) as checkpoints:
         last = None if damage != "another stream" else 2
-        message = f"update_{last or 3}.*: .*The newest whole one before it is that of update 1"
+        message = f"update_{last or 3}.*: .*The newest intact one before it is that of update 1"
         with pytest.raises(ValueError, match=message):
             checkpoints.restore(like=state, step=last)
         assert checkpoints.restore(like=state, step=1).state.step == 1
@@ -444,7 +444,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_what_was_there(tmp_path):
     error, rest = out.splitlines()
     assert error == (
         f"{tmp_path}: a checkpoint could not be written (File too large). Make room, or "
-        "name another folder. Those before it are whole, and the run goes on from the last."
+        "name another folder. Earlier ones are intact, and the run resumes from the last."
     )
     assert rest == "[0] 3000.0"
 

@@ -561,7 +561,7 @@ OF_FILES = [
         "Checkpoints",
         of_checkpoints(lambda checkpoints: checkpoints.save(STATE, stream={1, 2})),
         TypeError,
-        "stream: expected what JSON can hold",
+        "stream: expected a value for JSON",
     ),
     Row(
         "Checkpoints",
