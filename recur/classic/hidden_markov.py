@@ -61,7 +61,7 @@ class HiddenMarkov(NamedTuple):
 
 
 def init(key: jax.Array, states: int, symbols: int) -> HiddenMarkov:
-    """Draws random logits for a hidden Markov model; `normalise` converts them to probabilities.
+    """Draws logits of a hidden Markov model, which `normalise` converts to log probabilities.
 
     Args:
       key: a typed key.
