@@ -63,8 +63,8 @@ class NewtonReport(NamedTuple):
 
     Attributes:
       steps: int32 scalar, the number of Newton iterations.
-      residual: scalar of the carry's dtype, max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|), where |·| is
-        the largest entry.
+      residual: scalar of the carry's dtype, `max_t |f_t(c_{t-1}) - c_t| / (1 + |c_t|)`, where `|·|`
+        is the largest entry.
       converged: bool scalar; if False, the result is that of a scan.
     """
 
