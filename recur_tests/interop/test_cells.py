@@ -1,4 +1,4 @@
-"""Cells of other libraries: they run as their libraries run them, and keep the contract here."""
+"""Cells of other libraries: they run as in their libraries, and fulfil the contract of cells."""
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +194,9 @@ def test_variables_that_are_not_parameters():
         def __init__(self, rngs):
             self.mean = nnx.BatchStat(jnp.zeros(3))
 
-    with pytest.raises(ValueError, match="neither parameters nor random streams: .*mean"):
+    with pytest.raises(
+        ValueError, match="only parameters and random streams as variables, got .*mean"
+    ):
         from_nnx(Averaging)
 
 
