@@ -23,12 +23,12 @@ def replacing(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
       mode: "w" for UTF-8 text, "wb" for bytes.
     """
     path = pathlib.Path(path)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with beside.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+        with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

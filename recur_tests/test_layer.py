@@ -181,7 +181,7 @@ def test_an_eager_call_is_compiled_once_for_each_layer_and_shape():
 
 
 def test_a_traced_call_is_not_compiled_apart():
-    """A `jit` within a `jit` would hide the layer from what is around it."""
+    """A nested `jit` would hide the layer from outer transformations."""
 
     def names(jaxpr):
         for equation in jaxpr.eqns:
@@ -267,7 +267,7 @@ def is_not_to_be_traced(*args, **kwargs):
 
 
 def sealed(layer):
-    """The layer, whose `apply` must not be traced."""
+    """A layer whose `apply` raises an error if it is traced."""
     return dataclasses.replace(layer, apply=is_not_to_be_traced)
 
 

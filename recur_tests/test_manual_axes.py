@@ -24,7 +24,7 @@ def mesh_of(axis_type):
 
 
 def explicit(array, *spec):
-    """The array on a mesh of explicit axes."""
+    """Returns the array on a mesh with explicit axes."""
     return jax.device_put(array, NamedSharding(jax.sharding.get_mesh(), PartitionSpec(*spec)))
 
 

@@ -125,7 +125,7 @@ def test_no_steps_and_no_rows():
             {"mask": np.ones(4, bool)},
             0,
             ValueError,
-            r"mask: expected one flag per step, of shape \[5\], got \[4\]. For a batch of sequences",
+            r"mask: expected one flag per step, of shape \[5\], got \[4\]. For a batch of seq",
         ),
         (
             {"reset": np.ones(5, bool)},

@@ -1,4 +1,4 @@
-"""Every notebook runs, in its quick mode, and is kept with what it showed in full."""
+"""Every notebook runs in its quick mode, and is stored with the outputs of a full run."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ def outputs_of(notebook):
 
 
 def text_of(notebook):
-    """All that a reader sees but pictures, in which any letters may come together."""
+    """All text of a notebook, without pictures, whose encoding may contain any letters."""
     for output in outputs_of(notebook):
         output.get("data", {}).pop("image/png", None)
     return nbformat.writes(notebook)

@@ -61,7 +61,7 @@ def test_a_function_of_params_is_loaded_in_another_process(tmp_path):
 
 
 def test_names_do_not_tell_files():
-    """So that a type may move to another file and is still found."""
+    """A type can move to another file and is still found."""
     pytest.importorskip("flatbuffers")
     params = recur.cells.ElmanParams(np.ones((3, 2)), np.ones((2, 2)), None, None)
     saved = export.export(jax.jit(lambda params: params))(params).serialize()

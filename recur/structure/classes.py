@@ -1,4 +1,4 @@
-"""The structure of a step: which of its equations depend on what, and which are products.
+"""The structure of a step: the dependencies of its equations, and its matrix products.
 
 The equations of `step(bound, carry, x, key)` are sorted into four classes:
 
@@ -7,8 +7,8 @@ The equations of `step(bound, carry, x, key)` are sorted into four classes:
     inside      depend on the carry, and the next carry on them    in the loop
     after       depend on the carry, and only the output on them   after the loop, for all steps
 
-Only what is worth it moves out of the loop: products and what leads to or from them, and random
-bits. Cheap elementwise work stays, for what is moved is stored for all steps.
+Only costly equations move out of the loop: products, the equations before or after them, and random
+bits. Cheap elementwise equations stay, since results outside the loop are stored for all steps.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from recur.structure.jaxprs import (
 )
 from recur.structure.narrow import narrow
 
-# Products of arrays in the wide sense: what costs far more than storing its result.
+# Like products, they cost far more than storing their result.
 _CONVOLUTIONS = frozenset({"conv_general_dilated", "convolution", "correlation"})
 _THREEFRY = "key<fry>"
 
 
 class Product(NamedTuple):
-    """A `dot_general` with one factor that is the same at all steps.
+    """A `dot_general` whose one factor, the kernel, is the same at all steps.
 
     Attributes:
-      equation: the equation.
-      factor: what varies from step to step, such as h in `h @ U`.
-      kernel: what does not, such as U.
-      side: the position of the factor among the two, 0 or 1.
+      equation: the equation of the jaxpr.
+      factor: the variable that varies over time, such as h in `h @ U`.
+      kernel: the variable that does not, such as U.
+      side: int, the position of the factor in the product, 0 or 1.
     """
 
     equation: JaxprEqn
@@ -66,16 +66,17 @@ class Product(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """What was found in the step of a cell.
+    """The structure of the step of a cell.
 
     Attributes:
       traced: the step as a jaxpr, with the arguments bound, carry, x and key.
-      invariant: equations that are the same for all steps.
-      before: equations that run for all steps at once, before the loop.
-      inside: equations of the loop.
-      after: equations that run for all steps at once, after the loop.
-      products: by its result, each product with one invariant factor, whatever its class.
-      on_carry: the variables that depend on the carry.
+      invariant: the equations whose values are the same for all steps.
+      before: the equations that run for all steps at once, before the loop.
+      inside: the equations of the loop.
+      after: the equations that run for all steps at once, after the loop.
+      products: a dict from the result of each product with one invariant factor to that product,
+        in any class.
+      on_carry: the set of variables that depend on the carry.
     """
 
     traced: Traced
@@ -88,37 +89,40 @@ class Structure:
 
     @property
     def carry(self) -> Sequence[Var]:
-        """The variables of the carry that a step is given."""
+        """The variables of the carry before the step."""
         return self.traced.arguments[1]
 
     @property
     def next_carry(self) -> Sequence[Atom]:
-        """The atoms of the carry that a step returns."""
+        """The atoms of the carry after the step."""
         return self.traced.outputs[: len(self.carry)]
 
     @property
     def outputs(self) -> Sequence[Atom]:
-        """The atoms of the output of a step."""
+        """The atoms of the output of the step."""
         return self.traced.outputs[len(self.carry) :]
 
     def products_of(self, equations: Iterable[JaxprEqn]) -> list[Product]:
-        """The products among some equations."""
+        """Returns the products among some equations."""
         return [self.products[var] for var in made_by(equations) if var in self.products]
 
 
 def find_structure(step: Callable[..., Any], bound: Any, carry: Any, x: Any, key: Any) -> Structure:
-    """Traces a step and sorts its equations.
+    """Traces a step and sorts its equations by what they depend on.
 
     Args:
       step: `step(bound, carry, x, key) -> (carry, y)`, for one step of one sequence.
-      bound: bound params, or their shapes; so with all that follows.
+      bound: bound params; here and below, arrays or their shapes.
       carry: the carry before the step.
       x: the input of the step.
       key: the key of the step, or None.
 
+    Returns:
+      A `Structure`.
+
     Raises:
-      TypeError: if `step` is not a function, or returns no pair.
-      ValueError: if it returns a carry unlike the one it was given.
+      TypeError: if `step` is not a function, or does not return a pair.
+      ValueError: if it changes the structure, shapes or dtypes of the carry.
     """
     check_function("step", step)
     arguments = (bound, carry, x, key)
@@ -163,7 +167,7 @@ def _check_carry(traced: Traced, carry: Any) -> None:
 
 
 def _needed(traced: Traced) -> list[JaxprEqn]:
-    """The equations that the results or an effect need."""
+    """Returns the equations that the results or effects depend on."""
     needed = set(variables(traced.outputs))
     kept = []
     for equation in reversed(traced.jaxpr.eqns):
@@ -187,9 +191,9 @@ def _find_products(equations: Iterable[JaxprEqn], constant: set[Var]) -> dict[Va
 
 
 def _worth_moving_before(varying: Sequence[JaxprEqn]) -> list[JaxprEqn]:
-    """What leads to or from a product, a convolution or random bits of threefry keys.
+    """Returns the equations before or after a product, a convolution or threefry random bits.
 
-    What `vmap` would change stays where it is, with all that reads it.
+    Equations that `vmap` would change stay in the loop, with all equations that depend on them.
     """
     staying: set[Var] = set()
     from_product: set[Var] = set()
@@ -208,9 +212,9 @@ def _worth_moving_before(varying: Sequence[JaxprEqn]) -> list[JaxprEqn]:
 
 
 def _without_last_sums(moved: Sequence[JaxprEqn], varying: Sequence[JaxprEqn]) -> list[JaxprEqn]:
-    """Leaves to the loop what only adds a constant, such as a bias, to what it reads.
+    """Leaves final additions of a constant, such as a bias, to the loop.
 
-    Before the loop that would read and write the array of all steps once more.
+    Before the loop they would read and write the array of all steps once more.
     """
     made = set(made_by(varying))
     read: set[Var] = set()
@@ -234,8 +238,8 @@ def is_costly(equation: JaxprEqn) -> bool:
 def _is_changed_by_vmap(equation: JaxprEqn) -> bool:
     """Whether an equation must not run for all steps at once.
 
-    Under `vmap` a `cond` runs both its branches, keys other than threefry's draw other numbers, and
-    a callback is called in another way or not at all.
+    Under `vmap` a `cond` runs both branches, keys other than threefry keys draw different numbers,
+    and callbacks are called differently or not at all.
     """
     return is_control_flow(equation) or is_callback(equation) or _reads_other_keys(equation)
 
@@ -253,9 +257,10 @@ def _worth_moving_after(
     carry_size: int,
     on_carry: set[Var],
 ) -> list[JaxprEqn]:
-    """What only the output needs, if there is a product in it or no more has to be stored for it.
+    """Returns the equations that only the output needs, if moving them is worth it.
 
-    What `vmap` would change stays in the loop, with what leads to it; and so do effects.
+    It is if there is a product among them, or if it does not store more. Equations that `vmap`
+    would change stay in the loop, with all equations they depend on; so do effects.
     """
     needed = set(variables(traced.outputs[:carry_size]))
     for equation in reversed(equations):
@@ -274,7 +279,7 @@ def _worth_moving_after(
 
 
 def bytes_of(of: Iterable[Var]) -> int:
-    """The bytes of what some variables hold."""
+    """Returns the size of some variables in bytes."""
     sizes = [math.prod(aval_of(var).shape) * aval_of(var).dtype.itemsize for var in of]
     return sum(sizes)
 
@@ -285,12 +290,12 @@ def _others(equations: Sequence[JaxprEqn], taken: Sequence[JaxprEqn]) -> list[Ja
 
 
 def has_callbacks(equations: Iterable[JaxprEqn]) -> bool:
-    """Whether some of the equations have an effect or call a function that JAX cannot see."""
+    """Whether some of the equations have an effect or call a function outside JAX."""
     return contains(equations, is_callback)
 
 
 def has_custom_vjp_or_control_flow(equations: Iterable[JaxprEqn]) -> bool:
-    """Whether a derivative must be taken in reverse: forward mode does not know the equations."""
+    """Whether some equations have a `custom_vjp` or control flow, which need reverse mode."""
 
     def is_reverse_only(equation):
         return is_control_flow(equation) or equation.primitive.name.startswith("custom_vjp_call")

@@ -1,11 +1,11 @@
-"""Products of a concatenation, as sums of products.
+"""Products of a concatenation, split into sums of products.
 
-A cell may multiply its input and its state together:
+A cell may multiply its input and its state by one kernel:
 
     [x_t, h_{t-1}] W = x_t W_x + h_{t-1} W_h
 
-Only the second product needs the carry, so the first can run before the loop. The values are the
-same up to rounding.
+Only the second product depends on the carry, so the first can run before the loop. The values are
+the same up to rounding.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from recur.structure.narrow import is_product_of_vector
 
 
 def split_concatenations(traced: Traced, *arguments: Any) -> Traced:
-    """The same function, where a product of values that need the carry and others is two.
+    """Splits products of concatenations of which only a part depends on the carry.
 
     Args:
       traced: a step.
-      *arguments: what it was traced for.
+      *arguments: the arguments for which it was traced.
     """
     on_carry = set(traced.arguments[1])
     for equation in traced.jaxpr.eqns:
@@ -54,7 +54,7 @@ def split_concatenations(traced: Traced, *arguments: Any) -> Traced:
 
 
 def _sum_of_products(equation: JaxprEqn, side: int, parts: list, read: Callable) -> jax.Array:
-    """The product of what does not need the carry, plus that of what does."""
+    """Returns the product of the parts without the carry, plus that of the parts with it."""
     (contracted, _) = equation.params["dimension_numbers"]
     axis = contracted[1 - side][0]
     kernel = read(equation.invars[1 - side])

@@ -1,8 +1,8 @@
-"""Ways for a combinator to act within a step: on its products, and on values with names.
+"""Rewriting of steps: functions that replace products and named values within a step.
 
-Most combinators call `step` and act on what goes in and comes out. A few act on what a step
-computes on its way, such as a norm of `h @ U`. They rewrite the step: it is traced, and its
-equations are run again with some of them replaced.
+Most combinators call `step` and change its inputs and outputs. A few change intermediate values,
+such as a norm of `h @ U`. They rewrite the step: it is traced, and its equations are evaluated with
+some of them replaced.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from recur.types import CellStep
 
 
 def name(value: jax.Array, name: str) -> jax.Array:
-    """Names a value within a step, so that a combinator can act on it. The identity.
+    """Names an intermediate value of a step, so that combinators can act on it.
 
-    `recurrent_dropout` acts on the value named "candidate": the new content that a step adds to
-    its memory.
+    It returns the value unchanged. `recur.recurrent_dropout` acts on the value named "candidate":
+    the new content that a step adds to its memory.
 
     Args:
       value: any array.
-      name: a name, which may be given to several values.
+      name: a name, which several values can share.
 
     Returns:
       The value.
@@ -54,8 +54,8 @@ def name(value: jax.Array, name: str) -> jax.Array:
     """
     if not isinstance(name, str):
         raise TypeError(
-            f"name: expected the name as a string, got {type(name).__name__}. The value comes "
-            'first: recur.name(value, "candidate").'
+            f"name: expected the name as a string, got {type(name).__name__}. The value is the "
+            'first argument: recur.name(value, "candidate").'
         )
     return checkpoint_name(value, name)
 
@@ -63,16 +63,16 @@ def name(value: jax.Array, name: str) -> jax.Array:
 def on_named(
     step: CellStep, wanted: str, function: Callable[[Any, jax.Array], jax.Array], asker: str
 ) -> CellStep:
-    """The step with `function(bound, value)` in place of each value of a name.
+    """Rewrites a step with `function(bound, value)` in place of each value of a given name.
 
     Args:
       step: the step of a cell.
       wanted: the name, as given by `recur.name`.
-      function: keeps shape and dtype.
+      function: a function that keeps shape and dtype.
       asker: the combinator, for errors.
 
     Raises:
-      TypeError: when tracing, if the step names no such value.
+      TypeError: when tracing, if no value of the step has that name.
     """
     check_function("on_named: function", function)
 
@@ -81,7 +81,7 @@ def on_named(
         named = _find_named(found, wanted, asker)
 
         def rule_for(equation) -> Rule:
-            # The name stays, so that the same may be done again.
+            # Keep the name, so that the result can be rewritten again.
             def rule(read):
                 value = read(equation.invars[0])
                 return [name(_like(value, function(bound, value)), wanted)]
@@ -96,7 +96,7 @@ def on_named(
 def named_shapes(
     step: CellStep, wanted: str, bound: Any, carry: Any, x: Any, asker: str
 ) -> list[jax.ShapeDtypeStruct]:
-    """The shapes of the values of a name, in the order of the step; as `on_named` finds them."""
+    """Returns the shapes of the values of a given name, in the order of the step."""
     named = _find_named(find_structure(step, bound, carry, x, None), wanted, asker)
     avals = [aval_of(equation.outvars[0]) for equation in named]
     return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
@@ -108,8 +108,8 @@ def _find_named(found: Structure, wanted: str, asker: str) -> list[JaxprEqn]:
     if not named:
         raise TypeError(
             f"{asker}: the step names no value {wanted!r}. Name it in the step, "
-            f"recur.name(value, {wanted!r}), outside of custom derivatives and control flow; "
-            "of a stack, wrap each cell."
+            f"recur.name(value, {wanted!r}), outside custom derivatives and control flow. In a "
+            "stack, wrap each cell."
         )
     return named
 
@@ -117,7 +117,7 @@ def _find_named(found: Structure, wanted: str, asker: str) -> list[JaxprEqn]:
 def recurrent_products(
     step: CellStep, bound: Any, carry: Any, x: Any, key: Any = None
 ) -> tuple[list[Product], Structure]:
-    """The products of the loop whose factor depends on the carry, in the order of the step."""
+    """Finds the recurrent products of a step, whose factor depends on the carry, in order."""
     found = find_structure(step, bound, carry, x, key)
     inside = found.products_of(found.inside)
     return [product for product in inside if product.factor in found.on_carry], found
@@ -129,15 +129,13 @@ def on_products(
     factor: Callable[[Any, int, jax.Array], jax.Array] | None = None,
     result: Callable[[Any, int, jax.Array], jax.Array] | None = None,
 ) -> CellStep:
-    """The step with its recurrent products `h @ U` changed, `result(factor(h) @ U)`.
+    """Rewrites a step with its recurrent products `h @ U` replaced by `result(factor(h) @ U)`.
 
     Args:
       step: the step of a cell.
-      factor: `factor(bound, n, h)`, in place of the left factor of the n-th product; of products
-        with one common factor it is called once.
-      result: `result(bound, n, m)`, in place of the n-th product.
-
-    Both keep shape and dtype.
+      factor: `factor(bound, n, h)`, which replaces the factor of the n-th product; it is called
+        once for all products with the same factor. It keeps shape and dtype.
+      result: `result(bound, n, m)`, which replaces the n-th product. It keeps shape and dtype.
     """
     for argument, function in {"factor": factor, "result": result}.items():
         if function is not None:
@@ -171,10 +169,9 @@ def on_products(
 def input_products(
     step: CellStep, bound: Any, carry: Any, x: Any, key: Any = None
 ) -> tuple[list[Product], Structure]:
-    """The products through which the input reaches the carry, in the order of the step.
+    """Finds the products through which the input affects the next carry, in the order of the step.
 
-    Of products of products, such as those of an MLP before the cell, only the last count; and so
-    do only those on which the next carry depends.
+    Of consecutive products, such as those of an MLP before the cell, only the last is included.
     """
     found = find_structure(step, bound, carry, x, key)
     needed = set(variables(found.next_carry))
@@ -190,11 +187,11 @@ def input_products(
 
 
 def on_inputs(step: CellStep, function: Callable[[Any, int, jax.Array], jax.Array]) -> CellStep:
-    """The step with `function(bound, n, u)` in place of `u`, the n-th product of the input.
+    """Rewrites a step with `function(bound, n, u)` in place of u, the n-th product of the input.
 
     Args:
       step: the step of a cell.
-      function: keeps shape and dtype.
+      function: a function that keeps shape and dtype.
     """
     check_function("on_inputs: function", function)
 
@@ -216,14 +213,14 @@ def on_inputs(step: CellStep, function: Callable[[Any, int, jax.Array], jax.Arra
 
 
 def on_next_carry(step: CellStep, function: Callable[[Any, Any], Any]) -> CellStep:
-    """The step with `function(carry, next_carry)` as its next carry, which the output then reads.
+    """Rewrites a step with `function(carry, next_carry)` as its next carry, also for its output.
 
-    What only the output needs, such as a product with the new hidden state, is computed of the
-    changed carry. What the next carry itself depends on is left as it was.
+    Values that only the output needs, such as a product of the new hidden state, are computed from
+    the changed carry. Values that the next carry depends on are unchanged.
 
     Args:
       step: the step of a cell.
-      function: keeps structure, shapes and dtypes.
+      function: a function that keeps structure, shapes and dtypes.
     """
     check_function("on_next_carry: function", function)
 
@@ -247,7 +244,7 @@ def on_next_carry(step: CellStep, function: Callable[[Any, Any], Any]) -> CellSt
 
 
 def _like(before: Any, after: Any) -> Any:
-    """`after`, when a function made it of `before` and kept structure, shapes and dtypes."""
+    """Returns `after` if it has the structure, shapes and dtypes of `before`."""
     expected, came = jax.eval_shape(lambda *trees: trees, before, after)
     if signature(expected) != signature(came):
         raise ValueError(
@@ -258,7 +255,7 @@ def _like(before: Any, after: Any) -> Any:
 
 
 def _needed_for(atoms: Iterable[Atom], equations: Sequence[JaxprEqn]) -> list[JaxprEqn]:
-    """The equations on which some atoms depend."""
+    """Returns the equations on which some atoms depend."""
     needed, kept = set(variables(atoms)), []
     for equation in reversed(equations):
         if needed & set(equation.outvars):

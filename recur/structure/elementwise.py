@@ -1,4 +1,4 @@
-"""Whether a step is elementwise around its products, so that each unit acts on itself alone."""
+"""Test of whether a step is elementwise except for its matrix products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jax.extend.core import JaxprEqn, Literal, Var
 from recur.structure.classes import Product, Structure
 from recur.structure.jaxprs import aval_of, variables
 
-# By name, since JAX adds and renames primitives: an unknown one counts as not elementwise.
+# By name, since JAX adds and renames primitives; an unknown one is treated as not elementwise.
 ELEMENTWISE = frozenset(
     """
     abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp conj
@@ -20,15 +20,15 @@ ELEMENTWISE = frozenset(
     """.split()
 )
 
-# Functions with a custom derivative stay whole in a trace, and calls do within them.
+# A trace keeps functions with a custom derivative as one equation, and the calls within them.
 _FUNCTIONS = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr", "pjit": "jaxpr"}
 
 
 def is_elementwise_around_products(found: Structure) -> bool:
-    """Whether units meet in square products of functions of the carry alone, and nowhere else.
+    """Whether units depend on each other only through square products with the carry.
 
-    True of `tanh(x @ W + h @ U)` and of an LSTM. False where a norm or a softmax is in the loop, or
-    products depend on each other, as in a GRU with the reset before its product.
+    True for `tanh(x @ W + h @ U)` and for an LSTM. False if there is a norm or a softmax in the
+    loop, or if products depend on each other, as in a GRU with the reset gate before the product.
     """
     on_carry, on_product = set(found.carry), set[Var]()
     for equation in found.inside:
@@ -66,7 +66,7 @@ def _is_elementwise(equation: JaxprEqn, on_carry: set[Var]) -> bool:
 
 
 def _are_elementwise(equations: Iterable[JaxprEqn], on_carry: set[Var]) -> bool:
-    """Whether each of the equations of a function is elementwise, as those of `jax.nn.relu` are."""
+    """Whether all equations of a function are elementwise, as in `jax.nn.relu`."""
     for equation in equations:
         if on_carry & set(variables(equation.invars)):
             on_carry.update(equation.outvars)

@@ -1,4 +1,4 @@
-"""Products of one factor, computed as one product."""
+"""Products with a common factor, computed as one product."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from recur.structure.jaxprs import Atom, aval_of, evaluate
 
 
 class Group(NamedTuple):
-    """Products of a vector with matrices, as one product with the matrices side by side.
+    """Products of one vector with several matrices, computed with the concatenated matrix.
 
-    Or a single product of any other kind, such as one of blocks.
+    A product of any other kind, such as a block-diagonal one, is a group by itself.
+
+    Attributes:
+      products: the list of products, each a `Product`.
     """
 
     products: list[Product]
 
     @property
     def factor(self) -> Atom:
-        """What is multiplied."""
+        """The common factor."""
         return self.products[0].factor
 
     def join(self, kernels: Sequence[jax.Array]) -> jax.Array:
-        """The kernels as one, `[H, N]` where the products are of a vector."""
+        """Concatenates the kernels, to `[H, N]` if the factor is a vector."""
         if not is_of_vector(self.products[0]):
             return kernels[0]
         pairs = zip(self.products, kernels, strict=True)
-        turned = [_oriented(product, kernel) for product, kernel in pairs]
-        return jnp.concatenate(turned, axis=1) if len(turned) > 1 else turned[0]
+        oriented = [_oriented(product, kernel) for product, kernel in pairs]
+        return jnp.concatenate(oriented, axis=1) if len(oriented) > 1 else oriented[0]
 
     def split(self, kernel: jax.Array) -> list[jax.Array]:
-        """The kernels of all products, `[H, n]` each where they are of a vector."""
+        """Splits a joined kernel into one for each product, `[H, n]` if the factor is a vector."""
         if len(self.products) == 1:
             return [kernel]
         return [*jax.lax.split(kernel, self._widths, axis=1)]
@@ -44,7 +47,7 @@ class Group(NamedTuple):
     def multiply(
         self, factor: jax.Array, kernel: jax.Array, transposed: jax.Array | None = None
     ) -> list[jax.Array]:
-        """The results of all products, in a loop; for its gradient, given the kernel transposed."""
+        """Computes all products of one step in a loop; `transposed` is for the backward pass."""
         if not is_of_vector(self.products[0]):
             return [_as_traced(self.products[0], factor, kernel)]
         params = _precision(self.products[0])
@@ -55,11 +58,11 @@ class Group(NamedTuple):
         return [*jax.lax.split(m, self._widths)] if len(self.products) > 1 else [m]
 
     def transpose(self, kernel: jax.Array) -> jax.Array | None:
-        """The kernel transposed, for `multiply`."""
+        """Returns the transposed kernel for `multiply`."""
         return kernel.T if is_of_vector(self.products[0]) else None
 
     def multiply_steps(self, factor: jax.Array, kernel: jax.Array) -> list[jax.Array]:
-        """The results of all products, under `vmap` over all steps."""
+        """Computes all products, under `vmap` over all steps."""
         pairs = zip(self.products, self.split(kernel), strict=True)
         return [_multiply_steps(product, factor, kernel) for product, kernel in pairs]
 
@@ -82,13 +85,13 @@ def group(found: Iterable[Product]) -> list[Group]:
 
 
 def multiply_steps(product: Product, factor: jax.Array, kernel: jax.Array) -> jax.Array:
-    """One product, given its kernel as the step has it, under `vmap` over all steps."""
+    """Computes one product with its original kernel, under `vmap` over all steps."""
     kernel = _oriented(product, kernel) if is_of_vector(product) else kernel
     return _multiply_steps(product, factor, kernel)
 
 
 def is_of_vector(product: Product) -> bool:
-    """Whether a product is that of a vector with a matrix."""
+    """Whether a product is that of a vector and a matrix."""
     return aval_of(product.factor).ndim == 1 and aval_of(product.kernel).ndim == 2
 
 
@@ -104,7 +107,7 @@ def _as_traced(product: Product, factor: jax.Array, kernel: jax.Array) -> jax.Ar
 
 
 def _oriented(product: Product, kernel: jax.Array) -> jax.Array:
-    """The kernel with its contracted axis first."""
+    """Returns the kernel with its contracted axis first."""
     contracted, _ = product.equation.params["dimension_numbers"]
     return kernel if contracted[1 - product.side][0] == 0 else kernel.T
 

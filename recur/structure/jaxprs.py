@@ -1,7 +1,7 @@
-"""Jaxprs: tracing with calls inlined, and evaluation of some of their equations.
+"""Jaxprs: tracing with calls inlined, and evaluation with some equations replaced.
 
-A jaxpr is JAX's own record of a function: a list of equations over named variables. What is found
-in it here holds for one trace only, for its constants may be tracers of an outer transformation.
+A jaxpr is JAX's representation of a function: a list of equations over variables. The results here
+are valid for one trace only, since constants may be tracers of an outer transformation.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 Atom = Var | Literal
-Values = dict[Var, Any]  # what each variable holds
-Rule = Callable[[Callable[[Atom], Any]], Sequence[Any]]  # in place of an equation: read -> outputs
+Values = dict[Var, Any]  # the value of each variable
+Rule = Callable[[Callable[[Atom], Any]], Sequence[Any]]  # replaces an equation: read -> outputs
 
 _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"})
 _CONTROL_FLOW = frozenset({"cond", "while", "scan"})
@@ -28,7 +28,7 @@ class Traced(NamedTuple):
     """A function of pytrees as a jaxpr, with calls inlined.
 
     Attributes:
-      jaxpr: its equations; `constvars` hold values that the function closes over.
+      jaxpr: its equations; `constvars` are the values that the function closes over.
       constants: the values of `constvars`, which may be tracers.
       arguments: the variables of each argument, in the order of its leaves.
       outputs: the atoms of all leaves of the result.
@@ -42,14 +42,14 @@ class Traced(NamedTuple):
     structure: Any
 
     def values(self, *arguments: Any) -> Values:
-        """What the variables of constants and of the first arguments hold, given those."""
+        """Returns the values of the variables of the constants and of the given first arguments."""
         values = dict(zip(self.jaxpr.constvars, self.constants, strict=True))
         for variables, argument in zip(self.arguments, arguments, strict=False):
             values.update(zip(variables, jax.tree.leaves(argument), strict=True))
         return values
 
     def run(self, rules: Mapping[Var, Rule], *arguments: Any) -> Any:
-        """The function, with `rules` in place of some of its equations."""
+        """Runs the function with `rules` in place of some of its equations."""
         read = evaluate(self.jaxpr.eqns, self.values(*arguments), rules)
         return jax.tree.unflatten(self.structure, [read(atom) for atom in self.outputs])
 
@@ -57,8 +57,8 @@ class Traced(NamedTuple):
 def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
     """Traces a function and inlines its calls of `jax.jit` and `jax.checkpoint`.
 
-    Functions with custom derivatives (`jax.custom_jvp`, `jax.custom_vjp`) and control flow
-    stay whole: each is one equation.
+    Functions with custom derivatives (`jax.custom_jvp`, `jax.custom_vjp`) and control flow are not
+    inlined: each is one equation.
     """
     leaves, structure = jax.tree.flatten(arguments)
     found: list[Any] = []
@@ -81,14 +81,14 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
 def evaluate(
     equations: Iterable[JaxprEqn], values: Values, rules: Mapping[Var, Rule] | None = None
 ) -> Callable[[Atom], Any]:
-    """Runs equations in order, adds their results to `values`, and returns how to read an atom.
+    """Evaluates equations in order, adds their results to `values`, and returns a `read(atom)`.
 
-    Each is bound again with all its parameters, source line and scope.
+    Each equation keeps its parameters, source line and name scope.
 
     Args:
-      equations: in an order in which each reads only what is known.
-      values: what is known; it is added to.
-      rules: by the first output of an equation, what runs in its place.
+      equations: equations in an order in which each reads known values only.
+      values: the known values, which are extended in place.
+      rules: a dict from the first output of an equation to the rule that replaces it.
     """
 
     def read(atom: Atom) -> Any:
@@ -103,22 +103,22 @@ def evaluate(
 
 
 def variables(atoms: Iterable[Atom]) -> Iterator[Var]:
-    """Those of the atoms that are no literals."""
+    """Returns the atoms that are not literals."""
     return (atom for atom in atoms if not isinstance(atom, Literal))
 
 
 def aval_of(atom: Atom) -> Any:
-    """The shape and dtype of an atom."""
+    """Returns the shape and dtype of an atom."""
     return atom.aval
 
 
 def read_by(equations: Iterable[JaxprEqn]) -> set[Var]:
-    """The variables that equations read."""
+    """Returns the variables that equations read."""
     return {var for equation in equations for var in variables(equation.invars)}
 
 
 def made_by(equations: Iterable[JaxprEqn]) -> list[Var]:
-    """The variables that equations write."""
+    """Returns the variables that equations write."""
     return [var for equation in equations for var in equation.outvars]
 
 
@@ -128,12 +128,12 @@ def is_control_flow(equation: JaxprEqn) -> bool:
 
 
 def is_callback(equation: JaxprEqn) -> bool:
-    """Whether an equation leaves XLA: for an effect, or for a function that JAX cannot see."""
+    """Whether an equation has an effect or calls a function outside XLA."""
     return bool(equation.effects) or equation.primitive.name in _CALLBACKS
 
 
 def contains(equations: Iterable[JaxprEqn], is_wanted: Callable[[JaxprEqn], bool]) -> bool:
-    """Whether a predicate holds for an equation, or for one within it."""
+    """Whether a predicate holds for an equation or for one nested in it."""
     return any(
         is_wanted(equation) or contains(_equations_within(equation), is_wanted)
         for equation in equations
@@ -149,7 +149,7 @@ def _equations_within(equation: JaxprEqn) -> Iterator[JaxprEqn]:
 
 
 def _run(equation: JaxprEqn, read: Callable[[Atom], Any]) -> Sequence[Any]:
-    """One equation as a whole program, which is how JAX binds any primitive again."""
+    """Runs one equation as a program by itself, which works for any primitive."""
     inputs = list(dict.fromkeys(variables(equation.invars)))
     bare = equation.replace(source_info=source_info_util.new_source_info())
     alone = Jaxpr((), inputs, equation.outvars, [bare], debug_info=_NO_DEBUG_INFO)
@@ -157,7 +157,7 @@ def _run(equation: JaxprEqn, read: Callable[[Atom], Any]) -> Sequence[Any]:
 
 
 def source_of(equation: JaxprEqn) -> AbstractContextManager:
-    """Gives what is bound within the source line and the scope of an equation, once."""
+    """Returns a context in which operations get the source line and name scope of an equation."""
     source, stack = equation.source_info, source_info_util.current_name_stack()
     names = source.name_stack.stack
     if stack.stack[len(stack.stack) - len(names) :] != names:  # a rule may run its equation

@@ -1,8 +1,8 @@
-"""Linearity in the carry, found in a step: the a and b of `carry_t = a_t ⊙ carry_{t-1} + b_t`.
+"""Linearity of a step in its carry: finds a and b of `carry_t = a_t ⊙ carry_{t-1} + b_t`.
 
-Each value of the loop is either the same whatever the carry, or a ⊙ c + b for one part c of the
-carry, elementwise. The equations of the loop are run on such pairs (a, b), and what does not keep
-to the form is refused.
+Each value of the loop is either independent of the carry, or a ⊙ c + b for one part c of the carry,
+elementwise. The equations of the loop are evaluated on such pairs (a, b). Any equation that does
+not keep this form raises an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recur.manual_axes import vary_over
 from recur.structure.jaxprs import Atom, aval_of, evaluate, variables
 from recur.structure.step_parts import Parts
 
-# What maps a ⊙ c + b to f(a) ⊙ f(c) + f(b), element by element, and in their order.
+# Primitives f that map a ⊙ c + b to f(a) ⊙ f(c) + f(b), elementwise and in the same order.
 _MAPS = frozenset(
     """broadcast_in_dim convert_element_type copy copy_p expand_dims name neg optimization_barrier
     pcast pvary reduce_precision reshape squeeze""".split()
@@ -26,7 +26,13 @@ _MAPS = frozenset(
 
 
 class Affine(NamedTuple):
-    """The value a ⊙ c + b, where c is one part of the carry."""
+    """A value a ⊙ c + b, where c is one part of the carry.
+
+    Attributes:
+      a: the factor, an array of the shape of the value.
+      b: the summand, an array of the shape of the value.
+      part: int, the index of c among the leaves of the carry.
+    """
 
     a: jax.Array
     b: jax.Array
@@ -34,15 +40,18 @@ class Affine(NamedTuple):
 
 
 def linear_coefficients(parts: Parts, inside: Sequence[Any], asker: str) -> tuple[Any, Any]:
-    """Finds a and b of one step, each with the leaves of the carry.
+    """Finds the coefficients a and b of one step that is linear in its carry.
 
     Args:
-      parts: of the step.
-      inside: what `parts.prepare` gave for the loop.
+      parts: the parts of the step.
+      inside: the values that `parts.prepare` computed for the loop.
       asker: the lift, for errors.
 
+    Returns:
+      Two lists with the a and the b of each leaf of the carry.
+
     Raises:
-      TypeError: if the step is not linear in its carry, with the name of the primitive.
+      TypeError: if the step is not linear in its carry; the message names the primitive.
     """
     found = parts.found
     values: dict[Any, Any] = dict(parts.known_inside(inside))
@@ -73,7 +82,7 @@ def linear_coefficients(parts: Parts, inside: Sequence[Any], asker: str) -> tupl
 
 
 def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
-    """The equation on pairs."""
+    """Evaluates an equation on pairs (a, b)."""
     name = equation.primitive.name
     [part, *others] = {value.part for value in inputs if isinstance(value, Affine)}
     is_affine = [isinstance(value, Affine) for value in inputs]
@@ -100,7 +109,7 @@ def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
 
 
 def _side(value: Any, side: str) -> Any:
-    """The a or the b of a value; a constant is 0 ⊙ c + b."""
+    """Returns the a or the b of a value; a constant is 0 ⊙ c + b."""
     if isinstance(value, Affine):
         return getattr(value, side)
     return jnp.zeros_like(value) if side == "a" else value
@@ -111,12 +120,12 @@ def _keeps_size(equation: JaxprEqn) -> bool:
 
 
 def _is_inexact(equation: JaxprEqn) -> bool:
-    """Whether numbers are real or complex: a division of integers rounds."""
+    """Whether the result is real or complex; integer division rounds."""
     return jnp.issubdtype(aval_of(equation.outvars[0]).dtype, jnp.inexact)
 
 
 def _keeps_numbers(equation: JaxprEqn) -> bool:
-    """Whether a cast is one among real or among complex numbers."""
+    """Whether a cast keeps values inexact, and does not drop an imaginary part."""
     before, after = aval_of(equation.invars[0]).dtype, aval_of(equation.outvars[0]).dtype
     return jnp.issubdtype(after, jnp.inexact) and (
         jnp.issubdtype(before, jnp.complexfloating) <= jnp.issubdtype(after, jnp.complexfloating)
@@ -129,19 +138,19 @@ def _as_affine(value: Any, part: int, aval: Any, asker: str) -> Affine:
         return Affine(jnp.zeros_like(b), b, part)
     if value.part != part:
         raise TypeError(
-            f"{asker}: expected a step that is linear in its carry, part by part; the next part "
-            f"{part} is made from part {value.part}. {_REMEDY}"
+            f"{asker}: expected a step that is linear in its carry, part by part, got one whose "
+            f"next part {part} depends on part {value.part}. {_REMEDY}"
         )
     return value
 
 
-_REMEDY = "recur.scan, recur.loop and, in parallel, recur.newton run any cell."
+_REMEDY = "recur.scan, recur.loop and (in parallel) recur.newton run any cell."
 
 
 def _refuse(equation: JaxprEqn, asker: str, why: str) -> Any:
     inner = equation.params.get("name")
     called = f" ({inner})" if isinstance(inner, str) else ""
     raise TypeError(
-        f"{asker}: expected a step that is linear in its carry, elementwise, and the carry passes "
-        f"through the primitive {equation.primitive.name!r}{called}{why and ', '}{why}. {_REMEDY}"
+        f"{asker}: expected a step that is linear in its carry, elementwise, got one that applies "
+        f"the primitive {equation.primitive.name!r}{called} to it{why and ', '}{why}. {_REMEDY}"
     )

@@ -1,12 +1,12 @@
-"""Wide pre-activations narrowed to one array a gate.
+"""Wide pre-activations, split into one array for each gate.
 
 A cell may compute all its gates in one array and then split it:
 
     i, f, g, o = split(x @ W + h @ U + b)
 
-In a loop, elementwise functions of such slices keep XLA's CPU backend from using vectors. So slices
-are moved up through sums to the products, where they become slices of the kernels, which are the
-same at all steps: `split(h @ U)` becomes `h @ U_i, h @ U_f, ...`. The values are the same.
+In a loop, elementwise functions of such slices prevent vectorization in XLA's CPU backend. So
+slices are moved up through sums to the products, where they become slices of the kernels, which are
+the same at all steps: `split(h @ U)` becomes `h @ U_i, h @ U_f, ...`. The values are the same.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _ELEMENTWISE = frozenset({"add", "sub", "mul", "convert_element_type"})
 
 
 def narrow(traced: Traced, *arguments: Any) -> Traced:
-    """The same function, with slices of sums of products taken before the products.
+    """Moves slices of sums of products to the kernels of the products.
 
     Args:
       traced: a step.
-      *arguments: what it was traced for.
+      *arguments: the arguments for which it was traced.
     """
     producers = {v: e for e in traced.jaxpr.eqns for v in e.outvars}
     readers = collections.Counter(v for e in traced.jaxpr.eqns for v in set(variables(e.invars)))
@@ -67,11 +67,11 @@ def narrow(traced: Traced, *arguments: Any) -> Traced:
     rules = {equation.outvars[0]: rule_for(equation) for var in wide for equation in slicing[var]}
 
     narrowed = trace(partial(traced.run, rules), *arguments)
-    return narrow(narrowed, *arguments)  # what was sliced may be sliced again
+    return narrow(narrowed, *arguments)  # slices may be sliced again
 
 
 def _pieces(equation: JaxprEqn) -> list[tuple[int, int]] | None:
-    """The (start, stop) of each output of an equation that slices a vector; None for others."""
+    """Returns the (start, stop) of each output if the equation slices a vector, else None."""
     name, params = equation.primitive.name, equation.params
     if name == "split" and aval_of(equation.invars[0]).ndim == 1:
         ends = [sum(params["sizes"][: n + 1]) for n in range(len(params["sizes"]))]
@@ -86,14 +86,14 @@ def _pieces(equation: JaxprEqn) -> list[tuple[int, int]] | None:
 
 
 def _are_gates(var: Var, equations: Sequence[JaxprEqn]) -> bool:
-    """Whether slices are few, and take no entry twice: each becomes a product."""
+    """Whether slices are few and do not overlap, since each becomes a product."""
     pieces = [piece for equation in equations for piece in _pieces(equation) or ()]
     width = sum(stop - start for start, stop in pieces)
     return len(pieces) <= _MOST_GATES and width <= aval_of(var).shape[0]
 
 
 def _can_narrow(var: Var, producers: dict, readers: Any) -> bool:
-    """Whether a vector is a product, or a sum or the like with one in it, read by nothing else."""
+    """Whether a vector is a product, or an elementwise function of one that nothing else reads."""
     equation = producers.get(var)
     if equation is None:
         return False
@@ -107,7 +107,7 @@ def _can_narrow(var: Var, producers: dict, readers: Any) -> bool:
 
 
 def is_product_of_vector(equation: JaxprEqn) -> bool:
-    """Whether an equation is the product of a vector with a matrix, in any order."""
+    """Whether an equation is the product of a vector and a matrix, in any order."""
     if equation.primitive.name != "dot_general":
         return False
     _, batch = equation.params["dimension_numbers"]
@@ -115,7 +115,7 @@ def is_product_of_vector(equation: JaxprEqn) -> bool:
 
 
 def _piece(atom: Any, start: int, stop: int, producers: dict, read: Callable) -> Any:
-    """`atom[start:stop]`, taken as early as possible."""
+    """Computes `atom[start:stop]`, with the slice as early as possible."""
     if aval_of(atom).ndim == 0:
         return read(atom)
     equation = None if not isinstance(atom, Var) else producers.get(atom)

@@ -1,4 +1,4 @@
-"""A report of what was found in a cell."""
+"""A report on the structure of a cell: which products run in the loop, and which outside."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from recur.types import Cell, Context
 
 
 class StructureReport(NamedTuple):
-    """What was found in the step of a cell; its `str` is a short table.
+    """A report on the structure of a cell; `print` shows it as a short table.
 
     Attributes:
-      cell: how the cell was made.
-      before: the products that run for all steps at once before the loop, `[I] x [I, H]`.
-      inside: the products of the loop, those of one factor as one product.
-      after: the products that run for all steps at once after the loop.
-      equations: the number of equations of each class, "invariant" among them.
-      linear: whether the step is linear in its carry, so that `recur.associative` runs it.
-      stored: the arrays that the loop writes at each step for what comes after it.
+      cell: str, the call that created the cell.
+      before: the shapes of the products that run for all steps at once before the loop, a list of
+        strings such as "[I] x [I, H]".
+      inside: the shapes of the products in the loop; those with one factor are one product.
+      after: the shapes of the products that run for all steps at once after the loop.
+      equations: a dict with the number of equations that are "invariant", "before" the loop,
+        "inside" and "after" it.
+      linear: bool, whether the step is linear in its carry, so that `recur.associative` can run it.
+      stored: the dtypes and shapes of the arrays that the loop stores at each step for the
+        equations after it.
     """
 
     cell: str
@@ -57,19 +60,19 @@ class StructureReport(NamedTuple):
 def structure_of(
     cell: Cell, x: Any, *, context: Context = None, key: jax.Array | None = None
 ) -> StructureReport:
-    """Reports what was found in a cell: the products before, in and after its loop.
+    """Reports the structure of a cell: which products run before, in and after the loop.
 
     Args:
       cell: any cell.
       x: an example of one step of one sequence, `[I]`, or its `jax.ShapeDtypeStruct`.
       context: named values that do not change over time.
-      key: a typed key, to see the step with its noise.
+      key: a typed key, to include the noise of the step.
 
     Returns:
-      A `StructureReport`; print it.
+      A `StructureReport`.
 
     Raises:
-      TypeError: if `cell` is not a cell, context no mapping, or key no typed key.
+      TypeError: if `cell` is not a cell, context not a mapping, or key not a typed key.
 
     Example:
       >>> import jax.numpy as jnp, recur

@@ -1,4 +1,4 @@
-"""What a batch binds once: one copy of each array that does not depend on the row."""
+"""Bound params of a batch, with one copy of each array that does not depend on the row."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from recur.structure.jaxprs import evaluate, trace, variables
 
 
 class ByRow(NamedTuple):
-    """A pytree for each row of a batch, in two of its structure with None for what the other has.
+    """A pytree for each row of a batch, as two trees: one shared, and one with a batch axis.
 
     Attributes:
-      shared: what all rows share.
-      of_row: what differs by row, with a row axis in front.
+      shared: the leaves that all rows share; None in place of the others.
+      of_row: the leaves that differ by row, each `[B, ...]`; None in place of the others.
     """
 
     shared: Any
     of_row: Any
 
     def join(self) -> Any:
-        """The pytree of one row, under a `vmap` over the axes `ByRow(None, 0)`."""
+        """Returns the pytree of one row, under a `vmap` over the axes `ByRow(None, 0)`."""
         return jax.tree.map(
             lambda a, b: b if a is None else a, *self, is_leaf=lambda leaf: leaf is None
         )
 
     def first(self) -> Any:
-        """The pytree of the first row."""
+        """Returns the pytree of the first row."""
         return ByRow(self.shared, jax.tree.map(lambda leaf: leaf[0], self.of_row)).join()
 
 
 def bind_rows(bind_row: Callable[[Any, Any], Any], params: Any, of_rows: Any) -> ByRow:
-    """Computes `bind_row(params, of_row)` for all rows, once where it does not depend on the row.
+    """Computes `bind_row(params, of_row)` for all rows; parts that rows share are computed once.
 
     Args:
       bind_row: a function of one row.
-      params: what rows share.
-      of_rows: what differs by row, with a row axis in front; it may be empty.
+      params: the values that rows share.
+      of_rows: the values that differ by row, each `[B, ...]`; may be empty.
     """
     if not jax.tree.leaves(of_rows):
         bound = bind_row(params, of_rows)

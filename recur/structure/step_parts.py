@@ -1,10 +1,10 @@
-"""A step in the three parts in which a lift runs it.
+"""A step split into three parts, before, in and after the loop of a lift.
 
     u_t          = prepare(x_t)                before the loop
     carry_t, v_t = advance(carry_{t-1}, u_t)   in the loop
     y_t          = read(v_t, u_t)              after the loop
 
-`prepare` and `read` may be mapped over all steps at once.
+`prepare` and `read` can be mapped over all steps at once.
 """
 
 from __future__ import annotations
@@ -33,31 +33,36 @@ from recur.structure.jaxprs import (
 )
 from recur.structure.sums import find_sums
 
-SAVED = "recur.product"  # the name of what a gradient keeps of each step; all else is recomputed
+SAVED = "recur.product"  # the name of values that a gradient saves; all others are recomputed
 
-Multiply = Callable[[Group, jax.Array, Any], list[jax.Array]]  # of a factor and a kernel
+Multiply = Callable[[Group, jax.Array, Any], list[jax.Array]]  # (group, factor, kernel) -> results
 
 
 class Prepared(NamedTuple):
-    """What `prepare` gives for one step: what the loop reads of it, and what `read` reads."""
+    """The results of `prepare` for one step.
+
+    Attributes:
+      inside: the values that the loop reads.
+      after: the values that `read` reads.
+    """
 
     inside: list[Any]
     after: list[Any]
 
 
 class Parts:
-    """The parts of a step for some bound params.
+    """The parts of a step for given bound params: before, in and after the loop.
 
     Attributes:
       groups: the products of the loop whose kernels can be differentiated.
-      sums: the sums of an input with products and constants, of which the loop reads no more.
+      sums: the sums of an input with products and constants that the loop reads only as a sum.
       kernels: the kernel of each group.
-      constants: what else of bound the loop reads.
+      constants: the other bound values that the loop reads.
       crossing: the variables of the loop that the output reads, stored at each step.
     """
 
     def __init__(self, found: Structure, bound: Any):
-        """Computes what is the same for all steps."""
+        """Computes the values that are the same for all steps."""
         self.found = found
         of_bound, _, *of_step = found.traced.arguments
         self._known = found.traced.values(bound)
@@ -91,14 +96,14 @@ class Parts:
 
     @property
     def values(self) -> list[Any]:
-        """All that is the same for all steps."""
+        """All values that are the same for all steps."""
         return [*self._known.values()]
 
     def without_values(self) -> Parts:
-        """The same parts without kernels and constants, for `advance_with`.
+        """Returns the parts without kernels and constants, for `advance_with`.
 
-        A rule for a derivative may keep these as long as a program lives; the values, which may be
-        tracers, are given to it.
+        A derivative rule may keep these parts for the lifetime of the program. The values may be
+        tracers, so they are passed to it as arguments.
         """
         parts = copy.copy(self)
         traced = self.found.traced._replace(constants=())
@@ -107,19 +112,19 @@ class Parts:
         return parts
 
     def with_values(self, values: Sequence[Any]) -> Parts:
-        """The same parts with other `values`."""
+        """Returns the parts with other `values`."""
         parts = copy.copy(self)
         parts._take_values(dict(zip(self._known_vars, values, strict=True)))
         return parts
 
     def bytes_per_step(self) -> int:
-        """What is stored of one step for the loop and after it, beside its input and output."""
+        """Returns the bytes stored for one step, except its input and output."""
         made = set(made_by(self.found.before))
         prepared = made & {*self._inside, *self._after}
         return bytes_of(prepared | (set(self.crossing) if self.found.after else set()))
 
     def prepare(self, x: Any, key: Any = None) -> Prepared:
-        """What is computed of the input of one step, without the carry."""
+        """Computes the values of one step that do not depend on the carry."""
         values = dict(self._known)
         for of_argument, given in zip(self.found.traced.arguments[2:], (x, key), strict=True):
             values.update(zip(of_argument, jax.tree.leaves(given), strict=True))
@@ -127,7 +132,7 @@ class Parts:
         return Prepared([values[var] for var in self._inside], [values[var] for var in self._after])
 
     def advance(self, carry: Any, inside: Sequence[Any]) -> tuple[Any, list[Any]]:
-        """The next carry, and what `read` reads of the step."""
+        """Computes the next carry, and the values of the step that `read` reads."""
         found = self.advance_with(self.kernels, self.constants, carry, inside)
         return found[0], found[1]
 
@@ -140,19 +145,19 @@ class Parts:
         shifts: Sequence[Sequence[Any]] | None = None,
         multiply: Multiply = Group.multiply,
     ) -> tuple[Any, list[Any], list[jax.Array]]:
-        """As `advance`, given all that it depends on.
+        """Computes `advance` as a function of kernels and constants.
 
         Args:
-          kernels: the kernel of each group, as `multiply` takes it.
-          constants: what else of bound the loop reads.
+          kernels: the kernel of each group, as `multiply` expects it.
+          constants: the other bound values that the loop reads.
           carry: the carry before the step.
-          inside: what `prepare` gave for the loop.
-          shifts: for each group, a shift of zero for each of its products, or None where a product
+          inside: the values that `prepare` computed for the loop.
+          shifts: for each group, a shift of zero for each of its products, or None if the product
             is in a sum; no shifts by default.
           multiply: computes the products of a group from its factor and its kernel.
 
         Returns:
-          The next carry, what `read` reads of the step, and the factor of each group.
+          The next carry, the values that `read` reads, and the factor of each group.
         """
         leaves, structure = jax.tree.flatten(carry)
         values: Values = dict(zip(self.constant_vars, constants, strict=True))
@@ -167,7 +172,7 @@ class Parts:
         return after, [values[var] for var in self.crossing], factors
 
     def read(self, crossing: Sequence[Any], after: Sequence[Any]) -> Any:
-        """The output of one step."""
+        """Computes the output of one step."""
         values = dict(self._known)
         values.update(zip(self.crossing, crossing, strict=True))
         values.update(zip(self._after, after, strict=True))
@@ -176,13 +181,13 @@ class Parts:
         return jax.tree.unflatten(structure, [read(atom) for atom in self.found.outputs])
 
     def known_inside(self, inside: Sequence[Any]) -> Values:
-        """What the loop reads beside the carry, by variable."""
+        """Returns the values that the loop reads, except the carry, by variable."""
         return {**self._known, **dict(zip(self._inside, inside, strict=True))}
 
     def _rules_of_products(
         self, kernels: Sequence[Any], shifts: Any, multiply: Multiply
     ) -> dict[Var, Rule]:
-        """Products by groups: the first of a group that is read computes all of them."""
+        """Makes rules that compute products by group, when the first product of it is needed."""
         in_sums = {var for found in self.sums for var in found.products}
         results: dict[Var, jax.Array] = {}
 
@@ -206,7 +211,7 @@ class Parts:
         }
 
     def _rules_of_steps(self, equations: Sequence[JaxprEqn]) -> dict[Var, Rule]:
-        """Products that are mapped over all steps at once, in the form that is fast so."""
+        """Makes rules for products that are mapped over all steps at once, in a faster form."""
 
         def rule_for(product: Product) -> Rule:
             return lambda read: [
@@ -231,7 +236,7 @@ def _kept_rule(equation: JaxprEqn) -> Rule:
 
 
 def _kept(value: jax.Array) -> jax.Array:
-    """Names a value as one that a gradient keeps."""
+    """Marks a value as one that a gradient saves."""
     if not jnp.issubdtype(value.dtype, jnp.inexact):
         return value
     if jnp.iscomplexobj(value):
@@ -246,7 +251,7 @@ def _shifted(value: jax.Array, shift: jax.Array | None) -> jax.Array:
 
 @jax.custom_jvp
 def _shifted_by(value: jax.Array, shift: jax.Array) -> jax.Array:
-    """`value + shift` where the shift is zero and need not be read; it is for its derivative."""
+    """Computes `value + shift` for a shift of zero, which is used for its derivative only."""
     del shift
     return value
 

@@ -1,7 +1,7 @@
-"""Inputs, products and constants that a loop only adds up.
+"""Inputs, products and constants that a loop reads only as a sum.
 
-Of `(u + b) + h @ U`, where u is an input of the loop, the loop reads nothing but the sum. Then a
-change of b or of the product is the same as a change of u, and a gradient needs only that of u.
+In `(u + b) + h @ U`, where u is an input of the loop, the loop may read only the sum. Then the
+gradients of b and of the product are that of u, so only that of u is computed in the loop.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Sum(NamedTuple):
     """A sum of one input of the loop with products and constants, of one shape and dtype.
 
     Attributes:
-      place: the place of the input among all inputs.
-      products: the results of the products in it.
-      constants: the constants in it.
+      place: the index of the input among all inputs.
+      products: the results of the products in the sum.
+      constants: the constants in the sum.
       equation: the last addition.
     """
 
@@ -38,14 +38,14 @@ def find_sums(
     constants: set[Var],
     results: Sequence[Atom],
 ) -> list[Sum]:
-    """Finds the sums in a loop that have a product in them.
+    """Finds the sums in a loop that contain a product.
 
     Args:
-      equations: of the loop.
-      inputs: what varies over time.
+      equations: the equations of the loop.
+      inputs: the variables that vary over time.
       products: the results of products.
-      constants: what does not vary.
-      results: what is read of the loop; what is read twice is in no sum.
+      constants: the variables that do not vary over time.
+      results: the results of the loop. A value that is read twice is not a term of a sum.
     """
     readers: dict[Var, list[JaxprEqn | None]] = collections.defaultdict(list)
     for equation in equations:
@@ -56,7 +56,7 @@ def find_sums(
     makers = {var: equation for equation in equations for var in equation.outvars}
 
     def terms(atom: Atom, reader: JaxprEqn) -> tuple[list[Var], list[Var]] | None:
-        """Products and constants of which a term is the sum, if nothing else reads them."""
+        """Returns the products and constants of a term, or None if something else reads them."""
         if isinstance(atom, Literal) or readers[atom] != [reader]:
             return None
         if atom in products:
@@ -79,7 +79,7 @@ def find_sums(
 
 
 def _sum_from(place: int, var: Var, readers: Mapping[Var, list], terms: Any) -> Sum:
-    """Follows an input through additions as long as nothing else reads the sum so far."""
+    """Follows an input through additions while nothing else reads the partial sum."""
     found = Sum(place, [], [], None)  # type: ignore[arg-type]
     while len(readers[var]) == 1 and (reader := readers[var][0]) is not None:
         if not _is_addition(reader):

@@ -1,6 +1,6 @@
-"""The registry of cells and combinators, each of them run through every property.
+"""The registry of cells and combinators, on which all contract tests run.
 
-A row is made by calling the public factory, so its name is derived and a new factory is one line.
+A row calls the public factory, so its name is derived and a new factory is one line.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEPS, WIDTH = 5, 3
 
 
 class CellCase(NamedTuple):
-    """A cell, the factory it stands for, and what it is fed."""
+    """A cell, its factory, and the shapes of its inputs."""
 
     name: str
     factory: Callable
@@ -68,7 +68,7 @@ def dense(features: int) -> nn.Dense:
 
 
 def of_nnx() -> Cell:
-    """A cell of NNX, which draws weights when it is made; cases are made before tests are."""
+    """An NNX cell, which draws its weights when it is created; cases are created at import."""
     with jax.enable_x64(True):
         return recur.interop.from_nnx(
             lambda rngs: nnx.GRUCell(WIDTH, 4, param_dtype=jnp.float64, rngs=rngs)
@@ -93,7 +93,7 @@ def image(width: int) -> jax.Array:
 
 
 def memory(width: int) -> Memory:
-    """A context of four vectors, of which three count."""
+    """A context of four vectors, one of them masked."""
     values = jnp.sin(jnp.arange(4.0 * width)).reshape(4, width)
     return Memory(values, jnp.arange(4) != 1)
 

@@ -1,4 +1,4 @@
-"""The registry of lifts: every way to run a cell, each of them run through every property."""
+"""The registry of lifts, the ways to run a cell, on which all contract tests run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def backward(cell: Cell) -> Layer:
 
 
 def is_linear(case: CellCase) -> bool:
-    """Whether the step of a cell is found to be linear in its carry."""
+    """Whether the step of a cell is linear in its carry."""
     return report(case.name).linear
 
 
@@ -61,7 +61,7 @@ def is_real(case: CellCase) -> bool:
 
 @functools.cache
 def report(name: str) -> recur.structure.StructureReport:
-    """What was found in the cell of a row."""
+    """The structure report of the cell of a row."""
     case = BY_NAME[name]
     with jax.enable_x64(True):
         x, context = inputs(case)

@@ -1,4 +1,4 @@
-"""Cells as users write them: plain functions, whose structure is found."""
+"""Cells as users write them, from plain functions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def own_cell() -> Cell:
 
 
 def draw_kernels(key: jax.Array, x: jax.Array, features: int, gates: int = 1) -> dict:
-    """W, U and b of all gates side by side."""
+    """Draws W, U and b of all gates, concatenated."""
     shapes = {"w": (x.shape[0],), "u": (features,), "b": ()}
     return {n: jax.random.normal(key, (*s, gates * features)) for n, s in shapes.items()}
 
 
 def plain_cell(activation=jnp.tanh) -> Cell:
-    """The first cell that anybody writes: h_t = tanh(x_t W + h_{t-1} U + b)."""
+    """The simplest cell: h_t = tanh(x_t W + h_{t-1} U + b)."""
 
     def step(params, h, x):
         h = activation(x @ params["w"] + h @ params["u"] + params["b"])
@@ -103,7 +103,7 @@ def interpolating_cell() -> Cell:
 
 @jax.custom_vjp
 def straight_through(a: jax.Array) -> jax.Array:
-    """The sign, whose derivative is taken to be that of tanh."""
+    """The sign, with the derivative of tanh (straight-through estimator)."""
     return jnp.sign(a)
 
 

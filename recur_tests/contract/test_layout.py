@@ -1,4 +1,4 @@
-"""Imports only go down, and importing touches nothing."""
+"""Imports go from higher to lower rooms only, and importing has no side effects."""
 
 import ast
 import collections
@@ -50,7 +50,7 @@ def modules():
 
 
 def imported(path):
-    """The dotted names below `recur` that a file imports, wherever in the file it does."""
+    """Yields the dotted names that a file imports, at any place in the file."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from ([f"{node.module}.{a.name}" for a in node.names], [node.module])[
@@ -79,7 +79,7 @@ def test_the_types_import_nothing_of_recur():
 
 
 def test_structure_knows_nothing_of_time():
-    """It sees one step: no layer, no lift, no loop over steps."""
+    """It analyses one step: it imports no layer and no lift, and has no loop over steps."""
     for path, parts in modules().items():
         if parts[0] == "structure":
             assert not {name for name in imported(path) if name.startswith("recur.layer")}, path
@@ -112,7 +112,7 @@ def test_few_files_know_each_library():
 
 
 def test_a_word_names_one_file():
-    """No two rooms have a file of one name, as no two things have one word."""
+    """File names are unique across rooms."""
     rooms = collections.defaultdict(set)
     for parts in modules().values():
         rooms[parts[-1]].add(parts[:-1])
@@ -126,7 +126,7 @@ def test_files_hold_one_idea_each():
 
 
 def lines_of_code(path):
-    """How many lines of a file are neither empty, nor a comment, nor part of a docstring."""
+    """Counts the lines of a file that are not empty, a comment or part of a docstring."""
     text = path.read_text()
     docstrings = set()
     for node in ast.walk(ast.parse(text)):

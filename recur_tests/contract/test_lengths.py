@@ -1,7 +1,7 @@
-"""The length contract, for every kind of cell: against a walk over valid steps without masks.
+"""The contract of lengths for every kind of cell: against a loop over valid steps without masks.
 
-One such walk of every cell, and that the padding never matters, in gradients too, is in
-`test_lifts`.
+`test_lifts` does the same for every cell, and checks that padding has no effect on values and
+gradients.
 """
 
 import hypothesis
@@ -38,7 +38,7 @@ MARKS = [
 
 
 def walker(case, reverse):
-    """A layer's run, and the same by the oracle, as functions of validity and resets."""
+    """A layer's run and that of the oracle, as functions of mask and resets."""
     layer = recur.scan(case.cell, reverse=reverse)
     given = example(case, layer)
     run = jax.jit(layer.run)

@@ -1,10 +1,10 @@
-"""Lift × cell: values and gradients equal those of the plain loop, from a carry that is not zero.
+"""Lift × cell: values and gradients equal those of the plain loop, from a nonzero carry.
 
-The loop is given clean inputs, the lifts inputs with NaN where steps do not count: the padding
-never matters, neither in values nor in gradients, and no gradient reaches it.
+The lifts get inputs with NaN at masked steps and the loop gets clean inputs, so padding has no
+effect on values and gradients, and its gradient is zero.
 
-The loop's values are those of a walk over the valid steps without masks. Every cell runs by
-the lifts that look into its step; those that see no more than a layer run a few.
+The loop's values are those of a loop over the valid steps without masks. Lifts that analyse the
+step run every cell; lifts of layers run a few.
 """
 
 import dataclasses
@@ -64,7 +64,7 @@ def test_equals_the_loop(case):
 
 
 def assert_walked(ends, cell, given):
-    """That a carry and outputs are those of a walk over the valid steps."""
+    """Asserts that a carry and outputs are those of a loop over the valid steps."""
     xs = np.asarray(given.xs)
     bound = cell.bind(given.params, xs[0], context=given.context)
     carry, outputs = run_valid_steps(
@@ -101,7 +101,7 @@ def test_batch_equals_each_row(case):
 
 
 def products(jaxpr, inside=False):
-    """Shapes of all products of a jaxpr, apart by whether they are inside of a loop."""
+    """Shapes of all products of a jaxpr, those outside loops and those inside."""
     found = {False: [], True: []}
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("dot_general", "product", "loop_product"):
@@ -114,7 +114,7 @@ def products(jaxpr, inside=False):
 
 @pytest.mark.parametrize("name", ["lstm", "wide"])
 def test_only_the_product_with_the_state_is_inside_the_loop(name):
-    """Of an LSTM with one array a gate, and of a user's, whose gates stand side by side."""
+    """For an LSTM with one kernel per gate, and for one with concatenated gates."""
     case = BY_NAME[name]
     layer = recur.scan(case.cell)
     xs = jnp.ones((7, 3))
@@ -129,7 +129,7 @@ def test_only_the_product_with_the_state_is_inside_the_loop(name):
 
 
 def test_all_carries_are_the_carry_after_every_step():
-    """Of the loop it is where runs over fewer steps end; of the others it is the loop's."""
+    """For the loop, compared with runs over fewer steps; for the others, with the loop."""
     case = BY_NAME["lstm"]
     params, carry, xs, _ = example(case, recur.scan(case.cell))
     marks = {"mask": VALID, "reset": RESET}

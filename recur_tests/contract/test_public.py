@@ -56,7 +56,7 @@ def fields_of(record):
 
 
 def documented_fields(record):
-    """Returns the fields in the `Attributes:` sections of a class and its bases, with their text."""
+    """Returns the fields in the `Attributes:` sections of a class and its bases, with texts."""
     found = {}
     for each in record.__mro__:
         doc = inspect.cleandoc(each.__doc__ or "")

@@ -1,4 +1,4 @@
-"""Sequences of every length, for every cell and lift: how they are laid out changes no number."""
+"""Sequences of every length, for every cell and lift: results do not depend on the layout."""
 
 import hypothesis
 import jax
@@ -25,7 +25,7 @@ def draw(lengths, shape=(WIDTH,), seed=0):
 
 
 def learner(case, layer):
-    """Of all batches: gradients, and by sequence its outputs, losses and input gradients."""
+    """Computes gradients for all batches, and for each sequence outputs, losses and gradients."""
     given = example(case, layer)
     batched = recur.batch(layer)
 

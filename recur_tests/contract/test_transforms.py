@@ -1,4 +1,4 @@
-"""Every transformation of JAX, on the layer object itself."""
+"""Every transformation of JAX, applied to layers."""
 
 import jax
 import jax.numpy as jnp
@@ -126,7 +126,7 @@ def test_numpy_arrays_are_arrays_and_jit_changes_nothing(layer):
 
 @every_layer
 def test_shard_map_over_two_devices(layer):
-    """The batch is split over devices, and carries of zeros come to vary as their inputs do."""
+    """The batch is split over devices; carries of zeros are cast to vary as the inputs do."""
     scans_in_parallel = layer in (LAYERS["associative"], LAYERS["newton"])
     if scans_in_parallel and jax.__version_info__ >= (0, 11):
         pytest.skip("XLA of jax 0.11 crashes compiling associative_scan's gradient in a shard_map")

@@ -76,7 +76,7 @@ def programs(names):
 
 
 def measure(function, placed, arguments, alone):
-    """What a program does on placed arguments, beside the same program on one device."""
+    """Measures a program on sharded arguments, compared with the same program on one device."""
     spread = jax.jit(function).lower(*placed).compile()
     values = (jax.tree.map(np.asarray, each) for each in (alone(*arguments), spread(*placed)))
     errors = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *values)

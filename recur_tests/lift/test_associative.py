@@ -1,4 +1,4 @@
-"""Parallel in time, for cells that are linear in their carry."""
+"""The parallel scan of cells that are linear in their carry."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ XS = np.random.default_rng(0).standard_normal((5, 3))
 
 
 def of_step(step, init_carry=lambda params, x: jnp.zeros(3)):
-    """A layer of a step with one weight a unit."""
+    """Makes a layer from a step with one weight per unit."""
     return recur.associative(recur.cell(lambda key, x: jnp.full(3, 0.5), init_carry, step))
 
 
@@ -83,9 +83,9 @@ def test_parts_of_a_carry_that_mix_are_an_error():
     def both(w, x):
         return jnp.zeros(3), jnp.zeros(3)
 
-    with pytest.raises(TypeError, match="the next part 0 is made from part 1"):
+    with pytest.raises(TypeError, match="one whose next part 0 depends on part 1"):
         of_step(swap, both)(jnp.ones(3), XS)
-    with pytest.raises(TypeError, match="the primitive 'add', which mixes parts of the carry"):
+    with pytest.raises(TypeError, match="the primitive 'add' to it, which mixes parts"):
         of_step(mix, both)(jnp.ones(3), XS)
 
 

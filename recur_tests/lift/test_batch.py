@@ -41,7 +41,7 @@ def equations_of(jaxpr, in_loop=False):
 
 @pytest.mark.parametrize("query", ["output", "state"])
 def test_a_memory_is_projected_once_for_all_rows_and_outside_of_the_loop(query):
-    """Also in the gradient; and no weight gets a row axis."""
+    """Also in the gradient; and no weight gets a batch axis."""
     rows, slots, depth = 2, 7, 6
     width = 5  # in which the query and the memory are compared
     cell = recur.attend(CELL, "memory", query=query, features=width, param_dtype=jnp.float64)
@@ -182,7 +182,7 @@ def test_layers_that_look_at_time_come_before_the_batch(wrap, name):
 
 
 def test_numpys_64_bits_are_jaxs_32_without_a_warning():
-    """As a user's process has it: warnings are errors here."""
+    """In a process without x64; warnings are errors here."""
     tokens = np.array([[1, 2, 0], [3, 0, 0]])
     model = recur.batch(recur.chain(nn.Embed(4, 3), recur.scan(recur.gru(2)), nn.Dense(4)))
     with jax.enable_x64(False):

@@ -1,4 +1,4 @@
-"""Segments that are computed again: equal to the layer, in the right order, in less memory."""
+"""Recomputed segments: equal to the layer, in the right order, with less memory."""
 
 import jax
 import jax.numpy as jnp

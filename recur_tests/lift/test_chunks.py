@@ -1,4 +1,4 @@
-"""Loops in chunks of steps: the numbers of the whole loop, in memory that does not grow with T."""
+"""Loops in chunks of steps: the values of the whole loop, with memory that does not grow with T."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def run(layer, params, xs):
 
 
 def values_and_gradient(cell, params, *, reverse):
-    """What a layer gives, and the gradient of the sum of its squares."""
+    """The outputs of a layer, and the gradient of the sum of their squares."""
     layer = recur.batch(recur.scan(cell, reverse=reverse))
 
     @jax.jit
@@ -76,7 +76,7 @@ def test_values_and_gradients_are_those_of_the_whole_loop(name, reverse, monkeyp
 
 
 def test_a_gradient_is_that_of_the_whole_loop():
-    """One product for each kernel, for all steps, and none for inputs that are not asked for."""
+    """One product per kernel, for all steps, and none for inputs that are not differentiated."""
     layer = recur.batch(recur.scan(recur.lstm(4)))
     params = draw(layer, XS)
 

@@ -1,4 +1,4 @@
-"""Layers leave Python: for any number of steps, for other platforms, and as bytes."""
+"""Exported layers: for any number of steps, for other platforms, and serialized."""
 
 import re
 
@@ -110,7 +110,7 @@ def test_lowering_for_other_platforms(name, symbolic):
 
 @pytest.mark.parametrize("name", ["scan", "stack", "chain", "batch"])
 def test_saved_as_bytes(name):
-    """With params as arguments: their types are known by name."""
+    """With params as arguments: their types are registered by name."""
     pytest.importorskip("flatbuffers")
     layer = LAYERS[name]
     xs = np.stack([XS, -XS]) if layer.is_batched else XS

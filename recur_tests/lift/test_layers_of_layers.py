@@ -26,20 +26,20 @@ WRAPS = {
     "checkpoint": lambda *both: tuple(recur.checkpoint(layer, 2) for layer in both),
     "truncate": lambda forward, backward: (recur.truncate(forward, 2, 3), backward),
 }
-# What has no say in values and gradients: the oracle does without it.
+# Layers of layers that do not change values and gradients: the oracle omits them.
 SILENT = {"batch": lambda *both: both, "checkpoint": lambda *both: both}
 ORACLE = {**WRAPS, **SILENT}
 
 BATCH_LAST = r"Apply batch last: recur.batch\(recur.{}\(...\)\)"
-# Of each pair, what is said to those who put the first around the second; None where they may.
+# For each pair, the error if the first wraps the second; no entry if that is possible.
 AROUND = {
     ("bidirectional", "batch"): BATCH_LAST.format("bidirectional"),
     ("chain", "batch"): BATCH_LAST.format("chain"),
     ("checkpoint", "batch"): BATCH_LAST.format("checkpoint"),
     ("truncate", "batch"): BATCH_LAST.format("truncate"),
-    ("checkpoint", "bidirectional"): "Put each direction under a checkpoint",
-    ("truncate", "bidirectional"): "Only causal layers can be truncated",
-    ("checkpoint", "truncate"): "Put the checkpoint inside",
+    ("checkpoint", "bidirectional"): "Checkpoint each direction",
+    ("truncate", "bidirectional"): "truncate: expected a causal layer",
+    ("checkpoint", "truncate"): "Apply truncate last",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a user may get wrong about sequences, lengths, masks and carries."""
+"""Wrong inputs of sequences, lengths, masks and carries."""
 
 import jax
 import jax.numpy as jnp

@@ -127,7 +127,7 @@ def test_where_it_does_not_converge_the_scan_runs_with_a_warning(jacobian):
 
 
 def test_rows_that_converge_and_rows_that_do_not():
-    """Of a batch, over two devices, with gradients: only the second row is warned of."""
+    """In a batch, over two devices, with gradients: there is a warning for the second row only."""
     easy, hard = given_for(ELMAN, 12, 0.1), given_for(ELMAN, 12, 8.0)
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), easy.params, hard.params)
     layer = newton(ELMAN, max_steps=6)
@@ -206,7 +206,7 @@ def test_noise_is_that_of_the_scan(cell, jacobian):
 
 
 def structure_for(cell, given):
-    """What is found in the step, and a system of its equations for the first input."""
+    """The structure of a step, and the system of its equations for the first input."""
     bound = cell.bind(given.params, given.xs[0])
     found = find_structure(cell.step, bound, given.carry, given.xs[0], None)
     parts = Parts(found, bound)
@@ -251,7 +251,7 @@ def test_blocks_are_those_of_the_jacobian(name):
 
 
 def test_leaves_of_several_shapes_have_plain_diagonals():
-    """The n entries side by side, blind to one another; the layer still equals the scan."""
+    """Each entry is a unit, without derivatives between them; the layer still equals the scan."""
 
     def step(w, carry, x):
         total, h = carry

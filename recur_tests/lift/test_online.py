@@ -119,7 +119,7 @@ def noisy_cell():
 
 @METHODS
 def test_noise_is_that_of_a_layer(method):
-    """Drawn once in bind, and in each step. The sparse way runs with it, and is no exact one."""
+    """Drawn once in bind, and in each step. SnAp-1 runs with it, but is not exact."""
     xs = random_like(jax.ShapeDtypeStruct((4, 3), jnp.float64), 0)
     targets = jnp.zeros((4, 3))
     params = params_of(noisy_cell(), xs[0], 1)
@@ -141,7 +141,7 @@ def test_noise_is_that_of_a_layer(method):
 
 @pytest.mark.parametrize("case", **by_name([case for case in CELLS if case.name in SOME]))
 def test_snap_1_is_exact_for_what_reaches_within_one_step(case):
-    """All of the first gradient; of the second, all but what the initial carry has sent further."""
+    """Exact for the first gradient; for the second, except for paths from the initial carry."""
     given = example(case, recur.scan(case.cell))
     xs, targets = given.xs[:2], jnp.array([0.3, -0.4])
 
@@ -160,7 +160,7 @@ def test_snap_1_is_exact_for_what_reaches_within_one_step(case):
 
 
 def pairs():
-    """Units of two entries, both of which each weight of the unit reaches in one step."""
+    """Units of two entries, both affected by each weight of the unit in one step."""
 
     def step(params, carry, x):
         h, c = carry
@@ -271,7 +271,7 @@ def test_a_reset_discards_a_state_that_is_not_a_number():
 
 @METHODS
 def test_it_learns_while_it_reads(method):
-    """To say what it saw one step before."""
+    """The target is the input of the previous step."""
     cell = recur.readout(recur.elman(4, **F64), dense(1))
     learner = online(cell, squares, method=method)
     bits = np.random.default_rng(0).choice([-1.0, 1.0], (300, 1))

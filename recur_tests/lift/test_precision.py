@@ -27,7 +27,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_all_products_have_the_precision_of_the_context(name):
-    """Forwards, backwards, and in a derivative of the second order."""
+    """In the forward pass, the backward pass and a second derivative."""
     layer = recur.batch(LAYERS[name])
     context = CONTEXT if name == "attend" else None
     params = jax.eval_shape(lambda key: layer.init(key, XS, context=context), jax.random.key(0))

@@ -1,4 +1,4 @@
-"""All prefixes of a composition, of a known and of a symbolic number of steps."""
+"""Prefix scans, for known and symbolic numbers of steps."""
 
 import functools
 
@@ -12,12 +12,12 @@ from recur.lift.prefix import compose_prefixes
 
 
 def compose(earlier, later):
-    """Of affine maps (a, b), which do not commute."""
+    """Composes affine maps (a, b), which do not commute."""
     return later[0] @ earlier[0], later[0] @ earlier[1] + later[1]
 
 
 def expected(matrices, vectors, reverse):
-    """One after another, in NumPy."""
+    """Composes sequentially, in NumPy."""
     pairs = list(zip(matrices, vectors, strict=True))
     found = []
     for pair in pairs[::-1] if reverse else pairs:

@@ -1,7 +1,7 @@
-"""Rows spread over devices: each device computes its own, and nothing of theirs is gathered.
+"""Rows sharded over devices: each device computes its own rows, without gathers.
 
-On meshes of both kinds, whose axes the compiler or the types assign. Measured in a process with
-four devices, by `recur_tests.lift.sharded`.
+On meshes with automatic and with explicit axes. Measured in a process with four devices, by
+`recur_tests.lift.sharded`.
 """
 
 import json
@@ -14,7 +14,7 @@ from recur_tests.lift.sharded import LAYERS, ROWS, SPREAD, STEPS
 
 
 def measured(*kind):
-    """For each layer, what its outputs and its gradient cost and gather."""
+    """For each layer, the cost and the gathers of its outputs and of its gradient."""
     command = [sys.executable, "-m", "recur_tests.lift.sharded", *kind]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -23,7 +23,7 @@ def measured(*kind):
 
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_each_device_computes_its_rows(kind):
-    """A quarter of the work each, and the numbers of one device."""
+    """Each device does a quarter of the work, and the values are those of one device."""
     found = measured("rows", kind)
     assert len(found) == 2 * len(LAYERS)
     for name, of in found.items():

@@ -67,7 +67,7 @@ def test_options_of_the_loop(case, lift, options, given):
 @pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
 @pytest.mark.parametrize("rows", [None, 2])
 def test_keys_that_draw_other_numbers_under_vmap_draw_those_of_the_loop(impl, rows):
-    """Their noise stays in the loop, that for the output alone included."""
+    """Their noise stays in the loop, including noise that only the output needs."""
     case = TABLE["noise"]
     wrap = recur.batch if rows else lambda layer: layer
     found, expected = (
@@ -79,7 +79,7 @@ def test_keys_that_draw_other_numbers_under_vmap_draw_those_of_the_loop(impl, ro
 
 @pytest.mark.parametrize("case", **by_name())
 def test_no_steps(case):
-    """Of an empty sequence the carry is the one given, and no gradient reaches the params."""
+    """The carry of an empty sequence is the given one, and the gradient of the params is zero."""
     params, carry = draw_params(), draw_carry(case.carry)
     xs = jax.tree.map(lambda leaf: leaf[:0], case.xs)
 
@@ -104,7 +104,7 @@ def test_no_steps(case):
 
 
 def test_first_derivatives_of_functions_with_derivatives_of_their_own():
-    """They are used as they are, though they are not those of the function."""
+    """Custom derivatives are used, even if they are not those of the function."""
 
     @jax.custom_jvp
     def act(a):
@@ -137,7 +137,7 @@ LIFTS = {
 @pytest.mark.parametrize("lift", LIFTS.values(), ids=LIFTS.keys())
 @pytest.mark.parametrize("make", [recur.elman, recur.gru, recur.lstm])
 def test_spikes_are_trained_in_a_batch(make, lift):
-    """An activation with a surrogate slope, which forward mode does not know."""
+    """An activation with a surrogate gradient, which has no forward mode."""
     cell = make(HIDDEN, activation=spike, param_dtype=jnp.float64)
     xs = np.stack([XS, -XS])
     plain = recur.loop
@@ -233,7 +233,7 @@ def test_arrays_of_numpy_within_a_compiled_function(rows):
 
 
 def test_numbers_in_the_padding_do_not_matter():
-    """Not even NaN, in values and in gradients."""
+    """Also NaN has no effect, in values and in gradients."""
     padded = np.concatenate([XS[:2], np.full((1, XS.shape[1]), np.nan), XS[2:3]])
     mask = np.array([True, True, False, False])
     for name in ("wide_lstm", "custom_vjp", "layer_norm", "readout"):
@@ -256,7 +256,7 @@ def test_numbers_in_the_padding_do_not_matter():
 
 
 def test_the_carry_after_a_reset_is_the_initial_one():
-    """A reset selects, it does not multiply: what was in the carry may be NaN."""
+    """A reset is a select, not a product, since the carry may be NaN."""
     case = TABLE["wide_lstm"]
     layer = recur.scan(case.cell)
     nan = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), draw_carry(case.carry))
@@ -429,7 +429,7 @@ def test_rows_with_weights_of_their_own():
 
 
 def test_a_loop_stores_its_products_and_recomputes_the_rest():
-    """What is kept of a step of an LSTM: four sums, the cell state, and h twice."""
+    """The residuals of an LSTM step are four sums, the cell state, and h twice."""
     case = TABLE["wide_lstm"]
     carry = draw_carry(case.carry)
 
@@ -464,7 +464,7 @@ def test_without_anything_to_move_the_lift_is_a_scan():
 
 
 def test_what_is_the_same_at_all_steps_is_computed_once():
-    """Also in the gradient, and also what only the loop reads."""
+    """Also in the gradient, and also values that only the loop reads."""
 
     def step(p, h, x):
         kernel = jnp.arctan(p["U"]) / jnp.linalg.norm(p["U"])

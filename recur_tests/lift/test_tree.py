@@ -1,4 +1,4 @@
-"""Trees: against plain recursion in NumPy, and as lines against the loop."""
+"""Trees: against recursion in NumPy, and trees with one child per node against the loop."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ COUNT = 6
 
 
 def recursive_net():
-    """tanh([h_left, h_right] W + x V + b), with a learned vector for a child that is not there."""
+    """tanh([h_left, h_right] W + x V + b), with a learned vector for an absent child."""
 
     def init(key, x):
         shapes = {"W": (4, 2), "V": (x.shape[0], 2), "b": (2,), "a": (2,)}
@@ -38,7 +38,7 @@ def recursive_net():
 
 
 def child_sum_lstm():
-    """A Tree-LSTM for any number of children. It never looks at absent ones."""
+    """A Tree-LSTM for any number of children, which ignores absent ones."""
 
     def init(key, x):
         shapes = {"W": (x.shape[0], 2), "U": (2, 2), "b": (2,)}
@@ -126,7 +126,7 @@ def test_equals_plain_recursion(name):
 
 @every_model
 def test_the_padding_never_matters(name):
-    """Padding in the midst too, whose children are anything; a child that is padding is absent."""
+    """Padding may lie between nodes and have any children; a masked child is absent."""
     layer, valid = LAYERS[name], np.array([True, False, True, True, False])
     clean = draw(np.array([[0, 0], [0, 0], [2, 0], [0, 1], [0, 0]]))
     back = np.array([[0, 0], [99, -9], [2, 1], [2, 1], [4, 3]])
@@ -147,7 +147,7 @@ def test_the_padding_never_matters(name):
 
 
 def on_a_line(cell: Cell) -> Layer:
-    """Any cell, over a tree of one child a node: the last valid node before it."""
+    """Runs any cell over a tree with one child per node: the last valid node before it."""
 
     def step(bound, children, x, key=None):
         return cell.step(bound, jax.tree.map(lambda leaf: leaf[0], children.carry), x, key)

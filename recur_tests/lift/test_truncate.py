@@ -33,7 +33,7 @@ def textbook(steps_back):
 
 @pytest.mark.parametrize("steps_back", [0, 1, 3, None])
 def test_is_the_textbooks_backpropagation_through_time(steps_back):
-    """With k1 = 1 and k2 = n + 1; and all the way with plain scan."""
+    """With k1 = 1 and k2 = n + 1, and full backpropagation with `scan`."""
     (loss, (du, dv, dw)), differentiate = textbook(steps_back)
     plain = steps_back is None
     model = MODEL if plain else recur.truncate(MODEL, k1=1, k2=steps_back + 1)

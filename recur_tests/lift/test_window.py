@@ -18,7 +18,7 @@ TOKENS = np.array([0, 3, 1, 4, 2, 2, 0, 1, 3])
 
 @pytest.mark.parametrize("steps_back", [0, 1, 3])
 def test_a_stream_read_in_windows_is_the_textbooks_truncated_backpropagation(steps_back):
-    """Streams, windows and their handing over at once: k1 = 1, k2 = n + 1, against NumPy."""
+    """Streams, windows and their carries together, with k1 = 1 and k2 = n + 1, against NumPy."""
     layer = recur.chain(
         recur.scan(recur.elman(4, use_bias=False, **F64)), nn.Dense(5, use_bias=False, **F64)
     )

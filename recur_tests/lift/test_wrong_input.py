@@ -441,7 +441,7 @@ def test_whole_numbers_may_be_numpys():
 
 
 def test_a_decoder_without_a_choice_of_the_output_says_how():
-    """The obvious `chain(scan(attend(...)), nn.Dense(V))`, and the way that works."""
+    """`chain(scan(attend(...)), nn.Dense(V))` is an error that names the remedy."""
     attending = recur.scan(recur.attend(GRU, "memory", param_dtype=jnp.float64))
     context = {"memory": XS}
     for dense in (nn.Dense(2), nn.Sequential([nn.Dense(2)])):

@@ -1,4 +1,4 @@
-"""`pad`, `bucket` and `pack`: where every step of every example comes to lie."""
+"""`pad`, `bucket` and `pack`: the place of every step of every example."""
 
 import itertools
 
@@ -23,7 +23,7 @@ LAYOUTS = {
 
 
 def examples(lengths):
-    """Every step of every example has a number of its own."""
+    """Draws examples in which every step has a unique number."""
     ends = np.cumsum(lengths)
     return [
         Example(
@@ -35,7 +35,7 @@ def examples(lengths):
 
 
 def check(source, lengths, layout, rows, longest):
-    """Each example is whole, once, in order behind its neighbours; the rest is zero."""
+    """Checks that each example is in the batches once and complete; the rest is zero."""
     batches = make_batches(source, layout, rows)
     seen = []
     for batch in batches:
@@ -113,7 +113,7 @@ def test_packing_leaves_little_padding():
 @hypothesis.given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 5))
 @hypothesis.settings(max_examples=60)
 def test_boundaries_are_the_best_there_are(lengths, count):
-    """Against all choices there are."""
+    """Against all possible choices."""
     ends = sorted({max(n, 1) for n in lengths})
 
     def padding(boundaries):

@@ -106,7 +106,7 @@ def test_wrong_input(call, error, message):
 @pytest.mark.parametrize("shape", [(6, 5, 3), (6, 5, 3, 1)])
 @every_pool
 def test_a_batch_without_a_mask_is_an_error(function, oracle, shape):
-    """Its first axis is that of rows: a mean over it would be one over sequences."""
+    """The first axis is the batch, so a mean over it would mix sequences."""
     ys = YS.reshape(shape)
     with pytest.raises(
         ValueError, match=r"one sequence, \[T\] or \[T, D\], .* \[B, T, D\] of recur.batch"

@@ -32,7 +32,7 @@ SENTENCE = "(3 (2 It) (4 (4 works) (2 .)))"
 
 
 def rebuild(nodes, number=-1):
-    """The nested tree again, of the arrays."""
+    """Rebuilds the nested tree from the arrays."""
     number %= len(nodes.back)
     back = nodes.back[number].tolist()
     while back and back[-1] == 0:

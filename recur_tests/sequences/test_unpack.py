@@ -1,4 +1,4 @@
-"""The way back, from the rows of a batch to its sequences."""
+"""Recovery of the sequences from the rows of a batch."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Wrong inputs of sequences and layouts: each is an error that says what was expected."""
+"""Wrong inputs of sequences and layouts: each error says what was expected."""
 
 import functools
 

@@ -1,7 +1,7 @@
-"""Steps as users may write them, and where their products are to be found.
+"""Steps as users may write them, with the expected products before, in and after the loop.
 
-Each is a plain function of params, carry and x. A lift must give the numbers of `recur.loop` for
-each of them, whatever is found in it.
+Each is a plain function of params, carry and x. A lift must give the values of `recur.loop` for
+each of them, whatever its structure.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ IDS = np.array([2, 0, 4, 2])
 
 
 class Step(NamedTuple):
-    """A step, and what is to be found in it.
+    """A step, and its expected structure.
 
     Attributes:
-      name: for the test's id.
+      name: the id of the test.
       step: `(params, carry, x, key) -> (carry, y)`.
-      products: how many are to be found before, in and after the loop; in it, how many groups.
+      products: the numbers of products before, in and after the loop; in the loop, of groups.
       carry: the shapes of the carry.
       xs: inputs `[T, ...]`.
       reverse_only: whether the step has no derivative in forward mode.
@@ -87,7 +87,7 @@ def found(
     reverse_only: bool = False,
     tolerance: float = 1e-9,
 ) -> Callable[[Callable], Callable]:
-    """Enters a step into the table, with the products to be found before, in and after the loop."""
+    """Adds a step to the table, with the expected products before, in and after the loop."""
 
     def enter(step):
         products = (before, inside, after)
@@ -100,7 +100,7 @@ def found(
 
 
 def draw_params(key: jax.Array | None = None, x: Any = None) -> dict[str, jax.Array]:
-    """Weights of all kinds, of which a step uses some."""
+    """Draws weights of all kinds; each step uses some of them."""
     shapes = {
         "W": (INPUT, HIDDEN),
         "U": (HIDDEN, HIDDEN),
@@ -117,14 +117,14 @@ def draw_params(key: jax.Array | None = None, x: Any = None) -> dict[str, jax.Ar
 
 
 def zeros_like(shapes: Any) -> Any:
-    """Zeros, and a key where a shape is that of a key."""
+    """Returns zeros, or a key where the dtype is that of a key."""
     return jax.tree.map(
         lambda s: jax.random.key(0) if is_key(s) else jnp.zeros(s.shape, s.dtype), shapes
     )
 
 
 def draw_carry(shapes: Any, rows: int | None = None) -> Any:
-    """A carry that is not zero, with a row axis where there are rows."""
+    """Draws a nonzero carry, with a batch axis if there are rows."""
     leading = () if rows is None else (rows,)
 
     def draw(shape):
@@ -179,7 +179,7 @@ def derivatives(
 
 
 def numbers(tree: Any) -> list[jax.Array]:
-    """The leaves of a tree, keys as their bits, without the derivatives of what has none."""
+    """Returns the leaves of a tree, with keys as their bits, without float0 tangents."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.dtype != jax.dtypes.float0]
     return [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in leaves]
 
@@ -196,7 +196,7 @@ def inexact_sum(tree: Any) -> jax.Array:
 
 
 def by_name(*names: str) -> dict[str, Any]:
-    """Arguments of `pytest.mark.parametrize` for some steps of the table, for all by default."""
+    """Arguments of `pytest.mark.parametrize` for the given steps of the table, by default all."""
     rows = [TABLE[name] for name in names or TABLE]
     return {"argvalues": rows, "ids": [row.name for row in rows]}
 
@@ -356,7 +356,7 @@ def matrix_carry(p, c, x):
 
 @found(1, 1, 0, carry=_shape(HIDDEN, HIDDEN))
 def matrix_memory(p, c, x):
-    """Products of the carry with the carry are none with a kernel."""
+    """A product of the carry with itself has no kernel."""
     q = jnp.tanh(x @ p["W"])
     c = 0.5 * c + jnp.outer(q, jnp.tanh(c @ p["b"]))
     return c, jnp.tanh(c @ q)
@@ -470,7 +470,7 @@ def scan_of_x(p, h, x):
 
 @found(1, 1, 0, reverse_only=True)
 def while_without_derivative(p, h, x):
-    """A `while` of integers: its number of turns depends on the carry."""
+    """A `while` of integers whose number of iterations depends on the carry."""
     n = jax.lax.while_loop(lambda n: n < 3, lambda n: n + 1, (h[0] > 0).astype(jnp.int32))
     h = jnp.tanh(n.astype(h.dtype) * 0.1 + h @ p["U"] + x @ p["W"])
     return h, h
@@ -581,7 +581,7 @@ def lookup_by_the_carry(p, n, x):
 
 @found(0, 1, 0, xs=XS[:, :, None])
 def convolution(p, h, x):
-    """A convolution of x is no product, and is moved like one."""
+    """A convolution of x is not a product, but is moved like one."""
     u = jax.lax.conv_general_dilated(x.T[None], p["filter"].T, (1,), "VALID")
     h = jnp.tanh(jnp.pad(u[0, 0], (0, 2)) + h @ p["U"])
     return h, h

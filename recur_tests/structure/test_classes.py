@@ -1,4 +1,4 @@
-"""What depends on what, and what is worth moving out of the loop."""
+"""Dependencies of equations, and which of them move out of the loop."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def test_products_are_found_where_they_are_expected(case):
 
 @pytest.mark.parametrize("case", **by_name())
 def test_classes_are_what_their_equations_depend_on(case):
-    """Each equation reads only what is known where it runs, and stands in one class."""
+    """Each equation is in one class, and reads only values that are known where it runs."""
     structure = found_in(
         lambda p, h, x, key: case.cell.step(p, h, x, key), h=case.carry, x=case.x, key=case.key
     )
@@ -84,7 +84,7 @@ def test_four_classes():
 
 
 def test_elementwise_work_that_leads_to_no_product_stays():
-    """What is moved is stored for all steps, which costs more than computing it."""
+    """Moved values are stored for all steps, which costs more than computing them."""
 
     def step(p, h, x, key):
         h = jnp.tanh(jnp.sin(x).sum() + h * p["b"])
@@ -149,7 +149,7 @@ def test_keys_of_bound_are_drawn_from_once():
 
 
 def test_control_flow_on_the_input_stays_with_all_that_reads_it():
-    """Under `vmap` it would run both its branches."""
+    """Under `vmap` both branches would run."""
 
     def step(p, h, x, key):
         u = jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x)

@@ -1,4 +1,4 @@
-"""Steps rewritten from within, against the same steps written by hand."""
+"""Rewritten steps, against the same steps written by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -118,7 +118,7 @@ def test_a_missing_name_is_an_error(act):
 
 @pytest.mark.parametrize("step", [lstm, wide])
 def test_the_factor_of_recurrent_products_is_replaced(step):
-    """Of products of one factor it is computed once; other readers of h are left alone."""
+    """It is computed once for products with one factor; other readers of h are unchanged."""
     calls = []
 
     def masked(p, n, h):
@@ -168,7 +168,7 @@ def test_rewritten_steps_are_steps_to_rewrite():
 
 
 def test_products_of_the_input_are_replaced():
-    """Of products of products only the last, and none that only the output reads."""
+    """Only the last of consecutive products, and none that only the output reads."""
 
     def step(p, h, x, key=None, change=lambda u: u):
         deep = jnp.tanh(x @ p["W"])
@@ -190,7 +190,7 @@ def blend(old, new):
 
 
 def test_the_next_carry_is_replaced_and_the_output_reads_it():
-    """What the next carry itself depends on stays: h reads the cell state as it was."""
+    """Values that the next carry depends on are unchanged: h reads the old cell state."""
 
     def by_hand(p, carry, x):
         changed = blend(carry, lstm(p, carry, x)[0])
@@ -200,7 +200,7 @@ def test_the_next_carry_is_replaced_and_the_output_reads_it():
 
 
 def test_the_next_carry_of_odd_kinds():
-    """A part that is a constant, one that is handed on, and one that only the carry reads."""
+    """A part that is a constant, one that is unchanged, and one that only the carry reads."""
 
     def step(p, carry, x, key=None):
         a, b, c = carry

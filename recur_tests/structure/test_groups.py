@@ -1,4 +1,4 @@
-"""Products of one factor as one product."""
+"""Products with a common factor, computed as one product."""
 
 import jax
 import jax.numpy as jnp

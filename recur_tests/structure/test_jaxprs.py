@@ -92,7 +92,7 @@ def test_shapes_are_traced_as_arrays_are():
 
 
 def test_constants_are_values_that_the_function_closes_over():
-    """They may be tracers, so what is found holds for one trace only."""
+    """They may be tracers, so a trace is valid for one transformation only."""
     seen = []
 
     @jax.jit
@@ -126,7 +126,7 @@ def test_equations_keep_their_parameters():
 
 
 def test_equations_keep_their_scope_and_their_line():
-    """Within inlined calls too; and what a rule binds has those of the equation, once."""
+    """Also within inlined calls; operations of a rule have those of its equation, once."""
 
     def function(x):
         with jax.named_scope("outer"):

@@ -1,4 +1,4 @@
-"""What is found in each cell of the library, and how it is shown."""
+"""The reported structure of each cell of the library, and its printed form."""
 
 import jax
 import jax.numpy as jnp
@@ -114,7 +114,7 @@ def test_what_is_counted_and_stored():
 
 
 def test_nothing_is_computed():
-    """Neither weights nor steps: shapes are enough."""
+    """Neither weights nor steps are computed, only shapes."""
     report = recur.structure_of(recur.lstm(100_000), jax.ShapeDtypeStruct((100_000,), jnp.float32))
     assert [*report.inside] == ["[100000] x [100000, 400000]"]
 

@@ -1,4 +1,4 @@
-"""A batch is bound once, with one copy of what does not depend on the row."""
+"""The bound params of a batch, with one copy of values that do not depend on the row."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A step in three parts is the step."""
+"""The three parts of a step, run in succession, equal the step."""
 
 import jax
 import jax.numpy as jnp

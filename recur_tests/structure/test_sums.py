@@ -1,4 +1,4 @@
-"""Inputs, products and constants of which a loop reads only their sum."""
+"""Inputs, products and constants that a loop reads only as a sum."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Wrong inputs of what looks into a step: each is an error that says what was expected."""
+"""Wrong inputs of functions that analyse a step: each error says what was expected."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from recur_tests.wrong_input import NO_CELLS, Row, check_five_rows, each_row
 
 CELL = recur.gru(3, param_dtype=jnp.float64)
 X, H = np.ones(3), np.zeros(3)
-# What reads the findings of find_structure, or is called by layers alone.
+# Functions that read a Structure, or that only layers call.
 INTERNAL = (
     structure.bind_rows,
     structure.has_callbacks,
