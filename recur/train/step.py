@@ -125,8 +125,10 @@ def checked_loss(loss: Loss) -> Loss:
 
     @functools.wraps(loss)
     def checked(params, carry, batch, key):
-        match returned := loss(params, carry, batch, key):
-            case (value, (_, Mapping() as metrics)):
+        returned = loss(params, carry, batch, key)
+        if _is_pair(returned) and _is_pair(returned[1]):
+            value, (_, metrics) = returned
+            if isinstance(metrics, Mapping):
                 _check_scalar(value)
                 check_leaves("loss: metrics", metrics)
                 return returned
@@ -136,6 +138,11 @@ def checked_loss(loss: Loss) -> Loss:
         )
 
     return checked
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether `value` is a tuple or a list of two. An array of NumPy 2.5 matches `case (_, _)` too."""
+    return isinstance(value, (tuple, list)) and len(value) == 2
 
 
 def _check_scalar(value: Any) -> None:
