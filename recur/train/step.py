@@ -141,7 +141,7 @@ def checked_loss(loss: Loss) -> Loss:
 
 
 def _is_pair(value: Any) -> bool:
-    """Whether `value` is a tuple or a list of two; `case (_, _)` matches arrays of NumPy 2.5 too."""
+    """Whether `value` is a tuple or list of two; `case (_, _)` matches arrays of NumPy 2.5."""
     return isinstance(value, (tuple, list)) and len(value) == 2
 
 
