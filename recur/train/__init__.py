@@ -4,6 +4,7 @@ from recur.serialization import register_namedtuples
 from recur.train.checkpoint import Checkpoints, Restored
 from recur.train.chunked_loss import chunked_cross_entropy, chunked_cross_entropy_sum
 from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
+from recur.train.json_lines import JsonLines, read_json_lines
 from recur.train.loop import Report, every, fit
 from recur.train.losses import (
     bits,
@@ -11,7 +12,6 @@ from recur.train.losses import (
     masked_mean,
     perplexity,
 )
-from recur.train.metrics import JsonLines, read_json_lines
 from recur.train.penalties import by_path, l1, l2
 from recur.train.shard import gradient_by_device, make_sharded_step
 from recur.train.step import TrainState, init_state, make_step
