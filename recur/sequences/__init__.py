@@ -7,6 +7,7 @@ from recur.sequences.examples import Example
 from recur.sequences.layout import Batch, Layout, Plan, make_batches
 from recur.sequences.pack import pack
 from recur.sequences.pad import pad
+from recur.sequences.padded import Padded
 from recur.sequences.sliding import Sliding, sliding
 from recur.sequences.streams import Streams, Window, whole_rows
 from recur.sequences.trees import Node, Nodes, parse_tree, post_order
@@ -18,6 +19,7 @@ __all__ = [
     "Layout",
     "Node",
     "Nodes",
+    "Padded",
     "Plan",
     "Sliding",
     "Streams",
