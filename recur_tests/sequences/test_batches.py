@@ -235,7 +235,9 @@ kept()
 {ends}
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    of_grain = "WARNING:absl:Grain multiprocess worker profiling requires jaxlib"  # with old ones
+    said = [line for line in done.stderr.splitlines() if not line.startswith(of_grain)]
+    assert (done.returncode, said) == (0, [])
 
 
 @pytest.mark.parametrize(
