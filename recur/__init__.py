@@ -4,7 +4,8 @@ structure  what is found in a step: products before, in and after the loop; name
 cells      elman, jordan, lstm, gru and their variants; cell, for your own functions
 combine    a cell in, a cell out: depth, attention, conditioning, dropout, norms, feedback
 lift       loop, scan, associative, newton, online, tree: ways to run a cell; truncate,
-           checkpoint, bidirectional, chain, batch: layers of layers
+           checkpoint, bidirectional, chain, parallel, pooled, inner, sequencewise,
+           encoder_decoder, batch: layers of layers and modules
 sequences  batches of sequences of any length, streams, pooling;  text  strings to ids
 decode     sampling, generation, beam search, teacher forcing
 train      losses, clipping, penalties, an update, the training loop, checkpoints
@@ -61,10 +62,15 @@ from recur.lift import (
     bidirectional,
     chain,
     checkpoint,
+    encoder_decoder,
+    inner,
     loop,
     newton,
     online,
+    parallel,
+    pooled,
     scan,
+    sequencewise,
     tree,
     truncate,
 )
@@ -119,11 +125,13 @@ __all__ = [
     "diagnose",
     "diagonal",
     "elman",
+    "encoder_decoder",
     "feedback",
     "film",
     "gru",
     "highway",
     "indrnn",
+    "inner",
     "interop",
     "jordan",
     "layer_norm_lstm",
@@ -140,6 +148,8 @@ __all__ = [
     "normalize",
     "online",
     "original_lstm",
+    "parallel",
+    "pooled",
     "projected_lstm",
     "readin",
     "readout",
@@ -148,6 +158,7 @@ __all__ = [
     "residual",
     "scan",
     "sequences",
+    "sequencewise",
     "slstm",
     "stack",
     "structure",

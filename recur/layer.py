@@ -43,6 +43,7 @@ class Layer:
       direction: the direction in which the layer reads; "stepwise" if it has no carry.
       batch_axes: the number of batch axes before the time axis; 1 after `recur.batch`.
       is_truncated: whether gradients are those of truncated backpropagation through time.
+      is_pooled: whether outputs have no time axis, as those of `recur.pooled`.
       call: the call that created the layer, shown by `repr`.
     """
 
@@ -54,6 +55,7 @@ class Layer:
     direction: Direction = "forward"
     batch_axes: int = 0
     is_truncated: bool = False
+    is_pooled: bool = False
     call: str = dataclasses.field(default="Layer(...)", kw_only=True)
 
     def __repr__(self) -> str:
@@ -101,7 +103,8 @@ class Layer:
             on the steps from t to the end.
 
         Returns:
-          The carry after the last step that counts, and outputs `[T, ...]`, zero where masked.
+          The carry after the last step that counts, and outputs `[T, ...]`, zero where masked. A
+          pooled layer returns one output without a time axis.
         """
         if key is not None:
             check_key(key)
@@ -179,18 +182,24 @@ class Layer:
         return jax.jit(self._run, static_argnames="all_carries")
 
 
-def check_is_layer(layer: Any, asker: str) -> None:
-    """Raises a TypeError unless `layer` is a layer, batched or not."""
+def check_is_layer(layer: Any, asker: str, *, may_be_pooled: bool = False) -> None:
+    """Raises an error unless `layer` is a layer, batched or not, with an output for each step."""
     if not isinstance(layer, Layer):
         raise TypeError(
             f"{asker}: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
             "first."
         )
+    if layer.is_pooled and not may_be_pooled:
+        raise ValueError(
+            f"{asker}: expected a layer with one output per step, got a pooled layer, whose output "
+            "has no time axis. Apply recur.pooled last, and recur.batch to it; the modules after "
+            "pooling are its head."
+        )
 
 
-def check_layer(layer: Any, asker: str) -> None:
-    """Raises an error unless `layer` is a layer over one sequence."""
-    check_is_layer(layer, asker)
+def check_layer(layer: Any, asker: str, *, may_be_pooled: bool = False) -> None:
+    """Raises an error unless `layer` is a layer over one sequence, with an output for each step."""
+    check_is_layer(layer, asker, may_be_pooled=may_be_pooled)
     if layer.is_batched:
         raise ValueError(
             f"{asker}: the layer is batched; expected a layer over one sequence. Apply batch last: "

@@ -47,7 +47,7 @@ def batch(layer: Layer) -> Layer:
       >>> ys.shape, ys[1, 2:].any()
       ((2, 5, 4), Array(False, dtype=bool))
     """
-    check_is_layer(layer, "batch")
+    check_is_layer(layer, "batch", may_be_pooled=True)
     axes = layer.batch_axes + 1
 
     def row_count(xs):
@@ -107,6 +107,7 @@ def batch(layer: Layer) -> Layer:
         direction=layer.direction,
         batch_axes=axes,
         is_truncated=layer.is_truncated,
+        is_pooled=layer.is_pooled,
     )
 
 

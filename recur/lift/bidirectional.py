@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-
 from recur.call_repr import call_repr
-from recur.checks import check_entries, describe
-from recur.keys import check_key, split
 from recur.layer import Layer, check_layer
-from recur.masks import zero_invalid
+from recur.lift.parallel import Merge, in_parallel
 
 
 class Directions(NamedTuple):
@@ -27,19 +22,12 @@ class Directions(NamedTuple):
     backward: Any
 
 
-MERGES = {
-    "concatenate": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
-    "sum": lambda forward, backward: forward + backward,
-    "mean": lambda forward, backward: (forward + backward) / 2,
-}
-
-
 @call_repr
 def bidirectional(
     forward: Layer,
     backward: Layer,
     *,
-    merge: str | Callable[[Any, Any], Any] = "concatenate",
+    merge: Merge = "concatenate",
 ) -> Layer:
     """Runs a layer forward and another backward over a sequence and merges their outputs.
 
@@ -50,8 +38,8 @@ def bidirectional(
     Args:
       forward: a layer that reads forward.
       backward: a layer that reads backward, as `scan(cell, reverse=True)` does.
-      merge: "concatenate" along the last axis, "sum", "mean", or a function of the outputs
-        `[T, ...]` of both.
+      merge: "concatenate" along the last axis, "sum", "mean", or a function without weights of the
+        outputs `[T, ...]` of both.
 
     Returns:
       A `Layer` with `Directions` of params and carries. The last carry of the backward layer is
@@ -59,8 +47,8 @@ def bidirectional(
 
     Raises:
       TypeError: if one of them is not a layer.
-      ValueError: if merge is an unknown name, a layer reads in the wrong direction or is batched;
-        when tracing, if their outputs cannot be merged.
+      ValueError: if merge is an unknown name, a layer reads in the wrong direction, is batched or
+        pooled; when tracing, if their outputs cannot be merged.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -77,42 +65,8 @@ def bidirectional(
     """
     layers = Directions(forward, backward)
     _check(layers)
-    merge_outputs = _merge(merge)
-
-    def init(key, xs, context=None):
-        keys = split(check_key(key), 2)
-        return Directions(
-            *(f.init(k, xs, context=context) for f, k in zip(layers, keys, strict=True))
-        )
-
-    def bind(params, xs, *, key=None, context=None):
-        check_entries("params", params, 2)
-        parts = zip(layers, params, split(key, 2), strict=True)
-        return Directions(*(f.bind(p, xs, key=k, context=context) for f, p, k in parts))
-
-    def begin(bound, xs):
-        return Directions(*(f.begin(b, xs) for f, b in zip(layers, bound, strict=True)))
-
-    def apply(bound, carry, xs, mask, key, *, all_carries=False):
-        check_entries("carry", carry, 2)
-        parts = zip(layers, bound, carry, split(key, 2), strict=True)
-        ends = [f.apply(b, c, xs, mask, k, all_carries=all_carries) for f, b, c, k in parts]
-        carries, outputs = zip(*ends, strict=True)
-        return Directions(*carries), zero_invalid(mask.valid, merge_outputs(*outputs))
-
-    def find_output_shape(bound, xs):
-        outputs = [f.output_shape(b, xs) for f, b in zip(layers, bound, strict=True)]
-        return jax.eval_shape(merge_outputs, *outputs)
-
-    return Layer(
-        init,
-        bind,
-        begin,
-        apply,
-        find_output_shape,
-        direction="bidirectional",
-        is_truncated=any(layer.is_truncated for layer in layers),
-    )
+    layer = in_parallel(layers, merge, lambda parts: Directions(*parts), "bidirectional")
+    return dataclasses.replace(layer, direction="bidirectional")
 
 
 def _check(layers: Directions) -> None:
@@ -127,24 +81,3 @@ def _check(layers: Directions) -> None:
         raise ValueError(
             "bidirectional: the second layer reads forward too. Use recur.scan(cell, reverse=True)."
         )
-
-
-def _merge(merge: str | Callable) -> Callable[[Any, Any], Any]:
-    if callable(merge):
-        return merge
-    if merge not in tuple(MERGES):
-        raise ValueError(
-            f"bidirectional: expected merge as one of {', '.join(MERGES)}, or a function, got "
-            f"{merge!r}."
-        )
-
-    def merged(forward, backward):
-        shapes = [jax.tree.map(jnp.shape, ys) for ys in (forward, backward)]
-        if merge != "concatenate" and shapes[0] != shapes[1]:
-            raise ValueError(
-                f"bidirectional: merge={merge!r} needs outputs of equal shapes, got "
-                f"{describe(forward)} and {describe(backward)}."
-            )
-        return jax.tree.map(MERGES[merge], forward, backward)
-
-    return merged

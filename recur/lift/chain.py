@@ -32,7 +32,8 @@ def chain(*parts: Any) -> Layer:
       A `Layer`; its params and its carry are tuples with one entry per part.
 
     Raises:
-      ValueError: if there are no parts, a layer is batched, or a module has mutable collections.
+      ValueError: if there are no parts, a layer is batched or pooled, or a module has mutable
+        collections.
       TypeError: if a part is a cell that has not been lifted, or cannot be applied.
 
     Example:
@@ -48,7 +49,7 @@ def chain(*parts: Any) -> Layer:
     """
     if not parts:
         raise ValueError("chain: expected at least one part, got none.")
-    layers = tuple(_as_layer(part) for part in parts)
+    layers = tuple(as_layer(part, "chain") for part in parts)
 
     init, bind, begin = in_series(
         layers,
@@ -76,13 +77,13 @@ def chain(*parts: Any) -> Layer:
         begin,
         apply,
         find_output_shape,
-        direction=_direction(layers),
+        direction=common_direction(layers),
         is_truncated=any(layer.is_truncated for layer in layers),
     )
 
 
-def _direction(layers: Sequence[Layer]) -> Direction:
-    """Returns the common direction of all layers that are not stepwise."""
+def common_direction(layers: Sequence[Layer]) -> Direction:
+    """Returns the common direction of all layers that are not stepwise, or "bidirectional"."""
     found: Direction = "stepwise"
     for layer in layers:
         if layer.direction not in (found, "stepwise"):
@@ -90,12 +91,13 @@ def _direction(layers: Sequence[Layer]) -> Direction:
     return found
 
 
-def _as_layer(part: Any) -> Layer:
+def as_layer(part: Any, asker: str) -> Layer:
+    """Returns a layer as it is, and a module or a function as a stepwise layer."""
     if isinstance(part, Layer):
-        check_layer(part, "chain")
+        check_layer(part, asker)
         return part
     if isinstance(part, Cell):
         raise TypeError(
-            "chain: expected layers, got a cell. Lift the cell first: recur.scan(cell)."
+            f"{asker}: expected layers, got a cell. Lift the cell first: recur.scan(cell)."
         )
     return stepwise(part)
