@@ -1,6 +1,7 @@
 """Decoding: sampling, generation and beam search; teacher forcing and scheduled sampling."""
 
 from recur.decode.beam import beam_search, search
+from recur.decode.distributions import bernoulli, gaussian, gaussian_mixture
 from recur.decode.force import (
     free_running,
     inverse_sigmoid_decay,
@@ -19,9 +20,12 @@ __all__ = [
     "Generated",
     "argmax",
     "beam_search",
+    "bernoulli",
     "categorical",
     "forbid",
     "free_running",
+    "gaussian",
+    "gaussian_mixture",
     "generate",
     "inverse_sigmoid_decay",
     "scheduled_sampling",

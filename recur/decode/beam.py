@@ -12,15 +12,16 @@ import jax.numpy as jnp
 from recur.arrays import as_array
 from recur.checks import check_function, describe, signature
 from recur.decode.compiled import call_compiled
-from recur.decode.generate import (
+from recur.decode.generate import token_rules
+from recur.decode.hypotheses import Beams, Row, Rules, begin, check_beams, close, extend, make_rules
+from recur.decode.prompt import (
     Read,
-    check_prompt,
     check_prompt_ids,
+    check_prompt_length,
+    check_tokens,
     read_prompt,
-    token_rules,
     vocabulary_of,
 )
-from recur.decode.hypotheses import Beams, Row, Rules, begin, check_beams, close, extend, make_rules
 from recur.layer import Layer, check_context
 from recur.types import Carry, Context, Params
 
@@ -96,7 +97,8 @@ def beam_search(
     """
     rules = token_rules("beam_search", max_tokens, min_tokens, eos, forbidden)
     check_beams("beam_search", num_beams, num_return, length_penalty)
-    tokens, lengths = check_prompt(layer, prompt, length, "beam_search")
+    tokens = check_tokens(layer, prompt, "a prompt of integer tokens", "beam_search")
+    lengths = check_prompt_length(layer, tokens, length, "beam_search")
     check_context(context)
     given = (layer, params, tokens, carry, context, lengths, length_penalty)
     options = {"num_beams": num_beams, "num_return": num_return, "rules": rules}

@@ -1,24 +1,30 @@
-"""Autoregressive generation: a layer reads a prompt, then its own choices."""
+"""Autoregressive generation: a layer reads a prompt, then inputs made from its own outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 
-from recur.arrays import as_array
-from recur.checks import check_function, check_ids, check_whole, known_value
+from recur.checks import check_ids, check_whole
 from recur.decode.compiled import call_compiled
+from recur.decode.next_input import NextInput, check_decoder_inputs, make_next_input
+from recur.decode.prompt import (
+    check_prompt_ids,
+    check_prompt_length,
+    read_prompt,
+    vocabulary_of,
+)
 from recur.decode.sample import Chooser, allowed, categorical, check_token, constraint
-from recur.ids import check_known_ids
 from recur.keys import check_key, split_along
-from recur.layer import Layer, check_context, check_is_layer
-from recur.masks import make_mask
-from recur.types import Carry, Context, Mask, Params
+from recur.layer import Layer, check_context
+from recur.manual_axes import vary_over
+from recur.masks import leading_shape
+from recur.types import Carry, Context, Params
 
-Read = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
+_NONE: Sequence[int] = ()
 
 
 class Generated(NamedTuple):
@@ -53,22 +59,57 @@ class _Loop(NamedTuple):
     has_ended: jax.Array  # [...]
 
 
+@overload
 def generate(
     layer: Layer,
     params: Params,
-    prompt: jax.Array,
+    prompt: Any,
     *,
     max_tokens: int,
+    min_tokens: int = ...,
+    eos: int | None = ...,
+    forbidden: Sequence[int] = ...,
+    choose: Chooser = ...,
+    carry: Carry = ...,
+    context: Context = ...,
+    length: Any = ...,
+    key: jax.Array | None = ...,
+) -> Generated: ...
+
+
+@overload
+def generate(
+    layer: Layer,
+    params: Params,
+    prompt: Any,
+    *,
+    next_input: NextInput,
+    steps: int,
+    carry: Carry = ...,
+    context: Context = ...,
+    length: Any = ...,
+    key: jax.Array | None = ...,
+) -> Any: ...
+
+
+def generate(
+    layer: Layer,
+    params: Params,
+    prompt: Any,
+    *,
+    max_tokens: int | None = None,
     min_tokens: int = 0,
     eos: int | None = None,
-    forbidden: Sequence[int] = (),
+    forbidden: Sequence[int] = _NONE,
     choose: Chooser = categorical,
+    next_input: NextInput | None = None,
+    steps: int | None = None,
     carry: Carry = None,
     context: Context = None,
     length: Any = None,
     key: jax.Array | None = None,
-) -> Generated:
-    """Generates tokens autoregressively: reads a prompt, then tokens chosen from the logits.
+) -> Any:
+    """Generates autoregressively: reads a prompt, then inputs made from its own outputs.
 
         token_{n+1} = choose(logits_n, key_n),    logits_{n+1} = layer(token_{n+1} | token_{1..n})
 
@@ -79,30 +120,42 @@ def generate(
     With `recur.batch(layer)` the prompts are `[B, T]`, padded at the end to the longest; pass their
     lengths. Each row samples with its own key, so its tokens do not depend on the other rows.
 
+    With `next_input` and `steps` it generates what are not tokens, such as vectors, piano rolls or
+    pen strokes:
+
+        x_{n+1} = next_input(y_n, key_n),    y_{n+1} = layer(x_{n+1} | x_{1..n})
+
     Args:
-      layer: a causal layer from int tokens to logits `[T, V]`.
+      layer: a causal layer from int tokens to logits `[T, V]`; with `next_input`, any causal layer.
       params: the params of the layer.
       prompt: integer `[T]`, or `[B, T]` of a batched layer, each from 0 to V - 1, with T ≥ 1. It is
-        not checked inside a JAX transformation.
+        not checked inside a JAX transformation. With `next_input`, inputs of the layer, a pytree of
+        arrays `[T, ...]` or `[B, T, ...]`.
       max_tokens: the maximum number of tokens to generate.
       min_tokens: the minimum number of tokens before `eos`.
       eos: the end-of-sequence token; it is not part of the result.
       forbidden: tokens that are never chosen, such as the unknown token and the
         beginning-of-sequence token. If all others have the probability 0, they are equally likely.
       choose: a chooser, such as `argmax` or `top_k(5)`.
+      next_input: `next_input(y, key) -> x` from the output of one step of one sequence, a pytree,
+        to the next input, such as `gaussian()` or a function of your own. Every row and step has
+        its own key, or None without `key`. x is cast to the dtypes of the prompt.
+      steps: the number of inputs to generate with `next_input`; the options above from
+        `max_tokens` to `choose` are for tokens only.
       carry: the carry to start from; the initial carry by default.
       context: the context of the layer.
       length: the lengths of the prompts, integer `[]` or `[B]`, each from 1 to T.
-      key: a typed key, needed if `choose` samples.
+      key: a typed key, needed if `choose` or `next_input` samples.
 
     Returns:
-      A `Generated`.
+      A `Generated`; with `next_input` the generated inputs, arrays `[steps, ...]` or
+      `[B, steps, ...]` in the structure of the prompt. Gradients flow through them.
 
     Raises:
-      TypeError: if `layer` is not a layer, the prompt does not hold integers, or a needed key is
-        missing.
-      ValueError: if the layer is not causal, the prompt is empty or of another rank, or ids are
-        outside the vocabulary.
+      TypeError: if `layer` is not a layer, the prompt does not hold integers, `next_input` does not
+        return an input of the layer, or a needed key is missing.
+      ValueError: if the layer is not causal, the prompt is empty or of another rank, ids are
+        outside the vocabulary, or an option for tokens is given with `next_input`.
 
     Example:
       A layer without weights, whose most likely next token is the last token plus 1:
@@ -113,16 +166,58 @@ def generate(
       >>> generate(counter, counter.init(jax.random.key(0), jnp.array([0])), jnp.array([0]),
       ...          max_tokens=6, choose=argmax, eos=4).tokens.tolist()
       [1, 2, 3, 0, 0, 0]
+
+      A layer that halves its input, and reads what it returned:
+
+      >>> halve = recur.chain(lambda x: x / 2)
+      >>> generate(halve, ((),), jnp.array([8.0]), next_input=lambda y, key: y, steps=3).tolist()
+      [4.0, 2.0, 1.0]
     """
-    rules = token_rules("generate", max_tokens, min_tokens, eos, forbidden)
-    tokens, lengths = check_prompt(layer, prompt, length, "generate")
+    if next_input is None:
+        _check_absent("steps", steps, None, "without next_input", "max_tokens")
+        rules = token_rules("generate", max_tokens, min_tokens, eos, forbidden)
+    else:
+        for name, value, default in (
+            ("max_tokens", max_tokens, None),
+            ("min_tokens", min_tokens, 0),
+            ("eos", eos, None),
+            ("forbidden", forbidden, _NONE),
+        ):
+            _check_absent(name, value, default, "with next_input", "steps")
+        steps = check_whole("generate: steps", steps, 1)
+    choice, what = (choose, categorical, next_input), "a prompt of integer tokens"
+    xs = check_decoder_inputs("generate", layer, prompt, what, *choice)
+    lengths = check_prompt_length(layer, xs, length, "generate")
     check_context(context)
-    check_function("generate: choose", choose)
     key = None if key is None else check_key(key)
-    given = (layer, params, tokens, choose, carry, context, lengths, key)
+    if next_input is not None:
+        given = (layer, params, xs, next_input, carry, context, lengths, key)
+        return call_compiled(_generate_inputs, *given, steps=steps)
+    given = (layer, params, xs, choose, carry, context, lengths, key)
     generated, vocabulary = call_compiled(_generate, *given, rules=rules)
     check_prompt_ids("generate", prompt, length, vocabulary)
     return generated
+
+
+def _generate_inputs(layer, params, prompt, next_input, carry, context, length, key, *, steps):
+    read, carry, y = read_prompt(layer, params, prompt, carry, context, length)
+    next_input = make_next_input("generate", layer, prompt, categorical, next_input)
+    rows = leading_shape(prompt, layer.batch_axes)[:-1]
+    keys = split_along(key, rows[0]) if rows else key
+
+    def choose_row(y, key, position):
+        return next_input(y, None if key is None else jax.random.fold_in(key, position))
+
+    choose_rows = jax.vmap(choose_row, in_axes=(0, 0, None)) if rows else choose_row
+
+    def advance(state, position):
+        carry, y = state
+        x = choose_rows(y, keys, position)
+        return vary_over(state, read(carry, x)), x
+
+    state = vary_over((carry, y, keys), (carry, y))
+    _, xs = jax.lax.scan(advance, state, jnp.arange(steps))
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, len(rows)), xs)
 
 
 def _generate(layer, params, prompt, choose, carry, context, length, key, *, rules):
@@ -168,101 +263,8 @@ def _generate(layer, params, prompt, choose, carry, context, length, key, *, rul
     return Generated(loop.tokens, loop.length), vocabulary_of(logits)
 
 
-def read_prompt(
-    layer: Layer,
-    params: Params,
-    prompt: jax.Array,
-    carry: Carry,
-    context: Context,
-    length: jax.Array | None,
-) -> tuple[Read, Carry, jax.Array]:
-    """Binds the layer and reads prompts `[*B, T]`.
-
-    Returns:
-      `read(carry, token [*B]) -> (carry, logits [*B, V])`, the carry after the prompt, and the
-      logits of the next token.
-    """
-    bound = layer.bind(params, prompt, context=context)
-    carry = layer.begin(bound, prompt) if carry is None else carry
-    mask = make_mask(prompt, length=length, batch_axes=layer.batch_axes)
-    carry, logits = layer.apply(bound, carry, prompt, mask, None)
-
-    def read(carry, token):
-        xs = token[..., None].astype(prompt.dtype)
-        carry, logits = layer.apply(bound, carry, xs, Mask(), None)
-        return carry, logits[..., 0, :]
-
-    if length is None:
-        return read, carry, logits[..., -1, :]
-    last = jnp.take_along_axis(logits, length[..., None, None] - 1, axis=-2)
-    return read, carry, last[..., 0, :]
-
-
-def check_prompt(
-    layer: Any, prompt: Any, length: Any, asker: str
-) -> tuple[jax.Array, jax.Array | None]:
-    """Returns the prompt and its length as arrays if the layer can continue it."""
-    prompt = check_tokens(layer, prompt, "a prompt of integer tokens", asker)
-    if length is None:
-        return prompt, None
-    lengths = as_array(f"{asker}: length", length)
-    if lengths.shape != prompt.shape[:-1]:
-        raise ValueError(
-            f"{asker}: expected one length for each prompt, of shape {list(prompt.shape[:-1])}, "
-            f"got {list(lengths.shape)}."
-        )
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{asker}: expected lengths as integers, got {lengths.dtype}.")
-    known = known_value(length)
-    if known is not None and not ((known >= 1) & (known <= prompt.shape[-1])).all():
-        raise ValueError(
-            f"{asker}: expected lengths from 1 to {prompt.shape[-1]}, got {known.tolist()}. "
-            "To generate without a prompt, pass the beginning-of-sequence token."
-        )
-    return prompt, lengths
-
-
-def vocabulary_of(logits: jax.Array) -> jax.Array:
-    """Returns an empty array `[0, V]`, from which the caller of a compiled function gets V."""
-    return jnp.zeros((0, logits.shape[-1]), bool)
-
-
-def check_prompt_ids(asker: str, prompt: Any, length: Any, vocabulary: jax.Array) -> None:
-    """Raises a ValueError unless ids of the prompt are in the vocabulary, if it is not traced."""
-    check_known_ids(asker, "a prompt of ids", prompt, vocabulary.shape[-1], length=length)
-
-
-def check_tokens(layer: Any, tokens: Any, what: str, asker: str) -> jax.Array:
-    """Returns tokens as an array if the layer is causal and reads tokens of their shape.
-
-    They are cast to at least 32 bits, so that every token of the vocabulary can be fed back.
-    """
-    check_is_layer(layer, asker)
-    if not layer.is_causal:
-        raise ValueError(
-            f"{asker}: expected a causal layer, got one that reads backward in time, so it needs "
-            "tokens that are not generated yet."
-        )
-    if layer.batch_axes > 1:
-        raise ValueError(
-            f"{asker}: expected a layer with at most one batch axis, got {layer.batch_axes}. Call "
-            "recur.batch once."
-        )
-    tokens = as_array(f"{asker}: tokens", tokens)
-    if not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise TypeError(f"{asker}: expected {what}, got {tokens.dtype}.")
-    shape = "[B, T]" if layer.is_batched else "[T]"
-    if tokens.ndim != 1 + layer.batch_axes or tokens.shape[-1] == 0:
-        raise ValueError(
-            f"{asker}: expected {what} of shape {shape} with at least one token, got "
-            f"{list(tokens.shape)}. Use recur.batch(layer) for a batch; to generate without a "
-            "prompt, pass the beginning-of-sequence token."
-        )
-    return tokens if tokens.dtype.itemsize >= 4 else tokens.astype(jnp.int32)
-
-
 def token_rules(
-    asker: str, max_tokens: int, min_tokens: int, eos: int | None, forbidden: Sequence[int]
+    asker: str, max_tokens: int | None, min_tokens: int, eos: int | None, forbidden: Sequence[int]
 ) -> TokenRules:
     """Checks the rules and makes them hashable; ids are checked later against the vocabulary."""
     max_tokens = check_whole(f"{asker}: max_tokens", max_tokens, 1)
@@ -275,3 +277,12 @@ def token_rules(
     eos = None if eos is None else check_whole(f"{asker}: eos", eos, 0)
     never = tuple(check_ids(f"{asker}: forbidden", forbidden))
     return TokenRules(max_tokens, min_tokens, eos, never)
+
+
+def _check_absent(name: str, value: Any, default: Any, when: str, instead: str) -> None:
+    """Raises a ValueError if an option does not have its default."""
+    if value is not default:
+        raise ValueError(
+            f"generate: expected no {name} {when}, got {name}={value!r}. Use {instead} for the "
+            "number of steps."
+        )

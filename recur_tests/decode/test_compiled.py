@@ -169,6 +169,9 @@ def projections(jaxpr, in_loop=False):
 
 LOOPS = {
     "generate": lambda key, *given, **context: generate(*given, key=key, **RULES, **context),
+    "generate inputs": lambda key, *given, **context: generate(
+        *given, key=key, next_input=recur.decode.categorical, steps=4, **context
+    ),
     "beam_search": lambda key, *given, **context: beam_search(
         *given, num_beams=3, **RULES, **context
     ),

@@ -11,9 +11,12 @@ from recur import decode
 from recur.decode import (
     argmax,
     beam_search,
+    bernoulli,
     categorical,
     forbid,
     free_running,
+    gaussian,
+    gaussian_mixture,
     generate,
     inverse_sigmoid_decay,
     scheduled_sampling,
@@ -35,10 +38,10 @@ NO_KEYS = [
 ]
 
 
-def decoder(function, **base):
+def decoder(function, layer=LAYER, tokens=TOKENS, **base):
     """Calls a function of a layer, its params and tokens, with some arguments changed."""
 
-    def call(layer=LAYER, params=((),), tokens=TOKENS, **options):
+    def call(layer=layer, params=((),), tokens=tokens, **options):
         return function(layer, params, tokens, **{**base, **options})
 
     return call
@@ -290,8 +293,154 @@ OF_NUMBERS = [
         for k in (0, 0.5, "a", None, np.nan, np.inf, True)
     ),
 ]
+HALVE = recur.chain(lambda x: x / 2)  # reads floats
+XS = np.ones((3, 2))
+INPUTS = {
+    name: decoder(function, HALVE, XS, **{"next_input": lambda y, key: y, **options})
+    for name, function, options in (
+        ("free_running", free_running, {}),
+        ("scheduled_sampling", scheduled_sampling, {"rate": 0.5, "key": KEY}),
+        ("generate", generate, {"steps": 2}),
+    )
+}
+OF_INPUTS = [
+    *rows(
+        INPUTS,
+        INPUTS,
+        [
+            ({"next_input": 3}, TypeError, "{name}: next_input: expected a function, got int."),
+            (
+                {"choose": top_k(2)},
+                ValueError,
+                "{name}: expected choose, which is for tokens, or next_input, got both.",
+            ),
+            ({"layer": recur.gru(3)}, TypeError, "{name}: expected a layer, got Cell."),
+            ({"layer": BACKWARD}, ValueError, "{name}: expected a causal layer, got one that"),
+            ({"tokens": XS[:0]}, ValueError, "{name}: expected inputs of at least one step, got n"),
+            ({"tokens": "a"}, TypeError, "{name}: inputs: expected an array of numbers, got str."),
+            ({"tokens": None}, ValueError, "holds no array, so it has no steps."),
+            ({"next_input": lambda y, key: y[0]}, TypeError, "got float64[]."),
+            ({"next_input": lambda y, key: (y,)}, TypeError, "got (float64[2],)."),
+            (
+                {"next_input": lambda y, key: "a"},
+                TypeError,
+                "{name}: next_input: expected an array of numbers, got str.",
+            ),
+            (
+                {"tokens": np.ones((3, 2), np.int8)},
+                TypeError,
+                "expected next_input(y, key) to return one input of the layer, int8[2], got float",
+            ),
+            ({"length": 9}, ValueError, "3, "),
+            ({"next_input": gaussian()}, TypeError, "gaussian: expected outputs as"),
+            (
+                {"tokens": XS[None], "layer": recur.batch(HALVE), "length": [1, 2]},
+                ValueError,
+                "[1]",
+            ),
+        ],
+    ),
+    *rows(
+        ("free_running", "generate"),
+        INPUTS,
+        [
+            (
+                {"next_input": bernoulli()},
+                TypeError,
+                "bernoulli: expected a typed key to sample with, got None. Pass one, such as",
+            ),
+        ],
+    ),
+    *rows(
+        ("free_running", "scheduled_sampling", "generate"),
+        DECODERS,
+        [({"tokens": XS}, TypeError, "got float64. For inputs that are not tokens, pass next_in")],
+    ),
+    *rows(
+        ("teacher_forcing",),
+        DECODERS,
+        [({"tokens": XS}, TypeError, "float64. For inputs that are not tokens, call the layer.")],
+    ),
+    *rows(
+        ("generate",),
+        INPUTS,
+        [
+            *(
+                (
+                    {name: value},
+                    ValueError,
+                    f"expected no {name} with next_input, got {name}={value!r}. Use steps for",
+                )
+                for name, value in (
+                    ("max_tokens", 5),
+                    ("min_tokens", 1),
+                    ("eos", 0),
+                    ("forbidden", [1]),
+                )
+            ),
+            *(
+                ({"steps": value}, ValueError, NO_WHOLE % ("steps", 1) + f"{value!r}.")
+                for value in (None, 0, 1.5, "a")
+            ),
+        ],
+    ),
+    *rows(
+        ("generate",),
+        DECODERS,
+        [({"steps": 3}, ValueError, "expected no steps without next_input, got steps=3. Use max")],
+    ),
+]
+DENSITIES = {"bernoulli": bernoulli, "gaussian": gaussian, "gaussian_mixture": gaussian_mixture}
+OF_DENSITIES = [
+    *(
+        Row(name, functools.partial(make, value), error, f"{name}: {sentence}")
+        for name, make in DENSITIES.items()
+        for value, error, sentence in (
+            (-1, ValueError, "expected a finite temperature of at least 0, got -1."),
+            (np.nan, ValueError, "expected a finite temperature of at least 0, got nan."),
+            (np.inf, ValueError, "expected a finite temperature of at least 0, got inf."),
+            ("a", TypeError, "temperature: expected one number, got 'a'."),
+            (None, TypeError, "temperature: expected one number, got None."),
+            (np.ones(2), TypeError, "temperature: expected one number, got float64[2]."),
+        )
+    ),
+    *(
+        Row(name, functools.partial(DENSITIES[name](), y, KEY), error, sentence)
+        for name, y, error, sentence in (
+            ("bernoulli", "a", TypeError, "logits: expected an array of numbers, got str."),
+            ("bernoulli", np.ones(2, complex), TypeError, "logits: expected real numbers, got c"),
+            ("gaussian", XS, TypeError, "expected outputs as a tuple (mean, log_scale), got float"),
+            ("gaussian", (XS,), TypeError, "a tuple (mean, log_scale), got (float64[3,2],)."),
+            ("gaussian", (XS, "a"), TypeError, "log_scale: expected an array of numbers, got str."),
+            ("gaussian", (XS, XS[0]), ValueError, "log_scale of the shape [3, 2], got [2]."),
+            ("gaussian_mixture", (XS, XS), TypeError, "a tuple (logits, mean, log_scale), got ("),
+            (
+                "gaussian_mixture",
+                (XS[:, 0], XS[:2], XS),
+                ValueError,
+                "expected mean of the shape [3, 2], got [2, 2].",
+            ),
+            ("gaussian_mixture", (XS[:, 0], XS, XS.T), ValueError, "log_scale of the shape [3, 2]"),
+            ("gaussian_mixture", (XS, XS, XS), ValueError, "mean of the shape [3, 2, 2], got [3"),
+        )
+    ),
+    *(
+        Row(name, functools.partial(DENSITIES[name](), y, key), error, sentence)
+        for name, y in (
+            ("bernoulli", LOGITS),
+            ("gaussian", (LOGITS, LOGITS)),
+            ("gaussian_mixture", (LOGITS, XS[[0] * 5], XS[[0] * 5])),
+        )
+        for key, error, sentence in [
+            *NO_KEYS,
+            (None, TypeError, f"{name}: expected a typed key to sample with, got None. Pass one"),
+        ]
+    ),
+]
 ROWS = [
     *OF_DECODERS,
+    *OF_INPUTS,
+    *OF_DENSITIES,
     *OF_CHOICES,
     *OF_SEARCHES,
     *OF_BEAMS,
