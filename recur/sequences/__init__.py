@@ -1,10 +1,10 @@
 """Sequences of any length: padding, bucketing and packing into batches, streams, pooling, trees."""
 
 from recur.sequences import pool
-from recur.sequences.batches import batches
+from recur.sequences.batches import BatchStream, batches
 from recur.sequences.bucket import bucket, find_boundaries
 from recur.sequences.examples import Example
-from recur.sequences.layout import Batch, Layout, Plan, make_batches
+from recur.sequences.layout import Batch, Layout, Plan, TimeMajorBatch, make_batches
 from recur.sequences.pack import pack
 from recur.sequences.pad import pad
 from recur.sequences.padded import Padded
@@ -15,6 +15,7 @@ from recur.sequences.unpack import first_steps, last_steps, segments, unpack
 
 __all__ = [
     "Batch",
+    "BatchStream",
     "Example",
     "Layout",
     "Node",
@@ -23,6 +24,7 @@ __all__ = [
     "Plan",
     "Sliding",
     "Streams",
+    "TimeMajorBatch",
     "Window",
     "batches",
     "bucket",

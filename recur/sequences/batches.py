@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 import zlib
@@ -10,16 +11,18 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import ArrayLike
 
-from recur.checks import check_entries, check_whole
+from recur.checks import check_entries, check_flag, check_whole
 from recur.sequences.examples import Examples
-from recur.sequences.layout import Batch, Layout, Plan, Planner, fill, make_planner
+from recur.sequences.layout import Batch, Layout, Plan, Planner, fill, make_planner, swap_time
+from recur.sequences.sliding import Sliding
 from recur.sequences.stream_state import read_position
 
 
 def batches(
-    source: Sequence[Any],
+    source: Sequence[Any] | Sliding,
     layout: Layout,
     batch_size: int,
     *,
@@ -29,7 +32,8 @@ def batches(
     process: tuple[int, int] | None = None,
     sharding: jax.sharding.Sharding | None = None,
     prefetch: int = 2,
-) -> Iterator[Batch]:
+    time_major: bool = False,
+) -> BatchStream:
     """Iterates over shuffled batches of a data source on the device, each example once per epoch.
 
     The iterator can be saved and resumed, also in the middle of an epoch: `get_state()` returns its
@@ -38,25 +42,35 @@ def batches(
     the lengths before examples are read. With several processes, each plans the same batches and
     reads its own rows, so all run the same shapes equally often.
 
+    `len(stream)` is the number of batches of the current epoch, planned without reading examples.
+    It is the same in every epoch, except with `pack`, where it depends on the order.
+
     Args:
       source: the examples, each an `Example` or a pytree of `[T, ...]` arrays: a list, a Grain data
-        source or `MapDataset`, or any other sequence.
+        source or `MapDataset`, or any other sequence; or a `Sliding`, with its inputs as the steps
+        and its targets as the labels.
       layout: `pad`, `bucket` or `pack`.
       batch_size: B, over all processes.
       seed: the seed of the order; None keeps the order of the source.
       epochs: the number of epochs; endless by default.
-      lengths: the number of steps of each example; by default the source is read once to find it.
+      lengths: the number of steps of each example, `[N]`; by default the source is read once to
+        find it. For examples with `Padded` values `[N, K]`: T, then the size of each `Padded`, its
+        longest sequence, in the order of the pytree.
       process: the index of this process and the number of processes; those of JAX by default.
       sharding: the sharding of the rows over devices; JAX's default device by default.
       prefetch: the number of batches that a thread prepares ahead.
+      time_major: whether to put the time axis first: steps `[T, B, ...]`, mask and reset `[T, B]`,
+        for layers of other libraries. Layers of `recur.batch` take the batch axis first.
 
     Returns:
-      An iterator of `Batch`, with `get_state`, `set_state` and `close`.
+      An iterator of `Batch`, or of `TimeMajorBatch`, with `len`, `get_state`, `set_state` and
+      `close`.
 
     Raises:
       ImportError: if Grain is not installed.
-      TypeError: if `layout` is not a layout, `sharding` is not a sharding, the lengths are not
-        integers, or the examples are not a sequence or not numbers.
+      TypeError: if `layout` is not a layout, `sharding` is not a sharding, or not a NamedSharding
+        with `time_major`, `time_major` is not a bool, the lengths are not integers, or the examples
+        are not a sequence or not numbers.
       ValueError: if there are no examples, their structures differ, one is longer than the layout
         allows, the processes cannot share a batch evenly, or a state is from another stream. For an
         example that is read later, the error is raised when its batch is requested.
@@ -66,6 +80,8 @@ def batches(
       >>> from recur.sequences import batches, bucket
       >>> source = [np.arange(n) for n in (2, 9, 1, 10, 3, 2)]
       >>> stream = batches(source, bucket((3, 10)), batch_size=2, epochs=1)
+      >>> len(stream)
+      3
       >>> sorted(batch.steps.shape for batch in stream)
       [(2, 3), (2, 3), (2, 10)]
       >>> stream.close()
@@ -89,35 +105,45 @@ def batches(
     seed = None if seed is None else check_whole("batches: seed", seed, 0)
     epochs = None if epochs is None else check_whole("batches: epochs", epochs, 0)
     prefetch = check_whole("batches: prefetch", prefetch, 0)
+    time_major = check_flag("batches: time_major", time_major)
+    shardings = _shardings(sharding, time_major)
     examples = Examples(source, lengths)
     planner = make_planner(examples, layout, batch_size)
     share = batch_size // count
 
     def read(plan: Plan) -> Batch:
         own = plan.numbers[index * share : (index + 1) * share]
-        return _put(fill(examples, plan._replace(numbers=own, batch_size=share)), sharding)
+        batch = fill(examples, plan._replace(numbers=own, batch_size=share))
+        return _put(swap_time(batch) if time_major else batch, *shardings)
 
     identity = {
         "layout": layout.name,
         "batch_size": batch_size,
         "seed": seed,
-        "examples": len(examples.lengths),
-        "checksum of lengths": zlib.crc32(examples.lengths.tobytes()),
+        "examples": len(examples),
+        "checksum of lengths": zlib.crc32(examples.sizes.values.tobytes()),
     }
     stream: Any = _Stream(planner, read, identity, epochs)
-    return _Prefetching(grain.experimental.ThreadPrefetchDatasetIterator(stream, prefetch))
+    ahead = grain.experimental.ThreadPrefetchDatasetIterator(stream, prefetch)
+    return BatchStream(ahead, stream.count_batches)
 
 
-class _Prefetching:
-    """Grain's iterator, released before the interpreter shuts down.
+class BatchStream:
+    """An iterator of batches that can be saved and resumed; `batches` returns it.
 
-    During the shutdown its destructor would fail, since its modules are gone, and its thread could
-    still be running.
+    `len(stream)` is the number of batches of the current epoch.
     """
 
-    def __init__(self, iterator: Any):
+    # Grain's iterator is released before the interpreter shuts down: during the shutdown its
+    # destructor would fail, since its modules are gone, and its thread could still be running.
+
+    def __init__(self, iterator: Any, count_batches: Callable[[int], int]):
         self._held = [iterator]
+        self._count_batches = functools.lru_cache(maxsize=1)(count_batches)
         weakref.finalize(self, self._held.clear)
+
+    def __len__(self) -> int:
+        return self._count_batches(self.get_state()["epoch"])
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -126,12 +152,20 @@ class _Prefetching:
         return next(self._held[0])
 
     def get_state(self) -> dict[str, Any]:
+        """Returns the position in the stream and what identifies the stream, JSON serializable."""
         return self._held[0].get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from the position that `get_state` returned.
+
+        Raises:
+          TypeError: if the state is not a dict.
+          ValueError: if it is from a stream of other data or options.
+        """
         self._held[0].set_state(state)
 
     def close(self) -> None:
+        """Ends the thread that reads ahead."""
         self._held[0].close()
 
 
@@ -152,7 +186,8 @@ class _Stream:
     def __next__(self) -> Batch:
         while self._epochs is None or self._epoch < self._epochs:
             if self._plans is None:
-                self._plans = itertools.islice(self._planner(self._order()), self._done, None)
+                plans = self._planner(self._order(self._epoch))
+                self._plans = itertools.islice(plans, self._done, None)
             plan = next(self._plans, None)
             if plan is not None:
                 batch = self._read(plan)
@@ -169,11 +204,15 @@ class _Stream:
         self._epoch, self._done = position
         self._plans = None
 
-    def _order(self) -> np.ndarray:
+    def count_batches(self, epoch: int) -> int:
+        """Returns the number of batches of an epoch."""
+        return sum(1 for _ in self._planner(self._order(epoch)))
+
+    def _order(self, epoch: int) -> np.ndarray:
         count, seed = self._identity["examples"], self._identity["seed"]
         if seed is None:
             return np.arange(count)
-        return np.random.default_rng((seed, self._epoch)).permutation(count)
+        return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def _check_process(process: Any) -> tuple[int, int]:
@@ -188,7 +227,23 @@ def _check_process(process: Any) -> tuple[int, int]:
     return index, count
 
 
-def _put(batch: Batch, sharding: jax.sharding.Sharding | None) -> Batch:
-    if sharding is None:
+def _shardings(sharding: jax.sharding.Sharding | None, time_major: bool) -> tuple[Any, Any]:
+    """Returns the shardings of arrays with a time axis and of the others."""
+    if sharding is None or not time_major or sharding.is_fully_replicated:
+        return sharding, sharding
+    if not isinstance(sharding, NamedSharding):
+        raise TypeError(
+            "batches: expected a NamedSharding, to move its axis with time_major=True, got "
+            f"{type(sharding).__name__}."
+        )
+    spec = PartitionSpec(None, *sharding.spec)
+    return NamedSharding(sharding.mesh, spec, memory_kind=sharding.memory_kind), sharding
+
+
+def _put(batch: Batch, of_steps: Any, of_rows: Any) -> Batch:
+    if of_steps is None:
         return jax.device_put(batch)
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+    put = jax.make_array_from_process_local_data
+    steps = jax.tree.map(functools.partial(put, of_steps), batch[:3])
+    rows = jax.tree.map(functools.partial(put, of_rows), batch[3:])
+    return type(batch)(*steps, *rows)

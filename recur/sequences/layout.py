@@ -16,15 +16,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from recur.checks import check_whole
+from recur.checks import check_flag, check_whole
 from recur.sequences.examples import Example, Examples
+from recur.sequences.ragged import Sizes, limit_lengths, write, zeros
+from recur.sequences.sliding import Sliding
 
 
 class Batch(NamedTuple):
     """A batch of B rows of T steps, with up to S sequences per row.
 
     Attributes:
-      steps: the steps of the examples, each `[B, T, ...]`; zero in the padding.
+      steps: the steps of the examples, each `[B, T, ...]`; zero in the padding. A `Padded`, here
+        and below, has these axes in front: steps `[B, T, C, ...]`, length `[B, T]`.
       mask: bool `[B, T]`, True where the step counts, False in the padding.
       reset: bool `[B, T]`, True at the first step of each sequence; None if each row holds one.
       label: the labels, each `[B, S, ...]`; None if there are none.
@@ -54,19 +57,30 @@ class Batch(NamedTuple):
         return self.number >= 0
 
 
+class TimeMajorBatch(Batch):
+    """A batch with the time axis first, from `make_batches` and `batches` with `time_major=True`.
+
+    The steps are `[T, B, ...]`, and mask and reset, also in `layer_kwargs`, are `[T, B]`. All other
+    fields are those of a `Batch`.
+    """
+
+    __slots__ = ()
+
+
 class Plan(NamedTuple):
     """A planned batch: the indices of its examples, and its shape.
 
     Attributes:
       numbers: for each row, the indices of its examples; missing rows are empty.
       batch_size: B, the number of rows.
-      steps: T, the number of steps of a row; longer examples are cut.
+      sizes: T, the number of steps of a row, then the size of each `Padded` in the order of the
+        pytree; longer sequences are cut.
       slots: S, the largest number of sequences per row.
     """
 
     numbers: Sequence[Sequence[int]]
     batch_size: int
-    steps: int
+    sizes: Sequence[int]
     slots: int
 
 
@@ -78,19 +92,23 @@ class Layout(NamedTuple):
 
     Attributes:
       name: its name and options, which identify it in the state of a stream.
-      planner: `planner(lengths, batch_size) -> plan`, given the length of every example, and B or
-        None for as many rows as needed. `plan(numbers)` iterates over a `Plan` for each batch of
-        examples in that order.
+      planner: `planner(sizes, batch_size) -> plan`, given the sizes of all examples, with
+        `sizes.values` `[N, K]`, T first, and B or None for as many rows as needed. `plan(numbers)`
+        iterates over a `Plan` for each batch of examples in that order.
       shares_rows: bool, whether a row can hold several sequences.
     """
 
     name: str
-    planner: Callable[[np.ndarray, int | None], Planner]
+    planner: Callable[[Sizes, int | None], Planner]
     shares_rows: bool = False
 
 
 def make_batches(
-    source: Sequence[Any], layout: Layout, batch_size: int | None = None
+    source: Sequence[Any] | Sliding,
+    layout: Layout,
+    batch_size: int | None = None,
+    *,
+    time_major: bool = False,
 ) -> list[Batch]:
     """Arranges examples in padded, bucketed or packed batches, in their order.
 
@@ -98,15 +116,19 @@ def make_batches(
     rows are empty: their mask is False everywhere.
 
     Args:
-      source: the examples, each an `Example` or a pytree of `[T, ...]` arrays.
+      source: the examples, each an `Example` or a pytree of `[T, ...]` arrays; or a `Sliding`, with
+        its inputs as the steps and its targets as the labels.
       layout: `pad`, `bucket` or `pack`.
       batch_size: B; by default as many rows as needed for one batch, or one batch per bucket.
+      time_major: whether to put the time axis first: steps `[T, B, ...]`, mask and reset `[T, B]`,
+        for layers of other libraries. Layers of `recur.batch` take the batch axis first.
 
     Returns:
-      A list of `Batch`, in NumPy.
+      A list of `Batch`, or of `TimeMajorBatch`, in NumPy.
 
     Raises:
-      TypeError: if `layout` is not a layout, or the examples are not a sequence or not numbers.
+      TypeError: if `layout` is not a layout, time_major is not a bool, or the examples are not a
+        sequence or not numbers.
       ValueError: if there are no examples, their structures differ, one is longer than the layout
         allows, or batch_size is below 1.
 
@@ -122,8 +144,10 @@ def make_batches(
       ([[1, 2, 3, 4], [5, 6, 0, 0]], [[1, 0, 0, 1], [1, 0, 0, 0]])
     """
     examples = Examples(source)
+    time_major = check_flag("make_batches: time_major", time_major)
     plan = make_planner(examples, layout, batch_size)
-    return [fill(examples, each) for each in plan(range(len(source)))]
+    filled = (fill(examples, each) for each in plan(range(len(examples))))
+    return [swap_time(batch) if time_major else batch for batch in filled]
 
 
 def make_planner(examples: Examples, layout: Layout, batch_size: int | None) -> Planner:
@@ -140,19 +164,20 @@ def make_planner(examples: Examples, layout: Layout, batch_size: int | None) -> 
             "row holds several sequences. Use pad or bucket, or put the context into the steps: "
             "numpy.broadcast_to(value, (T, *value.shape))."
         )
-    return layout.planner(examples.lengths, batch_size)
+    return layout.planner(examples.sizes, batch_size)
 
 
 def fill(examples: Examples, plan: Plan) -> Batch:
     """Reads the examples of a plan and writes them into arrays of zeros."""
-    shape, slots = (plan.batch_size, plan.steps), (plan.batch_size, plan.slots)
-    kind = examples.outline
+    steps, *others = plan.sizes
+    shape, slots = (plan.batch_size, steps), (plan.batch_size, plan.slots)
+    kind, sizes = examples.outline, iter(others)  # in the order of the fields of an example
     batch = Batch(
-        steps=_zeros(shape, kind.steps),
+        steps=zeros(shape, kind.steps, sizes),
         mask=np.zeros(shape, bool),
         reset=np.zeros(shape, bool),
-        label=_zeros(slots, kind.label),
-        context=_zeros(slots[:1], kind.context),
+        label=zeros(slots, kind.label, sizes),
+        context=zeros(slots[:1], kind.context, sizes),
         number=np.full(slots, -1, np.int32),
         begin=np.zeros(slots, np.int32),
         length=np.zeros(slots, np.int32),
@@ -160,25 +185,58 @@ def fill(examples: Examples, plan: Plan) -> Batch:
     for row, numbers in enumerate(plan.numbers):
         end = 0
         for slot, number in enumerate(numbers):
-            begin, end = end, end + min(int(examples.lengths[number]), plan.steps)
+            begin, end = end, end + min(int(examples.sizes.values[number, 0]), steps)
             _place(batch, examples[number], row, slot, begin, end)
             batch.number[row, slot] = number
+    if others:
+        limit_lengths((batch.steps, batch.label, batch.context))
     return batch._replace(reset=None) if plan.slots == 1 else batch
 
 
-def check_fits(lengths: np.ndarray, steps: int, cut: bool, asker: str) -> None:
-    """Raises a ValueError that names the first example longer than `steps`, unless `cut`."""
-    for number in [] if cut else np.flatnonzero(lengths > steps):
+def swap_time(batch: Batch) -> Batch:
+    """Swaps the batch and time axes: a `Batch` becomes a `TimeMajorBatch`, and the reverse."""
+    kind = Batch if isinstance(batch, TimeMajorBatch) else TimeMajorBatch
+    swapped = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), batch[:3])
+    return kind(*swapped, *batch[3:])
+
+
+def check_fits(sizes: Sizes, most: Sequence[int | None], cut: bool, asker: str) -> None:
+    """Raises a ValueError that names the first example larger than `most`, unless `cut`."""
+    for name, lengths, largest in zip(sizes.names, sizes.values.T, most, strict=True):
+        where = "" if name == "steps" else f" in {name}"
+        for number in [] if cut or largest is None else np.flatnonzero(lengths > largest):
+            raise ValueError(
+                f"{asker}: expected examples of at most {largest} steps{where}, got "
+                f"{lengths[number]} in example {number}. Allow {lengths.max()} steps, or pass "
+                f"cut=True to keep the first {largest}."
+            )
+
+
+def check_size(asker: str, length: Any) -> int | tuple[int | None, ...]:
+    """Returns a length, or one length or None for each sequence of an example."""
+    if not isinstance(length, tuple):
+        return check_whole(asker, length, 1)
+    return tuple(None if each is None else check_whole(asker, each, 1) for each in length)
+
+
+def fixed_sizes(
+    sizes: Sizes, length: int | tuple[int | None, ...], cut: bool, asker: str
+) -> tuple[int, ...]:
+    """Returns one size for each sequence of an example: the given one, or the largest there is."""
+    given = length if isinstance(length, tuple) else (length, *[None] * (len(sizes.names) - 1))
+    if len(given) != len(sizes.names):
         raise ValueError(
-            f"{asker}: expected examples of at most {steps} steps, got {lengths[number]} in "
-            f"example {number}. Allow {lengths.max()} steps, or pass cut=True to keep the first "
-            f"{steps}."
+            f"{asker}: expected a length, or {len(sizes.names)} lengths, of "
+            f"{', '.join(sizes.names)}, got {length}."
         )
+    check_fits(sizes, given, cut, asker)
+    largest = np.maximum(sizes.values.max(0), 1).tolist()
+    return tuple(own or most for own, most in zip(given, largest, strict=True))
 
 
-def one_a_row(group: Sequence[int], batch_size: int | None, steps: int) -> Plan:
+def one_a_row(group: Sequence[int], batch_size: int | None, sizes: Sequence[int]) -> Plan:
     """Returns the plan of a batch with one sequence per row."""
-    return Plan([[number] for number in group], batch_size or len(group), steps, slots=1)
+    return Plan([[number] for number in group], batch_size or len(group), sizes, slots=1)
 
 
 def groups_of(count: int | None, items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -189,19 +247,9 @@ def groups_of(count: int | None, items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _place(batch: Batch, example: Example, row: int, slot: int, begin: int, end: int) -> None:
-    steps = jax.tree.map(lambda leaf: leaf[: end - begin], example.steps)
-    _write(batch.steps, (row, slice(begin, end)), steps)
-    _write(batch.label, (row, slot), example.label)
-    _write(batch.context, (row,), example.context)
+    write(batch.steps, (row, slice(begin, end)), example.steps)
+    write(batch.label, (row, slot), example.label)
+    write(batch.context, (row,), example.context)
     batch.mask[row, begin:end] = True
     batch.reset[row, begin : min(begin + 1, end)] = True
     batch.begin[row, slot], batch.length[row, slot] = begin, end - begin
-
-
-def _zeros(shape: tuple[int, ...], kind: Any) -> Any:
-    return jax.tree.map(lambda leaf: np.zeros((*shape, *leaf.shape), leaf.dtype), kind)
-
-
-def _write(arrays: Any, at: tuple, values: Any) -> None:
-    for array, value in zip(jax.tree.leaves(arrays), jax.tree.leaves(values), strict=True):
-        array[at] = value

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from recur.checks import check_flag, check_whole
-from recur.sequences.layout import Layout, Plan, check_fits, groups_of
+from recur.sequences.layout import Layout, Plan, check_size, fixed_sizes, groups_of
+from recur.sequences.ragged import Sizes
 
 LOOKAHEAD = 4  # batches that the packer fills at the same time; more do not reduce padding
 
 
-def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
+def pack(
+    length: int | tuple[int | None, ...], *, slots: int | None = None, cut: bool = False
+) -> Layout:
     """Packs several sequences into each row (first-fit packing).
 
     Each sequence goes into the first row that has room for it. Layers start from the initial carry
@@ -23,7 +26,8 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
 
     Args:
       length: T, the number of steps of a row. Longer rows have less padding: with two or three
-        times the longest sequence, padding is a few percent.
+        times the longest sequence, padding is a few percent. Other sequences of an example
+        (`Padded`) get the size of the largest in the data set; a tuple sets it, as in `pad`.
       slots: S, the largest number of sequences per row; by default twice as many as fit on average.
       cut: whether to cut a longer sequence to its first T steps; by default it is an error.
 
@@ -33,8 +37,8 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
     Raises:
       ImportError: when batches are made, if Grain is not installed.
       TypeError: if `cut` is not a bool.
-      ValueError: if length or slots is below 1; when batches are made, if a sequence is longer, or
-        if examples have a context, since a layer takes one context per row.
+      ValueError: if a length or slots is below 1; when batches are made, if a sequence is longer,
+        or if examples have a context, since a layer takes one context per row.
 
     Example:
       >>> import numpy as np
@@ -43,19 +47,19 @@ def pack(length: int, *, slots: int | None = None, cut: bool = False) -> Layout:
       >>> batch.number.tolist(), batch.begin.tolist()
       ([[0, 2, -1, -1], [1, 3, -1, -1]], [[0, 3, 0, 0], [0, 4, 0, 0]])
     """
-    length = check_whole("pack: length", length, 1)
+    length = check_size("pack: length", length)
     slots = None if slots is None else check_whole("pack: slots", slots, 1)
     cut = check_flag("pack: cut", cut)
 
-    def planner(lengths: np.ndarray, batch_size: int | None):
-        check_fits(lengths, length, cut, "pack")
-        kept = np.minimum(lengths, length)
-        most = slots or math.ceil(2 * length / max(kept.mean(), 1))
+    def planner(sizes: Sizes, batch_size: int | None):
+        fixed = fixed_sizes(sizes, length, cut, "pack")
+        kept = np.minimum(sizes.values[:, 0], fixed[0])
+        most = slots or math.ceil(2 * fixed[0] / max(kept.mean(), 1))
 
         def plan(numbers: Iterable[int]) -> Iterator[Plan]:
-            packed = _packed(kept, numbers, length, most, batch_size)
+            packed = _packed(kept, numbers, fixed[0], most, batch_size)
             for group in groups_of(batch_size, packed):
-                yield Plan(group, batch_size or len(group), length, most)
+                yield Plan(group, batch_size or len(group), fixed, most)
 
         return plan
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from recur.checks import check_whole
 from recur.masks import check_known_length, expand_like, zero_invalid
-from recur.sequences.layout import Batch
+from recur.sequences.layout import Batch, TimeMajorBatch, swap_time
+from recur.sequences.ragged import trim
 
 
 def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
@@ -19,12 +20,13 @@ def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
         pieces[number[b, s]] = tree[b, begin[b, s] : begin[b, s] + length[b, s]]
 
     Args:
-      tree: arrays of `[B, T, ...]`, such as the outputs of a layer.
+      tree: arrays of `[B, T, ...]`, such as the outputs of a layer; `[T, B, ...]` for a
+        `TimeMajorBatch`.
       batch: the batch from which it was computed, of any layout.
 
     Returns:
-      A dict from the index of each sequence to its values `[length, ...]`, in NumPy. Join the dicts
-      of several batches with `|`.
+      A dict from the index of each sequence to its values `[length, ...]`, in NumPy; a `Padded` is
+      as long as its longest sequence. Join the dicts of several batches with `|`.
 
     Raises:
       TypeError: if `batch` is not a batch.
@@ -37,13 +39,12 @@ def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
       >>> {number: piece.tolist() for number, piece in unpack(10 * batch.steps, batch).items()}
       {0: [10, 20], 1: [30], 2: [40, 50]}
     """
-    _check_rows(tree, batch, "unpack")
-    tree, batch = jax.device_get((tree, batch))
+    tree, batch = _rows_first(*jax.device_get((tree, batch)), "unpack")
     pieces = {}
     for row, slot in np.argwhere(batch.present):
         begin, length = batch.begin[row, slot], batch.length[row, slot]
         piece = jax.tree.map(lambda leaf, r=row, b=begin, n=length: leaf[r, b : b + n], tree)
-        pieces[int(batch.number[row, slot])] = piece
+        pieces[int(batch.number[row, slot])] = trim(piece)
     return pieces
 
 
@@ -56,7 +57,7 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
     functions of `recur.sequences.pool` take the values and the mask.
 
     Args:
-      tree: arrays of `[B, T, ...]`.
+      tree: arrays of `[B, T, ...]`, or `[T, B, ...]` for a `TimeMajorBatch`.
       batch: the batch from which it was computed, of any layout.
       steps: L, at least the length of the longest sequence; T by default.
 
@@ -76,7 +77,7 @@ def segments(tree: Any, batch: Batch, steps: int | None = None) -> tuple[Any, ja
       >>> values.tolist(), mask.sum(-1).tolist()
       ([[[1, 2], [3, 0]]], [[2, 1]])
     """
-    _check_rows(tree, batch, "segments")
+    tree, batch = _rows_first(tree, batch, "segments")
     steps = batch.mask.shape[1] if steps is None else steps
     steps = check_whole("segments: steps", steps, 1)
     check_known_length(batch.length, steps)
@@ -95,7 +96,7 @@ def last_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
     returns the last carry of each sequence, if the layer reads forward.
 
     Args:
-      tree: arrays of `[B, T, ...]`.
+      tree: arrays of `[B, T, ...]`, or `[T, B, ...]` for a `TimeMajorBatch`.
       batch: the batch from which it was computed, of any layout.
       empty: the values of sequences without steps, each `[B, ...]`, such as the carries that rows
         start from; zeros by default.
@@ -114,7 +115,7 @@ def last_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
       >>> last_steps(batch.steps, batch).tolist()
       [[2, 3]]
     """
-    _check_rows(tree, batch, "last_steps")
+    tree, batch = _rows_first(tree, batch, "last_steps")
     length = jnp.asarray(batch.length)
     return _fill_empty(_at(tree, jnp.asarray(batch.begin) + length - 1), length, empty)
 
@@ -128,7 +129,7 @@ def first_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
     returns the last carry of each sequence, if the layer reads backward.
 
     Args:
-      tree: arrays of `[B, T, ...]`.
+      tree: arrays of `[B, T, ...]`, or `[T, B, ...]` for a `TimeMajorBatch`.
       batch: the batch from which it was computed, of any layout.
       empty: as in `last_steps`.
 
@@ -146,7 +147,7 @@ def first_steps(tree: Any, batch: Batch, empty: Any = None) -> Any:
       >>> first_steps(batch.steps, batch).tolist()
       [[1, 3]]
     """
-    _check_rows(tree, batch, "first_steps")
+    tree, batch = _rows_first(tree, batch, "first_steps")
     return _fill_empty(_at(tree, jnp.asarray(batch.begin)), jnp.asarray(batch.length), empty)
 
 
@@ -174,7 +175,8 @@ def _fill_empty(tree: Any, length: jax.Array, empty: Any) -> Any:
     return jax.tree.map(fill, tree, empty)
 
 
-def _check_rows(tree: Any, batch: Batch, asker: str) -> None:
+def _rows_first(tree: Any, batch: Batch, asker: str) -> tuple[Any, Batch]:
+    """Checks the arrays of a batch, and returns both with the batch axis first."""
     if not isinstance(batch, Batch):
         raise TypeError(
             f"{asker}: expected a Batch, as make_batches and batches return, got "
@@ -182,9 +184,13 @@ def _check_rows(tree: Any, batch: Batch, asker: str) -> None:
         )
     if not jax.tree.leaves(tree):
         raise ValueError(f"{asker}: expected arrays [B, T, ...], got none.")
+    axes = "T, B" if isinstance(batch, TimeMajorBatch) else "B, T"
     for leaf in jax.tree.leaves(tree):
         if jnp.shape(leaf)[:2] != batch.mask.shape:
             raise ValueError(
-                f"{asker}: expected arrays [B, T, ...] with the batch's [B, T] = "
+                f"{asker}: expected arrays [{axes}, ...] with the batch's [{axes}] = "
                 f"{list(batch.mask.shape)}, got the shape {list(jnp.shape(leaf))}."
             )
+    if not isinstance(batch, TimeMajorBatch):
+        return tree, batch
+    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree), swap_time(batch)
