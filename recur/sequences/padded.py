@@ -44,7 +44,8 @@ class Padded(NamedTuple):
         if self.length is None:
             return np.ones(size, bool)
         length = np.asarray(self.length) if isinstance(self.length, int) else self.length
-        return np.arange(size, dtype=length.dtype) < length[..., None]
+        steps = np.arange(size, dtype=length.dtype).reshape((1,) * axes + (size,))
+        return length[..., None] > steps
 
     @classmethod
     def stack(cls, sequences: Sequence[Any]) -> Padded:
