@@ -60,6 +60,68 @@ def test_half_precision_is_summed_in_float32():
     assert cross_entropy(LOGITS, TARGETS).dtype == jnp.float64
 
 
+WEIGHTS = DRAWS.random(7)
+
+
+def smoothed_by_hand(logits, targets, weights, smoothing):
+    """The formula of PyTorch's cross_entropy with weight, label_smoothing and reduction="none"."""
+    log_shares = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    labels = (1 - smoothing) * np.eye(7)[targets] + smoothing / 7
+    return -(weights * labels * log_shares).sum(-1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("weights", [np.ones(7), WEIGHTS])
+def test_class_weights_and_label_smoothing(weights, smoothing):
+    found = cross_entropy(LOGITS, TARGETS, VALID, class_weights=weights, label_smoothing=smoothing)
+    expected = smoothed_by_hand(LOGITS, TARGETS, weights, smoothing)
+    assert_close(found, np.where(VALID, expected, 0), 1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_padding_never_matters_with_weights_and_smoothing(smoothing):
+    def loss(logits, weights, targets):
+        options = {"class_weights": weights, "label_smoothing": smoothing}
+        return masked_mean(cross_entropy(logits, targets, VALID, **options), VALID)
+
+    differentiate = jax.jit(jax.value_and_grad(loss, (0, 1)))
+    dirty = np.where(VALID[..., None], LOGITS, np.nan)
+    found = differentiate(dirty, WEIGHTS, np.where(VALID, TARGETS, -1))
+    assert_close(found, differentiate(LOGITS, WEIGHTS, TARGETS), 1e-12)
+    assert not found[1][0][~VALID].any() and found[1][1].any()
+
+
+def test_class_weights_of_other_dtypes():
+    narrow = jnp.asarray(LOGITS, jnp.bfloat16)
+    weights = np.arange(7)
+    for smoothing in (0.0, 0.1):
+        options = {"class_weights": weights, "label_smoothing": smoothing}
+        losses = cross_entropy(narrow, TARGETS, **options)
+        assert losses.dtype == jnp.float32
+        expected = smoothed_by_hand(np.asarray(narrow, float), TARGETS, weights, smoothing)
+        assert_close(losses, expected.astype(np.float32), 1e-5)
+
+
+def test_the_weighted_mean():
+    values = np.array([1.0, np.nan, 4.0, np.inf])
+    mask = np.array([True, False, True, True])
+    weights = np.array([1.0, np.nan, 3.0, 0.0])
+    value, gradient = jax.value_and_grad(masked_mean)(values, mask, weights)
+    assert value == 3.25
+    assert_close(gradient, np.array([0.25, 0.0, 0.75, 0.0]))
+    assert masked_mean(values, mask, np.zeros(4)) == 0.0
+    assert masked_mean(np.array([1, 2], np.int8), weights=np.array([100, 100], np.int8)) == 1.5
+    many = np.ones(3000, np.float16)
+    assert masked_mean(many, weights=many * 100) == 1.0
+
+
+def test_the_weighted_mean_of_class_weights_is_that_of_pytorch():
+    losses = cross_entropy(LOGITS, TARGETS, VALID)
+    chosen = WEIGHTS[TARGETS][VALID]
+    expected = (by_hand(LOGITS, TARGETS)[VALID] * chosen).sum() / chosen.sum()
+    assert_close(masked_mean(losses, VALID, WEIGHTS[TARGETS]), expected, 1e-12)
+
+
 def test_the_mean_counts_valid_steps_only():
     values = np.array([1.0, 2.0, np.nan, 9.0])
     assert masked_mean(values, np.array([True, True, False, True])) == 4.0
