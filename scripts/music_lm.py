@@ -83,6 +83,7 @@ from saving import (
 from tqdm import tqdm
 
 import recur
+from recur import decode
 from recur.diagnose import curves
 from recur.sequences import Batch, Layout, batches, bucket, find_boundaries, make_batches, unpack
 from recur.train import (
@@ -389,30 +390,14 @@ def learn(
 
 def make_writer(model: recur.Layer, length: int, temperature: float):
     """`write(params, begin, key)` -> continuations of the rolls `begin`, `[B, T, 88]`, T ≥ 0."""
+    draw_keys = decode.bernoulli(temperature)
 
-    def draw(logits, key):
-        if temperature == 0:
-            return logits > 0
-        return jax.random.bernoulli(key, jax.nn.sigmoid(logits / temperature))
-
-    @jax.jit
     def write(params, begin, key):
-        before = jnp.pad(begin.astype(jnp.float32), [(0, 0), (1, 0), (0, 0)])
-        bound = model.bind(params, before)
-        carry, logits = model.apply(bound, model.begin(bound, before), before, recur.Mask(), None)
+        before = jnp.pad(jnp.asarray(begin, jnp.float32), [(0, 0), (1, 0), (0, 0)])
+        frames = decode.generate(model, params, before, next_input=draw_keys, steps=length, key=key)
+        return np.concatenate([begin, np.asarray(frames, bool)], axis=1)
 
-        def step(state, key):
-            carry, logits = state
-            frame = draw(logits, key)
-            xs = frame[:, None].astype(jnp.float32)
-            carry, logits = model.apply(bound, carry, xs, recur.Mask(), None)
-            return (carry, logits[:, 0]), frame
-
-        state = (carry, logits[:, -1])
-        _, frames = jax.lax.scan(step, state, jax.random.split(key, length))
-        return jnp.concatenate([begin, frames.swapaxes(0, 1)], axis=1)
-
-    return lambda params, begin, key: np.asarray(write(params, jnp.asarray(begin), key))
+    return write
 
 
 def write_music(
