@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from recur.call_repr import call_repr
 from recur.checks import describe
 from recur.keys import check_key
 from recur.layer import Layer
-from recur.masks import step_count, zero_invalid
+from recur.masks import is_known, step_count, zero_invalid
 from recur.modules import as_module
 from recur.types import Cell, Mask
 
@@ -40,8 +41,8 @@ def sequencewise(module: Any) -> Layer:
 
     Raises:
       TypeError: if the module cannot be applied, or is a layer or a cell.
-      ValueError: when tracing, if the number of steps changes, or there are resets, since the
-        module would mix the sequences of a packed row.
+      ValueError: when tracing, if the number of steps changes, xs have too many axes for a
+        convolution, or there are resets, since the module would mix the sequences of a packed row.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -67,6 +68,11 @@ def sequencewise(module: Any) -> Layer:
     whole = as_module(module)
 
     def run(params, xs, key=None):
+        _check_rank(module, xs)
+        if is_known(step_count(xs)) and step_count(xs) == 0:  # Flax does not convolve nothing
+            one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype), xs)
+            ys = jax.eval_shape(whole.apply, params, one)
+            return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), ys)
         ys = whole.apply(params, xs, key=key)
         _check_steps(xs, ys)
         return ys
@@ -74,6 +80,7 @@ def sequencewise(module: Any) -> Layer:
     def init(key, xs, context=None):
         del context
         step_count(xs)
+        _check_rank(module, xs)
         return whole.init(check_key(key), xs)
 
     def bind(params, xs, *, key=None, context=None):
@@ -94,6 +101,19 @@ def sequencewise(module: Any) -> Layer:
         return jax.eval_shape(run, bound, xs)
 
     return Layer(init, bind, begin, apply, find_output_shape, direction="bidirectional")
+
+
+def _check_rank(module: Any, xs: Any) -> None:
+    """Raises a ValueError if a convolution of Flax would take the time axis for a batch axis."""
+    kernel = getattr(module, "kernel_size", None)
+    axes = 1 if isinstance(kernel, int) else len(kernel or ())
+    shape = getattr(xs, "shape", ())
+    if axes and len(shape) != axes + 1:
+        raise ValueError(
+            f"sequencewise: expected xs with {axes + 1} axes, [T, ..., I], for a convolution over "
+            f"{axes}, got the shape {list(shape)}. For a batch of sequences, wrap the layer in "
+            "recur.batch."
+        )
 
 
 def _check_steps(xs: Any, ys: Any) -> None:

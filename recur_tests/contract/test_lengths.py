@@ -23,6 +23,7 @@ from recur_tests.contract.cases import (
     linear_of_equinox,
     linear_of_nnx,
 )
+from recur_tests.contract.composed import COMPOSED, NO_RESETS
 from recur_tests.helpers import assert_close, to_numpy, weighted_sum
 from recur_tests.lift.test_tree import on_a_line
 from recur_tests.oracles.lengths import run_valid_steps
@@ -114,6 +115,7 @@ LAYERS = {
     "bidirectional": lambda cell: recur.bidirectional(
         recur.scan(cell), recur.scan(cell, reverse=True), merge=lambda f, b: f + b + 1
     ),
+    **COMPOSED,
 }
 
 
@@ -151,7 +153,7 @@ def test_every_layer_keeps_the_contract(name):
     assert_close((rows[0], rows[1, :3]), (whole, short[1][1]))
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [name for name in LAYERS if name not in NO_RESETS])
 def test_packed_sequences_equal_sequences_alone(name):
     layer = LAYERS[name](recur.gru(3, **F64))
     params, _, xs, _ = example(BY_NAME["elman"], layer, steps=4)

@@ -72,7 +72,16 @@ FACTORIES = functions_of(RECURRENT)
 FUNCTIONS = functions_of(ROOMS)
 # test_lengths and test_transforms run layers of layers. The other functions do not return layers:
 # test_online runs every cell, and recur_tests/structure tests the analysis of steps.
-LAYERS_OF_LAYERS = {recur.batch, recur.bidirectional, recur.chain}
+LAYERS_OF_LAYERS = {
+    recur.batch,
+    recur.bidirectional,
+    recur.chain,
+    recur.encoder_decoder,
+    recur.inner,
+    recur.parallel,
+    recur.pooled,
+    recur.sequencewise,
+}
 NO_LAYERS = {recur.lift.run_window, recur.online, recur.name, recur.structure_of}
 NO_CELLS = {recur.cells.scaled_identity, recur.cells.positive}
 # Tested in recur_tests/interop, where their libraries are installed.

@@ -16,6 +16,7 @@ from recur_tests.contract.cases import (
     linear_of_equinox,
     linear_of_nnx,
 )
+from recur_tests.contract.composed import COMPOSED, NO_RESETS, pooled
 from recur_tests.contract.own_cells import interpolating_cell, plain_cell, wide_lstm
 from recur_tests.helpers import assert_close, random_like, weighted_sum
 from recur_tests.lift.test_tree import on_a_line
@@ -36,7 +37,10 @@ LAYERS = {
     "chain": recur.chain(recur.scan(LSTM), nn.Dropout(0.5), dense(3), "tanh"),
     "modules": recur.chain(linear_of_nnx(3, 3), recur.scan(plain_cell()), linear_of_equinox(4, 3)),
     "batch": recur.batch(recur.scan(LSTM)),
+    **{name: make(GRU) for name, make in COMPOSED.items()},
+    "pooled": pooled(GRU),
 }
+SEQUENCES = [LAYERS[name] for name in NO_RESETS]  # these do not run packed rows
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
 
 
@@ -119,6 +123,8 @@ def test_numpy_arrays_are_arrays_and_jit_changes_nothing(layer):
     params, xs = given(layer)
     shape = (2,) if layer is LAYERS["batch"] else ()
     marks = {"reset": np.arange(5) == 2, "mask": np.arange(5) != 3, "length": np.array(4)}
+    if layer in SEQUENCES:
+        del marks["reset"]
     marks = {name: np.broadcast_to(mark, shape + mark.shape) for name, mark in marks.items()}
     plain = layer(jax.tree.map(np.asarray, params), np.asarray(xs), **marks)
     assert_close(plain, jax.jit(layer)(params, xs, **jax.tree.map(jnp.asarray, marks)))
@@ -136,6 +142,7 @@ def test_shard_map_over_two_devices(layer):
     lengths, reset = jnp.array([5, 3]), jnp.zeros((2, 5), bool).at[:, 2].set(True)
 
     def run(params, xs, lengths, reset):
+        reset = None if layer in SEQUENCES else reset
         return batched(params, xs, length=lengths, reset=reset)
 
     rows = PartitionSpec("rows")
