@@ -294,8 +294,14 @@ def count_classes(
     """Sums the weights of each class from 0 to `size` - 1; counts in int32 without weights."""
     mask = mask & is_inside(classes, size)
     counts = mask.astype(jnp.int32) if weights is None else zero_invalid(mask, weights)
-    places = zero_invalid(mask, classes).ravel()
-    return jnp.zeros(size, counts.dtype).at[places].add(counts.ravel())
+    places = zero_invalid(mask, classes)
+
+    def count(places, counts):
+        return jnp.zeros(size, counts.dtype).at[places.ravel()].add(counts.ravel())
+
+    if any(jax.typeof(places).sharding.spec):  # a mesh with explicit axes: count row by row
+        return jax.vmap(count)(places, counts).sum(0)
+    return count(places, counts)
 
 
 def check_average(asker: str, average: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.ids import check_known_ids, is_inside
+from recur.ids import check_known_ids
 from recur.train.classification_metrics import (
     F1Score,
     as_classes,
@@ -88,11 +88,14 @@ def span_f1(
     else:
         reset = check_mask(reset, shape, "span_f1", "reset")
 
+    def by_tag(table):
+        return jnp.expand_dims(table, range(len(shape)))
+
     def spans_of(ids):
         """Where spans start, their types, and by start the last step of each."""
-        is_in = is_inside(ids, len(tags)) & mask
-        prefix = jnp.where(is_in, prefixes[ids], _OUTSIDE)
-        kind = jnp.where(is_in, types[ids], -1)
+        is_tag = mask[..., None] & (ids[..., None] == by_tag(jnp.arange(len(tags))))
+        prefix = jnp.where(is_tag, by_tag(prefixes), _OUTSIDE).sum(-1)
+        kind = jnp.where(is_tag, by_tag(types) + 1, 0).sum(-1) - 1
         before = jnp.where(reset, _OUTSIDE, _shifted(prefix, _OUTSIDE))
         after_end = (before == _OUTSIDE) | (before == _END) | (before == _SINGLE)
         begins = (prefix == _BEGIN) | (prefix == _SINGLE) | after_end
@@ -100,8 +103,7 @@ def span_f1(
         starts = is_in & (begins | (kind != _shifted(kind, -1)))
         stops = starts | ~is_in
         stops = jnp.concatenate([stops[..., 1:], jnp.ones_like(stops[..., :1])], -1)
-        steps = jnp.broadcast_to(jnp.arange(shape[-1]), shape)
-        last = jnp.where(stops, steps, shape[-1])
+        last = jnp.where(stops, jax.lax.broadcasted_iota(int, shape, len(shape) - 1), shape[-1])
         return starts, kind, jax.lax.cummin(last, axis=last.ndim - 1, reverse=True)
 
     starts, kind, last = spans_of(predicted)
