@@ -1,7 +1,15 @@
-"""Classical sequence models: n-grams, Markov chains, hidden Markov models and word2vec."""
+"""Classical sequence models: n-grams, Markov chains, hidden Markov models, CRFs and word2vec."""
 
 from recur.classic import baum_welch, hidden_markov, markov
 from recur.classic.contexts import Contexts, keep_probability
+from recur.classic.crf import (
+    CRF,
+    bio_constraints,
+    crf_decode,
+    crf_log_likelihood,
+    crf_marginals,
+    init_crf,
+)
 from recur.classic.forward_backward import Smoothed, backward, filtering, forward, smooth
 from recur.classic.hidden_markov import HiddenMarkov
 from recur.classic.markov import MarkovChain
@@ -24,6 +32,7 @@ from recur.serialization import register_namedtuples
 register_namedtuples()
 
 __all__ = [
+    "CRF",
     "ContextWindows",
     "Contexts",
     "Filtered",
@@ -39,11 +48,16 @@ __all__ = [
     "as_embedding",
     "backward",
     "baum_welch",
+    "bio_constraints",
     "cbow",
+    "crf_decode",
+    "crf_log_likelihood",
+    "crf_marginals",
     "draw_noise",
     "filtering",
     "forward",
     "hidden_markov",
+    "init_crf",
     "init_word2vec",
     "katz",
     "keep_probability",

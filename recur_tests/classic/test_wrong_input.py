@@ -12,6 +12,7 @@ import numpy as np
 import recur
 from recur import classic
 from recur.classic import (
+    CRF,
     Contexts,
     ContextWindows,
     Word2Vec,
@@ -20,11 +21,16 @@ from recur.classic import (
     as_embedding,
     backward,
     baum_welch,
+    bio_constraints,
     cbow,
+    crf_decode,
+    crf_log_likelihood,
+    crf_marginals,
     draw_noise,
     filtering,
     forward,
     hidden_markov,
+    init_crf,
     init_word2vec,
     katz,
     keep_probability,
@@ -656,8 +662,92 @@ OF_VECTORS = [
         )
     ),
 ]
+
+
+def of_crf(function, *tags):
+    def call(crf=MODEL_CRF, scores=SCORES, tags=tags, **options):
+        return function(crf, scores, *tags, **options)
+
+    return call
+
+
+MODEL_CRF = CRF(np.zeros((2, 2)), np.zeros(2), np.zeros(2))
+CRFS = {
+    "crf_log_likelihood": of_crf(crf_log_likelihood, IDS),
+    "crf_decode": of_crf(crf_decode),
+    "crf_marginals": of_crf(crf_marginals),
+}
+NO_CRFS = [
+    (None, TypeError, "crf_decode: expected a CRF, got NoneType."),
+    (CHAIN, TypeError, "crf_decode: expected a CRF, got MarkovChain."),
+    (MODEL_CRF._replace(start=None), TypeError, "start: expected an array of numbers or flags"),
+    (MODEL_CRF._replace(end=IDS[:2]), TypeError, "expected end as floats, got int64."),
+    (
+        MODEL_CRF._replace(end=SCORES[0, :1]),
+        ValueError,
+        "of [S, S], start and end of [S], got transitions [2, 2], start [2], end [1].",
+    ),
+    (MODEL_CRF._replace(transitions=SCORES), ValueError, "got transitions [4, 2], start [2], end"),
+]
+OF_CRFS = [
+    *(
+        Row("CRF", functools.partial(CRFS["crf_decode"], crf=crf), error, sentence)
+        for crf, error, sentence in NO_CRFS
+    ),
+    *rows(
+        CRFS,
+        CRFS,
+        [
+            ({"crf": 3}, TypeError, "{name}: expected a CRF, got int."),
+            ({"scores": None}, TypeError, f"{{name}}: scores: {NO_ARRAY}NoneType."),
+            ({"scores": IDS}, TypeError, "{name}: expected scores as floats, got int64."),
+            (
+                {"scores": SCORES[:, :1]},
+                ValueError,
+                "scores of [T, 2], one for each tag, got [4, 1",
+            ),
+            ({"scores": SCORES[None]}, ValueError, "got [1, 4, 2]. Use jax.vmap for rows."),
+            ({"length": 9}, ValueError, f"{NO_LENGTH}9."),
+            ({"length": 1.5}, TypeError, "length: expected an integer, got float64."),
+            ({"mask": IDS}, TypeError, "mask: expected bool flags, got int64."),
+            ({"mask": IDS[:2] > 0}, ValueError, "one flag per step, of shape [4], got [2]."),
+            ({"parallel": 1}, TypeError, "{name}: parallel: expected True or False, got 1."),
+        ],
+    ),
+    *rows(
+        ("crf_log_likelihood",),
+        CRFS,
+        [
+            ({"tags": ("a",)}, TypeError, f"crf_log_likelihood: tags: {NO_ARRAY}str."),
+            ({"tags": (IDS * 1.0,)}, TypeError, "expected integer tags, got float64."),
+            ({"tags": (IDS[:3],)}, ValueError, "expected tags of [4], got [3]."),
+            ({"tags": (IDS[None],)}, ValueError, "expected tags of [4], got [1, 4]."),
+            ({"tags": (IDS + 1,)}, ValueError, "expected tags from 0 to 1, got 2 at step 1."),
+        ],
+    ),
+    *wholes("init_crf", "init_crf: tags", 1, init_crf),
+    Row(
+        "init_crf",
+        lambda: init_crf(2, param_dtype=int),
+        TypeError,
+        "init_crf: expected param_dtype as a real floating-point dtype",
+    ),
+    *(
+        Row("bio_constraints", functools.partial(bio_constraints, tags), error, sentence)
+        for tags, error, sentence in (
+            (3, TypeError, "bio_constraints: expected tags as a sequence of strings, got 3."),
+            ("BIO", TypeError, "expected tags as a sequence of strings, got 'BIO'."),
+            ([0, 1], TypeError, "expected tags as a sequence of strings, got [0, 1]."),
+            ([], ValueError, "and a B-X for each I-X, got []."),
+            (["O", "O"], ValueError, "and a B-X for each I-X, got ['O', 'O']."),
+            (["O", "S-PER"], ValueError, "and a B-X for each I-X, got 'S-PER'."),
+            (["O", "I-PER", "B-LOC"], ValueError, "and a B-X for each I-X, got 'I-PER'."),
+        )
+    ),
+]
 ROWS = [
     *OF_ALGORITHMS,
+    *OF_CRFS,
     *OF_FILTERING,
     *OF_PROBABILITIES,
     *OF_CHAINS,
