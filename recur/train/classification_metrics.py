@@ -259,18 +259,26 @@ def f1_score(
     return F1Score(correct, found, count_classes(targets, mask, weights, num_classes), average)
 
 
-def as_classes(asker: str, predicted: Any, targets: Any, mask: Any) -> tuple[jax.Array, jax.Array]:
-    """Returns predicted and target classes as integers of at least 32 bits.
+def as_classes(
+    asker: str, predicted: Any, targets: Any, mask: Any, size: int | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Checks predicted and target classes, and returns both as integers of at least 32 bits.
 
-    The class of NaN logits is -1. Targets of logits are checked where they are known.
+    The class of NaN logits is -1. Known classes are from 0 to `size` - 1, the width of logits.
     """
-    given = targets
+    given = {"targets": targets, "predicted classes": predicted}
     predicted = as_array(f"{asker}: predicted", predicted)
     targets = as_array(f"{asker}: targets", targets)
     _check_mask(asker, mask, targets.shape)
     if jnp.issubdtype(predicted.dtype, jnp.floating):
         check_targets(targets, predicted, asker)
-        check_known_ids(asker, "targets that count", given, predicted.shape[-1], mask=mask)
+        del given["predicted classes"]
+        if size not in (None, predicted.shape[-1]):
+            raise ValueError(
+                f"{asker}: expected logits of {size} classes, [..., {size}], got "
+                f"{list(predicted.shape)}."
+            )
+        size = predicted.shape[-1]
         best = jnp.argmax(predicted, axis=-1)
         predicted = jnp.where(jnp.isnan(predicted).any(-1), -1, best)
     elif not jnp.issubdtype(predicted.dtype, jnp.integer):
@@ -280,6 +288,9 @@ def as_classes(asker: str, predicted: Any, targets: Any, mask: Any) -> tuple[jax
         )
     else:
         check_targets(targets, predicted[..., None], asker)
+    if size is not None:
+        for what, ids in given.items():
+            check_known_ids(asker, f"{what} that count", ids, size, mask=mask)
     return wide(predicted), wide(targets)
 
 
@@ -319,11 +330,7 @@ def _prepare(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Checks all arguments, and returns classes, the mask and weights as arrays."""
     size = check_whole(f"{asker}: num_classes", num_classes, 1)
-    given = {"predicted classes": predicted, "targets": targets}
-    predicted, targets = as_classes(asker, predicted, targets, mask)
-    for what, ids in given.items():
-        if jnp.issubdtype(jnp.asarray(ids).dtype, jnp.integer):
-            check_known_ids(asker, f"{what} that count", ids, size, mask=mask)
+    predicted, targets = as_classes(asker, predicted, targets, mask, size)
     if weights is not None:
         weights = check_weights(weights, mask, targets.shape, asker)
     return predicted, targets, _check_mask(asker, mask, targets.shape), weights

@@ -218,19 +218,25 @@ def _accumulate(asker: str, step: Callable[[Any], Any], batches: Iterable[Any]) 
     merged = waiting = None
     for batch in batches:
         found = _check_metrics(asker, step(batch))
-        merged, waiting = _merge(merged, waiting), found
+        merged, waiting = _merge(asker, merged, waiting), found
     if waiting is None:
         raise ValueError(f"{asker}: expected at least one batch, got none.")
-    return _merge(merged, waiting)
+    return _merge(asker, merged, waiting)
 
 
-def _merge(merged: Any, found: Any) -> Any:
+def _merge(asker: str, merged: Any, found: Any) -> Any:
     """Merges pytrees of metrics, the second one after a copy to the host; either may be None."""
     if found is None:
         return merged
     found = jax.tree.map(_to_host, found)
     if merged is None:
         return found
+    before, after = (jax.tree.structure(each, is_leaf=_is_metric) for each in (merged, found))
+    if before != after:
+        raise ValueError(
+            f"{asker}: expected step to return the same metrics for every batch, got {before} and "
+            f"{after}."
+        )
     return jax.tree.map(lambda a, b: a.merge(b), merged, found, is_leaf=_is_metric)
 
 

@@ -127,6 +127,8 @@ def mase(
         "mase", predicted=predicted, targets=targets, scale=scale
     )
     _check_alike("mase", predicted=predicted, targets=targets)
+    if not targets.ndim:
+        raise ValueError("mase: expected targets of shape [..., T], got one number.")
     if scale.shape != targets.shape[:-1]:
         raise ValueError(
             f"mase: expected scale of shape {list(targets.shape[:-1])}, one number for each of the "

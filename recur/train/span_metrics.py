@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur.ids import check_known_ids
 from recur.train.classification_metrics import (
     F1Score,
     as_classes,
@@ -74,13 +73,9 @@ def span_f1(
     """
     check_average("span_f1", average)
     prefixes, types, names = _tables(tags)
-    given = {"predicted": predicted, "targets": targets}
-    predicted, targets = as_classes("span_f1", predicted, targets, mask)
+    predicted, targets = as_classes("span_f1", predicted, targets, mask, len(tags))
     if not targets.ndim:
         raise ValueError("span_f1: expected targets of shape [..., T], got one number.")
-    for what, ids in given.items():
-        if jnp.issubdtype(jnp.asarray(ids).dtype, jnp.integer):
-            check_known_ids("span_f1", f"{what} that count", ids, len(tags), mask=mask)
     shape = targets.shape
     mask = jnp.ones(shape, bool) if mask is None else check_mask(mask, shape, "span_f1")
     if reset is None:

@@ -37,11 +37,8 @@ def edit_distance(hypothesis: Sequence[Hashable], reference: Sequence[Hashable])
     """
     first = _tokens("edit_distance: hypothesis", hypothesis)
     second = _tokens("edit_distance: reference", reference)
-    number: dict[Hashable, int] = {}
-    first, second = (
-        np.array([number.setdefault(token, len(number)) for token in tokens], np.int64)
-        for tokens in (first, second)
-    )
+    number = {token: i for i, token in enumerate({*first, *second})}
+    first, second = (np.array([number[t] for t in tokens], int) for tokens in (first, second))
     steps = np.arange(len(second) + 1)
     distances = steps  # of no tokens of the first to each beginning of the second
     for token in first:
@@ -233,6 +230,8 @@ def _tokens(name: str, tokens: Any) -> Any:
         return np.asarray(tokens).tolist()
     if not isinstance(tokens, Sequence):
         raise TypeError(f"{name}: expected a sequence of tokens, got {type(tokens).__name__}.")
+    if not all(isinstance(token, Hashable) for token in tokens):
+        raise TypeError(f"{name}: expected tokens that can be hashed, got {tokens!r:.60}.")
     return tokens
 
 

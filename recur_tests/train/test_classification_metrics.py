@@ -101,7 +101,7 @@ def test_f1_score(average, weights):
 
 def test_precision_and_recall_by_class():
     counts = confusion_by_hand(np.ones_like(WEIGHTS))
-    score = f1_score(LOGITS, TARGETS, MASK, num_classes=SIZE + 1)
+    score = f1_score(PREDICTED, TARGETS, MASK, num_classes=SIZE + 1)
     right = np.append(np.diag(counts), 0)
     with np.errstate(invalid="ignore"):
         assert_close(score.precision(), right / np.append(counts.sum(0), 0), 1e-6)
@@ -143,7 +143,7 @@ def test_scikit_learn(weights):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = metrics.f1_score(truth, found, average=average, **options)
-        score = f1_score(LOGITS, TARGETS, MASK, weights, num_classes=9, average=average)
+        score = f1_score(PREDICTED, TARGETS, MASK, weights, num_classes=9, average=average)
         assert_close(score.value(), expected, 1e-6)
     score = f1_score(LOGITS, TARGETS, MASK, weights, num_classes=SIZE)
     rows = metrics.precision_recall_fscore_support(

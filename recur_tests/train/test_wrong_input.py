@@ -34,6 +34,7 @@ from recur.train import (
     weight_drop,
     weight_noise,
 )
+from recur_tests.train import wrong_metrics
 from recur_tests.wrong_input import Row, each_row
 
 KEY = jax.random.key(0)
@@ -586,8 +587,11 @@ ROWS = [
     *OF_STEPS,
     *OF_LOOPS,
     *OF_FILES,
+    *wrong_metrics.ROWS,
 ]
-RECORDS = {"ClipByAverageNormState", "Report", "Restored"}  # made by the library, never by hand
+# Made by the library, never by hand.
+RECORDS = {"ClipByAverageNormState", "Report", "Restored"}
+RECORDS |= {"Average", "Bleu", "ConfusionMatrix", "F1Score", "Metric"}
 
 
 @each_row(ROWS)
