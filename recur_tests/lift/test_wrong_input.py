@@ -8,6 +8,7 @@ from flax import linen as nn
 
 import recur
 from recur import lift
+from recur.sequences import Padded, pool
 from recur.sequences.trees import Nodes
 from recur_tests.contract.own_cells import plain_cell
 from recur_tests.wrong_input import (
@@ -195,6 +196,9 @@ LAYERS_OF_LAYERS = {
     "batch": recur.batch,
     "bidirectional": lambda layer: recur.bidirectional(layer, BACK),
     "checkpoint": recur.checkpoint,
+    "encoder_decoder": lambda layer: recur.encoder_decoder(layer, LAYER),
+    "inner": lambda layer: recur.inner(layer, pool.last),
+    "pooled": lambda layer: recur.pooled(layer, pool.last),
     "run_window": lambda layer: lift.run_window(layer, (), (), XS, 1),
     "truncate": lambda layer: recur.truncate(layer, 1, 2),
 }
@@ -249,6 +253,17 @@ def merged(merge, backward=BACK):
     return layer(layer.init(KEY, XS), XS)
 
 
+def of_sequence(layer, xs=XS, **options):
+    return layer(layer.init(KEY, xs), xs, **options)
+
+
+def pair(context, start=None, **names):
+    decoder = recur.scan(recur.attend(GRU, "memory", **F64))
+    layer = recur.encoder_decoder(LAYER, decoder, start=start, **names)
+    params = layer.init(KEY, XS, context=context)
+    return layer(params, XS, context=context)
+
+
 NO_TYPED_KEY = "expected a typed key, got "
 CALLS_OF = {
     "associative": [
@@ -299,6 +314,142 @@ CALLS_OF = {
         for wrong in (0, 2.0, True, "2", [2, 0], [[2]], np.float64(2))
     ]
     + [(lambda: recur.checkpoint(LAYER, []), ValueError, "or one per level, got none.")],
+    "encoder_decoder": [
+        (lambda: recur.encoder_decoder(LAYER, GRU), TypeError, "expected a layer, got Cell."),
+        (lambda: recur.encoder_decoder(BATCHED, LAYER), ValueError, "the layer is batched"),
+        (lambda: pair(None), ValueError, "encoder_decoder needs the context 'source', and got not"),
+        (lambda: pair({"src": XS}), ValueError, "the context 'source', and got 'src'."),
+        (lambda: pair(XS), TypeError, "encoder_decoder: expected the context as a mapping"),
+        (
+            lambda: pair({"source": XS, "memory": XS}),
+            ValueError,
+            "the context has a value 'memory', the name of the encoder's outputs.",
+        ),
+        (lambda: pair({"source": Padded(XS, 2.0)}), TypeError, "length: expected an integer"),
+        (lambda: pair({"source": Padded(XS, np.ones(4, int))}), ValueError, "one integer for one"),
+        (lambda: pair({"source": XS}, source=3), TypeError, "as names of values in the context, g"),
+        (lambda: pair({"source": XS}, memory="source"), ValueError, "expected two names, got 'sou"),
+        (
+            lambda: pair({"source": XS}, start=lambda h: h[:2]),
+            ValueError,
+            "expected start to return the initial carry of the decoder, float64[4], got float64[2]",
+        ),
+        (lambda: pair({"source": XS}, start=3), TypeError, "a function or an activation's name"),
+    ],
+    "inner": [
+        (lambda: recur.inner(BATCHED, pool.last), ValueError, "the layer is batched"),
+        (lambda: recur.inner(LAYER), ValueError, "inner: expected a pool, such as recur.sequences"),
+        (
+            lambda: recur.inner(recur.pooled(LAYER, pool.last), pool.last),
+            ValueError,
+            "inner: the layer is pooled already. Leave out the pool.",
+        ),
+        (
+            lambda: of_sequence(recur.inner(LAYER, pool.last)),
+            TypeError,
+            "inner: expected xs as recur.sequences.Padded(steps, length), with steps [T, C, ...], ",
+        ),
+        (
+            lambda: of_sequence(recur.inner(LAYER, pool.last), Padded(XS[None], np.ones(1))),
+            TypeError,
+            "length: expected an integer, got float64.",
+        ),
+        (
+            lambda: of_sequence(recur.inner(LAYER, pool.last), Padded(XS[None], np.ones(2, int))),
+            ValueError,
+            "expected arrays with one leading time axis, got shapes [1, 4, 3], [2].",
+        ),
+    ],
+    "parallel": [
+        (lambda: recur.parallel(), ValueError, "parallel: expected at least one branch, got none."),
+        (lambda: recur.parallel(GRU), TypeError, "parallel: expected layers, got a cell. Lift the"),
+        (lambda: recur.parallel(BATCHED), ValueError, "the layer is batched"),
+        (lambda: recur.parallel("tanhh"), ValueError, "unknown activation 'tanhh'."),
+        (lambda: recur.parallel([LAYER]), TypeError, "activation's name, got list."),
+        (lambda: recur.parallel(LAYER, merge="max"), ValueError, "parallel: expected merge as one"),
+        (lambda: recur.parallel(LAYER, merge=3), ValueError, "or a function, got 3."),
+        (
+            lambda: recur.parallel(LAYER, merge=nn.Dense(3)),
+            TypeError,
+            "expected a function without weights, got Dense",
+        ),
+        (
+            lambda: of_sequence(recur.parallel(LAYER, "tanh", merge="mean")),
+            ValueError,
+            "parallel: merge='mean' needs outputs of equal shapes, got float64[4,4] and float64[4,",
+        ),
+        (
+            lambda: of_sequence(recur.parallel(LAYER, lambda x: x[0])),
+            ValueError,
+            "needs outputs [T, ..., D] that differ in D only, got float64[4,4] and float64[4].",
+        ),
+        (
+            lambda: of_sequence(recur.parallel(lambda x: x[0], lambda x: x[1])),
+            ValueError,
+            "needs outputs [T, ..., D] that differ in D only, got float64[4] and float64[4].",
+        ),
+        (
+            lambda: of_sequence(recur.parallel("tanh", lambda x: (x, x), merge="sum")),
+            ValueError,
+            "needs outputs of equal shapes, got float64[4,3] and (float64[4,3], float64[4,3]).",
+        ),
+        (lambda: recur.parallel(LAYER, LAYER)(None, XS), ValueError, "params: expected a tuple of"),
+    ],
+    "pooled": [
+        (lambda: recur.pooled(BATCHED, pool.last), ValueError, "recur.batch(recur.pooled(...))."),
+        (lambda: recur.pooled(LAYER, "mean"), TypeError, "pooled: expected the pool as a function"),
+        (lambda: recur.pooled(LAYER, None), TypeError, "recur.sequences.pool.mean, got None."),
+        (lambda: recur.pooled(LAYER, pool.attention), ValueError, "pool.attention needs scores."),
+        (lambda: recur.pooled(LAYER, pool.last, "tanhh"), ValueError, "unknown activation 'tanhh'"),
+        (lambda: recur.pooled(LAYER, pool.last, nn.Dense), TypeError, "got the class Dense: call"),
+        (lambda: recur.pooled(LAYER, pool.attention, scores=3), TypeError, "name, got int."),
+        (
+            lambda: of_sequence(recur.pooled(LAYER, pool.attention, scores=nn.Dense(2, **F64))),
+            ValueError,
+            "one score per step, as scores=nn.Dense(1) gives, got float64[4,2] for 4 steps.",
+        ),
+        (
+            lambda: of_sequence(recur.pooled(LAYER, pool.last), reset=np.ones(4, bool)),
+            ValueError,
+            "pooled: expected one sequence, got resets, so that a row holds several.",
+        ),
+        (
+            lambda: recur.pooled(LAYER, pool.last)((), XS),
+            TypeError,
+            "pooled: expected params as PooledParams, got tuple.",
+        ),
+        (
+            lambda: of_sequence(recur.pooled(LAYER, pool.last), XS[:0]),
+            ValueError,
+            "with T >= 1",
+        ),
+    ],
+    "sequencewise": [
+        (lambda: recur.sequencewise(LAYER), TypeError, "the whole sequence, got a layer."),
+        (lambda: recur.sequencewise(GRU), TypeError, "the whole sequence, got a cell."),
+        (lambda: recur.sequencewise(3), TypeError, "activation's name, got int."),
+        (lambda: recur.sequencewise(nn.Conv), TypeError, "got the class Conv: call it first."),
+        (
+            lambda: of_sequence(recur.sequencewise(nn.Conv(3, (3,), padding="VALID", **F64))),
+            ValueError,
+            "sequencewise: expected outputs with the 4 steps of the inputs, got float64[2,3].",
+        ),
+        (
+            lambda: of_sequence(recur.sequencewise(lambda xs: xs.sum())),
+            ValueError,
+            "with the 4 steps of the inputs, got float64[].",
+        ),
+        (
+            lambda: of_sequence(recur.sequencewise(nn.Conv(3, (3,))), XS[None]),
+            ValueError,
+            "expected xs with 2 axes, [T, ..., I], for a convolution over 1, got the shape [1, 4, ",
+        ),
+        (
+            lambda: of_sequence(recur.sequencewise(jnp.sin), reset=np.ones(4, bool)),
+            ValueError,
+            "sequencewise: expected one sequence, got resets, so that a row holds several",
+        ),
+    ],
     "newton": [
         (lambda wrong=wrong: recur.newton(GRU, max_steps=wrong), ValueError, "max_steps: expected")
         for wrong in (-1, 2.0, True, "2", None)
