@@ -6,7 +6,7 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -158,6 +158,20 @@ def check_function(name: str, value: Any) -> None:
     """Raises a TypeError unless `value` is callable."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {type(value).__name__}.")
+
+
+def check_takes(name: str, function: Callable, takes: Sequence[str], **options: Any) -> None:
+    """Raises a TypeError unless a function can be called with these arguments and options."""
+    try:
+        parameters = inspect.signature(function)
+    except ValueError:  # of a function in C
+        return
+    try:
+        parameters.bind(*takes, **options)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: expected a function of ({', '.join(takes)}), got one of {parameters}."
+        ) from error
 
 
 def check_floating(asker: str, **dtypes: Any) -> None:

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,3 +106,14 @@ def test_the_factory_keeps_its_name_and_signature():
     assert make.__doc__ == "Makes a cell, whatever it is given."
     assert isinstance(make(), Cell)
     assert repr(make()) == "make()"
+
+
+def test_a_wrong_call_is_answered_with_the_arguments():
+    message = "gru: too many positional arguments. It takes (features, *, reset, update,"
+    with pytest.raises(TypeError, match=re.escape(message)) as caught:
+        recur.gru(3, 8)
+    assert str(caught.value).endswith("The width of the input is read by init.")
+    with pytest.raises(TypeError, match=re.escape("It takes (cell, *, reverse, unroll).")):
+        recur.scan(recur.gru(3), backwards=True)
+    with pytest.raises(TypeError, match=re.escape("It takes (*parts).")):
+        recur.chain(parts=())

@@ -9,8 +9,16 @@ from typing import Any
 import jax
 
 from recur.call_repr import call_repr
-from recur.checks import check_function, check_step_result
+from recur.checks import check_function, check_step_result, check_takes
 from recur.types import Bound, Carry, Cell, Params
+
+# What each function of a cell takes, and what it may take as well.
+_ARGUMENTS = {
+    "init": (("key", "x"), ("context",)),
+    "init_carry": (("params", "x"), ()),
+    "step": (("params", "carry", "x"), ("key",)),
+    "bind": (("params", "x"), ("key", "context")),
+}
 
 
 @call_repr
@@ -40,7 +48,7 @@ def cell(
       A `Cell`, for every combinator and every lift.
 
     Raises:
-      TypeError: if one of the arguments is not a function.
+      TypeError: if one of the arguments is not a function, or takes other arguments.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -57,13 +65,12 @@ def cell(
       [1.0, 1.5, 1.75]
     """
     bind = (lambda params, x: params) if bind is None else bind
-    for name, function in {
-        "init": init,
-        "init_carry": init_carry,
-        "step": step,
-        "bind": bind,
-    }.items():
+    functions = {"init": init, "init_carry": init_carry, "step": step, "bind": bind}
+    for name, function in functions.items():
         check_function(f"cell: {name}", function)
+        takes, options = _ARGUMENTS[name]
+        accepted = _accepted(function, **dict.fromkeys(options))
+        check_takes(f"cell: {name}", function, takes, **accepted)
 
     def init_cell(key, x, context=None):
         return init(key, x, **_accepted(init, context=context))

@@ -12,7 +12,7 @@ from recur.keys import split_along
 from recur.layer import Layer, check_is_layer
 from recur.lift.chunks import ROWS
 from recur.manual_axes import shard_like
-from recur.masks import drop_leading_axis, leading_shape
+from recur.masks import drop_leading_axis, is_known, leading_shape
 from recur.structure import ByRow, bind_rows
 
 _BY_ROW = ByRow(None, 0)  # the axes of bound params under vmap
@@ -90,7 +90,8 @@ def batch(layer: Layer) -> Layer:
         # Move the batch axis after the time axis, the order in which a loop over time reads arrays.
         xs, mask = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axes), (xs, mask))
         in_axes = (_BY_ROW, 0, axes, axes, 0)
-        return jax.vmap(apply_row, in_axes, axis_name=ROWS)(bound, carry, xs, mask, keys)
+        axis_name = ROWS if is_known(count) else None  # an axis with a name needs a known size
+        return jax.vmap(apply_row, in_axes, axis_name=axis_name)(bound, carry, xs, mask, keys)
 
     def find_output_shape(bound, xs):
         count, x = row_count(xs), drop_leading_axis(xs)

@@ -29,6 +29,8 @@ class StructureReport(NamedTuple):
       after: the shapes of the products that run for all steps at once after the loop.
       equations: a dict with the number of equations that are "invariant", "before" the loop,
         "inside" and "after" it.
+      varying: the number of products in the loop of two values that both change over time, which no
+        lift or combinator treats as a product.
       linear: bool, whether the step is linear in its carry, so that `recur.associative` can run it.
       stored: the dtypes and shapes of the arrays that the loop stores at each step for the
         equations after it.
@@ -39,20 +41,23 @@ class StructureReport(NamedTuple):
     inside: Sequence[str]
     after: Sequence[str]
     equations: dict[str, int]
+    varying: int
     linear: bool
     stored: Sequence[str]
 
     def __str__(self) -> str:
+        varying = [f"{self.varying} of two values that change"] if self.varying else []
         rows = [
-            ("before the loop", self.before, self.equations["before"]),
-            ("in the loop", self.inside, self.equations["inside"]),
-            ("after the loop", self.after, self.equations["after"]),
+            ("before the loop", self.before, [], self.equations["before"]),
+            ("in the loop", self.inside, varying, self.equations["inside"]),
+            ("after the loop", self.after, [], self.equations["after"]),
         ]
         lines = [self.cell]
-        for where, products, count in rows:
-            lines.append(f"  {where:16}{count:3} equations, products: {_counted(products)}")
+        for where, products, others, count in rows:
+            shown = ", ".join([*_counted(products), *others]) or "none"
+            lines.append(f"  {where:16}{count:3} equations, products: {shown}")
         lines.append(f"  {'once':16}{self.equations['invariant']:3} equations")
-        lines.append(f"  {'stored':16}{_counted(self.stored)}")
+        lines.append(f"  {'stored':16}{', '.join(_counted(self.stored)) or 'none'}")
         lines.append(f"  {'linear':16}{'yes' if self.linear else 'no'}")
         return "\n".join(lines)
 
@@ -109,6 +114,7 @@ def structure_of(
                     name: len(getattr(found, name))
                     for name in ("invariant", "before", "inside", "after")
                 },
+                varying=_count_varying(found),
                 linear=_is_linear(parts, x, key),
                 stored=[_show(aval_of(var)) for var in parts.crossing],
             )
@@ -120,6 +126,12 @@ def structure_of(
 
 def _products(found: Structure, equations: Iterable[JaxprEqn]) -> list[str]:
     return [_shape_of([product]) for product in found.products_of(equations)]
+
+
+def _count_varying(found: Structure) -> int:
+    """Counts the products in the loop without a constant factor."""
+    products = [e for e in found.inside if e.primitive.name == "dot_general"]
+    return len(products) - len(found.products_of(found.inside))
 
 
 def _shape_of(group: Sequence[Any]) -> str:
@@ -137,9 +149,9 @@ def _is_linear(parts: Parts, x: Any, key: Any) -> bool:
     return True
 
 
-def _counted(shown: Sequence[str]) -> str:
-    counts = collections.Counter(shown)
-    return ", ".join(k if n == 1 else f"{n} of {k}" for k, n in counts.items()) or "none"
+def _counted(shown: Sequence[str]) -> list[str]:
+    """Returns each text once, with its count if it is there more than once."""
+    return [k if n == 1 else f"{n} of {k}" for k, n in collections.Counter(shown).items()]
 
 
 def _show(aval: Any) -> str:

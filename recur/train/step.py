@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from recur.checks import check_function, check_leaves, describe
+from recur.checks import check_function, check_takes, check_leaves, describe
 from recur.keys import check_key
 from recur.types import Carry, Params
 
@@ -122,6 +122,7 @@ def make_step(
 def checked_loss(loss: Loss) -> Loss:
     """Wraps a loss with a check of its return value."""
     check_function("loss", loss)
+    check_takes("loss", loss, ("params", "carry", "batch", "key"))
 
     @functools.wraps(loss)
     def checked(params, carry, batch, key):

@@ -90,6 +90,18 @@ OWN = [
     Row("cell", lambda: lambda_cell(init=3), TypeError, "cell: init: expected a function, got i"),
     Row("cell", lambda: lambda_cell(init_carry=X), TypeError, "cell: init_carry: expected a func"),
     Row("cell", lambda: lambda_cell(step=None), TypeError, "cell: step: expected a function, got"),
+    Row(
+        "cell",
+        lambda: lambda_cell(init=lambda key: 0),
+        TypeError,
+        "cell: init: expected a function of (key, x), got one of (key).",
+    ),
+    Row(
+        "cell",
+        lambda: lambda_cell(step=lambda h, x: (h, x)),
+        TypeError,
+        "cell: step: expected a function of (params, carry, x), got one of (h, x).",
+    ),
     Row("cell", lambda: lambda_cell(bind="x"), TypeError, "cell: bind: expected a function, got s"),
     Row("cell", run_step(lambda p, h, x: h), TypeError, "step: expected a tuple (carry, y), got"),
     Row("cell", run_step(lambda p, h, x: None), TypeError, "(carry, y), got None."),

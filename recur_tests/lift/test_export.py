@@ -120,3 +120,24 @@ def test_saved_as_bytes(name):
         exported = export.export(jax.jit(function))(*shapes_like(layer, XS))
         loaded = export.deserialize(exported.serialize())
         assert_close(loaded.call(*given), jax.jit(function)(*given), 1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("name", ["scan", "checkpoint", "bidirectional", "associative"])
+def test_any_number_of_rows_with_a_known_number_of_steps(name, count):
+    """One step of many streams is such a program: the carry is an argument and a result."""
+    layer = recur.batch(LAYERS[name])
+
+    def run(params, carry, xs):
+        return layer.run(params, xs, carry=carry)
+
+    (b,) = export.symbolic_shape("b")
+    xs = np.stack([XS, -XS, 2 * XS])[:, :count].astype(np.float32)
+    params = layer.init(jax.random.key(0), xs)
+    carry = layer.init_carry(params, xs)
+    given = params, jax.tree.map(lambda leaf: leaf + 0.5, carry), xs
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((b, *leaf.shape[1:]), leaf.dtype), given[1:]
+    )
+    exported = export.export(jax.jit(run))(params, *shapes)
+    assert_close(exported.call(*given), run(*given), 1e-5)

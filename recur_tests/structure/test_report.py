@@ -122,3 +122,17 @@ def test_nothing_is_computed():
 def test_what_is_not_a_cell_is_an_error():
     with pytest.raises(TypeError, match="structure_of: expected a cell, got a layer"):
         recur.structure_of(recur.scan(recur.lstm(4)), X)
+
+
+def test_products_of_two_values_that_change_are_counted():
+    def step(params, carry, x):
+        h, memory = carry
+        return (jnp.tanh(h @ memory + x), memory + jnp.outer(h, h)), h
+
+    cell = recur.cell(
+        lambda key, x: (), lambda p, x: (jnp.zeros(3, x.dtype), jnp.zeros((3, 3), x.dtype)), step
+    )
+    found = recur.structure_of(cell, X)
+    assert found.varying == 1 and not found.inside
+    assert "products: 1 of two values that change\n" in str(found)
+    assert recur.structure_of(recur.elman(H), X).varying == 0

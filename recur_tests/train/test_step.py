@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,3 +104,9 @@ def test_a_loss_of_another_form_is_an_error(returned, error, message):
         step = make(lambda params, carry, batch, key: returned, optimizer)
         with pytest.raises(error, match=f"loss: expected .*{message}"):
             step(state, jnp.ones((2, 3)))
+
+
+def test_a_loss_of_other_arguments_is_refused():
+    message = "loss: expected a function of (params, carry, batch, key), got one of (params, batch)"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        make_step(lambda params, batch: 0.0, optax.sgd(0.1))
