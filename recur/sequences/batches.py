@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import ArrayLike
 
-from recur.checks import check_entries, check_flag, check_whole
+from recur.checks import check_entries, check_flag, check_whole, describe
 from recur.sequences.examples import Examples
 from recur.sequences.layout import Batch, Layout, Plan, Planner, fill, make_planner, swap_time
 from recur.sequences.sliding import Sliding
@@ -121,6 +121,7 @@ def batches(
         "batch_size": batch_size,
         "seed": seed,
         "examples": len(examples),
+        "structure": describe(examples.outline),
         "checksum of lengths": zlib.crc32(examples.sizes.values.tobytes()),
     }
     stream: Any = _Stream(planner, read, identity, epochs)

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from recur.sequences import Example, batches, bucket, make_batches, pack, pad
+from recur.sequences import (
+    Example,
+    TimeMajorBatch,
+    batches,
+    bucket,
+    make_batches,
+    pack,
+    pad,
+    sliding,
+    unpack,
+)
 from recur.train import Checkpoints, init_state
 
 LENGTHS = np.random.default_rng(0).integers(0, 12, 37).tolist()
@@ -117,6 +127,92 @@ def test_rows_are_spread_over_devices():
     assert_same([jax.device_get(batch)], read(batches(SOURCE, pack(16), 4), 1))
 
 
+@every_layout
+@pytest.mark.parametrize("seed", [None, 1])
+def test_its_length_is_the_number_of_batches_of_an_epoch(layout, seed):
+    source = Recorded()
+    stream = batches(source, layout, 4, seed=seed, epochs=2, lengths=LENGTHS, prefetch=0)
+    assert len(stream) == len(read(batches(SOURCE, layout, 4, seed=seed, epochs=1)))
+    assert source.read == [0]
+    first = read(stream, len(stream))
+    assert sorted(numbers(first)) == list(range(len(SOURCE)))
+    assert len(stream) == len(first)  # still the first epoch
+    rest = [next(stream)]
+    assert len(stream) == len(rest + read(stream))
+
+
+def test_its_length_is_the_same_in_every_process():
+    parts = [batches(SOURCE, pack(16), 6, process=(p, 3)) for p in range(3)]
+    assert {len(part) for part in parts} == {len(batches(SOURCE, pack(16), 6))}
+
+
+@every_layout
+def test_time_major_batches(layout):
+    found = read(batches(SOURCE, layout, 4, epochs=1, time_major=True))
+    expected = read(batches(SOURCE, layout, 4, epochs=1))
+    assert len(found) == len(expected)
+    for major, batch in zip(found, expected, strict=True):
+        assert isinstance(major, TimeMajorBatch)
+        for name in ("steps", "mask", "reset"):
+            own, other = getattr(major, name), getattr(batch, name)
+            assert own is other is None or (own == np.swapaxes(other, 0, 1)).all()
+        assert_same([tuple(major[3:])], [tuple(batch[3:])])
+        assert major.layer_kwargs["mask"] is major.mask
+
+
+def test_time_major_batches_are_spread_over_devices():
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec("rows"))
+    stream = batches(SOURCE, pack(16), 4, sharding=sharding, time_major=True)
+    batch = next(stream)
+    stream.close()
+    assert {leaf.sharding.spec for leaf in batch[:3]} == {PartitionSpec(None, "rows")}
+    assert {leaf.sharding for leaf in jax.tree.leaves(batch[3:])} == {sharding}
+    expected = read(batches(SOURCE, pack(16), 4, time_major=True), 1)
+    assert_same([jax.device_get(batch)], expected)
+    replicated = NamedSharding(mesh, PartitionSpec())
+    stream = batches(SOURCE, pack(16), 4, sharding=replicated, time_major=True)
+    assert_same([jax.device_get(next(stream))], expected)
+    stream.close()
+
+
+@pytest.mark.parametrize("layout", [pad(), pad(3), bucket((3,)), pack(9)], ids=str)
+def test_sliding_windows(layout):
+    series = {"a": np.arange(40), "b": np.arange(80.0).reshape(40, 2)}
+    windows = sliding(series, 3, ahead=2, stride=2)
+    count = len(windows.inputs["a"])
+    stream = batches(windows, layout, 4, epochs=1)
+    length = len(stream)
+    found = read(stream)
+    assert len(found) == length and sorted(numbers(found)) == list(range(count))
+    pieces = {}
+    for batch in found:
+        pieces |= unpack(batch.steps, batch)
+        for row, slot in np.argwhere(batch.present):
+            number = batch.number[row, slot]
+            for name, of_batch in batch.label.items():
+                assert (of_batch[row, slot] == windows.targets[name][number]).all()
+    for number, piece in pieces.items():
+        assert (piece["a"] == windows.inputs["a"][number]).all()
+        assert (piece["b"] == windows.inputs["b"][number]).all()
+
+
+def test_sliding_windows_are_read_when_they_are_needed(monkeypatch):
+    """Their lengths are known: only the first window is read before the batches are."""
+    from recur.sequences import examples
+
+    reads = []
+    monkeypatch.setattr(
+        examples,
+        "_read",
+        lambda source, number, real=examples._read: reads.append(number) or real(source, number),
+    )
+    stream = batches(sliding(np.arange(10_000.0), 8), pad(), 4, prefetch=0)
+    assert len(stream) == -(-9992 // 4) and reads == [0]
+    assert_same([jax.device_get(next(stream)).length], [np.full((4, 1), 8, np.int32)])
+    assert len(reads) == 5
+
+
 @pytest.mark.parametrize(("name", "count"), [("bucket", 3), ("pack", 1)])
 def test_as_many_compilations_as_buckets(name, count):
     step = jax.jit(lambda batch: batch.mask.sum())
@@ -131,7 +227,8 @@ def other(layout, source=SOURCE, **options):
 
 @pytest.mark.parametrize(
     "state", [lambda: other(pack(17)), lambda: other(bucket(count=3)), lambda: other(pad()),
-              lambda: other(pack(16), SOURCE[::-1]), lambda: other(pack(16), seed=1)],
+              lambda: other(pack(16), SOURCE[::-1]), lambda: other(pack(16), seed=1),
+              lambda: other(pack(16), [each.steps for each in SOURCE])],
 )  # fmt: skip
 def test_the_position_in_another_stream_is_an_error(state):
     stream = batches(SOURCE, pack(16), 4, prefetch=0)
@@ -178,6 +275,10 @@ def test_sources_of_grain_are_sources():
     assert batch.steps[4].tolist() == [8] * 4
 
 
+class OtherSharding(jax.sharding.Sharding):
+    is_fully_replicated = False
+
+
 class Spoiled(Recorded):
     def __getitem__(self, number):
         return Example(np.ones(LENGTHS[number] + (number == 11)), label=number)
@@ -201,6 +302,11 @@ class Spoiled(Recorded):
             lambda: batches(SOURCE, pad(), 2).set_state({"window": 3}),
             ValueError,
             "expected the state that get_state returned, got one without layout, batch_size",
+        ),
+        (
+            lambda: batches(SOURCE, pad(), 2, time_major=True, sharding=OtherSharding()),
+            TypeError,
+            "batches: expected a NamedSharding, to move its axis .* got Other",
         ),
         (lambda: batches(SOURCE, pad(), 3, process=(0, 2)), ValueError, "2 processes can share"),
         (lambda: batches(SOURCE, pad(), 2, process=(2, 2)), ValueError, "from 0 to 1, got 2"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from recur.sequences import (
+    TimeMajorBatch,
     bucket,
     first_steps,
     last_steps,
@@ -30,6 +31,27 @@ def test_pieces_are_the_examples(layout):
     assert sorted(pieces) == list(range(len(SOURCE)))
     for number, piece in pieces.items():
         assert piece["x"].tolist() == SOURCE[number].tolist()
+
+
+@every_layout
+@pytest.mark.parametrize("function", [unpack, segments, last_steps, first_steps])
+def test_time_major_batches_give_the_same(layout, function):
+    majors = make_batches(SOURCE, layout, 2, time_major=True)
+    for major, batch in zip(majors, make_batches(SOURCE, layout, 2), strict=True):
+        assert isinstance(major, TimeMajorBatch) and not isinstance(batch, TimeMajorBatch)
+        wide = np.repeat(batch.steps[..., None], 2, axis=-1)
+        tree = {"x": batch.steps, "wide": wide}
+        found = function(jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree), major)
+        assert jax.tree.all(jax.tree.map(np.array_equal, found, function(tree, batch)))
+        on_device = jax.jit(lambda batch: batch)(major)
+        assert isinstance(on_device, TimeMajorBatch)
+        assert unpack(on_device.steps, on_device).keys() == unpack(batch.steps, batch).keys()
+
+
+def test_arrays_of_a_time_major_batch_have_the_time_axis_first():
+    [batch] = make_batches(SOURCE, pad(8), time_major=True)
+    with pytest.raises(ValueError, match=r"unpack: expected arrays \[T, B, ...\] .* = \[8, 7\]"):
+        unpack(np.ones((7, 8)), batch)
 
 
 @every_layout

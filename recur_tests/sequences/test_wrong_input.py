@@ -56,8 +56,8 @@ def with_base(function, **base):
     return lambda **change: function(**{**base, **change})
 
 
-def make(source=SOURCE, layout=pad(), batch_size=2):  # noqa: B008
-    return make_batches(source, layout, batch_size)
+def make(source=SOURCE, layout=pad(), batch_size=2, **options):  # noqa: B008
+    return make_batches(source, layout, batch_size, **options)
 
 
 NO_SOURCES = [
@@ -98,6 +98,10 @@ NO_SOURCES = [
     ),
     ((), {"layout": bucket((2,))}, ValueError, "bucket: expected examples of at most 2 steps, got"),
     *whole("batch_size", 1, (0, *NOT_WHOLE)),
+    *(
+        ((), {"time_major": value}, TypeError, f"time_major: expected True or False, got {value!r}")
+        for value in (1, None, "yes")
+    ),
 ]
 
 
@@ -148,6 +152,13 @@ NO_FLAGS = [
 ]
 OF_LAYOUTS = [
     *rows("pad", pad, *NO_FLAGS, *whole("length", 1, (0, *NOT_WHOLE))),
+    *rows("pad", pad, *whole("multiple_of", 1, (0, None, *NOT_WHOLE))),
+    *rows(
+        "pad",
+        pad,
+        (((3, 0),), {}, ValueError, "pad: length: expected a whole number of at least 1, got 0."),
+        ((3,), {"multiple_of": 2}, ValueError, "either a length or multiple_of, got length=3 and"),
+    ),
     *rows("pack", with_base(pack, length=4), *NO_FLAGS),
     *rows("pack", with_base(pack, length=4), *whole("length", 1, (0, None, *NOT_WHOLE))),
     *rows("pack", with_base(pack, length=4), *whole("slots", 1, (0, *NOT_WHOLE))),
@@ -162,6 +173,9 @@ OF_LAYOUTS = [
             ((value,), {}, ValueError, f"that ascend from at least 1, got {value!r}. To find a n")
             for value in (3, "ab", (), (3, 2), (2, 2), (0, 2), (1.5, 2), [[1, 2]], [[1], [2, 3]])
         ),
+        (([(1, 2), (3,)],), {}, ValueError, "as tuples of one size for each sequence, got [(1, 2)"),
+        (([(1, 2), 3],), {}, ValueError, "as tuples of one size for each sequence, got [(1, 2)"),
+        (([(1, 0)],), {}, ValueError, "boundaries: expected a whole number of at least 1, got 0."),
     ),
     *rows(
         "find_boundaries",
@@ -177,6 +191,7 @@ OF_LAYOUTS = [
         ((), {"lengths": None}, TypeError, "lengths: expected integers, got object."),
         ((), {"lengths": [-1]}, ValueError, "expected at least 0, got -1 for example 0."),
         ((), {"lengths": 3}, ValueError, "expected a list of integers, got the shape []."),
+        ((), {"lengths": [[3, -1]]}, ValueError, "expected at least 0, got -1 for example 0."),
         ((), {"lengths": [[1], [2, 3]]}, ValueError, "a list of integers, got lists of lists."),
     ),
 ]
