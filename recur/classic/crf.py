@@ -288,8 +288,7 @@ def _log_likelihood(given, tags, *, parallel):
     score = zero_invalid(valid, emitted + onward).sum()
     _, log_normalizer = forward(chain, scores, length, parallel=parallel)
     possible = possible & (score > -jnp.inf)
-    difference = jnp.where(possible, score, 0) - jnp.where(possible, log_normalizer, 0)
-    return jnp.where(possible, difference, -jnp.inf)
+    return jnp.where(possible, jnp.where(possible, score, 0) - log_normalizer, -jnp.inf)
 
 
 @partial(jax.jit, static_argnames="parallel")

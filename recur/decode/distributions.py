@@ -22,16 +22,18 @@ from recur.keys import check_key
 
 
 def gaussian(temperature: float | jax.Array = 1.0) -> NextInput:
-    """Samples the next input from a Gaussian, given its mean and log scale.
+    """Samples the next input from a Gaussian, given its means and standard deviations.
 
-        x = mean + sqrt(temperature) · exp(log_scale) · ε,    ε ~ N(0, I)
+        x = mean + sqrt(temperature) · stddev · ε,    ε ~ N(0, I)
+
+    `recur.train.gaussian_nll` is the loss of the same outputs.
 
     Args:
       temperature: multiplies the variance; at 0, x is the mean, and no key is needed. It may be
         traced.
 
     Returns:
-      `(y, key) -> x` for outputs y = `(mean, log_scale)`, a tuple of arrays `[..., D]`; x is
+      `(y, key) -> x` for outputs y = `(means, stddevs)`, a tuple of arrays `[..., D]`; x is
       `[..., D]`.
 
     Raises:
@@ -42,7 +44,7 @@ def gaussian(temperature: float | jax.Array = 1.0) -> NextInput:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from recur.decode import gaussian
-      >>> y = jnp.array([1.0, 2.0]), jnp.array([0.0, -jnp.inf])
+      >>> y = jnp.array([1.0, 2.0]), jnp.array([0.5, 0.0])
       >>> gaussian(0)(y, None).tolist(), gaussian()(y, jax.random.key(0))[1].item()
       ([1.0, 2.0], 2.0)
     """
@@ -53,14 +55,16 @@ def gaussian_mixture(temperature: float | jax.Array = 1.0) -> NextInput:
     """Samples the next input from a mixture of Gaussians (mixture density network).
 
         k ~ softmax(logits / temperature)
-        x = mean_k + sqrt(temperature) · exp(log_scale_k) · ε,    ε ~ N(0, I)
+        x = mean_k + sqrt(temperature) · stddev_k · ε,    ε ~ N(0, I)
+
+    `recur.train.gaussian_mixture_nll` is the loss of the same outputs.
 
     Args:
       temperature: divides the logits and multiplies the variances; at 0, x is the mean of the most
         likely component, and no key is needed. It may be traced.
 
     Returns:
-      `(y, key) -> x` for outputs y = `(logits, mean, log_scale)`, a tuple of arrays `[..., K]`,
+      `(y, key) -> x` for outputs y = `(logits, means, stddevs)`, a tuple of arrays `[..., K]`,
       `[..., K, D]` and `[..., K, D]`; x is `[..., D]`.
 
     Raises:
@@ -71,8 +75,8 @@ def gaussian_mixture(temperature: float | jax.Array = 1.0) -> NextInput:
     Example:
       >>> import jax.numpy as jnp
       >>> from recur.decode import gaussian_mixture
-      >>> logits, mean = jnp.array([0.0, 1.0]), jnp.array([[1.0, 2.0], [3.0, 4.0]])
-      >>> gaussian_mixture(0)((logits, mean, jnp.zeros((2, 2))), None).tolist()
+      >>> logits, means = jnp.array([0.0, 1.0]), jnp.array([[1.0, 2.0], [3.0, 4.0]])
+      >>> gaussian_mixture(0)((logits, means, jnp.ones((2, 2))), None).tolist()
       [3.0, 4.0]
 
     References:
@@ -119,11 +123,11 @@ class _Gaussian:
     temperature: float | jax.Array | None  # None for 0
 
     def __call__(self, y: Any, key: jax.Array | None = None) -> jax.Array:
-        mean, log_scale = _parts("gaussian", y, "mean", "log_scale")
-        _check_shape("gaussian", "log_scale", log_scale, mean.shape)
+        means, stddevs = _parts("gaussian", y, "means", "stddevs")
+        _check_shape("gaussian", "stddevs", stddevs, means.shape)
         if self.temperature is None:
-            return mean
-        return _draw(mean, log_scale, self.temperature, _check_key("gaussian", key))
+            return means
+        return _draw(means, stddevs, self.temperature, _check_key("gaussian", key))
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["temperature"], meta_fields=[])
@@ -132,16 +136,16 @@ class _GaussianMixture:
     temperature: float | jax.Array | None  # None for 0
 
     def __call__(self, y: Any, key: jax.Array | None = None) -> jax.Array:
-        logits, mean, log_scale = _parts("gaussian_mixture", y, "logits", "mean", "log_scale")
-        _check_shape("gaussian_mixture", "mean", mean, (*logits.shape, *mean.shape[-1:]))
-        _check_shape("gaussian_mixture", "log_scale", log_scale, mean.shape)
+        logits, means, stddevs = _parts("gaussian_mixture", y, "logits", "means", "stddevs")
+        _check_shape("gaussian_mixture", "means", means, (*logits.shape, *means.shape[-1:]))
+        _check_shape("gaussian_mixture", "stddevs", stddevs, means.shape)
         if self.temperature is None:
-            return _take_component(mean, logits.argmax(-1))
+            return _take_component(means, logits.argmax(-1))
         component_key, noise_key = jax.random.split(_check_key("gaussian_mixture", key))
         divided = logits / _cast(self.temperature, logits)
         component = jax.random.categorical(component_key, divided)
-        mean, log_scale = (_take_component(each, component) for each in (mean, log_scale))
-        return _draw(mean, log_scale, self.temperature, noise_key)
+        means, stddevs = (_take_component(each, component) for each in (means, stddevs))
+        return _draw(means, stddevs, self.temperature, noise_key)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["temperature"], meta_fields=[])
@@ -157,9 +161,9 @@ class _Bernoulli:
         return jax.random.bernoulli(_check_key("bernoulli", key), p)
 
 
-def _draw(mean: jax.Array, log_scale: jax.Array, temperature: Any, key: jax.Array) -> jax.Array:
-    scale = jnp.sqrt(_cast(temperature, mean)) * jnp.exp(log_scale).astype(mean.dtype)
-    return mean + scale * jax.random.normal(key, mean.shape, mean.dtype)
+def _draw(means: jax.Array, stddevs: jax.Array, temperature: Any, key: jax.Array) -> jax.Array:
+    scale = jnp.sqrt(_cast(temperature, means)) * stddevs.astype(means.dtype)
+    return means + scale * jax.random.normal(key, means.shape, means.dtype)
 
 
 def _take_component(values: jax.Array, component: jax.Array) -> jax.Array:

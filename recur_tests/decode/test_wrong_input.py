@@ -409,19 +409,19 @@ OF_DENSITIES = [
         for name, y, error, sentence in (
             ("bernoulli", "a", TypeError, "logits: expected an array of numbers, got str."),
             ("bernoulli", np.ones(2, complex), TypeError, "logits: expected real numbers, got c"),
-            ("gaussian", XS, TypeError, "expected outputs as a tuple (mean, log_scale), got float"),
-            ("gaussian", (XS,), TypeError, "a tuple (mean, log_scale), got (float64[3,2],)."),
-            ("gaussian", (XS, "a"), TypeError, "log_scale: expected an array of numbers, got str."),
-            ("gaussian", (XS, XS[0]), ValueError, "log_scale of the shape [3, 2], got [2]."),
-            ("gaussian_mixture", (XS, XS), TypeError, "a tuple (logits, mean, log_scale), got ("),
+            ("gaussian", XS, TypeError, "expected outputs as a tuple (means, stddevs), got float"),
+            ("gaussian", (XS,), TypeError, "a tuple (means, stddevs), got (float64[3,2],)."),
+            ("gaussian", (XS, "a"), TypeError, "stddevs: expected an array of numbers, got str."),
+            ("gaussian", (XS, XS[0]), ValueError, "stddevs of the shape [3, 2], got [2]."),
+            ("gaussian_mixture", (XS, XS), TypeError, "a tuple (logits, means, stddevs), got ("),
             (
                 "gaussian_mixture",
                 (XS[:, 0], XS[:2], XS),
                 ValueError,
-                "expected mean of the shape [3, 2], got [2, 2].",
+                "expected means of the shape [3, 2], got [2, 2].",
             ),
-            ("gaussian_mixture", (XS[:, 0], XS, XS.T), ValueError, "log_scale of the shape [3, 2]"),
-            ("gaussian_mixture", (XS, XS, XS), ValueError, "mean of the shape [3, 2, 2], got [3"),
+            ("gaussian_mixture", (XS[:, 0], XS, XS.T), ValueError, "stddevs of the shape [3, 2]"),
+            ("gaussian_mixture", (XS, XS, XS), ValueError, "means of the shape [3, 2, 2], got [3"),
         )
     ),
     *(
