@@ -141,6 +141,15 @@ def test_its_length_is_the_number_of_batches_of_an_epoch(layout, seed):
     assert len(stream) == len(rest + read(stream))
 
 
+def test_its_length_is_that_of_the_current_epoch():
+    """How many rows sequences are packed into depends on their order."""
+    stream = batches(SOURCE, pack(12), 4, seed=3, epochs=2)
+    counts = []
+    while (batch := next(stream, None)) is not None:
+        counts.append(len(stream))
+    assert counts == 6 * [6] + 5 * [5]
+
+
 def test_its_length_is_the_same_in_every_process():
     parts = [batches(SOURCE, pack(16), 6, process=(p, 3)) for p in range(3)]
     assert {len(part) for part in parts} == {len(batches(SOURCE, pack(16), 6))}
