@@ -8,6 +8,7 @@ from recur.sequences.layout import Batch, Layout, Plan, TimeMajorBatch, make_bat
 from recur.sequences.pack import pack
 from recur.sequences.pad import pad
 from recur.sequences.padded import Padded
+from recur.sequences.ragged import Sizes
 from recur.sequences.sliding import Sliding, sliding
 from recur.sequences.streams import Streams, Window, whole_rows
 from recur.sequences.trees import Node, Nodes, parse_tree, post_order
@@ -22,6 +23,7 @@ __all__ = [
     "Nodes",
     "Padded",
     "Plan",
+    "Sizes",
     "Sliding",
     "Streams",
     "TimeMajorBatch",

@@ -14,6 +14,9 @@ from recur.masks import step_count
 class Sliding(NamedTuple):
     """N windows of a series, in NumPy.
 
+    `make_batches` and `batches` take it as a source of N examples: the windows are the steps, and
+    the targets are the labels, `[B, S, ahead, ...]`.
+
     Attributes:
       inputs: the windows, each `[N, steps, ...]`.
       targets: the steps that follow each window, each `[N, ahead, ...]`.
