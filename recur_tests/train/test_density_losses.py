@@ -76,6 +76,14 @@ def test_padding_never_matters(loss, arrays, by_hand):
 
 
 @each_case
+def test_padding_is_not_computed_with(loss, arrays, by_hand):
+    """Masked zeros are allowed as stddevs, and no step makes a NaN for `jax.debug_nans`."""
+    padded = [np.where(MASK.reshape(3, 5, *[1] * (a.ndim - 2)), a, 0) for a in arrays]
+    with jax.debug_nans(True), jax.debug_infs(True):
+        assert_close(loss(*padded, MASK), np.where(MASK, by_hand(), 0), 1e-12)
+
+
+@each_case
 def test_gradients_are_differences(loss, arrays, by_hand):
     def total(*arrays):
         return loss(*arrays, MASK).sum()
