@@ -134,10 +134,11 @@ def average(
 
 def ratio(total: Any, weight: Any) -> Any:
     """`total / weight`, NaN where the weight is 0; NumPy arrays and numbers stay on the host."""
-    xp = jnp if any(isinstance(each, jax.Array) for each in (total, weight)) else np
-    return xp.where(
-        weight == 0, xp.nan, total / xp.where(weight == 0, xp.ones_like(weight), weight)
-    )
+    if any(isinstance(each, jax.Array) for each in (total, weight)):
+        return jnp.where(weight == 0, jnp.nan, total / jnp.where(weight == 0, 1, weight))
+    total, weight = np.asarray(total, float), np.asarray(weight, float)
+    mean = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight != 0)
+    return mean[()]  # a number and not an array without axes
 
 
 def accumulate(step: Callable[[Any], Any], batches: Iterable[Any]) -> Any:
