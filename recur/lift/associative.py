@@ -167,6 +167,7 @@ def _masked(
     """Returns the maps with the first carry, resets and mask applied."""
     if steps.valid is not None:
         stay = jax.tree.map(jnp.ones_like, a), jax.tree.map(jnp.zeros_like, b)
+        stay = placed_like((a, b), stay)
         a, b = _select_each(steps.valid, (a, b), stay)
     is_first = jnp.arange(count) == (count - 1 if reverse else 0)
     nothing = jax.tree.map(jnp.zeros_like, carry)

@@ -117,10 +117,8 @@ class _Pieces(NamedTuple):
         number = min(number, count) if is_known(count) else number
         size = -(-count // number)
         if not is_known(count) or number * size > count:
-            steps = jnp.arange(number * size)
-            inside = steps < count
-            at = jnp.minimum(steps, count - 1)
-            xs, valid, reset = jax.tree.map(lambda leaf: leaf[at], tuple(self))
+            inside = jnp.arange(number * size) < count
+            xs, valid, reset = jax.tree.map(lambda leaf: _padded(leaf, number * size), tuple(self))
             valid = inside if valid is None else inside & valid
             self = _Pieces(xs, valid, None if reset is None else inside & reset)
         return jax.tree.map(lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), self)
@@ -131,6 +129,12 @@ class _Pieces(NamedTuple):
             return None
         firsts = self.reset[:, :1].any(axis=1)
         return jnp.concatenate([firsts[1:], jnp.zeros_like(firsts[:1])])
+
+
+def _padded(leaf: jax.Array, count: Any) -> jax.Array:
+    """Repeats the last entry, up to `count` entries."""
+    last = jnp.broadcast_to(leaf[-1:], (count - leaf.shape[0], *leaf.shape[1:]))
+    return jnp.concatenate([leaf, last])
 
 
 def _near_root(xs: Any) -> int:

@@ -49,7 +49,7 @@ from recur.lift.jacobians import (
 )
 from recur.lift.mask import Steps, masked_step
 from recur.lift.over_time import Run, over_time, read_all, step_of
-from recur.manual_axes import has_explicit_axes, vary_over
+from recur.manual_axes import has_explicit_axes, placed_like, vary_over
 from recur.masks import is_known, make_mask, step_count
 from recur.partition_inexact import partition_inexact
 from recur.structure import Parts, find_structure
@@ -280,6 +280,7 @@ def _solve(
         (real, rest), (d_real, _) = primals, tangents
         zs, report = solve(real, rest)
         nothing = jax.custom_derivatives.zero_from_primal(report)
+        d_real = placed_like(real, d_real)  # zeros are on no mesh
         return (zs, report), (along(real, rest, zs, d_real), nothing)
 
     zs, report = solve(real, rest)

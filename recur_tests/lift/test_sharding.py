@@ -29,7 +29,7 @@ def test_each_device_computes_its_rows(kind):
     for name, of in found.items():
         assert of["share"] < 0.28, name
         assert not of["gathered"], name
-        assert of["error"] < 1e-6, name
+        assert of["error"] < 1e-5, name
 
 
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
@@ -43,7 +43,7 @@ def test_kernels_may_be_spread_too(kind):
     assert len(found) == 2 * len(SPREAD)
     for name, of in found.items():
         assert of["share"] < 0.29, name
-        assert of["error"] < 1e-6, name
+        assert of["error"] < 1e-5, name
         sizes = {size for shape in of["gathered"] for size in shape}
         assert ROWS not in sizes, name
         assert STEPS not in sizes or "gradient" in name, name
