@@ -81,10 +81,11 @@ def _choose_input(next_input: NextInput, xs: Any, batch_axes: int, asker: str) -
 
 def _fits(x: Any, expected: Any) -> bool:
     """Whether x has the structure and shapes of an input, and dtypes that can be cast to its."""
-    if jax.tree.structure(x) != jax.tree.structure(expected):
-        return False
-    pairs = zip(jax.tree.leaves(x), jax.tree.leaves(expected), strict=True)
-    return all(a.shape == b.shape and _kind(a.dtype) <= _kind(b.dtype) for a, b in pairs)
+    (leaves, *structure), (likes, *expected_structure) = map(jax.tree.flatten, (x, expected))
+    return structure == expected_structure and all(
+        leaf.shape == like.shape and _kind(leaf.dtype) <= _kind(like.dtype)
+        for leaf, like in zip(leaves, likes, strict=True)
+    )
 
 
 def _kind(dtype: Any) -> int:
