@@ -196,8 +196,8 @@ def fill(examples: Examples, plan: Plan) -> Batch:
 def swap_time(batch: Batch) -> Batch:
     """Swaps the batch and time axes: a `Batch` becomes a `TimeMajorBatch`, and the reverse."""
     kind = Batch if isinstance(batch, TimeMajorBatch) else TimeMajorBatch
-    swapped = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), batch[:3])
-    return kind(*swapped, *batch[3:])
+    steps, mask, reset = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), batch[:3])
+    return kind(steps, mask, reset, *batch[3:])
 
 
 def check_fits(sizes: Sizes, most: Sequence[int | None], cut: bool, asker: str) -> None:

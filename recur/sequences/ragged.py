@@ -63,13 +63,12 @@ def complete(tree: Any, where: str, leading: tuple[int, ...] = ()) -> Any:
             return leaf
         name, axes = join(where, path), len(leading)
         counts = {inner.shape[: axes + 1] for inner in jax.tree.leaves(leaf.steps)}
-        count = counts.pop() if len(counts) == 1 else ()
-        if len(count) <= axes or count[:axes] != leading:
-            before = "".join(f"{size}, " for size in leading)
+        *before, size = (counts.pop() if len(counts) == 1 else ()) or (-1,)
+        if tuple(before) != leading or size < 0:
+            outer = "".join(f"{count}, " for count in leading)
             raise ValueError(
-                f"{name}: expected a Padded with steps [{before}S, ...], got {describe(leaf)}."
+                f"{name}: expected a Padded with steps [{outer}S, ...], got {describe(leaf)}."
             )
-        size = count[-1]
         length = np.asarray(size) if leaf.length is None and not axes else leaf.length
         if length is None or length.shape != leading:
             raise ValueError(

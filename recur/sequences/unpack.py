@@ -39,7 +39,8 @@ def unpack(tree: Any, batch: Batch) -> dict[int, Any]:
       >>> {number: piece.tolist() for number, piece in unpack(10 * batch.steps, batch).items()}
       {0: [10, 20], 1: [30], 2: [40, 50]}
     """
-    tree, batch = _rows_first(*jax.device_get((tree, batch)), "unpack")
+    tree, batch = _rows_first(tree, batch, "unpack")
+    tree, batch = jax.device_get((tree, batch))
     pieces = {}
     for row, slot in np.argwhere(batch.present):
         begin, length = batch.begin[row, slot], batch.length[row, slot]
