@@ -64,10 +64,13 @@ def test_padding_inside_and_outside_has_no_effect_on_gradients():
         return weighted_sum(layer(params, Padded(steps, lengths), length=length)[:2])
 
     gradients = jax.jit(jax.grad(loss, (0, 1)))
-    of_params, of_steps = gradients(params, DIRTY, LENGTHS, 2)
+    outside = (np.arange(4) >= 2)[:, None, None]
+    dirty, lengths = np.where(outside, np.nan, DIRTY), np.where(np.arange(4) >= 2, 5, LENGTHS)
+    of_params, of_steps = gradients(params, dirty, lengths, 2)
     expected, short = gradients(params, STEPS[:2, :3], LENGTHS[:2], 2)
     assert_close(of_params, expected)
     assert_close(of_steps[:2, :3], short)
+    assert not layer(params, Padded(dirty, lengths), length=2)[2:].any()  # the head has a bias
     assert not of_steps[2:].any() and not of_steps[:, 3:].any()
 
 
