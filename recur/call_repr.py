@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+
+from recur.arguments import check_call
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,18 +19,9 @@ R = TypeVar("R")
 def call_repr(factory: Callable[P, R]) -> Callable[P, R]:
     """Decorates a factory so that the `repr` of its result is the call that created it."""
 
-    signature = inspect.signature(factory)
-    parameters = signature.parameters
-
     @functools.wraps(factory)
     def make(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            hint = " The width of the input is read by init." if "features" in parameters else ""
-            raise TypeError(
-                f"{factory.__name__}: {error}. It takes ({', '.join(_names(parameters))}).{hint}"
-            ) from None
+        check_call(factory, args, kwargs)
         made: Any = factory(*args, **kwargs)
         if any(made is given for given in (*args, *kwargs.values())):
             return made  # the combinator returned its argument
@@ -37,17 +29,6 @@ def call_repr(factory: Callable[P, R]) -> Callable[P, R]:
         return dataclasses.replace(made, call=f"{factory.__name__}({', '.join(shown)})")
 
     return make
-
-
-def _names(parameters: Mapping[str, inspect.Parameter]) -> Iterator[str]:
-    """Yields the names of parameters as in a signature, without types and defaults."""
-    kinds = [parameter.kind for parameter in parameters.values()]
-    has_star = inspect.Parameter.VAR_POSITIONAL in kinds
-    for number, (name, parameter) in enumerate(parameters.items()):
-        if parameter.kind is parameter.KEYWORD_ONLY and not has_star:
-            has_star = True
-            yield "*"
-        yield f"*{name}" if kinds[number] is parameter.VAR_POSITIONAL else name
 
 
 def _show(value: Any) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -20,28 +17,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PARAMS_REMEDY = "Pass what `init` of this layer returned, or a pytree of the same types."
-_COMMON_MISTAKES = {"lengths": "length", "valid": "mask", "masks": "mask", "resets": "reset"}
-
-
-def suggests_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorates a function so that an unknown keyword raises an error that suggests a valid one."""
-    parameters = inspect.signature(function).parameters
-    names = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
-
-    @functools.wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in parameters:
-                near = difflib.get_close_matches(name, names, n=1)
-                meant = _COMMON_MISTAKES.get(name) or (near[0] if near else None)
-                hint = f" Did you mean {meant!r}?" if meant in names else ""
-                raise TypeError(
-                    f"{function.__name__}: unexpected keyword argument {name!r}.{hint} It takes "
-                    f"{', '.join(names)}."
-                )
-        return function(*args, **kwargs)
-
-    return checked
 
 
 def describe(tree: Any) -> str:
@@ -158,20 +133,6 @@ def check_function(name: str, value: Any) -> None:
     """Raises a TypeError unless `value` is callable."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {type(value).__name__}.")
-
-
-def check_takes(name: str, function: Callable, takes: Sequence[str], **options: Any) -> None:
-    """Raises a TypeError unless a function can be called with these arguments and options."""
-    try:
-        parameters = inspect.signature(function)
-    except ValueError:  # of a function in C
-        return
-    try:
-        parameters.bind(*takes, **options)
-    except TypeError as error:
-        raise TypeError(
-            f"{name}: expected a function of ({', '.join(takes)}), got one of {parameters}."
-        ) from error
 
 
 def check_floating(asker: str, **dtypes: Any) -> None:

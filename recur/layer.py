@@ -9,7 +9,8 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-from recur.checks import check_context, check_flag, check_leaves, suggests_keywords
+from recur.arguments import suggests_keywords
+from recur.checks import check_context, check_flag, check_leaves
 from recur.keys import check_key, split
 from recur.masks import make_mask
 from recur.types import (

@@ -95,7 +95,7 @@ PUBLIC = {
     "Initializer": "jax.nn.initializers.Initializer",
 }
 
-TYPE_VARIABLES = [("py:class", "Logits")]  # names in signatures that no page can explain
+TYPE_VARIABLES = [("py:class", "Logits"), ("py:class", "M")]  # names that no page can explain
 
 
 def mapping() -> dict[str, tuple[str, tuple[str | None, str]]]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
+from recur.arguments import check_takes
 from recur.call_repr import call_repr
-from recur.checks import check_function, check_step_result, check_takes
+from recur.checks import check_function, check_step_result
 from recur.types import Bound, Carry, Cell, Params
 
 # What each function of a cell takes, and what it may take as well.

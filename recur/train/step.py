@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from recur.checks import check_function, check_takes, check_leaves, describe
+from recur.arguments import check_takes
+from recur.checks import check_function, check_leaves, describe
 from recur.keys import check_key
 from recur.types import Carry, Params
 

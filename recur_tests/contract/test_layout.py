@@ -15,6 +15,7 @@ FLOORS = [
     {
         "types",
         "keys",
+        "arguments",
         "checks",
         "arrays",
         "ids",

@@ -50,7 +50,12 @@ OWN = [
     Row(
         "panels", of_panels(panels=3), TypeError, "panels as a mapping of titles to lines, got int"
     ),
-    Row("panels", of_panels(levels={"other": {}}), ValueError, "and levels only of these panels, got"),
+    Row(
+        "panels",
+        of_panels(levels={"other": {}}),
+        ValueError,
+        "and levels only of these panels, got",
+    ),
     Row("panels", of_panels(levels=[1]), TypeError, "levels as a mapping of titles to levels"),
     Row("panels", of_panels(levels={"title": 3}), TypeError, "levels of 'title' as a mapping"),
     Row("panels", of_panels(levels={"title": {"b": "x"}}), ValueError, "the level 'b': expected a"),
