@@ -33,8 +33,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur.arguments import suggests_keywords
 from recur.call_repr import call_repr
-from recur.checks import check_cell, check_flag, check_number, check_whole, suggests_keywords
+from recur.checks import check_cell, check_flag, check_number, check_whole
 from recur.keys import check_key, split
 from recur.layer import Layer, check_context, is_traced
 from recur.lift.jacobians import (
