@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,13 +67,13 @@ def ctc_loss(
       Graves et al. 2006, Connectionist Temporal Classification: Labelling Unsegmented Sequence Data
       with Recurrent Neural Networks, https://doi.org/10.1145/1143844.1143891
     """
-    known_targets, known_mask, known_target_mask = targets, mask, target_mask
+    known_targets = targets
     logits, targets = as_array("ctc_loss: logits", logits), as_array("ctc_loss: targets", targets)
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"ctc_loss: expected logits as floats, got {logits.dtype}.")
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f"ctc_loss: expected integer targets, got {targets.dtype}.")
-    *rows, frames, size = logits.shape if logits.ndim >= 2 else (None, 0, 0)
+    *rows, frames, size = logits.shape if logits.ndim >= 2 else (0, 0)
     if not targets.ndim or list(targets.shape[:-1]) != rows or not frames:
         raise ValueError(
             "ctc_loss: expected logits of shape [..., T, V] with T > 0 and targets of shape "
@@ -81,12 +82,10 @@ def ctc_loss(
     blank = check_whole("ctc_loss: blank", blank, 0)
     if blank >= size:
         raise ValueError(f"ctc_loss: expected blank from 0 to {size - 1}, got {blank}.")
-    if mask is None:
-        known_mask = mask = np.ones((*rows, frames), bool)
-    if target_mask is None:
-        known_target_mask = target_mask = np.ones(targets.shape, bool)
-    mask = check_mask(mask, (*rows, frames), "ctc_loss")
-    target_mask = check_mask(target_mask, targets.shape, "ctc_loss", "target_mask")
+    known_mask: Any = np.ones((*rows, frames), bool) if mask is None else mask
+    known_target_mask: Any = np.ones(targets.shape, bool) if target_mask is None else target_mask
+    mask = check_mask(known_mask, (*rows, frames), "ctc_loss")
+    target_mask = check_mask(known_target_mask, targets.shape, "ctc_loss", "target_mask")
     _check_known(known_targets, known_target_mask, known_mask, size, blank)
 
     targets = zero_invalid(target_mask, targets.astype(jnp.int32))
@@ -117,7 +116,7 @@ def frames_needed(targets: jax.Array, mask: jax.Array) -> jax.Array:
     return mask.sum(-1) + repeated.sum(-1)
 
 
-def _check_known(targets, target_mask, mask, size: int, blank: int) -> None:
+def _check_known(targets: Any, target_mask: Any, mask: Any, size: int, blank: int) -> None:
     """Checks the values of targets and masks that are not traced."""
     check_known_ids("ctc_loss", "targets that count", targets, size, mask=target_mask)
     targets, target_mask, mask = (known_value(each) for each in (targets, target_mask, mask))

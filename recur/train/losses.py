@@ -143,8 +143,8 @@ def masked_sums(
         return zero_invalid(counts, values).sum(), counts.sum().astype(values.dtype)
     weights = check_weights(weights, mask, values.shape, asker).astype(values.dtype)
     counts = counts & (weights != 0)
-    weights = zero_invalid(counts, weights)
-    return (weights * zero_invalid(counts, values)).sum(), weights.sum()
+    counted: jax.Array = zero_invalid(counts, weights)
+    return (counted * zero_invalid(counts, values)).sum(), counted.sum()
 
 
 def perplexity(nats: jax.Array | float) -> jax.Array:

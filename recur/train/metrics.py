@@ -54,7 +54,7 @@ class Metric:
           TypeError: if the metrics differ in type or options.
           ValueError: if the shapes of their sums differ.
         """
-        if jax.tree.structure(self) != jax.tree.structure(other):
+        if _structure(self) != _structure(other):
             raise TypeError(
                 "merge: expected two metrics of the same type and options, got "
                 f"{describe(self)} and {describe(other)}."
@@ -232,7 +232,7 @@ def _merge(asker: str, merged: Any, found: Any) -> Any:
     found = jax.tree.map(_to_host, found)
     if merged is None:
         return found
-    before, after = (jax.tree.structure(each, is_leaf=_is_metric) for each in (merged, found))
+    before, after = (_structure(each, _is_metric) for each in (merged, found))
     if before != after:
         raise ValueError(
             f"{asker}: expected step to return the same metrics for every batch, got {before} and "
@@ -249,6 +249,10 @@ def _to_host(leaf: Any) -> Any:
     if jnp.issubdtype(array.dtype, jnp.floating):
         return array.astype(np.float64)
     return array.astype(np.int64) if array.dtype.kind in "biu" else array
+
+
+def _structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    return jax.tree.structure(tree, is_leaf=is_leaf)
 
 
 def _is_metric(value: Any) -> bool:

@@ -144,7 +144,7 @@ class Bleu(Metric):
 
     def value(self) -> float:
         """Returns the BLEU score, from 0 to 100, by sacrebleu with its exponential smoothing."""
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         lengths = int(self.hypothesis_length), int(self.reference_length)
         counts = [int(n) for n in self.correct], [int(n) for n in self.total]
@@ -189,7 +189,7 @@ def bleu(
     References:
       Post 2018, A Call for Clarity in Reporting BLEU Scores, https://aclanthology.org/W18-6319
     """
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     lowercase = check_flag("bleu: lowercase", lowercase)
     if tokenize not in BLEU.TOKENIZERS:
@@ -207,7 +207,7 @@ def bleu(
     if not lists:
         return Bleu(np.zeros(4, np.int64), np.zeros(4, np.int64), 0, 0)
     most = max(map(len, lists))
-    streams = [[each[i] if i < len(each) else None for each in lists] for i in range(most)]
+    streams: Any = [[each[i] if i < len(each) else None for each in lists] for i in range(most)]
     # force: no warning about texts that look tokenized
     scorer = BLEU(lowercase=lowercase, tokenize=tokenize, force=True)
     score = scorer.corpus_score(list(hypotheses), streams)
