@@ -179,12 +179,13 @@ def _source_of(context: Mapping[str, Any], name: str) -> Padded:
 def _checked(context: Context, source: str, memory: str) -> Mapping[str, Any]:
     """Returns the context if it has a source and no memory."""
     from_context(context, source, "encoder_decoder")
-    if memory in context:
+    given = {} if context is None else context
+    if memory in given:
         raise ValueError(
             f"encoder_decoder: the context has a value {memory!r}, the name of the encoder's "
             "outputs. Choose another name with memory=."
         )
-    return context
+    return given
 
 
 def _check_names(source: Any, memory: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -127,7 +128,7 @@ def pooled(
 
 def _as_one_module(pool: Module, scores: Any, head: Any) -> Module:
     """Makes one module `(ys, mask) -> y` of three, with a tuple of their params and of keys."""
-    score = None if scores is None else as_module(scores)
+    score: Any = None if scores is None else as_module(scores)
     final = as_module((lambda y: y) if head is None else head)
 
     def given(params, ys, valid, key):
@@ -142,7 +143,7 @@ def _as_one_module(pool: Module, scores: Any, head: Any) -> Module:
     def init(keys, ys, valid):
         score_key, pool_key, head_key = keys
         scores = () if score is None else score.init(score_key, drop_leading_axis(ys))
-        arguments = jax.eval_shape(lambda *shapes: given(*shapes, None), scores, ys, valid)
+        arguments = jax.eval_shape(partial(given, key=None), scores, ys, valid)
         pooled = pool.init(pool_key, *arguments)
         y = jax.eval_shape(pool.apply, pooled, *arguments)
         return scores, pooled, final.init(head_key, y)
