@@ -155,14 +155,24 @@ def _read(source: Sequence[Any], number: int) -> Example:
 
 def check_steps(example: Example, number: int) -> None:
     """Raises a ValueError unless all steps of an example share one leading time axis."""
-    shapes = [leaf.shape for leaf in jax.tree.leaves(example.steps)]
+    named = jax.tree_util.tree_leaves_with_path(example.steps)
+    shapes = [leaf.shape for _, leaf in named]
     counts = {shape[:1] for shape in shapes}
+    if len(counts) > 1 and () not in counts:
+        found = ", ".join(
+            f"{jax.tree_util.keystr(path, simple=True, separator='/')} {len(leaf)}"
+            for path, leaf in named
+        )
+        raise ValueError(
+            f"example {number}: expected arrays with the same number of steps, got {found}. Pass a "
+            "sequence of another length as a Padded in the label or context of an Example."
+        )
     if len(counts) != 1 or () in counts:
         raise ValueError(
             f"example {number}: expected steps as arrays with one leading time axis, got the "
             f"shapes {[list(shape) for shape in shapes]}. Convert a list of numbers with "
-            "numpy.asarray; pass values without a time axis as the label or context of an Example, "
-            "and a sequence of another length as a Padded in one of these."
+            "numpy.asarray, and strings to ids; pass values without a time axis as the label or "
+            "context of an Example."
         )
 
 

@@ -116,6 +116,9 @@ class Streams:
         """
         [self._position] = read_position("Streams.set_state", state, self._identity, "window")
 
+    def close(self) -> None:
+        """Does nothing: there is no thread to end, as `batches` has one."""
+
     @functools.cached_property
     def _identity(self) -> dict[str, Any]:
         return {

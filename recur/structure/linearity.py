@@ -105,7 +105,7 @@ def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
         return Affine(run(inputs[0], *a[1:]), run(inputs[0], *b[1:]), part)
     if name in _MAPS and _keeps_size(equation) and _keeps_numbers(equation):
         return Affine(run(*a), run(*b), part)
-    return _refuse(equation, asker, "")
+    return _refuse(equation, asker, "as both factors" if name == "mul" else "")
 
 
 def _side(value: Any, side: str) -> Any:

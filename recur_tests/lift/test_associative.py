@@ -54,7 +54,7 @@ def test_coefficients_are_found_in_a_step(name):
     ("step", "message"),
     [
         (lambda w, h, x: jnp.tanh(w * h + x), "the primitive 'tanh'"),
-        (lambda w, h, x: h * h, "the primitive 'mul'"),
+        (lambda w, h, x: h * h, "the primitive 'mul' to it, as both factors"),
         (lambda w, h, x: x / (2 + h), "the primitive 'div'"),
         (lambda w, h, x: jnp.where(h > 0, x, h), "the primitive 'gt'"),
         (lambda w, h, x: h @ jnp.diag(w) + x, "the primitive 'dot_general'"),
