@@ -44,7 +44,7 @@ class _Bare(str):
         return str(self)
 
 
-def from_context(context: Context, name: str, asker: str) -> Any:
+def from_context(context: Context, name: str, caller: str) -> Any:
     """Returns the value of a context that has the given name.
 
     Raises:
@@ -53,19 +53,19 @@ def from_context(context: Context, name: str, asker: str) -> Any:
     """
     if not isinstance(name, str):
         raise TypeError(
-            f"{asker}: expected the name of a value in the context, as a string, got "
+            f"{caller}: expected the name of a value in the context, as a string, got "
             f"{type(name).__name__}. The value itself is passed by name: context={{name: value}}."
         )
     given = {} if context is None else context
     if not isinstance(given, Mapping):
         raise TypeError(
-            f"{asker}: expected the context as a mapping of names to values, "
+            f"{caller}: expected the context as a mapping of names to values, "
             f"{{{name!r}: ...}}, got {type(given).__name__}."
         )
     if name not in given:
         has = ", ".join(map(repr, sorted(given))) or "nothing"
         raise ValueError(
-            f"{asker} needs the context {name!r}, and got {has}. Pass "
+            f"{caller} needs the context {name!r}, and got {has}. Pass "
             f"context={{{name!r}: ...}} to init and to the call."
         )
     return given[name]
@@ -135,7 +135,7 @@ def check_function(name: str, value: Any) -> None:
         raise TypeError(f"{name}: expected a function, got {type(value).__name__}.")
 
 
-def check_floating(asker: str, **dtypes: Any) -> None:
+def check_floating(caller: str, **dtypes: Any) -> None:
     """Raises a TypeError unless dtypes are real floating-point; only param_dtype is required."""
     for name, given in dtypes.items():
         if given is None and name != "param_dtype":
@@ -143,7 +143,7 @@ def check_floating(asker: str, **dtypes: Any) -> None:
         dtype = _dtype_called(given)
         if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(
-                f"{asker}: expected {name} as a real floating-point dtype, such as jnp.float32 or "
+                f"{caller}: expected {name} as a real floating-point dtype, such as jnp.float32 or "
                 f"jnp.bfloat16, got {repr(given) if dtype is None else dtype.name}."
             )
 
@@ -205,16 +205,16 @@ def check_array(name: str, value: Any) -> None:
         raise TypeError(f"{name}: expected an array of numbers or flags, got {came}.") from error
 
 
-def check_params(asker: str, params: Any, record: type) -> None:
+def check_params(caller: str, params: Any, record: type) -> None:
     """Raises a TypeError unless `params` are of the type that `init` returns."""
     if not isinstance(params, record):
         raise TypeError(
-            f"{asker}: expected params as {record.__name__}, got {type(params).__name__}. "
+            f"{caller}: expected params as {record.__name__}, got {type(params).__name__}. "
             f"{PARAMS_REMEDY}"
         )
 
 
-def check_ids(asker: str, ids: Any, size: int | None = None) -> list[int]:
+def check_ids(caller: str, ids: Any, size: int | None = None) -> list[int]:
     """Returns `ids` as a list of ints, and checks that they are in a vocabulary of `size`.
 
     With `size=None` any id is allowed.
@@ -225,16 +225,16 @@ def check_ids(asker: str, ids: Any, size: int | None = None) -> list[int]:
     """
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise TypeError(f"{asker}: expected a sequence of whole numbers, got {ids!r}.")
+        raise TypeError(f"{caller}: expected a sequence of whole numbers, got {ids!r}.")
     if size is not None and (outside := array[(array < 0) | (array >= size)].tolist()):
         raise ValueError(
-            f"{asker}: expected ids from 0 to {size - 1}, the size of the vocabulary less 1, got "
+            f"{caller}: expected ids from 0 to {size - 1}, the size of the vocabulary less 1, got "
             f"{outside}."
         )
     return array.astype(int).tolist()
 
 
-def check_rate(asker: str, name: str, rate: Any) -> float:
+def check_rate(caller: str, name: str, rate: Any) -> float:
     """Returns a dropout rate as a float.
 
     Raises:
@@ -242,22 +242,22 @@ def check_rate(asker: str, name: str, rate: Any) -> float:
     """
     if not is_number(rate) or not 0 <= rate < 1:
         which = "" if is_number(rate) else f" of type {type(rate).__name__}, not a float"
-        raise ValueError(f"{asker}: expected {name} in [0, 1), got {rate!r}{which}.")
+        raise ValueError(f"{caller}: expected {name} in [0, 1), got {rate!r}{which}.")
     return float(rate)
 
 
-def check_cell(cell: Any, asker: str) -> None:
+def check_cell(cell: Any, caller: str) -> None:
     """Raises a TypeError unless `cell` is a cell."""
     if isinstance(cell, Cell):
         return
     if hasattr(cell, "batch_axes"):
-        raise TypeError(f"{asker}: expected a cell, got a layer, which already runs over time.")
+        raise TypeError(f"{caller}: expected a cell, got a layer, which already runs over time.")
     hint = (
         " Convert cells of other libraries with recur.interop; a module without a carry belongs in "
         "recur.readin, recur.readout or recur.chain."
     )
     raise TypeError(
-        f"{asker}: expected a cell, such as recur.lstm(64) or recur.cell(...), got "
+        f"{caller}: expected a cell, such as recur.lstm(64) or recur.cell(...), got "
         f"{type(cell).__name__}.{hint if callable(cell) else ''}"
     )
 

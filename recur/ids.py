@@ -12,14 +12,14 @@ from recur.checks import known_value
 
 
 def check_known_ids(
-    asker: str, what: str, ids: Any, size: int | None, *, mask: Any = None, length: Any = None
+    caller: str, what: str, ids: Any, size: int | None, *, mask: Any = None, length: Any = None
 ) -> None:
     """Raises a ValueError that names the position, unless known ids are from 0 to `size` - 1.
 
     If ids, mask or length are traced, nothing is checked.
 
     Args:
-      asker: the function that was called, for the message.
+      caller: the function that was called, for the message.
       what: what the ids are, in the plural.
       ids: integer `[...]`, as the user gave them: `jnp.asarray` of known ids is a tracer in jit.
       size: the size of the vocabulary; None if it is unknown.
@@ -40,7 +40,7 @@ def check_known_ids(
         where = f" at step {place[-1]}" if place else ""
         row = f" of row {', '.join(map(str, place[:-1]))}" if place[:-1] else ""
         bounds = "of at least 0" if size is None else f"from 0 to {size - 1}"
-        raise ValueError(f"{asker}: expected {what} {bounds}, got {values[place]}{where}{row}.")
+        raise ValueError(f"{caller}: expected {what} {bounds}, got {values[place]}{where}{row}.")
 
 
 def is_inside(ids: jax.Array, size: int) -> jax.Array:

@@ -183,28 +183,28 @@ class Layer:
         return jax.jit(self._run, static_argnames="all_carries")
 
 
-def check_is_layer(layer: Any, asker: str, *, may_be_pooled: bool = False) -> None:
+def check_is_layer(layer: Any, caller: str, *, may_be_pooled: bool = False) -> None:
     """Raises an error unless `layer` is a layer, batched or not, with an output for each step."""
     if not isinstance(layer, Layer):
         raise TypeError(
-            f"{asker}: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
+            f"{caller}: expected a layer, got {type(layer).__name__}. Lift a cell with recur.scan "
             "first."
         )
     if layer.is_pooled and not may_be_pooled:
         raise ValueError(
-            f"{asker}: expected a layer with one output per step, got a pooled layer, whose output "
-            "has no time axis. Apply recur.pooled last, and recur.batch to it; the modules after "
-            "pooling are its head."
+            f"{caller}: expected a layer with one output per step, got a pooled layer, whose "
+            "output has no time axis. Apply recur.pooled last, and recur.batch to it; the modules "
+            "after pooling are its head."
         )
 
 
-def check_layer(layer: Any, asker: str, *, may_be_pooled: bool = False) -> None:
+def check_layer(layer: Any, caller: str, *, may_be_pooled: bool = False) -> None:
     """Raises an error unless `layer` is a layer over one sequence, with an output for each step."""
-    check_is_layer(layer, asker, may_be_pooled=may_be_pooled)
+    check_is_layer(layer, caller, may_be_pooled=may_be_pooled)
     if layer.is_batched:
         raise ValueError(
-            f"{asker}: the layer is batched; expected a layer over one sequence. Apply batch last: "
-            f"recur.batch(recur.{asker}(...))."
+            f"{caller}: the layer is batched; expected a layer over one sequence. Apply batch "
+            f"last: recur.batch(recur.{caller}(...))."
         )
 
 

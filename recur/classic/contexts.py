@@ -197,9 +197,9 @@ def keep_probability(counts: np.ndarray, sample: float | None) -> np.ndarray:
     return np.minimum(1.0, np.sqrt(ratio) + ratio)
 
 
-def _check_sample(asker: str, sample: Any) -> None:
+def _check_sample(caller: str, sample: Any) -> None:
     if sample is not None and not (is_number(sample) and 0 < sample < np.inf):
-        raise ValueError(f"{asker}: expected sample above 0, or None, got {sample!r}.")
+        raise ValueError(f"{caller}: expected sample above 0, or None, got {sample!r}.")
 
 
 def _check_sentences(sentences: Sequence[np.ndarray]) -> list[int]:

@@ -169,16 +169,16 @@ def crf_log_likelihood(
       Lafferty, McCallum & Pereira 2001, Conditional Random Fields: Probabilistic Models for
       Segmenting and Labeling Sequence Data, https://repository.upenn.edu/cis_papers/159/
     """
-    asker = "crf_log_likelihood"
-    given = _prepare(asker, crf, scores, length, mask, parallel)
-    ids = as_ids(f"{asker}: tags", tags)
+    caller = "crf_log_likelihood"
+    given = _prepare(caller, crf, scores, length, mask, parallel)
+    ids = as_ids(f"{caller}: tags", tags)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"{asker}: expected integer tags, got {ids.dtype}.")
+        raise TypeError(f"{caller}: expected integer tags, got {ids.dtype}.")
     steps, size = given.scores.shape
     if ids.shape != (steps,):
-        raise ValueError(f"{asker}: expected tags of [{steps}], got {list(ids.shape)}.")
+        raise ValueError(f"{caller}: expected tags of [{steps}], got {list(ids.shape)}.")
     counts = True if mask is None else mask
-    check_known_ids(asker, "tags", ids, size, mask=counts, length=length)
+    check_known_ids(caller, "tags", ids, size, mask=counts, length=length)
     return _log_likelihood(given, jnp.asarray(ids), parallel=bool(parallel))
 
 
@@ -324,26 +324,26 @@ def _put_back(order: jax.Array | None, values: jax.Array) -> jax.Array:
     return values if order is None else jnp.zeros_like(values).at[order].set(values)
 
 
-def _prepare(asker: str, crf: Any, scores: Any, length: Any, mask: Any, parallel: Any) -> _Given:
-    """Checks the arguments of `asker`."""
-    check_flag(f"{asker}: parallel", parallel)
+def _prepare(caller: str, crf: Any, scores: Any, length: Any, mask: Any, parallel: Any) -> _Given:
+    """Checks the arguments of `caller`."""
+    check_flag(f"{caller}: parallel", parallel)
     if not isinstance(crf, CRF):
-        raise TypeError(f"{asker}: expected a CRF, got {type(crf).__name__}.")
+        raise TypeError(f"{caller}: expected a CRF, got {type(crf).__name__}.")
     for name, value in crf._asdict().items():
-        check_array(f"{asker}: {name}", value)
-    crf, scores = jax.tree.map(jnp.asarray, crf), as_array(f"{asker}: scores", scores)
+        check_array(f"{caller}: {name}", value)
+    crf, scores = jax.tree.map(jnp.asarray, crf), as_array(f"{caller}: scores", scores)
     for name, value in {**crf._asdict(), "scores": scores}.items():
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            raise TypeError(f"{asker}: expected {name} as floats, got {value.dtype}.")
+            raise TypeError(f"{caller}: expected {name} as floats, got {value.dtype}.")
     size = crf.start.size
     if [each.shape for each in crf] != [(size, size), (size,), (size,)]:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in crf._asdict().items())
         raise ValueError(
-            f"{asker}: expected transitions of [S, S], start and end of [S], got {shapes}."
+            f"{caller}: expected transitions of [S, S], start and end of [S], got {shapes}."
         )
     if scores.ndim != 2 or scores.shape[1] != size:
         raise ValueError(
-            f"{asker}: expected scores of [T, {size}], one for each tag, got "
+            f"{caller}: expected scores of [T, {size}], one for each tag, got "
             f"{list(scores.shape)}. Use jax.vmap for rows."
         )
     crf, scores = common_dtype((crf, scores))

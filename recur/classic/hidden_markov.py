@@ -253,16 +253,16 @@ def sample(model: HiddenMarkov, key: jax.Array, steps: int) -> tuple[jax.Array, 
     return states, xs.astype(jnp.int32)
 
 
-def check_model(asker: str, model: Any) -> HiddenMarkov:
+def check_model(caller: str, model: Any) -> HiddenMarkov:
     """Checks a model and returns it with arrays of one dtype, at least float32."""
     if not isinstance(model, HiddenMarkov):
-        raise TypeError(f"{asker}: expected a HiddenMarkov, got {type(model).__name__}.")
-    chain = check_chain(asker, model.chain)
-    check_array(f"{asker}: log_emission", model.log_emission)
+        raise TypeError(f"{caller}: expected a HiddenMarkov, got {type(model).__name__}.")
+    chain = check_chain(caller, model.chain)
+    check_array(f"{caller}: log_emission", model.log_emission)
     states, shape = len(chain.log_initial), jnp.shape(model.log_emission)
     if len(shape) != 2 or shape[0] != states:
         raise ValueError(
-            f"{asker}: expected log_emission of [{states}, V], a row for each state, got "
+            f"{caller}: expected log_emission of [{states}, V], a row for each state, got "
             f"{list(shape)}."
         )
     return common_dtype(HiddenMarkov(chain, model.log_emission))

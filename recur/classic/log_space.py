@@ -102,20 +102,20 @@ def as_ids(name: str, ids: Any) -> Any:
     return as_array(name, ids)
 
 
-def check_symbols(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
+def check_symbols(caller: str, what: str, ids: Any, size: int, length: Any = None) -> None:
     """Raises an error unless an array `[T]`, or `[B, T]`, holds integers from 0 to size - 1.
 
     Padding and tracers are not checked.
     """
     if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"{asker}: expected integer {what}, got {ids.dtype}.")
-    check_known_ids(asker, what, ids, size, length=length)
+        raise TypeError(f"{caller}: expected integer {what}, got {ids.dtype}.")
+    check_known_ids(caller, what, ids, size, length=length)
 
 
-def check_sequence(asker: str, what: str, ids: Any, size: int, length: Any = None) -> None:
+def check_sequence(caller: str, what: str, ids: Any, size: int, length: Any = None) -> None:
     """As `check_symbols`, for one sequence `[T]`."""
     if ids.ndim != 1:
         shape = list(ids.shape)
-        raise ValueError(f"{asker}: expected {what} of [T], got {shape}. Use jax.vmap for rows.")
+        raise ValueError(f"{caller}: expected {what} of [T], got {shape}. Use jax.vmap for rows.")
     make_mask(ids, length=length)  # for its checks
-    check_symbols(asker, what, ids, size, length)
+    check_symbols(caller, what, ids, size, length)

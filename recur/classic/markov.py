@@ -229,17 +229,17 @@ def stationary(chain: MarkovChain) -> jax.Array:
     return jnp.linalg.solve((identity - transition + 1).T, jnp.ones_like(transition[0]))
 
 
-def check_chain(asker: str, chain: Any) -> MarkovChain:
+def check_chain(caller: str, chain: Any) -> MarkovChain:
     """Checks a chain and returns it with arrays of one dtype, at least float32."""
     if not isinstance(chain, MarkovChain):
         hint = " Give model.chain." if hasattr(chain, "chain") else ""
-        raise TypeError(f"{asker}: expected a MarkovChain, got {type(chain).__name__}.{hint}")
+        raise TypeError(f"{caller}: expected a MarkovChain, got {type(chain).__name__}.{hint}")
     for name, part in chain._asdict().items():
-        check_array(f"{asker}: {name}", part)
+        check_array(f"{caller}: {name}", part)
     initial, transition = jnp.shape(chain.log_initial), jnp.shape(chain.log_transition)
     if len(initial) != 1 or transition != initial * 2:
         raise ValueError(
-            f"{asker}: expected a chain with log_initial of [S] and log_transition of [S, S], got "
+            f"{caller}: expected a chain with log_initial of [S] and log_transition of [S, S], got "
             f"{list(initial)} and {list(transition)}."
         )
     return common_dtype(chain)

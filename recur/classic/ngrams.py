@@ -205,9 +205,9 @@ def katz(
     return NGrams(size, tuple(levels))
 
 
-def _counted(documents: Sequence[np.ndarray], order: int, size: int, asker: str) -> list[Grams]:
-    order = check_whole(f"{asker}: order", order, 1)
-    return count_grams(documents, order, check_whole(f"{asker}: size", size, 1))
+def _counted(documents: Sequence[np.ndarray], order: int, size: int, caller: str) -> list[Grams]:
+    order = check_whole(f"{caller}: order", order, 1)
+    return count_grams(documents, order, check_whole(f"{caller}: size", size, 1))
 
 
 def _interpolated(counted: list[Grams], size: int, split: Callable) -> NGrams:

@@ -106,26 +106,26 @@ def draw_noise(key: jax.Array, noise: NoiseDistribution, shape: tuple[int, ...])
     return jnp.where(keeps, place, other[place])
 
 
-def check_counts(asker: str, counts: Any) -> np.ndarray:
+def check_counts(caller: str, counts: Any) -> np.ndarray:
     """Checks word counts, and returns them as float64 `[V]`.
 
     Raises:
       TypeError: if they are not numbers.
       ValueError: if they are not a vector of numbers of at least 0, with one above 0.
     """
-    array = as_reals(f"{asker}: counts", counts).astype(np.float64)
+    array = as_reals(f"{caller}: counts", counts).astype(np.float64)
     if array.ndim != 1 or not (np.isfinite(array) & (array >= 0)).all() or not array.sum() > 0:
         raise ValueError(
-            f"{asker}: expected the count of each word, [V] numbers of at least 0 with one above "
+            f"{caller}: expected the count of each word, [V] numbers of at least 0 with one above "
             f"0, got {counts}."
         )
     return array
 
 
-def check_noise(asker: str, noise: Any) -> None:
+def check_noise(caller: str, noise: Any) -> None:
     """Raises a TypeError unless `noise` is a NoiseDistribution."""
     if not isinstance(noise, NoiseDistribution):
         raise TypeError(
-            f"{asker}: expected noise as a NoiseDistribution, as unigram_noise makes it, got "
+            f"{caller}: expected noise as a NoiseDistribution, as unigram_noise makes it, got "
             f"{type(noise).__name__}."
         )

@@ -51,24 +51,24 @@ class Filtered(NamedTuple):
 
 
 def prepare(
-    asker: str, chain: Any, log_scores: Any, length: Any
+    caller: str, chain: Any, log_scores: Any, length: Any
 ) -> tuple[MarkovChain, jax.Array, jax.Array | None]:
-    """Checks the arguments of `asker`.
+    """Checks the arguments of `caller`.
 
     Returns:
       The chain and the scores in one dtype, at least float32, the scores zero in the padding, and
       the mask, bool `[T]`, or None if all steps count.
     """
-    chain, log_scores = check_chain(asker, chain), as_array(f"{asker}: log_scores", log_scores)
+    chain, log_scores = check_chain(caller, chain), as_array(f"{caller}: log_scores", log_scores)
     count = len(chain.log_initial)
     if not jnp.issubdtype(log_scores.dtype, jnp.floating):
         raise TypeError(
-            f"{asker}: expected log scores as floats, got {log_scores.dtype}. Those of symbols are "
-            "hidden_markov.observe(model, xs)."
+            f"{caller}: expected log scores as floats, got {log_scores.dtype}. Those of symbols "
+            "are hidden_markov.observe(model, xs)."
         )
     if log_scores.ndim != 2 or log_scores.shape[1] != count:
         raise ValueError(
-            f"{asker}: expected log scores of [T, {count}], one for each state of the chain, got "
+            f"{caller}: expected log scores of [T, {count}], one for each state of the chain, got "
             f"{list(log_scores.shape)}. Use jax.vmap for rows."
         )
     chain, log_scores = common_dtype((chain, log_scores))

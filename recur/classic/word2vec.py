@@ -234,43 +234,43 @@ def word2vec_loss(
     return loss
 
 
-def _check_words(asker, params, windows):
+def _check_words(caller, params, windows):
     """Checks known words, and masks unknown ones outside the vocabulary."""
-    _check_vectors(asker, params)
-    _check_windows(asker, windows)
+    _check_vectors(caller, params)
+    _check_windows(caller, windows)
     size = len(params.input)
-    check_known_ids(asker, "centers", windows.centers, size)
-    check_known_ids(asker, "contexts that count", windows.contexts, size, mask=windows.mask)
+    check_known_ids(caller, "centers", windows.centers, size)
+    check_known_ids(caller, "contexts that count", windows.contexts, size, mask=windows.mask)
     centers, contexts, mask = map(jnp.asarray, windows)
     center_inside = is_inside(centers, size)
     mask &= is_inside(contexts, size) & center_inside[:, None]
     return ContextWindows(zero_invalid(center_inside, centers), zero_invalid(mask, contexts), mask)
 
 
-def _check_vectors(asker, params):
+def _check_vectors(caller, params):
     """Raises an error unless params are two matrices of one shape."""
-    check_params(asker, params, Word2Vec)
-    v, u = (as_array(f"{asker}: {n}", p) for n, p in zip(Word2Vec._fields, params, strict=True))
+    check_params(caller, params, Word2Vec)
+    v, u = (as_array(f"{caller}: {n}", p) for n, p in zip(Word2Vec._fields, params, strict=True))
     if not all(jnp.issubdtype(each.dtype, jnp.floating) for each in (v, u)):
-        raise TypeError(f"{asker}: expected params of floats, got {v.dtype} and {u.dtype}.")
+        raise TypeError(f"{caller}: expected params of floats, got {v.dtype} and {u.dtype}.")
     if v.ndim != 2 or v.shape != u.shape:
         raise ValueError(
-            f"{asker}: expected params with input and output of one shape [V, D], got "
+            f"{caller}: expected params with input and output of one shape [V, D], got "
             f"{list(v.shape)} and {list(u.shape)}."
         )
 
 
-def _check_windows(asker, windows):
+def _check_windows(caller, windows):
     """Raises an error unless windows are `ContextWindows` of matching shapes and dtypes."""
     if not isinstance(windows, ContextWindows):
-        raise TypeError(f"{asker}: expected ContextWindows, got {type(windows).__name__}.")
+        raise TypeError(f"{caller}: expected ContextWindows, got {type(windows).__name__}.")
     centers, contexts, mask = (
-        as_array(f"{asker}: {name}", value) for name, value in windows._asdict().items()
+        as_array(f"{caller}: {name}", value) for name, value in windows._asdict().items()
     )
     for name, words in (("centers", centers), ("contexts", contexts)):
-        _check_integers(asker, name, words)
+        _check_integers(caller, name, words)
     if mask.dtype != jnp.bool_:
-        raise TypeError(f"{asker}: expected mask as bool flags, got {mask.dtype}.")
+        raise TypeError(f"{caller}: expected mask as bool flags, got {mask.dtype}.")
     if (
         centers.ndim != 1
         or contexts.ndim != 2
@@ -278,14 +278,14 @@ def _check_windows(asker, windows):
         or (len(centers) != len(contexts))
     ):
         raise ValueError(
-            f"{asker}: expected windows with centers [B], contexts [B, C] and mask [B, C], got "
+            f"{caller}: expected windows with centers [B], contexts [B, C] and mask [B, C], got "
             f"{list(centers.shape)}, {list(contexts.shape)} and {list(mask.shape)}."
         )
 
 
-def _check_integers(asker, name, words):
+def _check_integers(caller, name, words):
     if not jnp.issubdtype(words.dtype, jnp.integer):
-        raise TypeError(f"{asker}: expected {name} as integers, got {words.dtype}.")
+        raise TypeError(f"{caller}: expected {name} as integers, got {words.dtype}.")
 
 
 def _negative_sampling(params, hidden, centers, negatives):

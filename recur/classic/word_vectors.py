@@ -278,14 +278,14 @@ def pca(points: np.ndarray, n: int = 2) -> np.ndarray:
     return centered @ (components * np.sign(largest)).T
 
 
-def _check_words(asker: str, name: str, words: Any) -> list[str]:
+def _check_words(caller: str, name: str, words: Any) -> list[str]:
     """Returns `words` as a list; raises a TypeError unless they are a sequence of strings."""
     if isinstance(words, str) or not isinstance(words, Iterable):
-        raise TypeError(f"{asker}: expected {name} as a sequence of strings, got {words!r}.")
+        raise TypeError(f"{caller}: expected {name} as a sequence of strings, got {words!r}.")
     listed = list(words)
     for word in listed:
         if not isinstance(word, str):
-            raise TypeError(f"{asker}: expected {name} as strings, got {word!r}.")
+            raise TypeError(f"{caller}: expected {name} as strings, got {word!r}.")
     return listed
 
 

@@ -23,29 +23,29 @@ class Memory(NamedTuple):
     mask: jax.Array | None = None
 
 
-def vector_from(context: Context, name: str, asker: str) -> Any:
+def vector_from(context: Context, name: str, caller: str) -> Any:
     """Returns the real vector `[D]` called `name` in a context, or its shape."""
-    return _check_real(from_context(context, name, asker), "[D]", f"{asker}: {name!r}")
+    return _check_real(from_context(context, name, caller), "[D]", f"{caller}: {name!r}")
 
 
-def memory_from(context: Context, name: str, asker: str) -> Memory:
+def memory_from(context: Context, name: str, caller: str) -> Memory:
     """Returns the memory called `name` in a context, or its shape; an array becomes a `Memory`.
 
     Raises:
       ValueError: when there is none, or its arrays do not have the shapes of one sequence.
       TypeError: when its values are not real numbers, or its mask is not bool.
     """
-    memory = from_context(context, name, asker)
+    memory = from_context(context, name, caller)
     values, mask = memory if isinstance(memory, Memory) else (memory, None)
-    asker = f"{asker}: the memory {name!r}"
-    _check_real(values, "[S, D] or recur.combine.Memory(values, mask)", asker)
+    caller = f"{caller}: the memory {name!r}"
+    _check_real(values, "[S, D] or recur.combine.Memory(values, mask)", caller)
     if mask is not None and getattr(mask, "shape", None) != values.shape[:1]:
         raise ValueError(
-            f"{asker}: expected a mask with one flag for each row, {list(values.shape[:1])}, got "
+            f"{caller}: expected a mask with one flag for each row, {list(values.shape[:1])}, got "
             f"{describe(mask)}."
         )
     if mask is not None and mask.dtype != jnp.bool_:
-        raise TypeError(f"{asker}: expected a bool mask, got {mask.dtype}.")
+        raise TypeError(f"{caller}: expected a bool mask, got {mask.dtype}.")
     return Memory(values, mask)
 
 
@@ -64,16 +64,16 @@ def check_width(came: int, expected: int, what: str) -> None:
         raise ValueError(f"{what}: expected the width {expected}, as at init, got {came}.")
 
 
-def _check_real(value: Any, expected: str, asker: str) -> Any:
+def _check_real(value: Any, expected: str, caller: str) -> Any:
     """Returns `value` if it is a real array with as many axes as the shape in `expected`."""
     if not hasattr(value, "shape"):
-        raise ValueError(f"{asker}: expected one array {expected}, got {describe(value)}.")
+        raise ValueError(f"{caller}: expected one array {expected}, got {describe(value)}.")
     shape = expected[: expected.index("]") + 1]
     if len(value.shape) != 1 + shape.count(","):
         raise ValueError(
-            f"{asker}: expected {shape} of one sequence, got {describe(value)}. For a batch of "
+            f"{caller}: expected {shape} of one sequence, got {describe(value)}. For a batch of "
             "sequences, with a batch axis first, wrap the layer in recur.batch."
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise TypeError(f"{asker}: expected real numbers {shape}, got {describe(value)}.")
+        raise TypeError(f"{caller}: expected real numbers {shape}, got {describe(value)}.")
     return value

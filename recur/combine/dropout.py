@@ -77,11 +77,11 @@ def variational_dropout(
       Gal & Ghahramani 2016, A Theoretically Grounded Application of Dropout in Recurrent Neural
       Networks, https://arxiv.org/abs/1512.05287
     """
-    asker = "variational_dropout"
-    check_cell(cell, asker)
-    inputs = check_rate(asker, "inputs", inputs)
-    recurrent = check_rate(asker, "recurrent", recurrent)
-    outputs = check_rate(asker, "outputs", outputs)
+    caller = "variational_dropout"
+    check_cell(cell, caller)
+    inputs = check_rate(caller, "inputs", inputs)
+    recurrent = check_rate(caller, "recurrent", recurrent)
+    outputs = check_rate(caller, "outputs", outputs)
     if not (inputs or recurrent or outputs):
         return cell
 
@@ -91,7 +91,7 @@ def variational_dropout(
         factors = factor_shapes(bound, x) if recurrent else ()
 
         def draw(key, rate, shapes):
-            return draw_mask(key, rate, shapes, asker) if key is not None and rate else None
+            return draw_mask(key, rate, shapes, caller) if key is not None and rate else None
 
         return _Bound(
             cell=bound,
@@ -107,8 +107,8 @@ def variational_dropout(
         products, _ = recurrent_products(cell.step, bound, carry, x)
         if not products:
             raise TypeError(
-                f"{asker}: recurrent > 0 needs a cell with recurrent products, h @ U, and none was "
-                "found in its step. Use recur.zoneout, which takes any cell."
+                f"{caller}: recurrent > 0 needs a cell with recurrent products, h @ U, and none "
+                "was found in its step. Use recur.zoneout, which takes any cell."
             )
         return _distinct(product.factor.aval for product in products)
 
@@ -164,9 +164,9 @@ def recurrent_dropout(cell: Cell, rate: float) -> Cell:
       Semeniuta, Severyn & Barth 2016, Recurrent Dropout without Memory Loss,
       https://arxiv.org/abs/1603.05118
     """
-    asker = "recurrent_dropout"
-    check_cell(cell, asker)
-    rate = check_rate(asker, "rate", rate)
+    caller = "recurrent_dropout"
+    check_cell(cell, caller)
+    rate = check_rate(caller, "rate", rate)
     if not rate:
         return cell
 
@@ -174,20 +174,20 @@ def recurrent_dropout(cell: Cell, rate: float) -> Cell:
         cell_key, mask_key = split(key, 2)
         bound = cell.bind(params, x, key=cell_key, context=context)
         carry = jax.eval_shape(cell.init_carry, bound, x)
-        shapes = _distinct(named_shapes(cell.step, "candidate", bound, carry, x, asker))
-        masks = None if mask_key is None else draw_mask(mask_key, rate, shapes, asker)
+        shapes = _distinct(named_shapes(cell.step, "candidate", bound, carry, x, caller))
+        masks = None if mask_key is None else draw_mask(mask_key, rate, shapes, caller)
         return _Bound(bound, recurrent=masks)
 
     def step(bound, carry, x, key=None):
         noisy = cell.step
         if bound.recurrent is not None:
-            noisy = on_named(noisy, "candidate", lambda _, g: _masked(g, bound.recurrent), asker)
+            noisy = on_named(noisy, "candidate", lambda _, g: _masked(g, bound.recurrent), caller)
         return noisy(bound.cell, carry, x, key)
 
     return wrap_bound(cell, cell.init, step, bind)
 
 
-def draw_mask(key: jax.Array, rate: float, shapes: Shaped, asker: str) -> Any:
+def draw_mask(key: jax.Array, rate: float, shapes: Shaped, caller: str) -> Any:
     """Draws `bernoulli(1 - rate) / (1 - rate)`, of mean 1, for each array of a pytree.
 
     Raises:
@@ -195,8 +195,8 @@ def draw_mask(key: jax.Array, rate: float, shapes: Shaped, asker: str) -> Any:
     """
     if not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(shapes)):
         raise TypeError(
-            f"{asker}: expected floating-point arrays to apply dropout to, got {describe(shapes)}. "
-            "To embed tokens first, wrap the result in recur.readin."
+            f"{caller}: expected floating-point arrays to apply dropout to, got "
+            f"{describe(shapes)}. To embed tokens first, wrap the result in recur.readin."
         )
 
     def draw(leaf, key):

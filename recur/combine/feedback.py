@@ -81,7 +81,7 @@ def feedback(cell: Cell, join: Callable[[Any, Any], Any] | None = None) -> Cell:
 
 def feed_back(
     cell: Cell,
-    asker: str,
+    caller: str,
     join: Callable[[Any, Any], Any],
     part: Callable[[Any], Any] = lambda y: y,
 ) -> Cell:
@@ -97,7 +97,7 @@ def feed_back(
         joined = part_shape(params, seen, context)
         if describe(y) != describe(joined):
             raise ValueError(
-                f"{asker}: expected an output whose shape does not depend on the input, got "
+                f"{caller}: expected an output whose shape does not depend on the input, got "
                 f"{describe(y)} for x alone, and {describe(joined)} for x joined with it. Make its "
                 "shape constant with recur.readout."
             )
@@ -107,7 +107,7 @@ def feed_back(
         alone = jax.eval_shape(cell.init, jax.random.key(0), x, context)
         if jax.tree.structure(alone) != jax.tree.structure(params):
             raise TypeError(
-                f"{asker}: expected params with the structure that init returns, "
+                f"{caller}: expected params with the structure that init returns, "
                 f"{type(alone).__name__}, got {type(params).__name__} with a different one. "
                 f"{PARAMS_REMEDY}"
             )

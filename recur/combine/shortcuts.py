@@ -138,10 +138,10 @@ def highway(
     return wrap_bound(cell, init, step, bind_field(cell, "highway", HighwayParams))
 
 
-def _check_same_shape(asker: str, x: Any, v: Any) -> None:
+def _check_same_shape(caller: str, x: Any, v: Any) -> None:
     """Raises a ValueError unless the input and the output have the same shape."""
     if jax.tree.map(lambda leaf: leaf.shape, x) != jax.tree.map(lambda leaf: leaf.shape, v):
         raise ValueError(
-            f"{asker}: expected a cell whose output has the shape of its input, {describe(x)}, got "
-            f"{describe(v)}. Make the cell as wide as its input."
+            f"{caller}: expected a cell whose output has the shape of its input, {describe(x)}, "
+            f"got {describe(v)}. Make the cell as wide as its input."
         )

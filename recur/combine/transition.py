@@ -79,9 +79,9 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
       Pascanu et al. 2014, How to Construct Deep Recurrent Neural Networks,
       https://arxiv.org/abs/1312.6026
     """
-    asker = "deep_transition"
-    check_cell(cell, asker)
-    shortcut = check_flag(f"{asker}: shortcut", shortcut)
+    caller = "deep_transition"
+    check_cell(cell, caller)
+    shortcut = check_flag(f"{caller}: shortcut", shortcut)
     psi = as_module(transition)
 
     def seen(new, old):
@@ -90,22 +90,22 @@ def deep_transition(cell: Cell, transition: Any, shortcut: bool = False) -> Cell
     def init(key, x, context=None):
         cell_key, transition_key = split(check_key(key), 2)
         params = cell.init(cell_key, x, context=context)
-        h = hidden_of(first_shapes(cell, params, x, context)[1], asker)
+        h = hidden_of(first_shapes(cell, params, x, context)[1], caller)
         v = jax.eval_shape(seen, h, h)
         return TransitionParams(cell=params, transition=psi.init(transition_key, v))
 
     def step(bound, carry, x, key=None):
         cell_key, transition_key = split(key, 2)
         advanced, v = cell.step(bound.cell, carry, x, cell_key)
-        new = hidden_of(advanced, asker)
-        h = psi.apply(bound.transition, seen(new, hidden_of(carry, asker)), key=transition_key)
+        new = hidden_of(advanced, caller)
+        h = psi.apply(bound.transition, seen(new, hidden_of(carry, caller)), key=transition_key)
         if h.shape != new.shape:
             raise ValueError(
-                f"{asker}: expected transition to keep the shape of the hidden state, "
+                f"{caller}: expected transition to keep the shape of the hidden state, "
                 f"{list(new.shape)}, got {list(h.shape)}."
             )
         is_float = jnp.issubdtype(getattr(v, "dtype", bool), jnp.floating)
         y = h.astype(v.dtype if is_float else new.dtype)
         return with_hidden(advanced, h.astype(new.dtype)), y
 
-    return wrap_bound(cell, init, step, bind_field(cell, asker, TransitionParams))
+    return wrap_bound(cell, init, step, bind_field(cell, caller, TransitionParams))

@@ -27,11 +27,11 @@ def wrap_bound(cell: Cell, init: CellInit, step: CellStep, bind: CellBind) -> Ce
     return Cell(init, bind, init_carry, step)
 
 
-def bind_field(cell: Cell, asker: str, record: type) -> CellBind:
+def bind_field(cell: Cell, caller: str, record: type) -> CellBind:
     """Makes a `bind` for params of the type `record`, which binds only their field `cell`."""
 
     def bind(params, x, *, key=None, context=None):
-        check_params(asker, params, record)
+        check_params(caller, params, record)
         return params._replace(cell=cell.bind(params.cell, x, key=key, context=context))
 
     return bind
@@ -60,7 +60,7 @@ def first_output(cell: Cell, bound: Bound, x: Shaped) -> Any:
     return cell.step(bound, cell.init_carry(bound, x), x)[1]
 
 
-def side_by_side(asker: str, *parts: Any) -> jax.Array:
+def side_by_side(caller: str, *parts: Any) -> jax.Array:
     """Concatenates arrays along the last axis, in the dtype that all promote to.
 
     Raises:
@@ -69,7 +69,7 @@ def side_by_side(asker: str, *parts: Any) -> jax.Array:
     shapes = [getattr(part, "shape", ()) for part in parts]
     if () in shapes or len({shape[:-1] for shape in shapes}) > 1:
         raise ValueError(
-            f"{asker}: expected arrays to concatenate that differ only in their last axis, got "
+            f"{caller}: expected arrays to concatenate that differ only in their last axis, got "
             f"{', '.join(map(describe, parts))}. Put recur.readout inside to make the output one "
             "array, or recur.readin around to embed tokens."
         )
@@ -78,7 +78,7 @@ def side_by_side(asker: str, *parts: Any) -> jax.Array:
         return jnp.concatenate(parts, axis=-1)
 
 
-def hidden_of(carry: Carry, asker: str) -> jax.Array:
+def hidden_of(carry: Carry, caller: str) -> jax.Array:
     """Returns the hidden state h of a carry: the carry itself, or its field `hidden`.
 
     Raises:
@@ -87,7 +87,7 @@ def hidden_of(carry: Carry, asker: str) -> jax.Array:
     h: Any = getattr(carry, "hidden", carry)
     if not hasattr(h, "shape"):
         raise TypeError(
-            f"{asker}: expected a carry that is one array, the hidden state, or a NamedTuple with "
+            f"{caller}: expected a carry that is one array, the hidden state, or a NamedTuple with "
             f"a field hidden, such as LSTMState, got {type(carry).__name__}."
         )
     return h

@@ -175,13 +175,13 @@ def _cast(number: Any, like: jax.Array) -> jax.Array:
     return jnp.asarray(number).astype(like.dtype)
 
 
-def _parts(asker: str, y: Any, *names: str) -> list[jax.Array]:
+def _parts(caller: str, y: Any, *names: str) -> list[jax.Array]:
     """Returns the parameters of a distribution, at least float32."""
     if not isinstance(y, (tuple, list)) or len(y) != len(names):
         raise TypeError(
-            f"{asker}: expected outputs as a tuple ({', '.join(names)}), got {describe(y)}."
+            f"{caller}: expected outputs as a tuple ({', '.join(names)}), got {describe(y)}."
         )
-    return [_as_floats(f"{asker}: {name}", value) for name, value in zip(names, y, strict=True)]
+    return [_as_floats(f"{caller}: {name}", value) for name, value in zip(names, y, strict=True)]
 
 
 def _as_floats(name: str, value: Any) -> jax.Array:
@@ -191,26 +191,26 @@ def _as_floats(name: str, value: Any) -> jax.Array:
     return as_float(array)
 
 
-def _check_shape(asker: str, name: str, array: jax.Array, shape: tuple[int, ...]) -> None:
+def _check_shape(caller: str, name: str, array: jax.Array, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise ValueError(
-            f"{asker}: expected {name} of the shape {list(shape)}, got {list(array.shape)}."
+            f"{caller}: expected {name} of the shape {list(shape)}, got {list(array.shape)}."
         )
 
 
-def _check_key(asker: str, key: Any) -> jax.Array:
+def _check_key(caller: str, key: Any) -> jax.Array:
     if key is None:
         raise TypeError(
-            f"{asker}: expected a typed key to sample with, got None. Pass one, such as "
-            f"jax.random.key(0), or the temperature 0: {asker}(0)."
+            f"{caller}: expected a typed key to sample with, got None. Pass one, such as "
+            f"jax.random.key(0), or the temperature 0: {caller}(0)."
         )
     return check_key(key)
 
 
-def _check_temperature(asker: str, value: Any) -> Any:
+def _check_temperature(caller: str, value: Any) -> Any:
     """Returns the temperature, or None if it is known to be 0."""
-    check_one_number(f"{asker}: temperature", value)
+    check_one_number(f"{caller}: temperature", value)
     known = known_value(value)
     if known is not None and not 0 <= known < jnp.inf:
-        raise ValueError(f"{asker}: expected a finite temperature of at least 0, got {value}.")
+        raise ValueError(f"{caller}: expected a finite temperature of at least 0, got {value}.")
     return None if known is not None and known == 0 else value

@@ -155,13 +155,13 @@ def free_running(
       >>> free_running(halve, ((),), xs, next_input=lambda y, key: y).tolist()
       [4.0, 2.0, 1.0]
     """
-    asker, choice = "free_running", (choose, argmax, next_input)
-    xs = check_decoder_inputs(asker, layer, tokens, "integer tokens", *choice)
+    caller, choice = "free_running", (choose, argmax, next_input)
+    xs = check_decoder_inputs(caller, layer, tokens, "integer tokens", *choice)
     check_context(context)
     key = None if key is None else check_key(key)
     steps = _make_mask(layer, xs, length, mask, reset)
     if next_input is None:
-        check_known_ids(asker, "tokens", xs, None, mask=_read_first(xs, steps))
+        check_known_ids(caller, "tokens", xs, None, mask=_read_first(xs, steps))
     given = (layer, params, xs, choose, next_input, carry, context, steps, key)
     return call_compiled(_free_running, *given)
 
@@ -246,13 +246,13 @@ def scheduled_sampling(
       Bengio, Vinyals, Jaitly & Shazeer 2015, Scheduled Sampling for Sequence Prediction with
       Recurrent Neural Networks, https://arxiv.org/abs/1506.03099
     """
-    asker, choice = "scheduled_sampling", (choose, categorical, next_input)
-    xs = check_decoder_inputs(asker, layer, tokens, "integer tokens", *choice)
+    caller, choice = "scheduled_sampling", (choose, categorical, next_input)
+    xs = check_decoder_inputs(caller, layer, tokens, "integer tokens", *choice)
     check_context(context)
     _check_rate(rate)
     steps = _make_mask(layer, xs, length, mask, reset)
     if next_input is None:
-        check_known_ids(asker, "tokens", xs, None, mask=steps.valid)
+        check_known_ids(caller, "tokens", xs, None, mask=steps.valid)
     given = (layer, params, xs, rate, choose, next_input, carry, context, steps, check_key(key))
     return call_compiled(_scheduled_sampling, *given)
 

@@ -264,18 +264,18 @@ def _generate(layer, params, prompt, choose, carry, context, length, key, *, rul
 
 
 def token_rules(
-    asker: str, max_tokens: int | None, min_tokens: int, eos: int | None, forbidden: Sequence[int]
+    caller: str, max_tokens: int | None, min_tokens: int, eos: int | None, forbidden: Sequence[int]
 ) -> TokenRules:
     """Checks the rules and makes them hashable; ids are checked later against the vocabulary."""
-    max_tokens = check_whole(f"{asker}: max_tokens", max_tokens, 1)
-    min_tokens = check_whole(f"{asker}: min_tokens", min_tokens, 0)
+    max_tokens = check_whole(f"{caller}: max_tokens", max_tokens, 1)
+    min_tokens = check_whole(f"{caller}: min_tokens", min_tokens, 0)
     if min_tokens > max_tokens:
         raise ValueError(
-            f"{asker}: expected min_tokens from 0 to max_tokens, got max_tokens={max_tokens} and "
+            f"{caller}: expected min_tokens from 0 to max_tokens, got max_tokens={max_tokens} and "
             f"min_tokens={min_tokens}."
         )
-    eos = None if eos is None else check_whole(f"{asker}: eos", eos, 0)
-    never = tuple(check_ids(f"{asker}: forbidden", forbidden))
+    eos = None if eos is None else check_whole(f"{caller}: eos", eos, 0)
+    never = tuple(check_ids(f"{caller}: forbidden", forbidden))
     return TokenRules(max_tokens, min_tokens, eos, never)
 
 

@@ -73,40 +73,40 @@ class Rules(NamedTuple):
 
 
 def make_rules(
-    asker: str,
+    caller: str,
     logits: jax.Array,
     num_beams: int,
     num_return: int,
     rules: TokenRules,
     length_penalty: float | jax.Array,
 ) -> Rules:
-    """Checks the options of a search over `logits [..., V]`; errors begin with `asker`."""
+    """Checks the options of a search over `logits [..., V]`; errors begin with `caller`."""
     size = logits.shape[-1]
     if num_beams > size:
         raise ValueError(
-            f"{asker}: expected num_beams from 1 to the {size} tokens of the vocabulary, got "
+            f"{caller}: expected num_beams from 1 to the {size} tokens of the vocabulary, got "
             f"{num_beams}."
         )
     max_tokens, min_tokens, eos, forbidden = rules
     lengths = jnp.arange(max_tokens + 1).astype(at_least_float32(logits).dtype)
     penalties = ((5 + lengths) / 6) ** jnp.asarray(length_penalty, lengths.dtype)
-    constrained = constraint(forbidden, eos, min_tokens, size, asker)
+    constrained = constraint(forbidden, eos, min_tokens, size, caller)
     end = -1 if eos is None else eos
     return Rules(num_beams, num_return, max_tokens, end, constrained, penalties)
 
 
-def check_beams(asker: str, num_beams: Any, num_return: Any, length_penalty: Any) -> None:
+def check_beams(caller: str, num_beams: Any, num_return: Any, length_penalty: Any) -> None:
     """Raises an error unless 1 ≤ num_return ≤ num_beams and the penalty is one finite number."""
-    check_whole(f"{asker}: num_beams", num_beams, 1)
-    if check_whole(f"{asker}: num_return", num_return, 1) > num_beams:
+    check_whole(f"{caller}: num_beams", num_beams, 1)
+    if check_whole(f"{caller}: num_return", num_return, 1) > num_beams:
         raise ValueError(
-            f"{asker}: expected num_return from 1 to num_beams, {num_beams}, got {num_return}. "
+            f"{caller}: expected num_return from 1 to num_beams, {num_beams}, got {num_return}. "
             "Increase num_beams to return more."
         )
-    check_one_number(f"{asker}: length_penalty", length_penalty)
+    check_one_number(f"{caller}: length_penalty", length_penalty)
     known = known_value(length_penalty)
     if known is not None and not np.isfinite(known):
-        raise ValueError(f"{asker}: expected a finite length_penalty, got {length_penalty}.")
+        raise ValueError(f"{caller}: expected a finite length_penalty, got {length_penalty}.")
 
 
 def begin(rules: Rules, carry: Carry, logits: jax.Array) -> Row:

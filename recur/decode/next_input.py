@@ -21,7 +21,7 @@ _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
 def check_decoder_inputs(
-    asker: str,
+    caller: str,
     layer: Any,
     xs: Any,
     what: str,
@@ -32,26 +32,26 @@ def check_decoder_inputs(
     """Returns the inputs of a decoder as arrays: tokens, or any inputs if there is `next_input`."""
     if next_input is None:
         otherwise = " For inputs that are not tokens, pass next_input."
-        xs = check_tokens(layer, xs, what, asker, otherwise)
-        check_function(f"{asker}: choose", choose)
+        xs = check_tokens(layer, xs, what, caller, otherwise)
+        check_function(f"{caller}: choose", choose)
         return xs
-    xs = check_inputs(layer, xs, asker)
-    check_function(f"{asker}: next_input", next_input)
+    xs = check_inputs(layer, xs, caller)
+    check_function(f"{caller}: next_input", next_input)
     if choose is not default:
         raise ValueError(
-            f"{asker}: expected choose, which is for tokens, or next_input, got both. next_input "
+            f"{caller}: expected choose, which is for tokens, or next_input, got both. next_input "
             "may be a chooser."
         )
     return xs
 
 
 def make_next_input(
-    asker: str, layer: Layer, xs: Any, choose: Chooser, next_input: NextInput | None
+    caller: str, layer: Layer, xs: Any, choose: Chooser, next_input: NextInput | None
 ) -> NextInput:
     """Makes the function from outputs and a key to the next input of a decoder of xs."""
     if next_input is None:
         return _choose_token(choose, xs.dtype)
-    return _choose_input(next_input, xs, layer.batch_axes, asker)
+    return _choose_input(next_input, xs, layer.batch_axes, caller)
 
 
 def _choose_token(choose: Chooser, dtype: Any) -> NextInput:
@@ -63,15 +63,15 @@ def _choose_token(choose: Chooser, dtype: Any) -> NextInput:
     return next_token
 
 
-def _choose_input(next_input: NextInput, xs: Any, batch_axes: int, asker: str) -> NextInput:
+def _choose_input(next_input: NextInput, xs: Any, batch_axes: int, caller: str) -> NextInput:
     """Checks the results of `next_input` and casts them to the dtypes of xs, `[*B, T, ...]`."""
     expected = jax.tree.map(lambda leaf: drop_axes(leaf, 1 + batch_axes), xs)
 
     def checked(y, key):
-        x = jax.tree.map(partial(as_array, f"{asker}: next_input"), next_input(y, key))
+        x = jax.tree.map(partial(as_array, f"{caller}: next_input"), next_input(y, key))
         if not _fits(x, expected):
             raise TypeError(
-                f"{asker}: expected next_input(y, key) to return one input of the layer, "
+                f"{caller}: expected next_input(y, key) to return one input of the layer, "
                 f"{describe(expected)}, got {describe(x)}."
             )
         return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), x, expected)

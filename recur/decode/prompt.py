@@ -57,23 +57,23 @@ def take_step(ys: Any, step: Any, axis: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[(*place, step)], ys)
 
 
-def check_prompt_length(layer: Layer, prompt: Any, length: Any, asker: str) -> jax.Array | None:
+def check_prompt_length(layer: Layer, prompt: Any, length: Any, caller: str) -> jax.Array | None:
     """Returns the lengths of prompts, arrays `[*B, T, ...]`, as an array of integers `[*B]`."""
     if length is None:
         return None
     *rows, count = leading_shape(prompt, layer.batch_axes)
-    lengths = as_array(f"{asker}: length", length)
+    lengths = as_array(f"{caller}: length", length)
     if list(lengths.shape) != rows:
         raise ValueError(
-            f"{asker}: expected one length for each prompt, of shape {rows}, got "
+            f"{caller}: expected one length for each prompt, of shape {rows}, got "
             f"{list(lengths.shape)}."
         )
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{asker}: expected lengths as integers, got {lengths.dtype}.")
+        raise TypeError(f"{caller}: expected lengths as integers, got {lengths.dtype}.")
     known = known_value(length)
     if known is not None and not ((known >= 1) & (known <= count)).all():
         raise ValueError(
-            f"{asker}: expected lengths from 1 to {count}, got {known.tolist()}. To generate "
+            f"{caller}: expected lengths from 1 to {count}, got {known.tolist()}. To generate "
             "without a prompt, pass the beginning-of-sequence token."
         )
     return lengths
@@ -84,53 +84,53 @@ def vocabulary_of(logits: jax.Array) -> jax.Array:
     return jnp.zeros((0, logits.shape[-1]), bool)
 
 
-def check_prompt_ids(asker: str, prompt: Any, length: Any, vocabulary: jax.Array) -> None:
+def check_prompt_ids(caller: str, prompt: Any, length: Any, vocabulary: jax.Array) -> None:
     """Raises a ValueError unless ids of the prompt are in the vocabulary, if it is not traced."""
-    check_known_ids(asker, "a prompt of ids", prompt, vocabulary.shape[-1], length=length)
+    check_known_ids(caller, "a prompt of ids", prompt, vocabulary.shape[-1], length=length)
 
 
-def check_tokens(layer: Any, tokens: Any, what: str, asker: str, otherwise: str = "") -> jax.Array:
+def check_tokens(layer: Any, tokens: Any, what: str, caller: str, otherwise: str = "") -> jax.Array:
     """Returns tokens as an array if the layer is causal and reads tokens of their shape.
 
     They are cast to at least 32 bits, so that every token of the vocabulary can be fed back.
     `otherwise` says what to do with inputs that are not tokens.
     """
-    check_causal(layer, asker)
-    tokens = as_array(f"{asker}: tokens", tokens)
+    check_causal(layer, caller)
+    tokens = as_array(f"{caller}: tokens", tokens)
     if not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise TypeError(f"{asker}: expected {what}, got {tokens.dtype}.{otherwise}")
+        raise TypeError(f"{caller}: expected {what}, got {tokens.dtype}.{otherwise}")
     shape = "[B, T]" if layer.is_batched else "[T]"
     if tokens.ndim != 1 + layer.batch_axes or tokens.shape[-1] == 0:
         raise ValueError(
-            f"{asker}: expected {what} of shape {shape} with at least one token, got "
+            f"{caller}: expected {what} of shape {shape} with at least one token, got "
             f"{list(tokens.shape)}. Use recur.batch(layer) for a batch; to generate without a "
             "prompt, pass the beginning-of-sequence token."
         )
     return tokens if tokens.dtype.itemsize >= 4 else tokens.astype(jnp.int32)
 
 
-def check_inputs(layer: Any, xs: Any, asker: str) -> Any:
+def check_inputs(layer: Any, xs: Any, caller: str) -> Any:
     """Returns inputs `[T, ...]`, or `[B, T, ...]`, as arrays if the layer is causal."""
-    check_causal(layer, asker)
-    xs = jax.tree.map(partial(as_array, f"{asker}: inputs"), xs)
+    check_causal(layer, caller)
+    xs = jax.tree.map(partial(as_array, f"{caller}: inputs"), xs)
     if leading_shape(xs, layer.batch_axes)[-1] == 0:
         raise ValueError(
-            f"{asker}: expected inputs of at least one step, got none. To generate without a "
+            f"{caller}: expected inputs of at least one step, got none. To generate without a "
             "prompt, pass a first input, such as zeros."
         )
     return xs
 
 
-def check_causal(layer: Any, asker: str) -> None:
+def check_causal(layer: Any, caller: str) -> None:
     """Raises an error unless the layer is causal, with at most one batch axis."""
-    check_is_layer(layer, asker)
+    check_is_layer(layer, caller)
     if not layer.is_causal:
         raise ValueError(
-            f"{asker}: expected a causal layer, got one that reads backward in time, so it needs "
-            "tokens that are not generated yet."
+            f"{caller}: expected a causal layer, got one that reads the whole sequence, so it "
+            "needs tokens that are not generated yet."
         )
     if layer.batch_axes > 1:
         raise ValueError(
-            f"{asker}: expected a layer with at most one batch axis, got {layer.batch_axes}. Call "
+            f"{caller}: expected a layer with at most one batch axis, got {layer.batch_axes}. Call "
             "recur.batch once."
         )

@@ -247,7 +247,7 @@ class _Forbid:
 
     def __call__(self, logits: jax.Array, key: jax.Array | None = None) -> jax.Array:
         check_ids("forbid", self.tokens, logits.shape[-1])
-        constrain = partial(rule_out, self.tokens, asker="forbid")
+        constrain = partial(rule_out, self.tokens, caller="forbid")
         return self.choose(allowed(constrain, logits), key)
 
 
@@ -262,45 +262,45 @@ def check_token(token: jax.Array) -> jax.Array:
     return token.astype(jnp.int32)
 
 
-def _check_logits(asker: str, logits: jax.Array) -> jax.Array:
-    logits = as_array(f"{asker}: logits", logits)
+def _check_logits(caller: str, logits: jax.Array) -> jax.Array:
+    logits = as_array(f"{caller}: logits", logits)
     if jnp.issubdtype(logits.dtype, jnp.complexfloating):
-        raise TypeError(f"{asker}: expected logits as real numbers, got {logits.dtype}.")
+        raise TypeError(f"{caller}: expected logits as real numbers, got {logits.dtype}.")
     if logits.ndim != 1 or not logits.size:
         raise ValueError(
-            f"{asker}: expected logits [V] with V >= 1, got shape {list(logits.shape)}. Use "
+            f"{caller}: expected logits [V] with V >= 1, got shape {list(logits.shape)}. Use "
             "jax.vmap for a batch."
         )
     is_float = jnp.issubdtype(logits.dtype, jnp.floating)
     return logits if is_float else logits.astype(jnp.result_type(float))
 
 
-def rule_out(ids: Sequence[int], logits: jax.Array, asker: str) -> jax.Array:
+def rule_out(ids: Sequence[int], logits: jax.Array, caller: str) -> jax.Array:
     """Sets logits `[..., V]` of some ids to -inf; raises a ValueError if no other ids remain."""
     size, ruled_out = logits.shape[-1], sorted({*ids})
     if len(ruled_out) == size:
         raise ValueError(
-            f"{asker}: expected at least one token that is not forbidden, got all {size} forbidden."
+            f"{caller}: expected at least one token that is allowed, got all {size} forbidden."
         )
     return logits.at[..., np.array(ruled_out)].set(-jnp.inf) if ruled_out else logits
 
 
 def constraint(
-    forbidden: Sequence[int], eos: int | None, min_tokens: int, size: int, asker: str
+    forbidden: Sequence[int], eos: int | None, min_tokens: int, size: int, caller: str
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Makes `(logits [..., V], position) -> logits`, which sets logits of tokens to -inf.
 
     Forbidden tokens are excluded everywhere, `eos` at positions before `min_tokens`. Ids outside a
     vocabulary of `size` raise a ValueError.
     """
-    never = check_ids(asker, forbidden, size)
-    ends = [] if eos is None else check_ids(asker, [eos], size)
+    never = check_ids(caller, forbidden, size)
+    ends = [] if eos is None else check_ids(caller, [eos], size)
 
     def constrained(logits, position):
-        later = rule_out(never, logits, asker)
+        later = rule_out(never, logits, caller)
         if eos is None or min_tokens == 0:
             return later
-        return jnp.where(position < min_tokens, rule_out([*never, *ends], logits, asker), later)
+        return jnp.where(position < min_tokens, rule_out([*never, *ends], logits, caller), later)
 
     return constrained
 

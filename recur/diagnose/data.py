@@ -10,21 +10,21 @@ import numpy as np
 from recur.checks import check_number
 
 
-def check_lines(asker: str, lines: Any) -> None:
+def check_lines(caller: str, lines: Any) -> None:
     """Raises an error unless `lines` are positions and values by name, as `curves` takes them."""
-    _check_mapping(asker, lines, "lines as a mapping of names to positions and values")
+    _check_mapping(caller, lines, "lines as a mapping of names to positions and values")
     for name, line in lines.items():
         if isinstance(line, str) or not hasattr(line, "__len__") or len(line) != 2:
             raise TypeError(
-                f"{asker}: expected a pair of positions and values for {name!r}, got "
+                f"{caller}: expected a pair of positions and values for {name!r}, got "
                 f"{type(line).__name__}."
             )
-        places, values = (_numbers(f"{asker}: {name!r}", part) for part in line)
+        places, values = (_numbers(f"{caller}: {name!r}", part) for part in line)
         if places.ndim != 1 or values.ndim != 1 or len(places) != len(values):
             came = " and ".join(str(part.shape[0] if part.ndim == 1 else list(part.shape))
                                 for part in (places, values))  # fmt: skip
             raise ValueError(
-                f"{asker}: expected as many positions as values for {name!r}, got {came}."
+                f"{caller}: expected as many positions as values for {name!r}, got {came}."
             )
 
 
@@ -61,9 +61,9 @@ def check_points(points: Any, labels: Any, size: Any) -> None:
         raise ValueError(f"scatter: size: expected a number above 0, got {size!r}.")
 
 
-def _check_mapping(asker: str, value: Any, expected: str) -> None:
+def _check_mapping(caller: str, value: Any, expected: str) -> None:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{asker}: expected {expected}, got {type(value).__name__}.")
+        raise TypeError(f"{caller}: expected {expected}, got {type(value).__name__}.")
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:

@@ -91,13 +91,13 @@ def common_direction(layers: Sequence[Layer]) -> Direction:
     return found
 
 
-def as_layer(part: Any, asker: str) -> Layer:
+def as_layer(part: Any, caller: str) -> Layer:
     """Returns a layer as it is, and a module or a function as a stepwise layer."""
     if isinstance(part, Layer):
-        check_layer(part, asker)
+        check_layer(part, caller)
         return part
     if isinstance(part, Cell):
         raise TypeError(
-            f"{asker}: expected layers, got a cell. Lift the cell first: recur.scan(cell)."
+            f"{caller}: expected layers, got a cell. Lift the cell first: recur.scan(cell)."
         )
     return stepwise(part)

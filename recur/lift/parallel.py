@@ -71,7 +71,7 @@ def parallel(*branches: Any, merge: Merge = "concatenate") -> Layer:
 
 
 def in_parallel(
-    layers: Sequence[Layer], merge: Merge, as_record: Callable[[Any], Any], asker: str
+    layers: Sequence[Layer], merge: Merge, as_record: Callable[[Any], Any], caller: str
 ) -> Layer:
     """Makes a layer of layers that read the same steps.
 
@@ -79,9 +79,9 @@ def in_parallel(
       layers: layers over one sequence.
       merge: as in `parallel`.
       as_record: makes the tuple of params or carries from an iterable.
-      asker: the public function, for messages.
+      caller: the public function, for messages.
     """
-    merge_outputs, count = _merge(merge, asker), len(layers)
+    merge_outputs, count = _merge(merge, caller), len(layers)
 
     def init(key, xs, context=None):
         keys = split(check_key(key), count)
@@ -118,23 +118,23 @@ def in_parallel(
     )
 
 
-def _merge(merge: Merge, asker: str) -> Callable[..., Any]:
+def _merge(merge: Merge, caller: str) -> Callable[..., Any]:
     """Returns a function of the outputs `[T, ...]` of all layers."""
     if callable(merge):
         return activation(merge)  # a module would not be trained
     if merge not in tuple(MERGES):
         raise ValueError(
-            f"{asker}: expected merge as one of {', '.join(MERGES)}, or a function, got {merge!r}."
+            f"{caller}: expected merge as one of {', '.join(MERGES)}, or a function, got {merge!r}."
         )
 
     def merged(*outputs):
-        _check_shapes(outputs, merge, asker)
+        _check_shapes(outputs, merge, caller)
         return jax.tree.map(lambda *leaves: MERGES[merge](leaves), *outputs)
 
     return merged
 
 
-def _check_shapes(outputs: Sequence[Any], merge: str, asker: str) -> None:
+def _check_shapes(outputs: Sequence[Any], merge: str, caller: str) -> None:
     """Raises a ValueError unless outputs have equal shapes, but for D if they are concatenated."""
     leaves, structures = zip(*map(jax.tree.flatten, outputs), strict=True)
     cut = -1 if merge == "concatenate" else None
@@ -144,6 +144,6 @@ def _check_shapes(outputs: Sequence[Any], merge: str, asker: str) -> None:
         return
     needs = "[T, ..., D] that differ in D only" if cut else "of equal shapes"
     raise ValueError(
-        f"{asker}: merge={merge!r} needs outputs {needs}, got "
+        f"{caller}: merge={merge!r} needs outputs {needs}, got "
         f"{' and '.join(map(describe, outputs))}."
     )

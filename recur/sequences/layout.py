@@ -200,36 +200,36 @@ def swap_time(batch: Batch) -> Batch:
     return kind(steps, mask, reset, *batch[3:])
 
 
-def check_fits(sizes: Sizes, most: Sequence[int | None], cut: bool, asker: str) -> None:
+def check_fits(sizes: Sizes, most: Sequence[int | None], cut: bool, caller: str) -> None:
     """Raises a ValueError that names the first example larger than `most`, unless `cut`."""
     for name, lengths, largest in zip(sizes.names, sizes.values.T, most, strict=True):
         where = "" if name == "steps" else f" in {name}"
         for number in [] if cut or largest is None else np.flatnonzero(lengths > largest):
             raise ValueError(
-                f"{asker}: expected examples of at most {largest} steps{where}, got "
+                f"{caller}: expected examples of at most {largest} steps{where}, got "
                 f"{lengths[number]} in example {number}. Allow {lengths.max()} steps, or pass "
                 f"cut=True to keep the first {largest}."
             )
 
 
-def check_size(asker: str, length: Any) -> int | tuple[int | None, ...]:
+def check_size(caller: str, length: Any) -> int | tuple[int | None, ...]:
     """Returns a length, or one length or None for each sequence of an example."""
     if not isinstance(length, tuple):
-        return check_whole(asker, length, 1)
-    return tuple(None if each is None else check_whole(asker, each, 1) for each in length)
+        return check_whole(caller, length, 1)
+    return tuple(None if each is None else check_whole(caller, each, 1) for each in length)
 
 
 def fixed_sizes(
-    sizes: Sizes, length: int | tuple[int | None, ...], cut: bool, asker: str
+    sizes: Sizes, length: int | tuple[int | None, ...], cut: bool, caller: str
 ) -> tuple[int, ...]:
     """Returns one size for each sequence of an example: the given one, or the largest there is."""
     given = length if isinstance(length, tuple) else (length, *[None] * (len(sizes.names) - 1))
     if len(given) != len(sizes.names):
         raise ValueError(
-            f"{asker}: expected a length, or {len(sizes.names)} lengths, of "
+            f"{caller}: expected a length, or {len(sizes.names)} lengths, of "
             f"{', '.join(sizes.names)}, got {length}."
         )
-    check_fits(sizes, given, cut, asker)
+    check_fits(sizes, given, cut, caller)
     largest = np.maximum(sizes.values.max(0), 1).tolist()
     return tuple(own or most for own, most in zip(given, largest, strict=True))
 

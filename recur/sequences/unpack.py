@@ -176,20 +176,20 @@ def _fill_empty(tree: Any, length: jax.Array, empty: Any) -> Any:
     return jax.tree.map(fill, tree, empty)
 
 
-def _rows_first(tree: Any, batch: Batch, asker: str) -> tuple[Any, Batch]:
+def _rows_first(tree: Any, batch: Batch, caller: str) -> tuple[Any, Batch]:
     """Checks the arrays of a batch, and returns both with the batch axis first."""
     if not isinstance(batch, Batch):
         raise TypeError(
-            f"{asker}: expected a Batch, as make_batches and batches return, got "
+            f"{caller}: expected a Batch, as make_batches and batches return, got "
             f"{type(batch).__name__}."
         )
     if not jax.tree.leaves(tree):
-        raise ValueError(f"{asker}: expected arrays [B, T, ...], got none.")
+        raise ValueError(f"{caller}: expected arrays [B, T, ...], got none.")
     axes = "T, B" if isinstance(batch, TimeMajorBatch) else "B, T"
     for leaf in jax.tree.leaves(tree):
         if jnp.shape(leaf)[:2] != batch.mask.shape:
             raise ValueError(
-                f"{asker}: expected arrays [{axes}, ...] with the batch's [{axes}] = "
+                f"{caller}: expected arrays [{axes}, ...] with the batch's [{axes}] = "
                 f"{list(batch.mask.shape)}, got the shape {list(jnp.shape(leaf))}."
             )
     if not isinstance(batch, TimeMajorBatch):

@@ -61,7 +61,7 @@ def name(value: jax.Array, name: str) -> jax.Array:
 
 
 def on_named(
-    step: CellStep, wanted: str, function: Callable[[Any, jax.Array], jax.Array], asker: str
+    step: CellStep, wanted: str, function: Callable[[Any, jax.Array], jax.Array], caller: str
 ) -> CellStep:
     """Rewrites a step with `function(bound, value)` in place of each value of a given name.
 
@@ -69,7 +69,7 @@ def on_named(
       step: the step of a cell.
       wanted: the name, as given by `recur.name`.
       function: a function that keeps shape and dtype.
-      asker: the combinator, for errors.
+      caller: the combinator, for errors.
 
     Raises:
       TypeError: when tracing, if no value of the step has that name.
@@ -78,7 +78,7 @@ def on_named(
 
     def rewritten(bound, carry, x, key=None):
         found = find_structure(step, bound, carry, x, key)
-        named = _find_named(found, wanted, asker)
+        named = _find_named(found, wanted, caller)
 
         def rule_for(equation) -> Rule:
             # Keep the name, so that the result can be rewritten again.
@@ -94,20 +94,20 @@ def on_named(
 
 
 def named_shapes(
-    step: CellStep, wanted: str, bound: Any, carry: Any, x: Any, asker: str
+    step: CellStep, wanted: str, bound: Any, carry: Any, x: Any, caller: str
 ) -> list[jax.ShapeDtypeStruct]:
     """Returns the shapes of the values of a given name, in the order of the step."""
-    named = _find_named(find_structure(step, bound, carry, x, None), wanted, asker)
+    named = _find_named(find_structure(step, bound, carry, x, None), wanted, caller)
     avals = [aval_of(equation.outvars[0]) for equation in named]
     return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
 
 
-def _find_named(found: Structure, wanted: str, asker: str) -> list[JaxprEqn]:
+def _find_named(found: Structure, wanted: str, caller: str) -> list[JaxprEqn]:
     named = [e for e in found.traced.jaxpr.eqns if e.params.get("name") == wanted]
     named = [e for e in named if e.primitive.name == "name"]
     if not named:
         raise TypeError(
-            f"{asker}: the step names no value {wanted!r}. Name it in the step, "
+            f"{caller}: the step names no value {wanted!r}. Name it in the step, "
             f"recur.name(value, {wanted!r}), outside custom derivatives and control flow. In a "
             "stack, wrap each cell."
         )

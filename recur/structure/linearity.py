@@ -39,13 +39,13 @@ class Affine(NamedTuple):
     part: int
 
 
-def linear_coefficients(parts: Parts, inside: Sequence[Any], asker: str) -> tuple[Any, Any]:
+def linear_coefficients(parts: Parts, inside: Sequence[Any], caller: str) -> tuple[Any, Any]:
     """Finds the coefficients a and b of one step that is linear in its carry.
 
     Args:
       parts: the parts of the step.
       inside: the values that `parts.prepare` computed for the loop.
-      asker: the lift, for errors.
+      caller: the lift, for errors.
 
     Returns:
       Two lists with the a and the b of each leaf of the carry.
@@ -71,17 +71,17 @@ def linear_coefficients(parts: Parts, inside: Sequence[Any], asker: str) -> tupl
             continue
         inputs = [read(atom) for atom in equation.invars]
         if any(isinstance(value, Affine) for value in inputs):
-            values[equation.outvars[0]] = _apply(equation, inputs, asker)
+            values[equation.outvars[0]] = _apply(equation, inputs, caller)
         else:
             evaluate([equation], values)
     pairs = [
-        _as_affine(read(atom), part, aval_of(var), asker)
+        _as_affine(read(atom), part, aval_of(var), caller)
         for part, (atom, var) in enumerate(zip(found.next_carry, found.carry, strict=True))
     ]
     return [pair.a for pair in pairs], [pair.b for pair in pairs]
 
 
-def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
+def _apply(equation: JaxprEqn, inputs: list[Any], caller: str) -> Affine:
     """Evaluates an equation on pairs (a, b)."""
     name = equation.primitive.name
     [part, *others] = {value.part for value in inputs if isinstance(value, Affine)}
@@ -92,7 +92,7 @@ def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
         return equation.primitive.bind(*vary_over(given, given), **equation.params)
 
     if others:
-        _refuse(equation, asker, "which mixes parts of the carry")
+        _refuse(equation, caller, "which mixes parts of the carry")
     if name in ("add", "add_any", "sub"):
         return Affine(run(*a), run(*b), part)
     if name == "mul" and not all(is_affine):
@@ -105,7 +105,7 @@ def _apply(equation: JaxprEqn, inputs: list[Any], asker: str) -> Affine:
         return Affine(run(inputs[0], *a[1:]), run(inputs[0], *b[1:]), part)
     if name in _MAPS and _keeps_size(equation) and _keeps_numbers(equation):
         return Affine(run(*a), run(*b), part)
-    return _refuse(equation, asker, "as both factors" if name == "mul" else "")
+    return _refuse(equation, caller, "as both factors" if name == "mul" else "")
 
 
 def _side(value: Any, side: str) -> Any:
@@ -132,13 +132,13 @@ def _keeps_numbers(equation: JaxprEqn) -> bool:
     )
 
 
-def _as_affine(value: Any, part: int, aval: Any, asker: str) -> Affine:
+def _as_affine(value: Any, part: int, aval: Any, caller: str) -> Affine:
     if not isinstance(value, Affine):
         b = jnp.broadcast_to(jnp.asarray(value, aval.dtype), aval.shape)
         return Affine(jnp.zeros_like(b), b, part)
     if value.part != part:
         raise TypeError(
-            f"{asker}: expected a step that is linear in its carry, part by part, got one whose "
+            f"{caller}: expected a step that is linear in its carry, part by part, got one whose "
             f"next part {part} depends on part {value.part}. {_REMEDY}"
         )
     return value
@@ -147,10 +147,10 @@ def _as_affine(value: Any, part: int, aval: Any, asker: str) -> Affine:
 _REMEDY = "recur.scan, recur.loop and (in parallel) recur.newton run any cell."
 
 
-def _refuse(equation: JaxprEqn, asker: str, why: str) -> Any:
+def _refuse(equation: JaxprEqn, caller: str, why: str) -> Any:
     inner = equation.params.get("name")
     called = f" ({inner})" if isinstance(inner, str) else ""
     raise TypeError(
-        f"{asker}: expected a step that is linear in its carry, elementwise, got one that applies "
+        f"{caller}: expected a step that is linear in its carry, elementwise, got one that applies "
         f"the primitive {equation.primitive.name!r}{called} to it{why and ', '}{why}. {_REMEDY}"
     )

@@ -91,7 +91,7 @@ class Characters:
         return ids
 
 
-def _check_text(asker: str, text: str) -> str:
+def _check_text(caller: str, text: str) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"{asker}: expected text as a string, got {type(text).__name__}.")
+        raise TypeError(f"{caller}: expected text as a string, got {type(text).__name__}.")
     return text

@@ -78,28 +78,28 @@ def learn_merges(engine: Any, texts: Iterable[str], size: int) -> list[tuple[str
     return [(left, right) for left, right in json.loads(engine.to_str())["model"]["merges"]]
 
 
-def check_texts(asker: str, texts: Iterable[str]) -> Iterable[str]:
+def check_texts(caller: str, texts: Iterable[str]) -> Iterable[str]:
     """Returns `texts` if it is an iterable and not one string."""
     if isinstance(texts, str):
-        raise TypeError(f"{asker}: expected several texts, got one string. Pass [text].")
+        raise TypeError(f"{caller}: expected several texts, got one string. Pass [text].")
     if not isinstance(texts, Iterable):
-        raise TypeError(f"{asker}: expected several texts, got {type(texts).__name__}.")
+        raise TypeError(f"{caller}: expected several texts, got {type(texts).__name__}.")
     return texts
 
 
-def checked_texts(texts: Iterable[str], asker: str) -> Iterator[str]:
+def checked_texts(texts: Iterable[str], caller: str) -> Iterator[str]:
     """Yields texts, and checks each of them when it is read."""
-    for number, text in enumerate(check_texts(asker, texts)):
+    for number, text in enumerate(check_texts(caller, texts)):
         if not isinstance(text, str):
             raise TypeError(
-                f"{asker}: expected texts as strings, got {type(text).__name__} at index "
+                f"{caller}: expected texts as strings, got {type(text).__name__} at index "
                 f"{number}. Decode bytes, or join a list of words with spaces."
             )
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"{asker}: expected valid Unicode, got an unpaired surrogate, "
+                f"{caller}: expected valid Unicode, got an unpaired surrogate, "
                 f"{text[error.start]!r}, at position {error.start} of the text at index {number}. "
                 "Read the file with its own encoding."
             ) from error

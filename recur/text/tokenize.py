@@ -181,29 +181,29 @@ def bpe(texts: Iterable[str], size: int, *, specials: Specials = _NO_UNKNOWN) ->
     return dataclasses.replace(learner, entries=tuple(entries), merges=tuple(merges))
 
 
-def _room(asker: str, learner: Tokenizer, size: int | None) -> int | None:
+def _room(caller: str, learner: Tokenizer, size: int | None) -> int | None:
     """Returns the number of entries that fit into `size` with the special tokens."""
     special = len(learner.specials.names)
-    return None if size is None else check_whole(f"{asker}: size", size, special + 1) - special
+    return None if size is None else check_whole(f"{caller}: size", size, special + 1) - special
 
 
-def _keep(asker: str, learner: Tokenizer, found: list[str], room: int | None) -> Tokenizer:
+def _keep(caller: str, learner: Tokenizer, found: list[str], room: int | None) -> Tokenizer:
     """Keeps the first entries found, without the unknown token if it occurs in the texts."""
     found = [entry for entry in found if entry != learner.specials.unknown]
-    _check_room(asker, learner, len(found), room)
+    _check_room(caller, learner, len(found), room)
     return dataclasses.replace(learner, entries=tuple(found[:room]))
 
 
-def _check_room(asker: str, learner: Tokenizer, found: int, room: int | None) -> None:
+def _check_room(caller: str, learner: Tokenizer, found: int, room: int | None) -> None:
     special = len(learner.specials.names)
     if not found:
         raise ValueError(
-            f"{asker}: expected texts, got none, or only empty ones. An iterator can be read only "
+            f"{caller}: expected texts, got none, or only empty ones. An iterator can be read only "
             "once: make it again."
         )
     if room is not None and room > found:
         raise ValueError(
-            f"{asker}: expected size of at most {found + special}, since the texts have {found} "
-            f"different {_WHAT[asker]} and there are {special} special tokens, got size="
+            f"{caller}: expected size of at most {found + special}, since the texts have {found} "
+            f"different {_WHAT[caller]} and there are {special} special tokens, got size="
             f"{room + special}."
         )

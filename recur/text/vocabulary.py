@@ -270,35 +270,35 @@ class Tokenizer:
             name: i for i, name in enumerate(self.specials.names)
         }
 
-    def _encode_all(self, texts: Iterable[str], asker: str) -> Iterator[np.ndarray]:
-        checked = checked_texts(texts, asker)
+    def _encode_all(self, texts: Iterable[str], caller: str) -> Iterator[np.ndarray]:
+        checked = checked_texts(texts, caller)
         while chunk := list(itertools.islice(checked, _CHUNK)):
             for text, encoding in zip(chunk, self.engine.encode_batch_fast(chunk), strict=True):
                 ids = np.array(encoding.ids, np.int32)
                 if self.specials.unknown is None and (ids == len(self)).any():
-                    raise self._unknown_error(text, asker)
+                    raise self._unknown_error(text, caller)
                 yield ids
 
-    def _unknown_error(self, text: str, asker: str) -> ValueError:
+    def _unknown_error(self, text: str, caller: str) -> ValueError:
         encoding = self.engine.encode(text)
         begin, end = encoding.offsets[encoding.ids.index(len(self))]
         return ValueError(
-            f"{asker}: expected text in the vocabulary, since there is no unknown token, got "
+            f"{caller}: expected text in the vocabulary, since there is no unknown token, got "
             f"{text[begin:end]!r} at position {begin} of {reprlib.repr(text)}."
         )
 
-    def _checked(self, ids: Any, asker: str) -> np.ndarray:
+    def _checked(self, ids: Any, caller: str) -> np.ndarray:
         """Returns ids as an array; raises an error unless they are ids of this vocabulary."""
         array = np.asarray(ids)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             raise TypeError(
-                f"{asker}: expected integers of shape [n], got {array.dtype} of shape "
+                f"{caller}: expected integers of shape [n], got {array.dtype} of shape "
                 f"{list(array.shape)}. Pass the rows of a batch one by one."
             )
         wrong = np.flatnonzero((array < 0) | (array >= len(self)))
         if wrong.size:
             raise ValueError(
-                f"{asker}: expected ids from 0 to {len(self) - 1}, for V = {len(self)}, got "
+                f"{caller}: expected ids from 0 to {len(self) - 1}, for V = {len(self)}, got "
                 f"{array[wrong[0]]} at position {wrong[0]}."
             )
         return array.astype(np.int32)

@@ -260,22 +260,22 @@ def f1_score(
 
 
 def as_classes(
-    asker: str, predicted: Any, targets: Any, mask: Any, size: int | None = None
+    caller: str, predicted: Any, targets: Any, mask: Any, size: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Checks predicted and target classes, and returns both as integers of at least 32 bits.
 
     The class of NaN logits is -1. Known classes are from 0 to `size` - 1, the width of logits.
     """
     given = {"targets": targets, "predicted classes": predicted}
-    predicted = as_array(f"{asker}: predicted", predicted)
-    targets = as_array(f"{asker}: targets", targets)
-    _check_mask(asker, mask, targets.shape)
+    predicted = as_array(f"{caller}: predicted", predicted)
+    targets = as_array(f"{caller}: targets", targets)
+    _check_mask(caller, mask, targets.shape)
     if jnp.issubdtype(predicted.dtype, jnp.floating):
-        check_targets(targets, predicted, asker)
+        check_targets(targets, predicted, caller)
         del given["predicted classes"]
         if size not in (None, predicted.shape[-1]):
             raise ValueError(
-                f"{asker}: expected logits of {size} classes, [..., {size}], got "
+                f"{caller}: expected logits of {size} classes, [..., {size}], got "
                 f"{list(predicted.shape)}."
             )
         size = predicted.shape[-1]
@@ -283,14 +283,14 @@ def as_classes(
         predicted = jnp.where(jnp.isnan(predicted).any(-1), -1, best)
     elif not jnp.issubdtype(predicted.dtype, jnp.integer):
         raise TypeError(
-            f"{asker}: expected predicted as logits, floats [..., V], or as integer classes [...], "
-            f"got {predicted.dtype}."
+            f"{caller}: expected predicted as logits, floats [..., V], or as integer classes "
+            f"[...], got {predicted.dtype}."
         )
     else:
-        check_targets(targets, predicted[..., None], asker)
+        check_targets(targets, predicted[..., None], caller)
     if size is not None:
         for what, ids in given.items():
-            check_known_ids(asker, f"{what} that count", ids, size, mask=mask)
+            check_known_ids(caller, f"{what} that count", ids, size, mask=mask)
     return wide(predicted), wide(targets)
 
 
@@ -315,22 +315,22 @@ def count_classes(
     return count(places, counts)
 
 
-def check_average(asker: str, average: Any) -> None:
+def check_average(caller: str, average: Any) -> None:
     """Raises a ValueError unless `average` is "macro" or "micro"."""
     if average not in ("macro", "micro"):
-        raise ValueError(f'{asker}: expected average as "macro" or "micro", got {average!r}.')
+        raise ValueError(f'{caller}: expected average as "macro" or "micro", got {average!r}.')
 
 
-def _check_mask(asker: str, mask: Any, shape: tuple[int, ...]) -> jax.Array:
-    return jnp.ones(shape, bool) if mask is None else check_mask(mask, shape, asker)
+def _check_mask(caller: str, mask: Any, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.ones(shape, bool) if mask is None else check_mask(mask, shape, caller)
 
 
 def _prepare(
-    asker: str, predicted: Any, targets: Any, mask: Any, weights: Any, num_classes: Any
+    caller: str, predicted: Any, targets: Any, mask: Any, weights: Any, num_classes: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Checks all arguments, and returns classes, the mask and weights as arrays."""
-    size = check_whole(f"{asker}: num_classes", num_classes, 1)
-    predicted, targets = as_classes(asker, predicted, targets, mask, size)
+    size = check_whole(f"{caller}: num_classes", num_classes, 1)
+    predicted, targets = as_classes(caller, predicted, targets, mask, size)
     if weights is not None:
-        weights = check_weights(weights, mask, targets.shape, asker)
-    return predicted, targets, _check_mask(asker, mask, targets.shape), weights
+        weights = check_weights(weights, mask, targets.shape, caller)
+    return predicted, targets, _check_mask(caller, mask, targets.shape), weights

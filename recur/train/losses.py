@@ -129,19 +129,19 @@ def masked_mean(
 
 
 def masked_sums(
-    asker: str, values: jax.Array, mask: jax.Array | None, weights: jax.Array | None
+    caller: str, values: jax.Array, mask: jax.Array | None, weights: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the weighted sum of the values that count, and the sum of their weights."""
-    values = as_array(f"{asker}: values", values)
+    values = as_array(f"{caller}: values", values)
     if is_key(values):
-        raise TypeError(f"{asker}: expected values as numbers, got {values.dtype}.")
+        raise TypeError(f"{caller}: expected values as numbers, got {values.dtype}.")
     values = as_float(values)
     counts = jnp.ones(values.shape, bool)
     if mask is not None:
-        counts = check_mask(mask, values.shape, asker)
+        counts = check_mask(mask, values.shape, caller)
     if weights is None:
         return zero_invalid(counts, values).sum(), counts.sum().astype(values.dtype)
-    weights = check_weights(weights, mask, values.shape, asker).astype(values.dtype)
+    weights = check_weights(weights, mask, values.shape, caller).astype(values.dtype)
     counts = counts & (weights != 0)
     counted: jax.Array = zero_invalid(counts, weights)
     return (counted * zero_invalid(counts, values)).sum(), counted.sum()
@@ -196,9 +196,9 @@ def _as_reals(name: str, value: jax.Array | float) -> jax.Array:
     return array
 
 
-def as_common_floats(asker: str, **arrays: jax.Array) -> list[jax.Array]:
+def as_common_floats(caller: str, **arrays: jax.Array) -> list[jax.Array]:
     """Converts named arrays of real numbers to the widest float among them, at least float32."""
-    reals = [_as_reals(f"{asker}: {name}", array) for name, array in arrays.items()]
+    reals = [_as_reals(f"{caller}: {name}", array) for name, array in arrays.items()]
     floats = [at_least_float32(each) for each in reals if jnp.issubdtype(each.dtype, jnp.floating)]
     dtypes = [each.dtype for each in floats] or [jnp.result_type(float)]
     dtype = functools.reduce(np.promote_types, dtypes)
@@ -216,16 +216,16 @@ def _check_class_weights(weights: jax.Array, size: int) -> jax.Array:
 
 
 def check_weights(
-    weights: jax.Array, mask: jax.Array | None, shape: tuple[int, ...], asker: str
+    weights: jax.Array, mask: jax.Array | None, shape: tuple[int, ...], caller: str
 ) -> jax.Array:
     """Returns `weights` as floats; raises an error unless there is one >= 0 for each step."""
     given = weights
-    weights = as_float(_as_reals(f"{asker}: weights", weights))
+    weights = as_float(_as_reals(f"{caller}: weights", weights))
     if weights.shape != shape:
         raise ValueError(
-            f"{asker}: expected weights of the shape {list(shape)}, got {list(weights.shape)}."
+            f"{caller}: expected weights of the shape {list(shape)}, got {list(weights.shape)}."
         )
-    check_known(f"{asker}: expected weights of at least 0", given, mask, lambda value: value >= 0)
+    check_known(f"{caller}: expected weights of at least 0", given, mask, lambda value: value >= 0)
     return weights
 
 

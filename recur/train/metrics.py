@@ -212,20 +212,20 @@ def evaluate(step: Callable[[Any], Any], batches: Iterable[Any]) -> Any:
     return jax.tree.map(value_of, merged, is_leaf=_is_metric)
 
 
-def _accumulate(asker: str, step: Callable[[Any], Any], batches: Iterable[Any]) -> Any:
-    check_function(f"{asker}: step", step)
+def _accumulate(caller: str, step: Callable[[Any], Any], batches: Iterable[Any]) -> Any:
+    check_function(f"{caller}: step", step)
     if not isinstance(batches, Iterable):
-        raise TypeError(f"{asker}: expected batches as an iterable, got {type(batches).__name__}.")
+        raise TypeError(f"{caller}: expected batches as an iterable, got {type(batches).__name__}.")
     merged = waiting = None
     for batch in batches:
-        found = _check_metrics(asker, step(batch))
-        merged, waiting = _merge(asker, merged, waiting), found
+        found = _check_metrics(caller, step(batch))
+        merged, waiting = _merge(caller, merged, waiting), found
     if waiting is None:
-        raise ValueError(f"{asker}: expected at least one batch, got none.")
-    return _merge(asker, merged, waiting)
+        raise ValueError(f"{caller}: expected at least one batch, got none.")
+    return _merge(caller, merged, waiting)
 
 
-def _merge(asker: str, merged: Any, found: Any) -> Any:
+def _merge(caller: str, merged: Any, found: Any) -> Any:
     """Merges pytrees of metrics, the second one after a copy to the host; either may be None."""
     if found is None:
         return merged
@@ -235,7 +235,7 @@ def _merge(asker: str, merged: Any, found: Any) -> Any:
     before, after = (_structure(each, _is_metric) for each in (merged, found))
     if before != after:
         raise ValueError(
-            f"{asker}: expected step to return the same metrics for every batch, got {before} and "
+            f"{caller}: expected step to return the same metrics for every batch, got {before} and "
             f"{after}."
         )
     return jax.tree.map(lambda a, b: a.merge(b), merged, found, is_leaf=_is_metric)
@@ -259,11 +259,11 @@ def _is_metric(value: Any) -> bool:
     return callable(getattr(value, "merge", None)) and callable(getattr(value, "value", None))
 
 
-def _check_metrics(asker: str, found: Any) -> Any:
+def _check_metrics(caller: str, found: Any) -> Any:
     leaves = jax.tree.leaves(found, is_leaf=_is_metric)
     if not leaves or not all(map(_is_metric, leaves)):
         raise TypeError(
-            f"{asker}: expected step to return metrics, such as "
+            f"{caller}: expected step to return metrics, such as "
             '{"loss": average(losses, mask)}, got ' + f"{describe(found)}."
         )
     return found

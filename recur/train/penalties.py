@@ -124,17 +124,17 @@ def _selects(pattern: str, names: list[str]) -> bool:
     return any(fnmatch.fnmatchcase(part, pattern) for part in parts)
 
 
-def selected_weights(asker: str, params: Params, where: Where) -> Any:
+def selected_weights(caller: str, params: Params, where: Where) -> Any:
     """Returns a pytree of bools with the structure of params, True for the selected weights.
 
     Raises:
       TypeError: if a leaf of params is not an array, or one of `where` not a bool.
       ValueError: if `where` has another structure than params.
     """
-    check_leaves(f"{asker}: params", params)
+    check_leaves(f"{caller}: params", params)
     selected = where(params) if callable(where) else True if where is None else where
     expected = (
-        f"{asker}: expected where as a pytree of bools like params, or a function that returns "
+        f"{caller}: expected where as a pytree of bools like params, or a function that returns "
         f'one, such as by_path("*kernel"), got {describe(selected)}.'
     )
     if not all(isinstance(leaf, (bool, np.bool_)) for leaf in jax.tree.leaves(selected)):
@@ -145,7 +145,7 @@ def selected_weights(asker: str, params: Params, where: Where) -> Any:
         raise ValueError(f"{expected} The params are {describe(params)}.") from error
 
 
-def _sum(asker: str, size: Callable, params: Params, where: Where) -> jax.Array:
-    selected = selected_weights(asker, params, where)
+def _sum(caller: str, size: Callable, params: Params, where: Where) -> jax.Array:
+    selected = selected_weights(caller, params, where)
     sums = jax.tree.map(lambda w, counts: size(w).sum() if counts else None, params, selected)
     return sum(jax.tree.leaves(sums), jnp.zeros(()))

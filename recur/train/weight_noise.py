@@ -66,8 +66,8 @@ def weight_drop(rate: float, where: Where) -> WeightNoise:
       https://arxiv.org/abs/1708.02182
     """
     rate = check_rate("weight_drop", "rate", rate)
-    asker = "weight_drop"
-    return _noise_on(asker, where, lambda key, w: w * draw_mask(key, rate, w, asker))
+    caller = "weight_drop"
+    return _noise_on(caller, where, lambda key, w: w * draw_mask(key, rate, w, caller))
 
 
 def weight_noise(stddev: float, where: Where = None) -> WeightNoise:
@@ -114,7 +114,7 @@ def weight_noise(stddev: float, where: Where = None) -> WeightNoise:
 
 
 def _noise_on(
-    asker: str, where: Where, noise: Callable[[jax.Array, jax.Array], jax.Array]
+    caller: str, where: Where, noise: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> WeightNoise:
     """Applies noise to the selected weights, with a key for each."""
 
@@ -122,7 +122,7 @@ def _noise_on(
         if key is None:
             return params
 
-        selected = selected_weights(asker, params, where)
+        selected = selected_weights(caller, params, where)
 
         def each(w, key, is_selected):
             is_number = jnp.issubdtype(jax.typeof(w).dtype, jnp.inexact)

@@ -67,13 +67,13 @@ def test_a_name_is_the_identity():
 
 @pytest.mark.parametrize("step", [lstm, wide])
 def test_a_named_value_is_replaced(step):
-    rewritten = on_named(step, "candidate", lambda p, g: g * MASK + p["b"].sum(), "asker")
+    rewritten = on_named(step, "candidate", lambda p, g: g * MASK + p["b"].sum(), "caller")
     p = draw_params()
     assert_same(
         rewritten,
         lambda p, c, x: lstm(p, c, x, drop=lambda g: g * MASK + p["b"].sum()),
     )
-    [shape] = named_shapes(step, "candidate", p, STATE, X, "asker")
+    [shape] = named_shapes(step, "candidate", p, STATE, X, "caller")
     assert (shape.shape, shape.dtype) == ((HIDDEN,), jnp.float64)
 
 
@@ -82,8 +82,8 @@ def test_all_values_of_a_name_are_replaced_and_the_name_stays():
         h = recur.name(jnp.sin(h), "a") + recur.name(jnp.cos(h), "a") + recur.name(h, "b")
         return h, h
 
-    twice = on_named(step, "a", lambda _, v: v + 1, "asker")
-    twice = on_named(twice, "a", lambda _, v: v * 2, "asker")
+    twice = on_named(step, "a", lambda _, v: v + 1, "caller")
+    twice = on_named(twice, "a", lambda _, v: v * 2, "caller")
     assert_close(twice(None, H, X)[0], 2 * (jnp.sin(H) + jnp.cos(H) + 2) + H)
 
 
@@ -158,7 +158,7 @@ def test_products_are_counted_in_the_order_of_the_step():
 
 
 def test_rewritten_steps_are_steps_to_rewrite():
-    step = on_named(lstm, "candidate", lambda _, g: g * MASK, "asker")
+    step = on_named(lstm, "candidate", lambda _, g: g * MASK, "caller")
     step = on_products(step, factor=lambda _, n, h: h * MASK)
     step = on_products(step, result=lambda _, n, m: normalized(m))
     assert_same(

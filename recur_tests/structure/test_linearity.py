@@ -174,7 +174,7 @@ def test_coefficients_are_those_of_the_step():
             lambda p, c, x, key: two_parts(p, c, x), p, carry, WIDE_XS[0], None
         )
         parts = Parts(structure, p)
-        a, b = linear_coefficients(parts, parts.prepare(WIDE_XS[0]).inside, "asker")
+        a, b = linear_coefficients(parts, parts.prepare(WIDE_XS[0]).inside, "caller")
         found = [jax.tree.map(lambda a, c, b: a * c + b, a, [*c], b) for c in (carry, other)]
         return found, [[*two_parts(p, c, WIDE_XS[0])[0]] for c in (carry, other)]
 

@@ -38,12 +38,17 @@ def rows(name, function, *cases):
     ]
 
 
-def no_texts(asker):
-    as_strings = f"{asker}: expected texts as strings, got %s at index 0."
+def no_texts(caller):
+    as_strings = f"{caller}: expected texts as strings, got %s at index 0."
     return [
-        (("abc",), {}, TypeError, f"{asker}: expected several texts, got one string. Pass [text]."),
-        ((None,), {}, TypeError, f"{asker}: expected several texts, got NoneType."),
-        ((3,), {}, TypeError, f"{asker}: expected several texts, got int."),
+        (
+            ("abc",),
+            {},
+            TypeError,
+            f"{caller}: expected several texts, got one string. Pass [text].",
+        ),
+        ((None,), {}, TypeError, f"{caller}: expected several texts, got NoneType."),
+        ((3,), {}, TypeError, f"{caller}: expected several texts, got int."),
         (([3],), {}, TypeError, as_strings % "int"),
         (([b"a"],), {}, TypeError, as_strings % "bytes"),
         (([["a"]],), {}, TypeError, as_strings % "list"),
@@ -51,13 +56,13 @@ def no_texts(asker):
             (["\ud800"],),
             {},
             ValueError,
-            f"{asker}: expected valid Unicode, got an unpaired surrogate",
+            f"{caller}: expected valid Unicode, got an unpaired surrogate",
         ),
     ]
 
 
-def no_sizes(asker, least, values):
-    sentence = f"{asker}: size: expected a whole number of at least {least}, got "
+def no_sizes(caller, least, values):
+    sentence = f"{caller}: size: expected a whole number of at least {least}, got "
     return [((["a b"], size), {}, ValueError, sentence) for size in values]
 
 
