@@ -157,7 +157,7 @@ OF_SEARCHES = rows(
         ({"forbidden": "ab"}, TypeError, "{name}: forbidden: expected a sequence of whole numb"),
         ({"forbidden": None}, TypeError, "{name}: forbidden: expected a sequence of whole numb"),
         ({"forbidden": [9]}, ValueError, "{name}: expected ids from 0 to 4, the size of the"),
-        ({"forbidden": range(5)}, ValueError, "{name}: expected at least one token that is allowed"),
+        ({"forbidden": range(5)}, ValueError, "{name}: expected at least one token that is all"),
     ],
 )
 OF_BEAMS = rows(
