@@ -18,6 +18,7 @@ from recur.train.json_lines import JsonLines, read_json_lines
 from recur.train.loop import Report, every, fit
 from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
 from recur.train.metrics import Average, Metric, accumulate, average, evaluate
+from recur.train.params_file import load_params, read_metadata, save_params
 from recur.train.penalties import by_path, l1, l2
 from recur.train.regression_metrics import (
     interval_coverage,
@@ -78,6 +79,7 @@ __all__ = [
     "interval_coverage",
     "l1",
     "l2",
+    "load_params",
     "mae",
     "make_sharded_step",
     "make_step",
@@ -86,7 +88,9 @@ __all__ = [
     "perplexity",
     "quantile_loss",
     "read_json_lines",
+    "read_metadata",
     "rmse",
+    "save_params",
     "seasonal_naive_error",
     "span_f1",
     "token_error_rate",

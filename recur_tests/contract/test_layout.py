@@ -102,6 +102,7 @@ def test_few_files_know_each_library():
         "equinox": {("modules",), ("interop", "equinox")},
         "grain": {("sequences", "batches"), ("sequences", "pack")},
         "orbax": {("train", "checkpoint_files")},
+        "safetensors": {("train", "params_file")},
         "matplotlib": {("diagnose", "plots")},
         "tokenizers": {("text", "engine")},
         "sacrebleu": {("train", "text_metrics")},
@@ -155,7 +156,7 @@ from jax._src import xla_bridge
 assert jax.config.values == before
 assert not xla_bridge._backends
 libraries = {"flax", "optax", "torch", "keras", "haiku", "equinox", "matplotlib", "grain"}
-libraries |= {"tyro", "tqdm", "orbax", "tokenizers", "sacrebleu", "mido", "rich"}
+libraries |= {"tyro", "tqdm", "orbax", "tokenizers", "sacrebleu", "safetensors", "mido", "rich"}
 assert not libraries & sys.modules.keys(), libraries & sys.modules.keys()
 recur.scan(recur.readout(recur.lstm(4), "tanh"))
 assert "flax" not in sys.modules

@@ -34,7 +34,7 @@ from recur.train import (
     weight_drop,
     weight_noise,
 )
-from recur_tests.train import wrong_metrics
+from recur_tests.train import wrong_metrics, wrong_params_file
 from recur_tests.wrong_input import Row, each_row
 
 KEY = jax.random.key(0)
@@ -588,6 +588,7 @@ ROWS = [
     *OF_LOOPS,
     *OF_FILES,
     *wrong_metrics.ROWS,
+    *wrong_params_file.ROWS,
 ]
 # Made by the library, never by hand.
 RECORDS = {"ClipByAverageNormState", "Report", "Restored"}
