@@ -102,6 +102,9 @@ class Layout(NamedTuple):
     planner: Callable[[Sizes, int | None], Planner]
     shares_rows: bool = False
 
+    def __repr__(self) -> str:
+        return self.name
+
 
 def make_batches(
     source: Sequence[Any] | Sliding,

@@ -91,6 +91,10 @@ def test_random_lengths(lengths, rows, name, room):
     check(examples(lengths), lengths, layout, rows, 99)
 
 
+def test_a_layout_prints_as_its_call():
+    assert repr(pad(4)) == "pad(length=4, multiple_of=1, cut=False)"
+
+
 def test_pad_pads_to_the_longest_of_each_batch_or_to_the_length():
     source = examples(LENGTHS)
     assert [b.mask.shape for b in make_batches(source, pad(), 4)] == [(4, 7), (4, 6), (4, 5)]
