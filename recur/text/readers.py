@@ -188,15 +188,16 @@ def _decode(decoder: codecs.IncrementalDecoder, data: bytes, encoding: str) -> t
     mistake = ""
     try:
         text = decoder.decode(data, final=not data)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
+        # UTF-16 and UTF-32 without a byte order mark; from Python 3.13 on a UnicodeDecodeError too.
+        if not isinstance(error, UnicodeDecodeError) or "BOM" in error.reason:
+            return "", f"expected text in {encoding}, got invalid bytes ({error})"
         decoder.setstate(state)
         # The decoded bytes begin with those left over from the last chunk, without a BOM.
         good = len(data) - len(error.object) + error.start
         text = decoder.decode(data[: max(0, good)])
         name = encoding.removesuffix("-sig")
         mistake = f"expected text in {name}, got the byte 0x{error.object[error.start]:02x}"
-    except UnicodeError as error:  # UTF-16 and UTF-32 without a byte order mark
-        text, mistake = "", f"expected text in {encoding}, got invalid bytes ({error})"
     if "\0" in text:
         text = text[: text.index("\0")]
         mistake = "expected text, got a zero byte, as in binary files,"
