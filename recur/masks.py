@@ -87,6 +87,11 @@ def drop_leading_axis(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: drop_axes(leaf, 1), tree)
 
 
+def add_leading_axis(shapes: Any, count: Any) -> Any:
+    """Returns the shapes with a first axis: those of `count` steps, or of `count` rows."""
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), shapes)
+
+
 def zero_invalid(valid: jax.Array | None, tree: Any) -> Any:
     """Zeroes arrays at the steps that are not valid; keys are not changed.
 

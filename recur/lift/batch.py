@@ -12,7 +12,7 @@ from recur.keys import split_along
 from recur.layer import Layer, check_is_layer
 from recur.lift.chunks import ROWS
 from recur.manual_axes import shard_like
-from recur.masks import drop_leading_axis, is_known, leading_shape
+from recur.masks import add_leading_axis, drop_leading_axis, is_known, leading_shape
 from recur.structure import ByRow, bind_rows
 
 _BY_ROW = ByRow(None, 0)  # the axes of bound params under vmap
@@ -97,7 +97,7 @@ def batch(layer: Layer) -> Layer:
         count, x = row_count(xs), drop_leading_axis(xs)
         row = jax.eval_shape(ByRow.first, bound)
         y = layer.output_shape(row, x)
-        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
+        return add_leading_axis(y, count)
 
     return Layer(
         init,

@@ -12,7 +12,8 @@ from recur.keys import check_key
 from recur.layer import Layer, check_layer
 from recur.lift.batch import batch
 from recur.lift.pooled import pooled
-from recur.masks import drop_leading_axis, make_mask, step_count, zero_invalid
+from recur.lift.stepwise import begin_without_carry
+from recur.masks import add_leading_axis, drop_leading_axis, make_mask, step_count, zero_invalid
 from recur.sequences.padded import Padded
 from recur.structure import ByRow
 
@@ -21,7 +22,7 @@ from recur.structure import ByRow
 def inner(layer: Layer, pool: Callable[..., Any] | Any = None) -> Layer:
     """Runs a layer over the inner sequence of each step and pools it (hierarchical model).
 
-        y_t = pool(layer(x_t)),    where x_t is a sequence of its own length
+        y_t = pool(layer(x_t)),    where x_t is a sequence with its own length
 
     A model of characters within a model of words is such a layer: each word is a step, and its
     characters are the inner sequence. The inner sequences of all steps run at once, each from the
@@ -68,10 +69,6 @@ def inner(layer: Layer, pool: Callable[..., Any] | Any = None) -> Layer:
     def bind(params, xs, *, key=None, context=None):
         return each.bind(params, _first(xs), key=key, context=context)
 
-    def begin(bound, xs):
-        del bound, xs
-        return ()
-
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         del all_carries  # the carry is empty
         steps, length = zero_invalid(mask.valid, _check_padded(xs))
@@ -81,10 +78,9 @@ def inner(layer: Layer, pool: Callable[..., Any] | Any = None) -> Layer:
         return carry, zero_invalid(mask.valid, ys)
 
     def find_output_shape(bound, xs):
-        y, count = each.output_shape(bound, _first(xs)), step_count(xs)
-        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
+        return add_leading_axis(each.output_shape(bound, _first(xs)), step_count(xs))
 
-    return Layer(init, bind, begin, apply, find_output_shape, direction="stepwise")
+    return Layer(init, bind, begin_without_carry, apply, find_output_shape, direction="stepwise")
 
 
 def _first(xs: Any) -> Any:

@@ -12,7 +12,7 @@ from recur.keys import check_key
 from recur.layer import Layer
 from recur.lift.mask import Steps, prepare_steps
 from recur.manual_axes import vary_over
-from recur.masks import drop_leading_axis, step_count, zero_invalid
+from recur.masks import add_leading_axis, drop_leading_axis, step_count, zero_invalid
 from recur.structure import Parts
 from recur.types import Bound, Carry, Cell, Direction, Shaped
 
@@ -52,8 +52,7 @@ def over_time(cell: Cell, run: Run, *, reverse: bool = False) -> Layer:
         return cell.step(bound, cell.init_carry(bound, x), x)[1]
 
     def find_output_shape(bound, xs):
-        y, count = jax.eval_shape(first_output, bound, step_of(xs)), step_count(xs)
-        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
+        return add_leading_axis(jax.eval_shape(first_output, bound, step_of(xs)), step_count(xs))
 
     direction: Direction = "backward" if reverse else "forward"
     return Layer(init, bind, begin, apply, find_output_shape, direction=direction)

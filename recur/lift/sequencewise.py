@@ -11,6 +11,7 @@ from recur.call_repr import call_repr
 from recur.checks import describe
 from recur.keys import check_key
 from recur.layer import Layer
+from recur.lift.stepwise import begin_without_carry, bind_nothing
 from recur.masks import is_known, step_count, zero_invalid
 from recur.modules import as_module
 from recur.types import Cell, Mask
@@ -83,14 +84,6 @@ def sequencewise(module: Any) -> Layer:
         _check_rank(module, xs)
         return whole.init(check_key(key), xs)
 
-    def bind(params, xs, *, key=None, context=None):
-        del xs, key, context
-        return params
-
-    def begin(bound, xs):
-        del bound, xs
-        return ()
-
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         del all_carries  # the carry is empty
         _check_no_resets(mask)
@@ -100,7 +93,14 @@ def sequencewise(module: Any) -> Layer:
     def find_output_shape(bound, xs):
         return jax.eval_shape(run, bound, xs)
 
-    return Layer(init, bind, begin, apply, find_output_shape, direction="bidirectional")
+    return Layer(
+        init,
+        bind_nothing,
+        begin_without_carry,
+        apply,
+        find_output_shape,
+        direction="bidirectional",
+    )
 
 
 def _check_rank(module: Any, xs: Any) -> None:

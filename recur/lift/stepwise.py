@@ -10,8 +10,9 @@ from recur.keys import check_key
 from recur.layer import Layer
 from recur.lift.mask import prepare_steps
 from recur.lift.over_time import step_of
-from recur.masks import step_count, zero_invalid
+from recur.masks import add_leading_axis, step_count, zero_invalid
 from recur.modules import as_module
+from recur.types import Bound, Carry, Context, Params, Shaped
 
 
 def stepwise(thing: Any) -> Layer:
@@ -23,14 +24,6 @@ def stepwise(thing: Any) -> Layer:
         del context
         return module.init(check_key(key), step_of(xs))
 
-    def bind(params, xs, *, key=None, context=None):
-        del xs, key, context
-        return params
-
-    def begin(bound, xs):
-        del bound, xs
-        return ()
-
     def apply(bound, carry, xs, mask, key, *, all_carries=False):
         del all_carries  # the carry is empty
         steps = prepare_steps(xs, mask, None if at_once else key)
@@ -41,7 +34,22 @@ def stepwise(thing: Any) -> Layer:
         return carry, zero_invalid(mask.valid, ys)
 
     def find_output_shape(bound, xs):
-        y, count = jax.eval_shape(module.apply, bound, step_of(xs)), step_count(xs)
-        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), y)
+        return add_leading_axis(jax.eval_shape(module.apply, bound, step_of(xs)), step_count(xs))
 
-    return Layer(init, bind, begin, apply, find_output_shape, direction="stepwise")
+    return Layer(
+        init, bind_nothing, begin_without_carry, apply, find_output_shape, direction="stepwise"
+    )
+
+
+def bind_nothing(
+    params: Params, xs: Shaped, /, *, key: jax.Array | None = None, context: Context = None
+) -> Bound:
+    """Returns params as they are: the `bind` of a layer that prepares nothing for a sequence."""
+    del xs, key, context
+    return params
+
+
+def begin_without_carry(bound: Bound, xs: Shaped, /) -> Carry:
+    """Returns (): the `begin` of a layer without a carry."""
+    del bound, xs
+    return ()
