@@ -29,6 +29,11 @@ def describe(tree: Any) -> str:
     return repr(jax.tree.map(leaf, tree))
 
 
+def leaf_name(path: tuple[Any, ...]) -> str:
+    """Returns the name of a leaf by its path in a pytree, such as `0/recurrent_kernel/update`."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 def signature(tree: Any) -> tuple:
     """Returns the structure, shapes and dtypes of a pytree, to compare two of them."""
     leaves, structure = jax.tree.flatten(tree)

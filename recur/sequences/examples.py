@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from recur.checks import describe, signature
+from recur.checks import describe, leaf_name, signature
 from recur.sequences.padded import Padded
 from recur.sequences.ragged import Sizes, complete, find_sizes, has_padded, outline
 from recur.sequences.sliding import Sliding
@@ -18,7 +18,7 @@ from recur.sequences.sliding import Sliding
 class Example(NamedTuple):
     """One sequence of a data set, with its label and its context.
 
-    A value may be a sequence of its own length, as a `Padded`: `Padded(array)` in the context or
+    A value may be a sequence with its own length, as a `Padded`: `Padded(array)` in the context or
     the label, such as a source sentence or a transcript, and `Padded.stack(arrays)` in the steps,
     for one sequence in each step, such as the characters of each word.
 
@@ -159,10 +159,7 @@ def check_steps(example: Example, number: int) -> None:
     shapes = [leaf.shape for _, leaf in named]
     counts = {shape[:1] for shape in shapes}
     if len(counts) > 1 and () not in counts:
-        found = ", ".join(
-            f"{jax.tree_util.keystr(path, simple=True, separator='/')} {len(leaf)}"
-            for path, leaf in named
-        )
+        found = ", ".join(f"{leaf_name(path)} {len(leaf)}" for path, leaf in named)
         raise ValueError(
             f"example {number}: expected arrays with the same number of steps, got {found}. Pass a "
             "sequence of another length as a Padded in the label or context of an Example."

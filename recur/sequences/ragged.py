@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from recur.checks import describe
+from recur.checks import describe, leaf_name
+from recur.masks import expand_like
 from recur.sequences.padded import Padded
 
 
@@ -39,7 +40,7 @@ def map_padded(function: Any, tree: Any) -> Any:
     """Maps `function(name, leaf)` over a pytree in which each `Padded` is a leaf with a name."""
 
     def named(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/") if _is_padded(leaf) else ""
+        name = leaf_name(path) if _is_padded(leaf) else ""
         return function(name, leaf)
 
     return jax.tree_util.tree_map_with_path(named, tree, is_leaf=_is_padded)
@@ -185,8 +186,7 @@ def _zeros_in_padding(padded: Padded) -> Any:
     """Returns the steps, zero beyond the length."""
 
     def of(leaf):
-        mask = padded.mask.reshape(padded.mask.shape + (1,) * (leaf.ndim - padded.mask.ndim))
-        return np.where(mask, leaf, np.zeros((), leaf.dtype))
+        return np.where(expand_like(padded.mask, leaf), leaf, np.zeros((), leaf.dtype))
 
     return jax.tree.map(of, padded.steps)
 

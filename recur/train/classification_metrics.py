@@ -12,7 +12,7 @@ from recur.arrays import as_array
 from recur.checks import check_whole
 from recur.ids import check_known_ids, is_inside
 from recur.masks import zero_invalid
-from recur.train.losses import check_mask, check_targets, check_weights, masked_sums
+from recur.train.losses import check_targets, check_weights, mask_or_all, masked_sums
 from recur.train.metrics import Average, Metric, ratio
 
 
@@ -93,7 +93,7 @@ def top_k_accuracy(
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"top_k_accuracy: expected logits as floats, got {logits.dtype}.")
     check_targets(targets, logits, "top_k_accuracy")
-    _check_mask("top_k_accuracy", mask, targets.shape)
+    mask_or_all(mask, targets.shape, "top_k_accuracy")
     size = logits.shape[-1]
     check_known_ids("top_k_accuracy", "targets that count", given, size, mask=mask)
     is_class = is_inside(targets, size)
@@ -269,7 +269,7 @@ def as_classes(
     given = {"targets": targets, "predicted classes": predicted}
     predicted = as_array(f"{caller}: predicted", predicted)
     targets = as_array(f"{caller}: targets", targets)
-    _check_mask(caller, mask, targets.shape)
+    mask_or_all(mask, targets.shape, caller)
     if jnp.issubdtype(predicted.dtype, jnp.floating):
         check_targets(targets, predicted, caller)
         del given["predicted classes"]
@@ -321,10 +321,6 @@ def check_average(caller: str, average: Any) -> None:
         raise ValueError(f'{caller}: expected average as "macro" or "micro", got {average!r}.')
 
 
-def _check_mask(caller: str, mask: Any, shape: tuple[int, ...]) -> jax.Array:
-    return jnp.ones(shape, bool) if mask is None else check_mask(mask, shape, caller)
-
-
 def _prepare(
     caller: str, predicted: Any, targets: Any, mask: Any, weights: Any, num_classes: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
@@ -333,4 +329,4 @@ def _prepare(
     predicted, targets = as_classes(caller, predicted, targets, mask, size)
     if weights is not None:
         weights = check_weights(weights, mask, targets.shape, caller)
-    return predicted, targets, _check_mask(caller, mask, targets.shape), weights
+    return predicted, targets, mask_or_all(mask, targets.shape, caller), weights

@@ -136,9 +136,7 @@ def masked_sums(
     if is_key(values):
         raise TypeError(f"{caller}: expected values as numbers, got {values.dtype}.")
     values = as_float(values)
-    counts = jnp.ones(values.shape, bool)
-    if mask is not None:
-        counts = check_mask(mask, values.shape, caller)
+    counts = mask_or_all(mask, values.shape, caller)
     if weights is None:
         return zero_invalid(counts, values).sum(), counts.sum().astype(values.dtype)
     weights = check_weights(weights, mask, values.shape, caller).astype(values.dtype)
@@ -262,6 +260,13 @@ def check_targets(targets: jax.Array, rows: jax.Array, name: str) -> None:
             f"{name}: expected targets of shape {list(rows.shape[:-1])}, one for each of the rows "
             f"{list(rows.shape)}, got {list(targets.shape)}."
         )
+
+
+def mask_or_all(
+    mask: jax.Array | None, shape: tuple[int, ...], name: str, argument: str = "mask"
+) -> jax.Array:
+    """Returns `mask` as `check_mask` does, or True at each step if there is none."""
+    return jnp.ones(shape, bool) if mask is None else check_mask(mask, shape, name, argument)
 
 
 def check_mask(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recur.checks import leaf_name
 from recur.files import replacing
 from recur.keys import is_key
 from recur.types import Params
@@ -183,7 +184,7 @@ def _named_arrays(caller: str, tree: Any) -> dict[str, Any]:
     """Returns the leaves by path, in the order of the tree, with Python numbers as NumPy arrays."""
     named: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = leaf_name(path)
         if name in named:
             raise ValueError(
                 f"{caller}: expected a name of its own for each array, got {name!r} twice. Rename "
@@ -217,7 +218,7 @@ def _decode(path: Any, name: str, dtype: str, shape: list[int], data: bytearray)
 
 
 def _describe(array: Any) -> str:
-    """The dtype and shape of an array, as text."""
+    """The dtype and shape of an array of any byte order, as text."""
     if array is None:
         return "nothing"
     return f"{array.dtype.name}[{','.join(map(str, array.shape))}]"

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur.checks import check_leaves, describe
+from recur.checks import check_leaves, describe, leaf_name
 from recur.types import Params
 
 Where = Any  # a pytree of bools like params, or a function `params -> pytree of bools`
@@ -115,7 +115,7 @@ def by_path(*patterns: str) -> Callable[[Params], Any]:
 
 
 def _names(path: tuple) -> list[str]:
-    return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    return leaf_name(path).split("/")
 
 
 def _selects(pattern: str, names: list[str]) -> bool:

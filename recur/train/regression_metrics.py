@@ -11,7 +11,7 @@ from recur.arrays import as_array
 from recur.checks import check_whole
 from recur.dtypes import as_float
 from recur.masks import zero_invalid
-from recur.train.losses import as_common_floats, check_known, check_mask, masked_sums
+from recur.train.losses import as_common_floats, check_known, check_mask, mask_or_all, masked_sums
 from recur.train.metrics import Average
 
 
@@ -173,7 +173,7 @@ def seasonal_naive_error(
     [history] = as_common_floats(name, history=history)
     if not history.ndim:
         raise ValueError(f"{name}: expected history of shape [..., T], got one number.")
-    mask = jnp.ones(history.shape, bool) if mask is None else check_mask(mask, history.shape, name)
+    mask = mask_or_all(mask, history.shape, name)
     pairs = mask[..., season:] & mask[..., :-season]
     errors = zero_invalid(pairs, jnp.abs(history[..., season:] - history[..., :-season]))
     count = pairs.sum(-1).astype(history.dtype)

@@ -14,7 +14,7 @@ from recur.train.classification_metrics import (
     check_average,
     count_classes,
 )
-from recur.train.losses import check_mask
+from recur.train.losses import check_mask, mask_or_all
 
 _PREFIXES = {"O": 0, "B": 1, "I": 2, "M": 2, "E": 3, "L": 3, "S": 4, "U": 4}
 _OUTSIDE, _BEGIN, _, _END, _SINGLE = range(5)
@@ -77,7 +77,7 @@ def span_f1(
     if not targets.ndim:
         raise ValueError("span_f1: expected targets of shape [..., T], got one number.")
     shape = targets.shape
-    mask = jnp.ones(shape, bool) if mask is None else check_mask(mask, shape, "span_f1")
+    mask = mask_or_all(mask, shape, "span_f1")
     if reset is None:
         reset = jnp.zeros(shape, bool)
     else:

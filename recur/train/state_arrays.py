@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from recur.checks import leaf_name
 from recur.keys import is_key
 
 
@@ -46,7 +47,7 @@ def digest_of_json(value: Any) -> str:
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    names = [leaf_name(path) for path, _ in leaves]
     if len(set(names)) < len(names):  # some names contain slashes
         names = [jax.tree_util.keystr(path) for path, _ in leaves]
     return [(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)]
