@@ -21,8 +21,11 @@ def call_repr(factory: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(factory)
     def make(*args: P.args, **kwargs: P.kwargs) -> R:
-        check_call(factory, args, kwargs)
-        made: Any = factory(*args, **kwargs)
+        try:
+            made: Any = factory(*args, **kwargs)
+        except TypeError:
+            check_call(factory, args, kwargs)
+            raise
         if any(made is given for given in (*args, *kwargs.values())):
             return made  # the combinator returned its argument
         shown = [*map(_show, args), *(f"{name}={_show(value)}" for name, value in kwargs.items())]
