@@ -20,7 +20,7 @@ ROOMS = (
     "types cells combine lift structure sequences text decode train classic diagnose interop "
     "serialization"
 ).split()
-OF_ROOT = {"types": ["Cell", "Layer", "Mask"]}  # names of the root without a room of their own
+OF_ROOT = {"types": ["Cell", "Layer", "Mask"]}  # names of the root that no room has
 
 
 class Entry(NamedTuple):

@@ -13,7 +13,7 @@ from recur.masks import leading_shape
 
 
 class Padded(NamedTuple):
-    """A sequence of its own length, padded at the end, or several of them on leading axes.
+    """A padded sequence with its own length, or several of them on leading axes.
 
     In an `Example`, it is a sequence that has other steps than the example: in the context, such as
     the source sentence beside a target sentence; in the label, such as a transcript; or in the

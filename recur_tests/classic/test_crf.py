@@ -259,7 +259,7 @@ def test_a_tagger_learns_what_only_neighbors_tell():
     """Tags alternate; scores of a layer without memory cannot know it, and the transitions do."""
     tags = np.tile([0, 1, 0, 1, 0, 1], (4, 1))
     tags[2:] = 1 - tags[2:]
-    words = np.where(np.arange(6) == 0, tags, 2)  # only the first word tells its tag
+    words = np.where(np.arange(6) == 0, tags, 2)  # only the first word determines its tag
     lengths = np.array([6, 4, 5, 6])
     tagger = recur.batch(recur.chain(nn.Embed(3, 4), nn.Dense(2)))
     params = {"tagger": tagger.init(jax.random.key(0), words), "crf": init_crf(2)}

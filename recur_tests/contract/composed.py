@@ -20,7 +20,7 @@ SOURCE[3] = np.nan  # padding
 
 
 def with_context(layer: Layer, context: Any) -> Layer:
-    """The layer with a context of its own, the same for all rows."""
+    """The layer with its own context, the same for all rows."""
     own = {"context": context}
     return dataclasses.replace(
         layer,

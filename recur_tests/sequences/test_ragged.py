@@ -224,7 +224,7 @@ def test_unpack_and_segments_give_nested_sequences_back():
 
 
 def mean_of_source():
-    """A layer whose steps add the mean over a context of its own length."""
+    """A layer whose steps add the mean over a context with its own length."""
 
     def bind(params, x, *, key=None, context=None):
         source = context["source"]
