@@ -18,6 +18,7 @@ from recur.train.json_lines import JsonLines, read_json_lines
 from recur.train.loop import Report, every, fit
 from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
 from recur.train.metrics import Average, Metric, accumulate, average, evaluate
+from recur.train.params_ema import ParamsEmaState, ema_params, params_ema
 from recur.train.params_file import load_params, read_metadata, save_params
 from recur.train.penalties import by_path, l1, l2
 from recur.train.regression_metrics import (
@@ -51,6 +52,7 @@ __all__ = [
     "F1Score",
     "JsonLines",
     "Metric",
+    "ParamsEmaState",
     "Report",
     "Restored",
     "TrainState",
@@ -68,6 +70,7 @@ __all__ = [
     "cross_entropy",
     "ctc_loss",
     "edit_distance",
+    "ema_params",
     "evaluate",
     "every",
     "f1_score",
@@ -85,6 +88,7 @@ __all__ = [
     "make_step",
     "mase",
     "masked_mean",
+    "params_ema",
     "perplexity",
     "quantile_loss",
     "read_json_lines",

@@ -20,6 +20,7 @@ from recur.train import (
     chunked_cross_entropy_sum,
     clip_by_average_norm,
     cross_entropy,
+    ema_params,
     every,
     fit,
     gradient_by_device,
@@ -29,6 +30,7 @@ from recur.train import (
     make_sharded_step,
     make_step,
     masked_mean,
+    params_ema,
     perplexity,
     read_json_lines,
     weight_drop,
@@ -194,6 +196,45 @@ OF_CLIPPING = [
             "clip_by_average_norm: expected factor > 0 and 0 <= decay < 1, got factor=",
         )
         for change in ({"factor": 0}, {"factor": -1}, {"decay": 1.0}, {"decay": -0.1})
+    ),
+]
+OF_AVERAGES = [
+    *(
+        Row(
+            "params_ema",
+            functools.partial(params_ema, decay),
+            ValueError,
+            f"params_ema: decay: expected a finite number, got {decay!r}.",
+        )
+        for decay in (None, "a", True, [0.5], float("nan"))
+    ),
+    *(
+        Row(
+            "params_ema",
+            functools.partial(params_ema, decay),
+            ValueError,
+            f"params_ema: expected decay in [0, 1], got {decay}.",
+        )
+        for decay in (1.5, -0.1)
+    ),
+    Row(
+        "params_ema",
+        lambda: params_ema(0.5).update(PARAMS, params_ema(0.5).init(PARAMS)),
+        ValueError,
+        "params_ema: expected params in update(updates, state, params), got None.",
+    ),
+    *(
+        Row("ema_params", functools.partial(ema_params, state), TypeError, "expected a TrainState")
+        for state in (None, 3, PARAMS, params_ema(0.5).init(PARAMS))
+    ),
+    *(
+        Row(
+            "ema_params",
+            lambda parts=parts: ema_params(init_state(PARAMS, optax.chain(*parts), KEY)),
+            ValueError,
+            f"ema_params: expected one params_ema in the optimizer, got {count}.",
+        )
+        for parts, count in (((OPTIMIZER,), "none"), ((params_ema(0.5), params_ema(0.9)), 2))
     ),
 ]
 
@@ -583,6 +624,7 @@ ROWS = [
     *OF_CHUNKS,
     *OF_MEANS,
     *OF_CLIPPING,
+    *OF_AVERAGES,
     *OF_WEIGHTS,
     *OF_STEPS,
     *OF_LOOPS,
@@ -591,7 +633,7 @@ ROWS = [
     *wrong_params_file.ROWS,
 ]
 # Made by the library, never by hand.
-RECORDS = {"ClipByAverageNormState", "Report", "Restored"}
+RECORDS = {"ClipByAverageNormState", "ParamsEmaState", "Report", "Restored"}
 RECORDS |= {"Average", "Bleu", "ConfusionMatrix", "F1Score", "Metric"}
 
 
