@@ -364,7 +364,7 @@ def prepare(options: Options) -> Run:
     documents = encode(vocabulary, corpus.training)
     streams = Streams(documents, options.batch_size, options.k1, options.k2, options.seed)
     model = build_model(options, vocabulary)
-    optimizer = build_optimizer(options, streams.windows_per_epoch)
+    optimizer = build_optimizer(options, len(streams))
     return Run(options, corpus, vocabulary, streams, model, optimizer)
 
 

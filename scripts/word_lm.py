@@ -217,7 +217,7 @@ def prepare(options: Options) -> Run:
     documents = {part: encode(tokenizer, of_part) for part, of_part in texts.items()}
     streams = Reading(documents["train"], options, tokenizer)
     model = build_model(options, len(tokenizer))
-    optimizer = build_optimizer(options, streams.windows_per_epoch)
+    optimizer = build_optimizer(options, len(streams))
     return Run(options, texts, tokenizer, documents, streams, model, optimizer)
 
 
@@ -258,7 +258,7 @@ def train(options: Options) -> None:
 def train_in_folder(options: Options) -> None:
     """Trains a model, in a folder that is locked."""
     run = prepare(options)
-    per_epoch = run.streams.windows_per_epoch
+    per_epoch = run.len(streams)
     steps = total_updates(options.epochs, per_epoch)
     running.begin_folder(
         options,
@@ -305,7 +305,7 @@ def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
     """Trains epoch by epoch, with a validation after each, which may start weight averaging."""
     options, state, unread = run.options, begun.state, begun.unread
     done = int(state.step)
-    per_epoch = run.streams.windows_per_epoch
+    per_epoch = run.len(streams)
     judge = make_judge(run.model, run.documents["valid"])
     progress = running.Progress(
         "word",

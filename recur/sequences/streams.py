@@ -40,6 +40,7 @@ class Streams:
     A document d_0 ... d_n has the inputs d_0 ... d_{n-1} and the targets d_1 ... d_n; `reset` is
     True at d_0, and where a stream starts. The masked steps, before the first step of an epoch and
     after its last, are followed by a reset, so a layer can be called without the mask.
+    `len(streams)` is the number of windows of an epoch.
 
     Args:
       documents: integer arrays of at least 2 tokens each. To predict the first token of a document
@@ -58,7 +59,7 @@ class Streams:
       >>> import numpy as np
       >>> from recur.sequences import Streams
       >>> streams = Streams([np.arange(9)], batch_size=2, k1=2, k2=3)
-      >>> streams.windows_per_epoch
+      >>> len(streams)
       2
       >>> next(streams).inputs.tolist()
       [[0, 0, 1], [0, 4, 5]]
@@ -90,7 +91,7 @@ class Streams:
                 f"{batch_size * k1} steps, got {steps}. Pass more data, a smaller batch_size or a "
                 "smaller k1."
             )
-        self.windows_per_epoch = -(-steps // (batch_size * k1))
+        self._length = -(-steps // (batch_size * k1))
         self._documents = documents
         self._batch_size, self._k1, self._k2, self._seed = batch_size, k1, k2, seed
         self._position = 0
@@ -99,7 +100,7 @@ class Streams:
     def window(self, number: int) -> Window:
         """Returns a window by its number, counted from the start of the first epoch."""
         number = check_whole("Streams.window: number", number, 0)
-        epoch, number = divmod(number, self.windows_per_epoch)
+        epoch, number = divmod(number, self._length)
         begin = number * self._k1  # the padding at the start has k2 - k1 steps
         return Window(*(part[:, begin : begin + self._k2] for part in self._epoch(epoch)))
 
@@ -129,6 +130,9 @@ class Streams:
             "checksum of documents": checksum(self._documents),
         }
 
+    def __len__(self) -> int:
+        return self._length
+
     def __iter__(self) -> Iterator[Window]:
         return self
 
@@ -141,7 +145,7 @@ class Streams:
         """Returns the streams of one epoch, `[B, N]`, padded so that every window is complete."""
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._documents))
         line = join_documents([self._documents[number] for number in order])
-        again, length = self._k2 - self._k1, self.windows_per_epoch * self._k1
+        again, length = self._k2 - self._k1, self._length * self._k1
         bounds = np.arange(self._batch_size + 1) * len(line.inputs) // self._batch_size
         shape = (self._batch_size, again + length)
         streams = Window(*(np.zeros(shape, part.dtype) for part in line))

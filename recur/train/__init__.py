@@ -14,6 +14,7 @@ from recur.train.classification_metrics import (
 from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
 from recur.train.ctc import ctc_loss
 from recur.train.density_losses import gaussian_mixture_nll, gaussian_nll, quantile_loss
+from recur.train.early_stopping import early_stopping
 from recur.train.json_lines import JsonLines, read_json_lines
 from recur.train.loop import Report, every, fit
 from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
@@ -69,6 +70,7 @@ __all__ = [
     "confusion_matrix",
     "cross_entropy",
     "ctc_loss",
+    "early_stopping",
     "edit_distance",
     "ema_params",
     "evaluate",

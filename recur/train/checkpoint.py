@@ -10,9 +10,11 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from recur.checks import check_whole
 from recur.train.checkpoint_files import CheckpointFiles, Unreadable
-from recur.train.loop import Report, as_numbers, is_due
+from recur.train.loop import Report, as_numbers, is_due, updates_done
 from recur.train.signals import signals_held_back
 from recur.train.state_arrays import digests, from_arrays, shapes, to_arrays
 from recur.train.step import TrainState, check_state
@@ -126,11 +128,17 @@ class Checkpoints:
           OSError: if another process writes here, or a checkpoint could not be written.
         """
         check_state(state)
-        step = int(state.step)
+        step = updates_done("Checkpoints.save", state)
+        found = as_numbers("Checkpoints.save: metrics", metrics or {})
+        if np.ndim(found.get(self._best or "", 0.0)):
+            raise TypeError(
+                f"Checkpoints: best: expected {self._best!r} as one number, got an array. Return "
+                "its mean from a callback."
+            )
         arrays = to_arrays(state)
         record = {
             "stream": stream,
-            "metrics": as_numbers("Checkpoints.save: metrics", metrics or {}),
+            "metrics": found,
             "unread": [as_numbers("Checkpoints.save: unread", each) for each in unread],
             "shapes": shapes(arrays),
             "digests": digests(arrays),
@@ -287,9 +295,16 @@ def check_same_structure(saved: dict[str, str], expected: dict[str, str], where:
             )
 
 
+def _as_list(value: Any) -> list:
+    """Metrics with axes as lists."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__}")
+
+
 def _as_json(record: dict[str, Any]) -> dict[str, Any]:
     try:
-        return json.loads(json.dumps(record))
+        return json.loads(json.dumps(record, default=_as_list))
     except TypeError as error:
         raise TypeError(
             f"stream: expected a value for JSON, such as get_state() of recur's iterators returns, "

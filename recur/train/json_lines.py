@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 
+import numpy as np
+
 from recur.checks import check_whole
 from recur.files import replacing
 from recur.train.loop import Report
@@ -16,8 +18,8 @@ class JsonLines:
 
         {"step": 100, "loss": 2.31, "gradient_norm": 0.84}
 
-    No line depends on the clock, so a run that was killed or interrupted and resumed writes the
-    same file as an uninterrupted run.
+    Metrics with axes, such as those of an ensemble, are lists. No line depends on the clock, so a
+    run that was killed or interrupted and resumed writes the same file as an uninterrupted run.
 
     Args:
       path: the file; it is created if it does not exist.
@@ -64,7 +66,8 @@ class JsonLines:
         if report.step == report.since or report.unread:
             return
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": report.step, **report.metrics}) + "\n")
+            record = {"step": report.step, **report.metrics}
+            file.write(json.dumps(record, default=np.ndarray.tolist) + "\n")
 
 
 def read_json_lines(path: str | os.PathLike) -> list[dict]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +23,8 @@ class Report(NamedTuple):
       since: the number of updates done at the previous report; equal to `step` if the only news is
         that the loop ends.
       state: the `TrainState` after update `step`.
-      metrics: their means over the updates since the previous report.
+      metrics: their means over the updates since the previous report; floats, or float64 arrays of
+        metrics with axes, such as those of an ensemble.
       last: whether the loop ends after this report.
       interrupted: whether it ends because of a signal.
       unread: if interrupted between two reports, the metrics of each update since `since`.
@@ -32,14 +33,14 @@ class Report(NamedTuple):
     step: int
     since: int
     state: TrainState
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
     last: bool = False
     interrupted: bool = False
-    unread: Sequence[dict[str, float]] = ()
+    unread: Sequence[dict[str, Any]] = ()
 
 
 _END = object()  # of the batches
-Callback = Callable[[Report], dict[str, float] | None]
+Callback = Callable[[Report], Mapping[str, Any] | None]
 
 
 def fit(
@@ -47,12 +48,14 @@ def fit(
     state: TrainState,
     batches: Iterable[Any],
     *,
-    steps: int,
+    steps: int | None = None,
+    epochs: int | None = None,
     callbacks: Sequence[Callback] = (),
+    stop: Callable[[Report], bool] | None = None,
     report_every: int = 10,
-    unread: Sequence[Mapping[str, float]] = (),
+    unread: Sequence[Mapping[str, Any]] = (),
 ) -> TrainState:
-    """Runs the training loop until `steps` updates are done, and calls callbacks with reports.
+    """Runs the training loop for a number of steps or epochs, and calls callbacks with reports.
 
     Callbacks are called in order, at every multiple of `report_every` and at the end. If one
     returns a dict of numbers, it is added to the metrics that later ones receive; so put a
@@ -63,12 +66,20 @@ def fit(
     the run is interrupted between two reports, `Report.unread` holds the metrics of the updates
     since the last one; pass them as `unread` on resuming, and the next report covers them too.
 
+    An ensemble is trained with the step under `jax.vmap`, and a state whose leaves have a leading
+    axis, also `step` and `key`. Its metrics are arrays.
+
     Args:
       step: `(state, batch) -> (state, metrics)`, as `make_step` returns it, compiled by `jax.jit`.
       state: the `TrainState` to start from, after `state.step` updates.
-      batches: an iterator or iterable of batches; the loop ends when it ends.
-      steps: the total number of updates, including the `state.step` done before.
+      batches: an iterator, which is read on; or another iterable, such as a list, which is read
+        from its start again each time it ends.
+      steps: the total number of updates, including the `state.step` done before. Give either steps
+        or epochs.
+      epochs: the total number of epochs, of `len(batches)` updates each.
       callbacks: functions of a `Report` that return None or a dict of numbers.
+      stop: a function of a `Report`, with the metrics that callbacks returned: whether to end the
+        loop, such as `early_stopping`.
       report_every: the number of updates between two reports. Metrics are read from the device only
         then.
       unread: `Restored.unread` of the checkpoint from which the run resumes.
@@ -77,13 +88,18 @@ def fit(
       The last state.
 
     Raises:
-      ValueError: if steps is not a whole number >= 0, report_every not one >= 1, or the state is
-        that of several runs.
-      TypeError: if step or a callback is not a function, state is not a `TrainState`, the step does
-        not return `(state, metrics)`, or a callback returns neither a dict of numbers nor None.
-      FloatingPointError: if the loss or the gradient norm is not finite; it names the update, and
-        callbacks do not receive the state after it.
+      ValueError: if steps or epochs is not a whole number >= 0, both or none are given,
+        report_every is not one >= 1, there is no batch, or the members of an ensemble have done
+        different numbers of updates.
+      TypeError: if step, stop or a callback is not a function, state is not a `TrainState`, the
+        step does not return `(state, metrics)`, a callback returns neither a dict of numbers nor
+        None, or batches have no length for epochs.
+      FloatingPointError: if the loss or the gradient norm is not finite, in no member of an
+        ensemble; it names the update, and callbacks do not receive the state after it.
       KeyboardInterrupt: if a signal interrupted the loop, after the last report.
+
+    Warns:
+      UserWarning: if an iterator of batches ends before the given number of steps.
 
     Example:
       >>> import itertools, jax, jax.numpy as jnp, optax
@@ -100,26 +116,32 @@ def fit(
     """
     check_function("fit: step", step)
     check_state(state)
-    check_whole("fit: steps", steps, 0)
+    steps = _total(steps, epochs, batches)
     check_whole("fit: report_every", report_every, 1)
     for callback in callbacks:
         check_function("fit: a callback", callback)
-    batches = iter(batches)
-    done = _updates_done(state)
+    if stop is not None:
+        check_function("fit: stop", stop)
+    source = _without_end(batches)
+    done = updates_done("fit", state)
     pending: list[Mapping[str, Any]] = [*unread]
     since = done - len(pending)
-    report = None
+    report, is_enough = None, False
     with first_signal_collected() as interrupted:
-        while done < steps and not interrupted:
-            batch = next(batches, _END)
+        while done < steps and not interrupted and not is_enough:
+            batch = next(source, _END)
             if batch is _END:
+                warnings.warn(
+                    f"fit: the batches ended after {done:,} of {steps:,} updates.", stacklevel=2
+                )
                 break
             state, metrics = _checked(step(state, batch))
             pending.append(metrics)
             done += 1
             if done % report_every == 0 and done < steps:
                 report = Report(done, since, state, _means(_read(pending, since)))
-                _call_all(callbacks, report)
+                reported = _call_all(callbacks, report)
+                is_enough = stop is not None and bool(stop(reported))
                 since, pending = done, []
         is_early = bool(interrupted) and done < steps
         if pending:
@@ -171,13 +193,43 @@ def is_due(report: Report, count: int) -> bool:
     return report.step // count > report.since // count
 
 
-def _call_all(callbacks: Sequence[Callback], report: Report) -> None:
+def _total(steps: int | None, epochs: int | None, batches: Any) -> int:
+    """The total number of updates."""
+    if (steps is None) == (epochs is None):
+        raise ValueError(f"fit: expected either steps or epochs, got {steps} and {epochs}.")
+    if epochs is None:
+        return check_whole("fit: steps", steps, 0)
+    epochs = check_whole("fit: epochs", epochs, 0)
+    if not hasattr(batches, "__len__"):
+        raise TypeError(
+            "fit: epochs: expected batches with a length, such as a list or a stream of "
+            f"recur.sequences, got {type(batches).__name__}. Give steps instead."
+        )
+    return epochs * len(batches)
+
+
+def _without_end(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches of an iterator; those of another iterable again and again."""
+    if isinstance(batches, Iterator):
+        for batch in batches:  # and not `yield from`, which would close it at the end
+            yield batch
+        return
+    while True:
+        batch = _END
+        for batch in batches:
+            yield batch
+        if batch is _END:
+            raise ValueError("fit: expected at least one batch, got none.")
+
+
+def _call_all(callbacks: Sequence[Callback], report: Report) -> Report:
     """Calls callbacks in order; each receives the metrics that earlier ones returned."""
     for callback in callbacks:
         name = getattr(callback, "__qualname__", type(callback).__name__)
-        found = callback(report)
-        found = {} if found is None else as_numbers(f"the callback {name}", found)
+        returned = callback(report)
+        found = {} if returned is None else as_numbers(f"the callback {name}", returned)
         report = report._replace(metrics={**report.metrics, **found})
+    return report
 
 
 def _checked(returned: Any) -> tuple[TrainState, Mapping[str, Any]]:
@@ -191,8 +243,8 @@ def _checked(returned: Any) -> tuple[TrainState, Mapping[str, Any]]:
     return returned
 
 
-def as_numbers(source: str, found: Any) -> dict[str, float]:
-    """Converts metrics to Python floats.
+def as_numbers(source: str, found: Any) -> dict[str, Any]:
+    """Converts metrics to Python floats, and those with axes to arrays of float64.
 
     Raises:
       TypeError: if they are not a dict of numbers; it names their source and the metric.
@@ -201,35 +253,38 @@ def as_numbers(source: str, found: Any) -> dict[str, float]:
         raise TypeError(
             f"{source}: expected a dict of numbers or None, got {type(found).__name__}."
         )
+    numbers = {}
     for metric, value in found.items():
         array = np.asarray(value)
-        if array.ndim or not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
+        if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
             raise TypeError(
-                f"{source}: expected numbers, got {type(value).__name__} for {metric!r}. Take a "
-                "mean, or float() of it."
+                f"{source}: expected numbers, got {type(value).__name__} for {metric!r}."
             )
-    return {metric: float(value) for metric, value in found.items()}
+        numbers[metric] = array.astype(np.float64) if array.ndim else float(value)
+    return numbers
 
 
-def _updates_done(state: TrainState) -> int:
-    if np.ndim(state.step):
+def updates_done(caller: str, state: TrainState) -> int:
+    """The number of updates, the same for all members of an ensemble."""
+    done = np.unique(np.asarray(state.step))
+    if done.size != 1:
         raise ValueError(
-            f"fit: expected the state of one run, got steps of shape {list(np.shape(state.step))}. "
-            "Train an ensemble with jax.vmap of the step, in your own loop."
+            f"{caller}: expected the same number of updates in all members of an ensemble, got "
+            f"{done.tolist()}."
         )
-    return int(state.step)
+    return int(done[0])
 
 
-def _means(read: Sequence[dict[str, float]]) -> dict[str, float]:
+def _means(read: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: sum(metrics[name] for metrics in read) / len(read) for name in read[0]}
 
 
-def _read(unread: list[Mapping[str, Any]], since: int) -> list[dict[str, float]]:
+def _read(unread: list[Mapping[str, Any]], since: int) -> list[dict[str, Any]]:
     """Reads metrics from the device; raises an error if a loss or gradient norm is not finite."""
     read = [as_numbers("the metrics of the step", each) for each in jax.device_get(unread)]
     for number, metrics in enumerate(read, start=since + 1):
         for name in ("loss", "gradient_norm"):
-            if not math.isfinite(metrics.get(name, 0.0)):
+            if not np.isfinite(metrics.get(name, 0.0)).any():
                 raise FloatingPointError(
                     f"update {number}: the {name.replace('_', ' ')} is {metrics[name]}. Lower the "
                     "learning rate or clip gradients; this state was not saved."

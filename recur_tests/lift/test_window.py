@@ -40,7 +40,7 @@ def test_a_stream_read_in_windows_is_the_textbooks_truncated_backpropagation(ste
     streams = Streams([TOKENS], batch_size=1, k1=1, k2=steps_back + 1)
     carry = (random_like(jax.ShapeDtypeStruct((1, 4), jnp.float64), 3), ())  # a reset comes first
     found, total = 0.0, jax.tree.map(jnp.zeros_like, params)
-    for _ in range(streams.windows_per_epoch):
+    for _ in range(len(streams)):
         (part, carry), gradient = differentiate(params, carry, next(streams))
         found, total = found + part, jax.tree.map(jnp.add, total, gradient)
     assert_close(float(found), float(value), 1e-12)

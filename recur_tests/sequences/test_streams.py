@@ -15,7 +15,7 @@ def test_every_step_is_new_once_an_epoch(rows, k1, k2):
     streams = Streams(DOCUMENTS, rows, k1, k2)
     for _ in range(2):
         new = []
-        for _ in range(streams.windows_per_epoch):
+        for _ in range(len(streams)):
             window = next(streams)
             assert {part.shape for part in window} == {(rows, k2)}
             assert (window.targets - window.inputs == 1)[window.mask].all()
@@ -27,7 +27,7 @@ def test_windows_overlap_by_what_is_read_again():
     streams = Streams(DOCUMENTS, batch_size=2, k1=3, k2=8)
     before = next(streams)
     assert not before.mask[:, :5].any() and before.reset[:, 5].all()
-    for _ in range(streams.windows_per_epoch - 1):
+    for _ in range(len(streams) - 1):
         window = next(streams)
         for part, earlier in zip(window, before, strict=True):
             assert (part[:, :5] == earlier[:, 3:]).all()
@@ -36,7 +36,7 @@ def test_windows_overlap_by_what_is_read_again():
 
 def test_resets_stand_where_documents_and_streams_start_and_behind_padding():
     streams = Streams(DOCUMENTS, batch_size=3, k1=4, k2=6)
-    windows = [next(streams) for _ in range(3 * streams.windows_per_epoch)]
+    windows = [next(streams) for _ in range(3 * len(streams))]
     starts = {int(document[0]) for document in DOCUMENTS}
     for row in range(3):
         new = [
@@ -53,7 +53,7 @@ def test_resets_stand_where_documents_and_streams_start_and_behind_padding():
 def test_the_order_is_new_each_epoch_and_of_the_seed():
     def line(seed, epoch):
         streams = Streams(DOCUMENTS, batch_size=1, k1=5, seed=seed)
-        count = streams.windows_per_epoch
+        count = len(streams)
         return np.concatenate(
             [streams.window(epoch * count + n).inputs[0] for n in range(count)]
         ).tolist()
@@ -65,7 +65,7 @@ def test_the_order_is_new_each_epoch_and_of_the_seed():
 
 def test_goes_on_where_it_stood():
     streams, other = (Streams(DOCUMENTS, batch_size=2, k1=3, k2=5) for _ in range(2))
-    for _ in range(streams.windows_per_epoch + 2):
+    for _ in range(len(streams) + 2):
         next(streams)
     other.set_state(streams.get_state())
     for _ in range(5):

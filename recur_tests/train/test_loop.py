@@ -8,7 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from recur.train import JsonLines, Report, every, fit, init_state, make_step
+from recur.sequences import Streams
+from recur.train import (
+    JsonLines,
+    Report,
+    every,
+    fit,
+    init_state,
+    make_step,
+    read_json_lines,
+)
 
 pytestmark = pytest.mark.usefixtures("lenient")
 OPTIMIZER = optax.sgd(0.5)
@@ -46,7 +55,8 @@ def test_reports_means_between_reports(begin):
 def test_goes_on_from_where_a_state_stands_and_ends_with_the_batches(begin):
     step, state = begin
     reports = []
-    state = fit(step, state, [1.0, 2.0], steps=9, callbacks=[reports.append])
+    with pytest.warns(UserWarning, match="the batches ended after 2 of 9 updates"):
+        state = fit(step, state, iter([1.0, 2.0]), steps=9, callbacks=[reports.append])
     assert state.step == 2 and reports[-1].last
     assert fit(step, state, iter([3.0, 4.0, 5.0]), steps=4).params == -5.0
     assert fit(step, state, numbers(), steps=2, callbacks=[reports.append]) is state
@@ -55,7 +65,8 @@ def test_goes_on_from_where_a_state_stands_and_ends_with_the_batches(begin):
 
 def test_an_end_just_behind_a_report_is_told(begin):
     reports = []
-    fit(*begin, [1.0, 2.0], steps=9, callbacks=[reports.append], report_every=2)
+    with pytest.warns(UserWarning, match="the batches ended"):
+        fit(*begin, iter([1.0, 2.0]), steps=9, callbacks=[reports.append], report_every=2)
     assert [(r.step, r.since, r.last) for r in reports] == [(2, 0, False), (2, 2, True)]
     assert reports[0].metrics == reports[1].metrics
     reports.clear()
@@ -178,7 +189,6 @@ def test_metrics_of_callbacks_are_floats(begin):
     "found, message",
     [
         (3.0, "expected a dict of numbers or None, got float"),
-        ({"loss": np.ones(2)}, "expected numbers, got ndarray for 'loss'"),
         ({"loss": "low"}, "expected numbers, got str for 'loss'"),
         ({"loss": None}, "expected numbers, got NoneType for 'loss'"),
     ],
@@ -206,7 +216,101 @@ def test_numbers_of_updates(begin, options, message):
         fit(*begin, numbers(), **options)
 
 
-def test_an_ensemble_is_refused(begin):
+def test_an_epoch_is_all_batches_once(begin):
     step, state = begin
-    with pytest.raises(ValueError, match=r"the state of one run, got steps of shape \[2\]"):
-        fit(step, jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state), numbers(), steps=1)
+    counted = fit(step, state, [1.0, 2.0, 4.0], epochs=2)
+    assert counted.step == 6 and counted.params == -7.0
+    assert fit(step, counted, [1.0, 2.0, 4.0], epochs=3).step == 9
+    assert fit(step, state, [1.0, 2.0, 4.0], epochs=0) is state
+    assert fit(step, state, [1.0, 2.0, 4.0], steps=4).params == -4.0
+
+
+def test_an_epoch_of_streams_is_their_length(begin):
+    step, state = begin
+    streams = Streams([np.arange(9)], batch_size=2, k1=2)
+    seen = []
+
+    def count(state, window):
+        seen.append(window.inputs)
+        return step(state, 1.0)
+
+    assert fit(count, state, streams, epochs=3).step == len(seen) == 3 * len(streams)
+
+
+def test_batches_can_be_read_on_after_the_loop(begin):
+    batches = (float(n) for n in (1, 2, 4))
+    step, state = begin
+    state = fit(step, state, batches, steps=1)
+    assert fit(step, state, batches, steps=3).params == -3.5
+
+
+def test_no_batches_at_all(begin):
+    with pytest.raises(ValueError, match="expected at least one batch, got none"):
+        fit(*begin, [], steps=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"steps": 3, "epochs": 3}])
+def test_either_steps_or_epochs(begin, options):
+    with pytest.raises(ValueError, match="fit: expected either steps or epochs, got"):
+        fit(*begin, [1.0], **options)
+
+
+def test_epochs_need_batches_with_a_length(begin):
+    with pytest.raises(TypeError, match="batches with a length, .* got generator. Give steps"):
+        fit(*begin, numbers(), epochs=1)
+
+
+def test_stop_sees_what_callbacks_found_and_ends_the_loop(begin):
+    reports = []
+
+    def validate(report):
+        return {"valid": report.metrics["seen"]}
+
+    state = fit(
+        *begin,
+        numbers(),
+        steps=100,
+        callbacks=[validate, reports.append],
+        stop=lambda report: report.metrics["valid"] > 4,
+        report_every=2,
+    )
+    assert state.step == 6
+    assert [(r.step, r.since, r.last) for r in reports] == [
+        (2, 0, False),
+        (4, 2, False),
+        (6, 4, False),
+        (6, 6, True),
+    ]
+
+
+def ensemble(begin, count=2):
+    step, state = begin
+    members = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), state)
+    return jax.jit(jax.vmap(step)), members
+
+
+def test_the_metrics_of_an_ensemble_are_arrays(begin, tmp_path):
+    batches = [jnp.array([1.0, 3.0]), jnp.array([2.0, 5.0])]
+    reports, path = [], tmp_path / "metrics.jsonl"
+    callbacks = [reports.append, JsonLines(path)]
+    state = fit(*ensemble(begin), batches, steps=2, callbacks=callbacks)
+    assert state.params.tolist() == [-1.5, -4.0]
+    seen = reports[0].metrics["seen"]
+    assert seen.dtype == np.float64 and seen.tolist() == [1.5, 4.0]
+    [record] = read_json_lines(path)
+    assert record["seen"] == [1.5, 4.0]
+
+
+def test_one_member_that_is_not_finite_does_not_end_the_others(begin):
+    reports = []
+    fit(*ensemble(begin), [jnp.array([1.0, np.nan])], steps=3, callbacks=[reports.append])
+    assert np.isfinite(reports[-1].metrics["loss"]).tolist() == [True, False]
+    with pytest.raises(FloatingPointError, match="update 1: the loss is"):
+        fit(*ensemble(begin), [jnp.array([np.inf, np.nan])], steps=3)
+
+
+def test_members_with_other_numbers_of_updates(begin):
+    step, state = ensemble(begin)
+    state = state._replace(step=jnp.array([1, 2]))
+    with pytest.raises(ValueError, match=r"the same number of updates .* got \[1, 2\]"):
+        fit(step, state, numbers(), steps=1)

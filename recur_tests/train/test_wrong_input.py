@@ -20,6 +20,7 @@ from recur.train import (
     chunked_cross_entropy_sum,
     clip_by_average_norm,
     cross_entropy,
+    early_stopping,
     ema_params,
     every,
     fit,
@@ -437,7 +438,15 @@ def fit_of(step=make_step(loss_of, OPTIMIZER), state=STATE, steps=1, **options):
     return fit(step, state, [np.ones(4)], steps=steps, **options)
 
 
-LOOPS = {"fit": fit_of, "every": lambda count: every(count, print)}
+def early_stopping_of(metric="valid", patience=1, **options):
+    return early_stopping(metric, patience, **options)
+
+
+LOOPS = {
+    "fit": fit_of,
+    "every": lambda count: every(count, print),
+    "early_stopping": early_stopping_of,
+}
 NO_WHOLE = "{name}: %s: expected a whole number of at least %d, got "
 OF_LOOPS = rows(
     ("fit",),
@@ -446,19 +455,22 @@ OF_LOOPS = rows(
         *(
             ({name: value}, ValueError, NO_WHOLE % (name, least) + f"{value!r}.")
             for name, least in (("steps", 0), ("report_every", 1))
-            for value in (-1, 1.5, "a", None, True)
+            for value in (-1, 1.5, "a", True)
         ),
         (
-            {"state": STATE._replace(step=np.zeros(2, int))},
+            {"state": STATE._replace(step=np.arange(2))},
             ValueError,
-            "fit: expected the state of one run, got steps of shape [2]. Train an ensemble",
+            "fit: expected the same number of updates in all members of an ensemble, got [0, 1].",
         ),
         ({"callbacks": [lambda report: 3]}, TypeError, "a dict of numbers or None, got int."),
-        ({"callbacks": [lambda r: {"a": "b"}]}, TypeError, "numbers, got str for 'a'. Take a mean"),
+        ({"callbacks": [lambda r: {"a": "b"}]}, TypeError, "numbers, got str for 'a'."),
+        ({"stop": 3}, TypeError, "fit: stop: expected a function, got int."),
+        ({"epochs": 2}, ValueError, "fit: expected either steps or epochs, got 1 and 2."),
+        ({"steps": None}, ValueError, "fit: expected either steps or epochs, got None and None."),
         (
-            {"callbacks": [lambda report: {"a": np.ones(2)}]},
-            TypeError,
-            "expected numbers, got ndarray for 'a'. Take a mean, or float() of it.",
+            {"steps": None, "epochs": -1},
+            ValueError,
+            "fit: epochs: expected a whole number of at least 0, got -1.",
         ),
         ({"callbacks": [3]}, TypeError, "fit: a callback: expected a function, got int."),
         ({"step": 3}, TypeError, "fit: step: expected a function, got int."),
@@ -472,6 +484,19 @@ OF_LOOPS = rows(
     [
         ({"count": value}, ValueError, NO_WHOLE % ("count", 1) + f"{value!r}.")
         for value in (0, -1, 1.5, "a", None, True)
+    ],
+)
+OF_LOOPS += rows(
+    ("early_stopping",),
+    LOOPS,
+    [
+        *(
+            ({"patience": value}, ValueError, NO_WHOLE % ("patience", 1) + f"{value!r}.")
+            for value in (0, 1.5, "a", None)
+        ),
+        ({"metric": 3}, TypeError, "early_stopping: metric: expected a name, got int."),
+        ({"min_delta": -1}, ValueError, "early_stopping: min_delta: expected at least 0, got -1"),
+        ({"min_delta": "a"}, ValueError, "early_stopping: min_delta: expected a finite number"),
     ],
 )
 OF_LOOPS.append(
