@@ -64,7 +64,7 @@ def batches(
 
     Returns:
       An iterator of `Batch`, or of `TimeMajorBatch`, with `len`, `get_state`, `set_state` and
-      `close`.
+      `close`. It is a context manager, which closes it.
 
     Raises:
       ImportError: if Grain is not installed.
@@ -168,6 +168,12 @@ class BatchStream:
     def close(self) -> None:
         """Ends the thread that reads ahead."""
         self._held[0].close()
+
+    def __enter__(self) -> BatchStream:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self.close()
 
 
 class _Stream:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -337,6 +338,15 @@ class Spoiled(Recorded):
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_stream_is_closed_at_the_end_of_a_with_block():
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError), batches(SOURCE, pad(), 2) as stream:
+        next(stream)
+        assert threading.active_count() > before
+        raise ZeroDivisionError
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("ends", ["", "stream.close()"])
