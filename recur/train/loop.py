@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur.checks import check_function, check_whole
-from recur.train.signals import first_signal_collected
+from recur.train.signals import agreed, first_signal_collected
 from recur.train.step import TrainState, check_state
 
 
@@ -64,7 +64,8 @@ def fit(
     On Ctrl-C (SIGINT) or SIGTERM the current update is finished, callbacks get a last report, so
     that checkpoints are saved, and KeyboardInterrupt is raised. A second signal acts at once. If
     the run is interrupted between two reports, `Report.unread` holds the metrics of the updates
-    since the last one; pass them as `unread` on resuming, and the next report covers them too.
+    since the last one; pass them as `unread` on resuming, and the next report covers them too. With
+    several processes of `jax.distributed`, a signal to any of them ends all at the next report.
 
     An ensemble is trained with the step under `jax.vmap`, and a state whose leaves have a leading
     axis, also `step` and `key`. Its metrics are arrays.
@@ -126,9 +127,9 @@ def fit(
     done = updates_done("fit", state)
     pending: list[Mapping[str, Any]] = [*unread]
     since = done - len(pending)
-    report, is_enough = None, False
-    with first_signal_collected() as interrupted:
-        while done < steps and not interrupted and not is_enough:
+    report, is_enough, is_interrupted = None, False, False
+    with first_signal_collected() as signals:
+        while done < steps and not is_interrupted and not is_enough:
             batch = next(source, _END)
             if batch is _END:
                 warnings.warn(
@@ -143,7 +144,10 @@ def fit(
                 reported = _call_all(callbacks, report)
                 is_enough = stop is not None and bool(stop(reported))
                 since, pending = done, []
-        is_early = bool(interrupted) and done < steps
+            if done % report_every == 0 or jax.process_count() == 1:
+                is_interrupted = agreed(bool(signals))
+        is_interrupted = agreed(bool(signals))
+        is_early = is_interrupted and done < steps
         if pending:
             read = _read(pending, since)
             report = Report(done, since, state, _means(read), unread=read if is_early else ())
@@ -151,7 +155,7 @@ def fit(
             report = report._replace(since=done)
         if report:
             _call_all(callbacks, report._replace(last=True, interrupted=is_early))
-        if interrupted:
+        if is_interrupted:
             raise KeyboardInterrupt
     return state
 

@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C and SIGTERM in the main thread: collected, or delayed until a block ends."""
+"""Ctrl-C and SIGTERM: collected, agreed between processes, or delayed until a block ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,6 +24,15 @@ def first_signal_collected() -> Iterator[list[int]]:
 
     with _handled_by(handle):
         yield came
+
+
+def agreed(flag: bool) -> bool:
+    """Whether the flag of any process of `jax.distributed` is true; each process must call this."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental.multihost_utils import process_allgather
+
+    return bool(process_allgather(np.asarray(flag)).any())
 
 
 @contextlib.contextmanager
