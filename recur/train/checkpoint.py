@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -16,8 +17,9 @@ from recur.checks import check_whole
 from recur.train.checkpoint_files import CheckpointFiles, Unreadable
 from recur.train.loop import Report, as_numbers, is_due, updates_done
 from recur.train.signals import signals_held_back
-from recur.train.state_arrays import digests, from_arrays, shapes, to_arrays
+from recur.train.state_arrays import check_same, digests, from_arrays, shapes, to_arrays
 from recur.train.step import TrainState, check_state
+from recur.types import Params
 
 _GLOB = "*?["  # when it reads, Orbax takes a path with these for a pattern
 
@@ -135,7 +137,7 @@ class Checkpoints:
                 f"Checkpoints: best: expected {self._best!r} as one number, got an array. Return "
                 "its mean from a callback."
             )
-        arrays = to_arrays(state)
+        arrays = to_arrays("Checkpoints.save", state)
         record = {
             "stream": stream,
             "metrics": found,
@@ -156,7 +158,8 @@ class Checkpoints:
         """Restores a checkpoint and verifies it.
 
         Args:
-          like: a state of the same structure, shapes and dtypes, such as `init_state` returns.
+          like: a state of the same structure, shapes and dtypes, such as `init_state` returns, or
+            its shapes, from `jax.eval_shape`.
           step: the update of the checkpoint; the last one by default.
 
         Returns:
@@ -164,27 +167,51 @@ class Checkpoints:
 
         Raises:
           TypeError: if like is not a `TrainState`.
-          ValueError: if there is no checkpoint of that update; if it is of another model; or if it
-            is damaged, in which case the message names the newest intact one before it.
+          ValueError: if there is no checkpoint of that update; if it is of another model, in which
+            case the message names the array that differs; or if it is damaged, in which case the
+            message names the newest intact one before it.
           OSError: if a checkpoint that was being written could not be written.
         """
-        check_state(like)
-        steps = self.steps()
-        if step is None and not steps:
+        check_state(like, "Checkpoints.restore: like")
+        if step is None and not self.steps():
             return None
-        step = steps[-1] if step is None else check_whole("Checkpoints.restore: step", step, 0)
-        if step not in steps:
-            known = ", ".join(map(str, steps)) or "none"
-            raise ValueError(
-                f"{self.folder}: expected the update of a checkpoint, got {step}; there are "
-                f"{known}."
-            )
-        try:
-            restored = self._read(like, step)
-        except Unreadable as error:
-            raise ValueError(f"{error} {self._offer(like, step)}") from error
+        step, restored = self._intact(
+            "Checkpoints.restore", step, functools.partial(self._read, like)
+        )
         self._at = step
         return restored
+
+    def restore_params(self, like: Params, step: int | None = None) -> Params:
+        """Restores the params of a checkpoint and verifies them; no optimizer is needed.
+
+        Only the params are read. To go on with training, use `restore`.
+
+        Args:
+          like: params of the same structure, shapes and dtypes, or their shapes, such as
+            `jax.eval_shape(model.init, key, xs)` returns.
+          step: the update of the checkpoint, such as `best_step()`; the last one by default.
+
+        Returns:
+          A pytree like `like`: JAX arrays, with the sharding that `like` has, and NumPy arrays and
+          numbers where `like` has them.
+
+        Raises:
+          TypeError: if a leaf of like is neither an array, a shape nor a number.
+          ValueError: as for `restore`; also if the folder holds no checkpoint.
+          OSError: if a checkpoint that was being written could not be written.
+
+        Example:
+          >>> import tempfile, jax, jax.numpy as jnp, optax
+          >>> from recur.train import Checkpoints, init_state
+          >>> state = init_state({"w": jnp.ones(3)}, optax.adam(0.1), jax.random.key(0))
+          >>> with Checkpoints(tempfile.mkdtemp()) as checkpoints:
+          ...     checkpoints.save(state)
+          ...     params = checkpoints.restore_params({"w": jax.ShapeDtypeStruct((3,), "float32")})
+          >>> params["w"].tolist()
+          [1.0, 1.0, 1.0]
+        """
+        caller = "Checkpoints.restore_params"
+        return self._intact(caller, step, functools.partial(self._read_params, like))[1]
 
     def callback(self, every: int, batches: Any = None) -> Callable[[Report], None]:
         """Makes a callback for `fit` that saves checkpoints.
@@ -265,34 +292,52 @@ class Checkpoints:
         }
         return min(worst_last, key=worst_last.__getitem__, default=None)
 
+    def _intact(self, caller: str, step: int | None, read: Callable[[int], Any]) -> tuple[int, Any]:
+        """The update of a checkpoint, the last one by default, and what `read` returns of it."""
+        steps = self.steps()
+        if step is None and not steps:
+            raise ValueError(f"{caller}: {self.folder}: expected a checkpoint, got none.")
+        step = steps[-1] if step is None else check_whole(f"{caller}: step", step, 0)
+        if step not in steps:
+            known = ", ".join(map(str, steps)) or "none"
+            raise ValueError(
+                f"{self.folder}: expected the update of a checkpoint, got {step}; there are "
+                f"{known}."
+            )
+        try:
+            return step, read(step)
+        except Unreadable as error:
+            raise ValueError(f"{error} {self._offer(read, step)}") from error
+
     def _read(self, like: TrainState, step: int) -> Restored:
-        record, wanted = self._files.read_record(step), to_arrays(like)
-        check_same_structure(record["shapes"], shapes(wanted), self._files.path(step))
+        record = self._files.read_record(step)
+        wanted = to_arrays("Checkpoints.restore: like", like, or_shapes=True)
+        check_same(record["shapes"], wanted, self._files.path(step))
         arrays = self._files.read(step, wanted)
         return Restored(from_arrays(arrays, like), record["stream"], record["unread"])
 
-    def _offer(self, like: TrainState, step: int) -> str:
+    def _read_params(self, like: Params, step: int) -> Params:
+        saved = self._files.read_record(step)["shapes"]
+        wanted = to_arrays(
+            "Checkpoints.restore_params: like",
+            TrainState((), like, (), (), ()),
+            or_shapes=True,
+            plain="step" in saved,
+        )
+        of_params = {n: shape for n, shape in saved.items() if n.startswith(("params", ".params"))}
+        check_same(of_params, wanted, self._files.path(step))
+        return from_arrays(self._files.read(step, wanted), like)
+
+    def _offer(self, read: Callable[[int], Any], step: int) -> str:
         """The remedy when a checkpoint cannot be read."""
         for before in reversed([each for each in self._files.steps() if each < step]):
             with contextlib.suppress(ValueError):
-                self._read(like, before)
+                read(before)
                 return (
                     f"The newest intact one before it is that of update {before}: restore it with "
                     f"step={before}, or move {self._files.path(step).name} to another folder."
                 )
         return "There is no intact one before it."
-
-
-def check_same_structure(saved: dict[str, str], expected: dict[str, str], where: Any) -> None:
-    """Raises a ValueError that names the first array in which a checkpoint differs from a state."""
-    for name in [*expected, *saved]:
-        was, wanted = saved.get(name, "nothing"), expected.get(name, "nothing")
-        if was != wanted:
-            raise ValueError(
-                f"{where}: expected {wanted} at {name}, but the checkpoint has {was}. It is of "
-                "another model or optimizer: build the one it was saved from, or name another "
-                "folder."
-            )
 
 
 def _as_list(value: Any) -> list:

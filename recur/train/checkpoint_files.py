@@ -10,6 +10,9 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from recur.files import NO_ROOM
 from recur.train.run_folder import RunFolder
 from recur.train.state_arrays import digest_of_json, digests
@@ -55,7 +58,7 @@ class CheckpointFiles:
     def write(self, step: int, arrays: Mapping[str, Any], record: dict[str, Any]) -> None:
         """Starts to write a checkpoint."""
         items = self._args.Composite(
-            state=self._args.StandardSave(_numbered(arrays)),
+            state=self._args.PyTreeSave(_numbered(arrays)),
             record=self._args.JsonSave({**record, "digest": digest_of_json(record)}),
         )
         with self._writing():
@@ -65,12 +68,21 @@ class CheckpointFiles:
             self._manager.save(step, args=items)
 
     def read(self, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
-        """Reads and verifies the arrays of a checkpoint; empty arrays are taken from `like`."""
-        items = self._args.Composite(state=self._args.StandardRestore(_numbered(like)))
+        """Reads and verifies the arrays of a checkpoint that `like` has, by their names."""
+        record = self.read_record(step)
+        numbers = {name: str(number) for number, name in enumerate(record["shapes"])}
+        wanted = {numbers[name]: leaf for name, leaf in like.items() if leaf.size}
+        arguments = self._args.PyTreeRestore(
+            wanted, self._arguments_of(wanted), partial_restore=True
+        )
         with self._reading(step):
-            numbered = dict(self._manager.restore(step, args=items).state)
-        arrays = {name: numbered.get(str(n), leaf) for n, (name, leaf) in enumerate(like.items())}
-        written = self.read_record(step)["digests"]
+            items = self._args.Composite(state=arguments)
+            numbered = dict(self._manager.restore(step, args=items).state) if wanted else {}
+        arrays = {
+            name: numbered[numbers[name]] if leaf.size else _empty(leaf)
+            for name, leaf in like.items()
+        }
+        written = record["digests"]
         for name, digest in digests(arrays).items():
             if written.get(name, digest) != digest:
                 raise Unreadable(f"{self.path(step)}: {name} is not what was written.")
@@ -118,8 +130,9 @@ class CheckpointFiles:
         import orbax.checkpoint as ocp  # here: it would double the import time of recur
 
         self._args = ocp.args
+        self._arguments_of = ocp.checkpoint_utils.construct_restore_args
         handlers = {
-            "state": ocp.StandardCheckpointHandler(),
+            "state": ocp.PyTreeCheckpointHandler(),
             "record": ocp.JsonCheckpointHandler(),
         }
         options = ocp.CheckpointManagerOptions(
@@ -171,6 +184,12 @@ class _Policy(NamedTuple):
 def _numbered(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Non-empty arrays by number, since names may contain any character."""
     return {str(n): leaf for n, leaf in enumerate(arrays.values()) if leaf.size}
+
+
+def _empty(like: Any) -> Any:
+    """An array without elements, which no file holds."""
+    is_shape = isinstance(like, jax.ShapeDtypeStruct)
+    return jnp.zeros(like.shape, like.dtype, device=like.sharding) if is_shape else like
 
 
 def _system_error(error: BaseException) -> int | None:

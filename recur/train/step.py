@@ -167,11 +167,11 @@ def check_optimizer(optimizer: Any) -> None:
         )
 
 
-def check_state(state: Any) -> None:
+def check_state(state: Any, name: str = "state") -> None:
     """Raises a TypeError unless `state` is a TrainState."""
     if not isinstance(state, TrainState):
         raise TypeError(
-            f"state: expected a TrainState, as init_state makes it, got {type(state).__name__}."
+            f"{name}: expected a TrainState, as init_state makes it, got {type(state).__name__}."
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import recur
 from recur.lift import run_window
@@ -26,6 +27,7 @@ from recur.train import (
     make_step,
     masked_mean,
 )
+from recur_tests.helpers import assert_close
 
 pytestmark = pytest.mark.usefixtures("lenient")
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
@@ -162,12 +164,63 @@ def test_another_models_checkpoint_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
     with Checkpoints(tmp_path) as checkpoints:
-        differs = r"update_0: expected float32\[3, 4\] at params/1/kernel/input, but .*\[3, 3\]"
+        differs = r"update_0: expected float32\[3, 4\] at params/1/kernel/input, as in like, but"
         with pytest.raises(ValueError, match=differs):
             checkpoints.restore(like=first_state(features=4))
         fewer = state._replace(params=state.params[:-1])
         with pytest.raises(ValueError, match="expected nothing at params/3.*another model"):
             checkpoints.restore(like=fewer)
+
+
+def test_params_are_restored_without_an_optimizer(tmp_path):
+    state, layer = first_state(), model(features=3)
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(ValueError, match="restore_params: .*expected a checkpoint, got none"):
+            checkpoints.restore_params(state.params)
+        for step in (3, 5):
+            checkpoints.save(at(state, step)._replace(params=scaled(state.params, step)))
+    tokens = jnp.zeros((2, K1), jnp.int32)
+    like = jax.eval_shape(layer.init, jax.random.key(0), tokens)
+    with Checkpoints(tmp_path) as checkpoints:
+        for params in (like, state.params):
+            for step in (None, 3, 5):
+                found = checkpoints.restore_params(params, step)
+                assert_close(found, scaled(state.params, step or 5), 0)
+                assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(found))
+        with pytest.raises(ValueError, match="update of a checkpoint, got 4; there are 3, 5"):
+            checkpoints.restore_params(like, step=4)
+        with pytest.raises(ValueError, match=r"at params/1/.*, as in like, but .*\[3, 3\]"):
+            checkpoints.restore_params(first_state(features=4).params)
+        with pytest.raises(ValueError, match="expected nothing at params/3.*as in like"):
+            checkpoints.restore_params(like[:-1])
+        with pytest.raises(ValueError, match="expected an|update 5 or later"):
+            checkpoints.save(at(state, 5))  # reading params does not resume the run
+
+
+def scaled(params, factor):
+    return jax.tree.map(lambda w: w * factor, params)
+
+
+def test_like_may_be_shapes(tmp_path):
+    state = first_state()
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert same(checkpoints.restore(jax.eval_shape(lambda: state)).state, state)
+        shape = jax.ShapeDtypeStruct((3,), jnp.float32)
+        with pytest.raises(TypeError, match="save: params/w: expected numbers.* ShapeDtypeStruct"):
+            checkpoints.save(at(state, 1)._replace(params={"w": shape}))
+
+
+def test_params_are_placed_as_in_like(tmp_path):
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+    rows = NamedSharding(mesh, PartitionSpec("rows"))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_with({"w": jnp.arange(4.0)}))
+    like = {"w": jax.ShapeDtypeStruct((4,), jnp.float64, sharding=rows)}
+    with Checkpoints(tmp_path) as checkpoints:
+        found = checkpoints.restore_params(like)["w"]
+    assert found.sharding == rows and found.tolist() == [0, 1, 2, 3]
 
 
 def test_reading_waits_for_what_is_being_written(tmp_path):
@@ -302,6 +355,27 @@ def test_leaves_of_every_kind(tmp_path, params):
         if jnp.issubdtype(jnp.result_type(found), jnp.number):
             assert np.array_equal(found, expected)
     assert jnp.array_equal(jax.random.key_data(restored.key), jax.random.key_data(state.key))
+    with Checkpoints(tmp_path) as checkpoints:
+        found = checkpoints.restore_params(params)
+        shapes = checkpoints.restore_params(jax.eval_shape(lambda: params))
+    assert jax.tree.structure(found) == jax.tree.structure(params)
+    for leaf, expected in zip(
+        jax.tree.leaves(found), jax.tree.leaves(restored.params), strict=True
+    ):
+        assert type(leaf) is type(expected) and jnp.all(leaf == expected)
+    for leaf, expected in zip(jax.tree.leaves(shapes), jax.tree.leaves(params), strict=True):
+        assert isinstance(leaf, jax.Array) and jnp.all(leaf == expected)
+
+
+def test_names_with_slashes_outside_of_the_params(tmp_path):
+    carry = {"a/b": jnp.ones(2), "a": {"b": jnp.zeros(2)}}
+    params = {"w": jnp.arange(3.0)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state_with(params)._replace(carry=carry))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_close(checkpoints.restore_params(params), params, 0)
+        with pytest.raises(ValueError, match=r"expected nothing at .params\['w'\], as in like"):
+            checkpoints.restore_params({})
 
 
 @pytest.mark.parametrize(
@@ -353,6 +427,9 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one(tmp_path, damage
         message = f"update_{last or 3}.*: .*The newest intact one before it is that of update 1"
         with pytest.raises(ValueError, match=message):
             checkpoints.restore(like=state, step=last)
+        if damage != "arrays of another":  # whose params are the same
+            with pytest.raises(ValueError, match=message):
+                checkpoints.restore_params(state.params, last)
         assert checkpoints.restore(like=state, step=1).state.step == 1
         checkpoints.save(at(state, 2), stream="again")
         assert checkpoints.restore(like=state).stream == "again"

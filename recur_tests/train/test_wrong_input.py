@@ -536,6 +536,14 @@ def restore(checkpoints, like=STATE, step=None):
     checkpoints.restore(like, step)
 
 
+def restore_params(like, step=None):
+    def use(checkpoints):
+        checkpoints.save(STATE)
+        checkpoints.restore_params(like, step)
+
+    return use
+
+
 OF_FILES = [
     *(
         Row(read.__name__, of_file(read, content), ValueError, sentence)
@@ -578,7 +586,7 @@ OF_FILES = [
                 "metrics: expected numbers, got str",
             ),
             (lambda each: each.save(STATE, unread=[3]), "unread: expected a dict of numbers"),
-            (lambda each: each.restore(STATE.params), "state: expected a TrainState"),
+            (lambda each: each.restore(3), "Checkpoints.restore: like: expected a TrainState"),
             (lambda each: each.callback(1, [3]), "batches: expected an iterator with get_state()"),
         )
     ),
@@ -640,7 +648,23 @@ OF_FILES = [
         "Checkpoints",
         of_checkpoints(functools.partial(restore, like=STATE._replace(params=PARAMS))),
         ValueError,
-        "expected float64[2] at params/bias, but the checkpoint has nothing.",
+        "expected float64[2] at params/bias, as in like, but the checkpoint has nothing.",
+    ),
+    *(
+        Row("Checkpoints", of_checkpoints(restore_params(*given)), error, sentence)
+        for given, error, sentence in (
+            (("a",), TypeError, "restore_params: like: params: expected numbers, which a checkpoi"),
+            (({"w": 3.0},), ValueError, "expected float64[] at params/w, as in like, but the che"),
+            ((3,), ValueError, "expected int64[] at params, as in like, but the checkpoint has f"),
+            ((2.0, 1), ValueError, "expected the update of a checkpoint, got 1; there are 0."),
+            ((2.0, "a"), ValueError, "Checkpoints.restore_params: step: expected a whole number"),
+        )
+    ),
+    Row(
+        "Checkpoints",
+        of_checkpoints(lambda checkpoints: checkpoints.restore_params(STATE.params)),
+        ValueError,
+        "expected a checkpoint, got none.",
     ),
 ]
 ROWS = [
