@@ -11,6 +11,7 @@ decode     sampling, generation, beam search, teacher forcing
 train      losses, clipping, penalties, an update, the training loop, checkpoints
 classic    n-grams, Markov models and word2vec, to compare with
 diagnose   pictures;  interop  cells of Flax, Haiku and Equinox
+runs       the folder of a run, resuming, results, and the command line of a script
 """
 
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ from recur.structure import name, structure_of
 from recur.types import Cell, Mask
 
 if TYPE_CHECKING:
-    from recur import classic, decode, diagnose, interop, text, train
+    from recur import classic, decode, diagnose, interop, runs, text, train
 
     __version__: str
 else:
@@ -87,7 +88,7 @@ else:
         """Imports a room, or looks up the version, when it is first used."""
         import importlib.metadata
 
-        if name in ("classic", "decode", "diagnose", "interop", "text", "train"):
+        if name in ("classic", "decode", "diagnose", "interop", "runs", "text", "train"):
             return importlib.import_module(f"recur.{name}")
         if name != "__version__":
             raise AttributeError(f"module 'recur' has no attribute {name!r}")
@@ -156,6 +157,7 @@ __all__ = [
     "recurrent_dropout",
     "recurrent_highway",
     "residual",
+    "runs",
     "scan",
     "sequences",
     "sequencewise",

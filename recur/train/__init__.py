@@ -14,6 +14,7 @@ from recur.train.classification_metrics import (
 from recur.train.clip import ClipByAverageNormState, clip_by_average_norm
 from recur.train.ctc import ctc_loss
 from recur.train.density_losses import gaussian_mixture_nll, gaussian_nll, quantile_loss
+from recur.train.document_loss import make_document_loss
 from recur.train.early_stopping import early_stopping
 from recur.train.json_lines import JsonLines, read_json_lines
 from recur.train.loop import Report, every, fit
@@ -86,6 +87,7 @@ __all__ = [
     "l2",
     "load_params",
     "mae",
+    "make_document_loss",
     "make_sharded_step",
     "make_step",
     "mase",

@@ -117,7 +117,7 @@ def fit(
     """
     check_function("fit: step", step)
     check_state(state)
-    steps = _total(steps, epochs, batches)
+    steps = total_updates(steps, epochs, batches)
     check_whole("fit: report_every", report_every, 1)
     for callback in callbacks:
         check_function("fit: a callback", callback)
@@ -197,19 +197,26 @@ def is_due(report: Report, count: int) -> bool:
     return report.step // count > report.since // count
 
 
-def _total(steps: int | None, epochs: int | None, batches: Any) -> int:
-    """The total number of updates."""
+def total_updates(steps: int | None, epochs: int | None, batches: Any) -> int:
+    """The total number of updates, of steps or epochs."""
     if (steps is None) == (epochs is None):
         raise ValueError(f"fit: expected either steps or epochs, got {steps} and {epochs}.")
     if epochs is None:
-        return check_whole("fit: steps", steps, 0)
+        return _countable(check_whole("fit: steps", steps, 0))
     epochs = check_whole("fit: epochs", epochs, 0)
     if not hasattr(batches, "__len__"):
         raise TypeError(
             "fit: epochs: expected batches with a length, such as a list or a stream of "
             f"recur.sequences, got {type(batches).__name__}. Give steps instead."
         )
-    return epochs * len(batches)
+    return _countable(epochs * len(batches))
+
+
+def _countable(updates: int) -> int:
+    """The number of updates, which a `TrainState` counts in 32 bits."""
+    if updates >= 2**31:
+        raise ValueError(f"fit: expected fewer than {2**31:,} updates, got {updates:,}.")
+    return updates
 
 
 def _without_end(batches: Iterable[Any]) -> Iterator[Any]:

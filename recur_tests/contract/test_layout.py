@@ -38,6 +38,7 @@ FLOORS = [
     {"train"},
     {"classic"},
     {"interop", "diagnose"},
+    {"runs"},
     {"__init__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -104,6 +105,8 @@ def test_few_files_know_each_library():
         "orbax": {("train", "checkpoint_files")},
         "safetensors": {("train", "params_file")},
         "matplotlib": {("diagnose", "plots")},
+        "tqdm": {("runs", "progress")},
+        "tyro": {("runs", "command_line")},
         "tokenizers": {("text", "engine")},
         "sacrebleu": {("train", "text_metrics")},
     }
