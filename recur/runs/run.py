@@ -156,7 +156,9 @@ class Run:
           steps: the total number of updates, those before a resume included; or
           epochs: the total number of epochs, of `len(batches)` updates each.
           callbacks: functions of a `Report` that return None or a dict of numbers.
-          stop: a function of a `Report`: whether to end, such as `early_stopping`.
+          stop: a function of a `Report`: whether to end, such as `early_stopping`. On resuming it is
+            first called with the logged metrics of earlier reports, so that it continues, and a run
+            that it has ended is not trained further.
           report_every: the number of updates between two reports.
           checkpoint_every: the number of updates between two checkpoints.
           progress: what the progress bar shows; None for no bar.
@@ -188,11 +190,14 @@ class Run:
                 stack.callback(bar.close)
             log = JsonLines(self.folder / _METRICS, step=done)
             save = checkpoints.callback(checkpoint_every, stream)
+            if _has_stopped(stop, state, self.records()):
+                return state
             return fit(
                 step,
                 state,
                 batches,
-                steps=total,
+                steps=steps,
+                epochs=epochs,
                 callbacks=[*bars, *callbacks, log, save],
                 stop=stop,
                 report_every=report_every,
@@ -385,6 +390,15 @@ def start_run(
         with contextlib.ExitStack() as run._open:
             yield run
         run._checkpoints = run._open = None
+
+
+def _has_stopped(stop: Any, state: TrainState, records: Sequence[Mapping[str, Any]]) -> bool:
+    """Calls `stop` with the earlier reports, and returns its last answer."""
+    answer = False
+    for record in records if stop else ():
+        metrics = {name: value for name, value in record.items() if name != "step"}
+        answer = bool(stop(Report(record["step"], record["step"] - 1, state, metrics)))
+    return answer
 
 
 def _existing(run: Run, found: Any) -> Any:

@@ -28,6 +28,7 @@ class Report(NamedTuple):
       last: whether the loop ends after this report.
       interrupted: whether it ends because of a signal.
       unread: if interrupted between two reports, the metrics of each update since `since`.
+      epoch: the number of epochs done, if `fit` counts epochs and one has just ended; else None.
     """
 
     step: int
@@ -37,6 +38,7 @@ class Report(NamedTuple):
     last: bool = False
     interrupted: bool = False
     unread: Sequence[dict[str, Any]] = ()
+    epoch: int | None = None
 
 
 _END = object()  # of the batches
@@ -57,9 +59,9 @@ def fit(
 ) -> TrainState:
     """Runs the training loop for a number of steps or epochs, and calls callbacks with reports.
 
-    Callbacks are called in order, at every multiple of `report_every` and at the end. If one
-    returns a dict of numbers, it is added to the metrics that later ones receive; so put a
-    validation before the log and the checkpoints.
+    Callbacks are called in order, at every multiple of `report_every`, at the end of each epoch if
+    epochs are given, and at the end. If one returns a dict of numbers, it is added to the metrics
+    that later ones receive; so put a validation before the log and the checkpoints.
 
     On Ctrl-C (SIGINT) or SIGTERM the current update is finished, callbacks get a last report, so
     that checkpoints are saved, and KeyboardInterrupt is raised. A second signal acts at once. If
@@ -118,6 +120,7 @@ def fit(
     check_function("fit: step", step)
     check_state(state)
     steps = total_updates(steps, epochs, batches)
+    per_epoch = steps // epochs if epochs else 0
     check_whole("fit: report_every", report_every, 1)
     for callback in callbacks:
         check_function("fit: a callback", callback)
@@ -127,7 +130,7 @@ def fit(
     done = updates_done("fit", state)
     pending: list[Mapping[str, Any]] = [*unread]
     since = done - len(pending)
-    report, is_enough, is_interrupted = None, False, False
+    report, epoch, is_enough, is_interrupted = None, None, False, False
     with first_signal_collected() as signals:
         while done < steps and not is_interrupted and not is_enough:
             batch = next(source, _END)
@@ -139,8 +142,10 @@ def fit(
             state, metrics = _checked(step(state, batch))
             pending.append(metrics)
             done += 1
-            if done % report_every == 0 and done < steps:
-                report = Report(done, since, state, _means(_read(pending, since)))
+            epoch = done // per_epoch if per_epoch and done % per_epoch == 0 else None
+            if done < steps and (done % report_every == 0 or epoch):
+                means = _means(_read(pending, since))
+                report = Report(done, since, state, means, epoch=epoch)
                 reported = _call_all(callbacks, report)
                 is_enough = stop is not None and bool(stop(reported))
                 since, pending = done, []
@@ -150,7 +155,8 @@ def fit(
         is_early = is_interrupted and done < steps
         if pending:
             read = _read(pending, since)
-            report = Report(done, since, state, _means(read), unread=read if is_early else ())
+            unread = read if is_early else ()
+            report = Report(done, since, state, _means(read), unread=unread, epoch=epoch)
         elif report:  # the loop ends right after a report that was not marked as the last
             report = report._replace(since=done)
         if report:
@@ -188,6 +194,34 @@ def every(count: int, callback: Callback) -> Callback:
         if is_due(report, count) or (report.last and not report.interrupted):
             return callback(report)
         return None
+
+    return call
+
+
+def every_epoch(callback: Callback) -> Callback:
+    """Makes a callback that runs only at the end of each epoch, such as a validation.
+
+    Args:
+      callback: a function of a `Report`, whose `epoch` is the number of epochs done.
+
+    Returns:
+      A callback for `fit(epochs=...)`.
+
+    Raises:
+      TypeError: if callback is not a function.
+
+    Example:
+      >>> from recur.train import Report, every_epoch
+      >>> show = every_epoch(lambda report: print(report.epoch))
+      >>> show(Report(10, 0, None, {}))
+      >>> show(Report(15, 10, None, {}, epoch=1))
+      1
+    """
+    check_function("every_epoch: callback", callback)
+
+    def call(report):
+        is_new = report.step > report.since
+        return callback(report) if report.epoch is not None and is_new else None
 
     return call
 

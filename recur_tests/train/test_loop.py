@@ -13,6 +13,7 @@ from recur.train import (
     JsonLines,
     Report,
     every,
+    every_epoch,
     fit,
     init_state,
     make_step,
@@ -223,6 +224,24 @@ def test_an_epoch_is_all_batches_once(begin):
     assert fit(step, counted, [1.0, 2.0, 4.0], epochs=3).step == 9
     assert fit(step, state, [1.0, 2.0, 4.0], epochs=0) is state
     assert fit(step, state, [1.0, 2.0, 4.0], steps=4).params == -4.0
+
+
+def test_each_epoch_ends_with_a_report(begin):
+    reports, epochs = [], []
+    callbacks = [reports.append, every_epoch(epochs.append)]
+    options = {"callbacks": callbacks, "report_every": 2}
+    state = fit(*begin, [1.0, 2.0, 4.0], epochs=2, **options)
+    assert [(r.step, r.since, r.epoch, r.last) for r in reports] == [
+        (2, 0, None, False),
+        (3, 2, 1, False),
+        (4, 3, None, False),
+        (6, 4, 2, True),
+    ]
+    assert [report.epoch for report in epochs] == [1, 2]
+    assert reports[1].metrics["seen"] == 4.0
+    options["report_every"] = 3
+    fit(begin[0], state, [1.0, 2.0, 4.0], epochs=4, stop=lambda report: True, **options)
+    assert [report.epoch for report in epochs] == [1, 2, 3]
 
 
 def test_an_epoch_of_streams_is_their_length(begin):
