@@ -17,6 +17,7 @@ from recur.train.density_losses import gaussian_mixture_nll, gaussian_nll, quant
 from recur.train.document_loss import make_document_loss
 from recur.train.early_stopping import early_stopping
 from recur.train.json_lines import JsonLines, read_json_lines
+from recur.train.loggers import TensorBoard, WeightsAndBiases
 from recur.train.loop import Report, every, fit
 from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
 from recur.train.metrics import Average, Metric, accumulate, average, evaluate
@@ -57,7 +58,9 @@ __all__ = [
     "ParamsEmaState",
     "Report",
     "Restored",
+    "TensorBoard",
     "TrainState",
+    "WeightsAndBiases",
     "accumulate",
     "accuracy",
     "average",

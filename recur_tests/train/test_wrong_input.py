@@ -14,6 +14,9 @@ from recur import train
 from recur.train import (
     Checkpoints,
     JsonLines,
+    Report,
+    TensorBoard,
+    WeightsAndBiases,
     bits,
     by_path,
     chunked_cross_entropy,
@@ -315,6 +318,7 @@ def state_of(params=PARAMS, optimizer=OPTIMIZER, key=KEY, carry=None):
 
 
 STATE = init_state(np.asarray(2.0), OPTIMIZER, KEY)
+REPORT = Report(1, 0, STATE, {"loss": 1.0})
 
 
 def step_of(loss=loss_of, optimizer=OPTIMIZER, state=STATE):
@@ -667,6 +671,32 @@ OF_FILES = [
         "expected a checkpoint, got none.",
     ),
 ]
+OF_LOGGERS = [
+    *(
+        Row(
+            "TensorBoard",
+            in_folder(lambda folder, step=step: TensorBoard(folder, step)),
+            ValueError,
+            f"TensorBoard: step: expected a whole number of at least 0, got {step!r}.",
+        )
+        for step in (-1, 1.5, "a", True)
+    ),
+    Row(
+        "TensorBoard",
+        in_folder(lambda folder: [TensorBoard(folder)(REPORT), TensorBoard(folder)]),
+        ValueError,
+        "expected a folder without events of TensorBoard, got one with some. Pass step=",
+    ),
+    *(
+        Row(
+            "WeightsAndBiases",
+            functools.partial(WeightsAndBiases, run),
+            TypeError,
+            f"expected a run, as wandb.init returns it, got {type(run).__name__}.",
+        )
+        for run in (None, 3, "run", {"log": print}, PARAMS["bias"])
+    ),
+]
 ROWS = [
     *OF_LOSSES,
     *OF_LOGITS,
@@ -678,6 +708,7 @@ ROWS = [
     *OF_STEPS,
     *OF_LOOPS,
     *OF_FILES,
+    *OF_LOGGERS,
     *wrong_metrics.ROWS,
     *wrong_params_file.ROWS,
 ]
