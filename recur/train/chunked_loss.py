@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from recur.arrays import as_array
-from recur.checks import check_function, check_whole, describe
-from recur.dtypes import at_least_float32
+from recur.checks import check_function, check_rate, check_whole, describe
+from recur.dtypes import as_float, at_least_float32
 from recur.ids import check_known_ids
 from recur.masks import zero_invalid
-from recur.train.losses import check_mask, check_targets, cross_entropy
+from recur.train.losses import check_class_weights, check_mask, check_targets, cross_entropy
 
 
 def chunked_cross_entropy(
@@ -23,16 +24,18 @@ def chunked_cross_entropy(
     targets: jax.Array,
     mask: jax.Array | None = None,
     *,
+    class_weights: jax.Array | None = None,
+    label_smoothing: float = 0.0,
     size: int = 1024,
 ) -> jax.Array:
     """Computes `cross_entropy` in chunks of steps, which bounds the memory for logits.
 
-        l_t = -log softmax(to_logits(h_t))[target_t],    and 0 where masked
+        l_t = cross_entropy(to_logits(h_t), target_t),    and 0 where masked
 
     The logits of `size` steps are computed at a time, and again in the backward pass, so that
     `[size, V]` numbers are held instead of `[T, V]`, at the cost of one more product. Values and
     gradients are those of `cross_entropy(to_logits(hs), targets, mask)`, also with respect to
-    arrays that `to_logits` closes over.
+    arrays that `to_logits` closes over, and with class weights and label smoothing.
 
     Args:
       to_logits: `[size, H] -> [size, V]`, each row independently: a Dense layer, or the transpose
@@ -40,6 +43,8 @@ def chunked_cross_entropy(
       hs: `[..., H]`; those at masked steps never matter.
       targets: as for `cross_entropy`.
       mask: bool `[...]`, True where the step counts; all steps by default.
+      class_weights: `[V]`, as for `cross_entropy`.
+      label_smoothing: as for `cross_entropy`.
       size: the number of steps in a chunk, over all rows.
 
     Returns:
@@ -47,9 +52,9 @@ def chunked_cross_entropy(
 
     Raises:
       TypeError: if `to_logits` is not a function or does not return floats `[size, V]`, targets are
-        not integers, or mask is not bool.
-      ValueError: if the shapes do not fit, size is below 1, or a target that counts is known to be
-        outside the vocabulary.
+        not integers, mask is not bool, or class weights are not real numbers.
+      ValueError: if the shapes do not fit, size is below 1, label_smoothing is not in [0, 1), or a
+        target that counts is known to be outside the vocabulary.
 
     Example:
       >>> import jax.numpy as jnp
@@ -60,13 +65,15 @@ def chunked_cross_entropy(
       >>> jnp.exp(masked_mean(losses)).round(-2).item()
       50000.0
     """
-    chunks, shape = _cut("chunked_cross_entropy", to_logits, hs, targets, mask, size)
+    caller = "chunked_cross_entropy"
+    chunks, shape, vocabulary = _cut(caller, to_logits, hs, targets, mask, size)
+    options = _check_options(caller, class_weights, label_smoothing, vocabulary)
     logits_of, closed = _convert_closure(to_logits, chunks)
 
     @partial(jax.checkpoint, prevent_cse=False)  # common subexpressions are not merged in a loop
     def losses_of(chunk):
         h, targets, mask = chunk
-        return cross_entropy(logits_of(closed, zero_invalid(mask, h)), targets, mask)
+        return cross_entropy(logits_of(closed, zero_invalid(mask, h)), targets, mask, **options)
 
     losses = jax.lax.map(losses_of, chunks)
     return losses.reshape(-1)[: math.prod(shape)].reshape(shape)
@@ -78,11 +85,13 @@ def chunked_cross_entropy_sum(
     targets: jax.Array,
     mask: jax.Array | None = None,
     *,
+    class_weights: jax.Array | None = None,
+    label_smoothing: float = 0.0,
     size: int = 1024,
 ) -> jax.Array:
     """Computes the sum of the cross-entropy in chunks, with each logit computed only once.
 
-        value = sum_t l_t,    l_t = -log softmax(to_logits(h_t))[target_t] where mask_t
+        value = sum_t l_t,    l_t = cross_entropy(to_logits(h_t), target_t) where mask_t
 
     The gradient of each chunk is computed in the forward pass, while its logits are in memory; the
     cotangent of a sum is one number, which scales the gradient later. So a training step does as
@@ -94,6 +103,8 @@ def chunked_cross_entropy_sum(
       hs: `[..., H]`; those at masked steps never matter.
       targets: as for `cross_entropy`.
       mask: bool `[...]`, True where the step counts; all steps by default.
+      class_weights: `[V]`, as for `cross_entropy`.
+      label_smoothing: as for `cross_entropy`.
       size: the number of steps in a chunk, over all rows.
 
     Returns:
@@ -101,9 +112,9 @@ def chunked_cross_entropy_sum(
 
     Raises:
       TypeError: if `to_logits` is not a function or does not return floats `[size, V]`, targets are
-        not integers, or mask is not bool.
-      ValueError: if the shapes do not fit, size is below 1, or a target that counts is known to be
-        outside the vocabulary.
+        not integers, mask is not bool, or class weights are not real numbers.
+      ValueError: if the shapes do not fit, size is below 1, label_smoothing is not in [0, 1), or a
+        target that counts is known to be outside the vocabulary.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -119,12 +130,16 @@ def chunked_cross_entropy_sum(
       Hsu et al. 2024, Liger Kernel: Efficient Triton Kernels for LLM Training,
       https://arxiv.org/abs/2410.10989
     """
-    chunks, _ = _cut("chunked_cross_entropy_sum", to_logits, hs, targets, mask, size)
+    caller = "chunked_cross_entropy_sum"
+    chunks, _, vocabulary = _cut(caller, to_logits, hs, targets, mask, size)
+    options = _check_options(caller, class_weights, label_smoothing, vocabulary)
     logits_of, closed = _convert_closure(to_logits, chunks)
+    closed = closed, options.pop("class_weights")  # both have gradients
 
     def loss_of(closed, h, targets, mask):
+        closed, class_weights = closed
         logits = logits_of(closed, zero_invalid(mask, h))
-        return cross_entropy(logits, targets, mask).sum()
+        return cross_entropy(logits, targets, mask, class_weights=class_weights, **options).sum()
 
     @jax.custom_vjp
     def total(closed, chunks):
@@ -148,6 +163,16 @@ def chunked_cross_entropy_sum(
     return total(closed, chunks)
 
 
+def _check_options(
+    caller: str, class_weights: jax.Array | None, label_smoothing: float, vocabulary: int
+) -> dict[str, Any]:
+    """The options of `cross_entropy`, with class weights of at least float32."""
+    if class_weights is not None:
+        class_weights = as_float(check_class_weights(caller, class_weights, vocabulary))
+    label_smoothing = check_rate(caller, "label_smoothing", label_smoothing)
+    return {"class_weights": class_weights, "label_smoothing": label_smoothing}
+
+
 def _convert_closure(to_logits: Callable[[jax.Array], jax.Array], chunks: tuple) -> tuple:
     """`logits_of(closed, h)` and the arrays that `to_logits` closes over and that have a gradient.
 
@@ -169,8 +194,8 @@ def _cut(
     targets: jax.Array,
     mask: jax.Array | None,
     size: int,
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[int, ...]]:
-    """Checks and returns hs, targets and mask as `[chunks, size, ...]`, and the shape of steps."""
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[int, ...], int]:
+    """Returns hs, targets and mask as `[chunks, size, ...]`, the shape of steps, and V."""
     size = check_whole(f"{name}: size", size, 1)
     given = {"ids": targets, "mask": mask}
     check_function(f"{name}: to_logits", to_logits)
@@ -198,4 +223,4 @@ def _cut(
         padding = [(0, chunks * size - count)] + [(0, 0)] * (flat.ndim - 1)
         return jnp.pad(flat, padding).reshape(chunks, size, *flat.shape[1:])
 
-    return (cut(hs), cut(targets), cut(mask)), targets.shape
+    return (cut(hs), cut(targets), cut(mask)), targets.shape, logits.shape[-1]

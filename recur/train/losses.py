@@ -78,7 +78,7 @@ def cross_entropy(
         mask = check_mask(mask, targets.shape, "cross_entropy")
     size = logits.shape[-1]
     if class_weights is not None:
-        class_weights = _check_class_weights(class_weights, size)
+        class_weights = check_class_weights("cross_entropy", class_weights, size)
     label_smoothing = check_rate("cross_entropy", "label_smoothing", label_smoothing)
     check_known_ids("cross_entropy", "targets that count", size=size, **given)
     counts = is_inside(targets, size) if mask is None else is_inside(targets, size) & mask
@@ -203,11 +203,12 @@ def as_common_floats(caller: str, **arrays: jax.Array) -> list[jax.Array]:
     return [each.astype(dtype) for each in reals]
 
 
-def _check_class_weights(weights: jax.Array, size: int) -> jax.Array:
-    weights = _as_reals("cross_entropy: class_weights", weights)
+def check_class_weights(caller: str, weights: jax.Array, size: int) -> jax.Array:
+    """Returns class weights as an array; raises an error unless there is one for each class."""
+    weights = _as_reals(f"{caller}: class_weights", weights)
     if weights.shape != (size,):
         raise ValueError(
-            f"cross_entropy: expected class_weights of shape [{size}], one for each class, got "
+            f"{caller}: expected class_weights of shape [{size}], one for each class, got "
             f"{list(weights.shape)}."
         )
     return weights

@@ -55,6 +55,45 @@ def test_summed_it_is_the_same_in_value_and_gradients(size, valid):
     assert_close(rows, np.stack([found[1][0]] * 2), 1e-12)
 
 
+WEIGHTS = DRAWS.random(7)
+
+
+@pytest.mark.parametrize("size", [4, 15])
+@pytest.mark.parametrize("valid", [None, VALID], ids=["all", "some"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["equal", "weighted"])
+def test_class_weights_and_label_smoothing(size, valid, smoothing, weights):
+    """They are those of `cross_entropy`, also in the gradient of the class weights."""
+    arrays = HS, KERNEL, weights
+    dirty = (HS if valid is None else np.where(VALID[..., None], HS, np.nan), *arrays[1:])
+    argnums = (0, 1) if weights is None else (0, 1, 2)
+
+    def plain(hs, kernel, weights):
+        options = {"class_weights": weights, "label_smoothing": smoothing}
+        return 3 * cross_entropy(hs @ kernel, TARGETS, valid, **options).sum()
+
+    expected = jax.value_and_grad(plain, argnums)(*arrays)
+    for chunked in (chunked_cross_entropy, chunked_cross_entropy_sum):
+
+        def in_chunks(hs, kernel, weights, chunked=chunked):
+            options = {"class_weights": weights, "label_smoothing": smoothing, "size": size}
+            return 3 * chunked(lambda h: h @ kernel, hs, TARGETS, valid, **options).sum()
+
+        assert_close(jax.jit(jax.value_and_grad(in_chunks, argnums))(*dirty), expected, 1e-12)
+
+
+@pytest.mark.parametrize("loss", [chunked_cross_entropy, chunked_cross_entropy_sum])
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.bfloat16, jnp.float32])
+def test_class_weights_of_other_dtypes(loss, dtype):
+    weights, kernel = jnp.arange(7).astype(dtype), jnp.asarray(KERNEL, jnp.bfloat16)
+    hs = jnp.asarray(HS, jnp.bfloat16)
+    options = {"class_weights": weights, "label_smoothing": 0.1}
+    expected = cross_entropy(hs @ kernel, TARGETS, VALID, **options).sum()
+    found = loss(lambda h: h @ kernel, hs, TARGETS, VALID, size=4, **options).sum()
+    assert found.dtype == jnp.float32
+    assert_close(found, expected, 5e-3)  # in a loop XLA may not round the logits to bfloat16
+
+
 def test_all_logits_are_never_in_memory_at_once():
     def shapes(jaxpr):
         for equation in jaxpr.eqns:

@@ -78,8 +78,8 @@ def of_losses(function):
 
 
 def of_chunks(function):
-    def call(hs=LOGITS, targets=TARGETS, mask=None, to_logits=lambda h: h, size=2):
-        return function(to_logits, hs, targets, mask, size=size)
+    def call(hs=LOGITS, targets=TARGETS, mask=None, to_logits=lambda h: h, size=2, **options):
+        return function(to_logits, hs, targets, mask, size=size, **options)
 
     return call
 
@@ -123,6 +123,25 @@ OF_CHUNKS = rows(
     CHUNKED,
     [
         ({"hs": None}, TypeError, f"{{name}}: hs: {NO_ARRAY}NoneType."),
+        ({"class_weights": "a"}, TypeError, f"{{name}}: class_weights: {NO_ARRAY}str."),
+        (
+            {"class_weights": LOGITS[0] * 1j},
+            TypeError,
+            "{name}: class_weights: expected real numbers, got complex128.",
+        ),
+        (
+            {"class_weights": np.ones(3)},
+            ValueError,
+            "{name}: expected class_weights of shape [4], one for each class, got [3].",
+        ),
+        *(
+            (
+                {"label_smoothing": value},
+                ValueError,
+                f"{{name}}: expected label_smoothing in [0, 1), got {value!r}",
+            )
+            for value in (1.0, -0.1, "a", None)
+        ),
         ({"to_logits": None}, TypeError, "{name}: to_logits: expected a function, got NoneType."),
         ({"to_logits": LOGITS}, TypeError, "{name}: to_logits: expected a function, got ndarray."),
         ({"to_logits": lambda h: None}, TypeError, f"what to_logits returns: {NO_ARRAY}NoneType."),
