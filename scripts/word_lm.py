@@ -26,65 +26,27 @@ import interrupts
 if __name__ == "__main__":
     interrupts.end_at_once()
 
-import contextlib
 import dataclasses
 import math
 import pathlib
-import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import running
-from bounds import total_updates
-from claims import claimed
-from display import command_line
-from saving import read_metrics, write_json, write_picture
+import word_models as models
 from tqdm import tqdm
-from word_models import (
-    CHUNK,
-    PRESETS,
-    Options,
-    WordModel,
-    begin_average,
-    build_model,
-    build_optimizer,
-    has_begun,
-    make_loss,
-    weights_to_judge,
-)
+from word_models import Options, WordModel
 
 import recur
+from recur import runs, train
 from recur.classic import additive, katz, kneser_ney
 from recur.decode import argmax, beam_search, categorical, generate, temperature, top_k
-from recur.diagnose import curves
 from recur.sequences import Streams
-from recur.text import (
-    Specials,
-    Tokenizer,
-    documentation,
-    read_lines,
-    sentences,
-    split_by_hash,
-    words,
-)
-from recur.train import (
-    Checkpoints,
-    JsonLines,
-    Report,
-    Restored,
-    TrainState,
-    chunked_cross_entropy,
-    fit,
-    init_state,
-    make_step,
-    perplexity,
-)
+from recur.text import Specials, Tokenizer, documentation, read_lines, sentences, split_by_hash
 
 HELD_OUT_ONE_IN = 10  # texts of the documentation, for each of validation and test
 Encoded = dict[str, list[np.ndarray]]  # documents of token ids by part: train, valid, test
@@ -98,64 +60,26 @@ class GenerateOptions:
     """The folder of the run."""
     prompt: str = ""
     """The beginning of each sentence."""
-    count: int = 5
+    count: runs.Size = 5
     """Number of sentences; argmax writes one."""
     choose: Literal["categorical", "top-k", "argmax", "beam"] = "top-k"
     """Sample words, sample from the k most likely words, take the most likely word, or search for
     the most likely sentences."""
-    temperature: float = 1.0
+    temperature: runs.NonNegative = 1.0
     """Below 1 sharpens the distribution, above 1 flattens it; 0 takes the most likely word."""
-    k: int = 20
+    k: runs.Size = 20
     """Number of words that top-k samples from."""
-    num_beams: int | None = None
+    num_beams: runs.Size | None = None
     """Number of hypotheses in beam search, at least --count. Default: 20, or the size of a smaller
     vocabulary."""
-    length_penalty: float = 0.6
+    length_penalty: runs.Finite = 0.6
     """Length penalty of beam search; above 0 favors long sentences."""
-    min_tokens: int = 5
+    min_tokens: Annotated[int, runs.between(0, 10**6)] = 5
     """Minimum number of words in a sentence, including the prompt."""
-    max_tokens: int = 40
+    max_tokens: runs.Size = 40
     """Maximum number of words in a sentence, including the prompt."""
-    seed: int = 0
+    seed: runs.Seed = 0
     """Seed of the samples."""
-
-
-class Run(NamedTuple):
-    """The parts of a run."""
-
-    options: Options
-    texts: dict[str, list[list[str]]]  # by part: texts, each a list of sentences
-    tokenizer: Tokenizer
-    documents: Encoded
-    streams: Reading
-    model: WordModel
-    optimizer: optax.GradientTransformation
-
-
-class Reading(Streams):
-    """Streams whose position, as saved in checkpoints, includes the vocabulary of the model."""
-
-    def __init__(self, documents, options: Options, tokenizer: Tokenizer):
-        super().__init__(documents, options.batch_size, options.unroll, seed=options.seed)
-        self._tokenizer = tokenizer
-
-    def get_state(self) -> dict[str, Any]:
-        """The position in the streams, and the vocabulary."""
-        return {**super().get_state(), "vocabulary": self._tokenizer.fingerprint}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from the position that `get_state` returned."""
-        check_vocabulary(state, self._tokenizer, "the checkpoint")
-        super().set_state(state)
-
-
-def check_vocabulary(state: dict[str, Any], tokenizer: Tokenizer, where: Any) -> None:
-    """Raises a ValueError unless the model of a checkpoint has this vocabulary."""
-    if state["vocabulary"] != tokenizer.fingerprint:
-        raise ValueError(
-            f"{where}: expected a checkpoint of a model of this vocabulary, of {len(tokenizer)} "
-            "tokens, got one of another. Restore the tokenizer.json that it was trained with."
-        )
 
 
 # --- Text ----------------------------------------------------------------------------------------
@@ -184,7 +108,7 @@ def learn_words(options: Options, texts: list[list[str]]) -> Tokenizer:
     is_default = options.train is None
     ends = {"start": "<s>", "end": "</s>"} if options.sentences else {"start": None, "end": "<eos>"}
     try:
-        return words(
+        return recur.text.words(
             (sentence for text in texts for sentence in text),
             options.vocabulary,
             specials=Specials(padding=None, **ends),
@@ -207,187 +131,150 @@ def encode(tokenizer: Tokenizer, texts: list[list[str]]) -> list[np.ndarray]:
     ]
 
 
-# --- The run -------------------------------------------------------------------------------------
-
-
-def prepare(options: Options) -> Run:
-    """Reads the text and builds the model; writes nothing."""
-    texts = read_texts(options)
-    tokenizer = learn_words(options, texts["train"])
-    documents = {part: encode(tokenizer, of_part) for part, of_part in texts.items()}
-    streams = Reading(documents["train"], options, tokenizer)
-    model = build_model(options, len(tokenizer))
-    optimizer = build_optimizer(options, len(streams))
-    return Run(options, texts, tokenizer, documents, streams, model, optimizer)
+# --- Training ------------------------------------------------------------------------------------
 
 
 def first_state(
     options: Options, model: WordModel, optimizer: optax.GradientTransformation
-) -> TrainState:
+) -> train.TrainState:
     """The state before the first update."""
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
     params = model.init(params_key)
     tokens = jax.ShapeDtypeStruct((options.batch_size, options.unroll), jnp.int32)
     carry = recur.batch(model.body).init_carry(params.body, tokens)
-    return init_state(params, optimizer, run_key, carry)
+    return train.init_state(params, optimizer, run_key, carry)
 
 
-def make_judge(model: WordModel, documents: list[np.ndarray]) -> Callable[[TrainState], float]:
-    """`judge(state)` -> the perplexity over words and ends of sentences."""
+def make_judge(
+    model: WordModel, documents: list[np.ndarray]
+) -> Callable[[train.TrainState], float]:
+    """`judge(state)` -> the nats per word, ends of sentences included."""
 
     def losses(params, hs, window):
         to_logits = partial(model.logits, params)
-        return chunked_cross_entropy(to_logits, hs, window.targets, window.mask, size=CHUNK)
+        return train.chunked_cross_entropy(
+            to_logits, hs, window.targets, window.mask, size=models.CHUNK
+        )
 
-    evaluate = running.make_evaluate(recur.batch(model.body), losses, documents)
+    evaluate = train.make_document_loss(recur.batch(model.body), losses, documents)
     count = sum(len(document) - 1 for document in documents)
 
     def judge(state):
-        params = weights_to_judge(state)
-        return float(perplexity(evaluate(params.body, params) / count))
+        params = models.weights_to_judge(state)
+        return evaluate(params.body, params) / count
 
     return judge
 
 
-def train(options: Options) -> None:
-    """Trains a model, in the folder of the run."""
-    with claimed(options.run, "runs/word_lm", goes_on=True) as folder:
-        train_in_folder(dataclasses.replace(options, run=folder))
+def make_validate(model: WordModel, documents: list[np.ndarray]):
+    """Makes a callback that computes the perplexity on validation."""
+    judge = make_judge(model, documents)
+
+    def validate(report):
+        nats = judge(report.state)
+        found = float(train.perplexity(nats))
+        tqdm.write(f"epoch {report.epoch}: validation perplexity {found:.2f}")
+        return {"valid_nats": nats, "valid_perplexity": found}
+
+    return validate
 
 
-def train_in_folder(options: Options) -> None:
-    """Trains a model, in a folder that is locked."""
-    run = prepare(options)
-    per_epoch = run.len(streams)
-    steps = total_updates(options.epochs, per_epoch)
-    running.begin_folder(
-        options,
-        run.texts,
-        run.tokenizer.fingerprint,
-        lambda folder: run.tokenizer.save(folder / "tokenizer.json"),
+def learn(options: Options, run: runs.Run) -> None:
+    """Trains a model, in the folder of the run, and compares its best epoch with n-grams."""
+    texts = read_texts(options)
+    tokenizer = learn_words(options, texts["train"])
+    tokenizer.save(run.folder / "tokenizer.json")
+    run.check_data(text=texts, vocabulary=tokenizer.fingerprint)
+    documents = {part: encode(tokenizer, of_part) for part, of_part in texts.items()}
+    streams = Streams(documents["train"], options.batch_size, options.unroll, seed=options.seed)
+    model = models.build_model(options, len(tokenizer))
+    optimizer = models.build_optimizer(options, len(streams))
+    state = run.restore(first_state(options, model, optimizer), streams)
+    describe(options, run, state, tokenizer, documents)
+
+    def show(metrics):
+        return f"perplexity {math.exp(min(metrics['nats'], 99)):.1f}"
+
+    fit = partial(
+        run.fit,
+        jax.jit(train.make_step(models.make_loss(options, model), optimizer), donate_argnums=0),
+        batches=streams,
+        epochs=options.epochs,
+        callbacks=[train.every_epoch(make_validate(model, documents["valid"]))],
+        report_every=options.report_every,
+        checkpoint_every=options.checkpoint_every,
+        progress=runs.Progress("word", options.batch_size * options.unroll, show),
+        curves=runs.Curves("nats per word", {"training": "nats", "validation": "valid_nats"}),
     )
-    with Checkpoints(options.run / "checkpoints", best="valid_perplexity") as checkpoints:
-        state = first_state(options, run.model, run.optimizer)
-        begun = running.resume(options, checkpoints, state, run.streams, steps)
-        done = int(begun.state.step)
-        describe(run, begun.state)
-        began = time.monotonic()
-        state = learn(run, begun, checkpoints)
-        seconds = time.monotonic() - began
-    best = running.best_checkpoint(options.run, "valid_perplexity", like=state).state
-    read = (int(state.step) - done) * options.batch_size * options.unroll
-    if read:
-        print(f"{read:,} words in {seconds:.0f} s with validation, {read / seconds:,.0f} a second")
-    table = compare(run, best)
-    write_json(options.run / "results.json", table)
-    print(f"the best epoch: {int(best.step) // per_epoch}\n")
-    print_table(table)
-    print(f"\nResults are in {options.run}. To generate sentences:")
-    print("  " + command_line("word_lm.py", "generate", "--run", options.run))
+    if options.average_after is not None and not models.has_begun(state):
+        state = fit(state=state, stop=make_stop(options.average_after))
+        if state.step < options.epochs * len(streams):
+            tqdm.write("weights are averaged from this epoch on")
+            state = models.begin_average(state)
+    state = fit(state=state)
+    best = run.best_state(state)
+
+    def perplexity(part):
+        return float(train.perplexity(make_judge(model, documents[part])(best)))
+
+    table = [*compare(documents, len(tokenizer)), row_of("this model", perplexity)]
+    print(f"the best epoch: {int(best.step) // len(streams)}\n")
+    saved = run.save_results(table, dict.fromkeys(("validation", "test"), ".2f"))
+    print(f"{saved}\n\nResults are in {run}. To generate sentences:")
+    print("  " + runs.command_line("generate", "--run", run))
 
 
-def describe(run: Run, state: TrainState) -> None:
+def make_stop(patience: int) -> Callable[[train.Report], bool]:
+    """Makes the condition to start averaging weights (NT-ASGD).
+
+    It holds if the last validation is worse than the best one up to `patience` epochs before.
+    """
+    found: list[float] = []
+
+    def stop(report):
+        if "valid_perplexity" in report.metrics:
+            found.append(report.metrics["valid_perplexity"])
+        return len(found) > patience and found[-1] > min(found[:-patience])
+
+    return stop
+
+
+def describe(
+    options: Options,
+    run: runs.Run,
+    state: train.TrainState,
+    tokenizer: Tokenizer,
+    documents: Encoded,
+) -> None:
     """Prints a description of the run."""
-    options, tokenizer = run.options, run.tokenizer
-    weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     print(
-        f"{options.run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
+        f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
         f"{options.preset}: {options.layers} x {options.cell} of {options.features} units, "
-        f"{weights:,} weights; {len(tokenizer):,} words."
+        f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} weights; "
+        f"{len(tokenizer):,} words."
     )
-    for part, documents in run.documents.items():
-        predicted = np.concatenate([document[1:] for document in documents])
+    for part, of_part in documents.items():
+        predicted = np.concatenate([document[1:] for document in of_part])
         unknown = (predicted == tokenizer.unknown).mean()
         print(f"{part:6}{len(predicted):>10,} words to predict, {unknown:.1%} of them unknown")
 
 
-def learn(run: Run, begun: Restored, checkpoints: Checkpoints) -> TrainState:
-    """Trains epoch by epoch, with a validation after each, which may start weight averaging."""
-    options, state, unread = run.options, begun.state, begun.unread
-    done = int(state.step)
-    per_epoch = run.len(streams)
-    judge = make_judge(run.model, run.documents["valid"])
-    progress = running.Progress(
-        "word",
-        options.batch_size * options.unroll,
-        options.epochs * per_epoch,
-        done,
-        lambda metrics: f"perplexity {math.exp(min(metrics['nats'], 99)):.1f}",
-    )
-
-    def validate(report: Report) -> dict[str, float] | None:
-        if not report.last or report.interrupted:
-            return None
-        found = judge(report.state)
-        tqdm.write(f"epoch {report.step // per_epoch}: validation perplexity {found:.2f}")
-        return {"valid_perplexity": found}
-
-    metrics = options.run / "metrics.jsonl"
-    callbacks = [
-        progress,
-        validate,
-        JsonLines(metrics, step=done),
-        checkpoints.callback(options.checkpoint_every, run.streams),
-    ]
-    step = jax.jit(make_step(make_loss(options, run.model), run.optimizer), donate_argnums=0)
-    with running.at_the_end(lambda: draw_curves(options.run)), contextlib.closing(progress):
-        for epoch in range(done // per_epoch, options.epochs):
-            if is_time_to_average(options, read_metrics(metrics)) and not has_begun(state):
-                tqdm.write("weights are averaged from this epoch on")
-                state = begin_average(state)
-            state = fit(
-                step,
-                state,
-                run.streams,
-                steps=(epoch + 1) * per_epoch,
-                callbacks=callbacks,
-                report_every=options.report_every,
-                unread=unread,
-            )
-            unread = ()
-    return state
+def row_of(name: str, perplexity: Callable[[str], float]) -> dict[str, Any]:
+    """A row of the table."""
+    return {"perplexity": name, "validation": perplexity("valid"), "test": perplexity("test")}
 
 
-def is_time_to_average(options: Options, records: list[dict[str, float]]) -> bool:
-    """Whether the last validation is worse than the best one `average_after` epochs before."""
-    found = [record["valid_perplexity"] for record in records if "valid_perplexity" in record]
-    patience = options.average_after
-    return patience is not None and len(found) > patience and found[-1] > min(found[:-patience])
-
-
-def compare(run: Run, best: TrainState) -> dict[str, dict[str, float]]:
-    """Perplexities on validation and test, of the model and of n-grams on the same words."""
-    documents, size = run.documents, len(run.tokenizer)
-    models = {
+def compare(documents: Encoded, size: int) -> list[dict[str, Any]]:
+    """Perplexities of n-grams on the same words."""
+    ngrams = {
         "unigrams": additive(documents["train"], 1, size),
         "3-grams, Katz": katz(documents["train"], 3, size),
         "5-grams, Kneser-Ney": kneser_ney(documents["train"], 5, size),
     }
-    table = {
-        name: {part: model.perplexity(documents[part]) for part in ("valid", "test")}
-        for name, model in models.items()
-    }
-    found = {part: make_judge(run.model, documents[part])(best) for part in ("valid", "test")}
-    return {**table, "this model": found}
-
-
-def print_table(table: dict[str, dict[str, float]]) -> None:
-    """Prints a table in Markdown."""
-    print("| perplexity | validation | test |\n|---|---|---|")
-    for name, found in table.items():
-        print(f"| {name} | {found['valid']:.2f} | {found['test']:.2f} |")
-
-
-def draw_curves(folder: pathlib.Path) -> None:
-    """Draws the perplexity over updates."""
-    records = read_metrics(folder / "metrics.jsonl", "nats")
-    valid = [(r["step"], r["valid_perplexity"]) for r in records if "valid_perplexity" in r]
-    trained = [(r["step"], math.exp(min(r["nats"], 9.3))) for r in records]
-    lines = {"training": trained, "validation": valid}
-    drawn = {name: tuple(zip(*points, strict=True)) for name, points in lines.items() if points}
-    if drawn:
-        figure = curves(drawn, y="perplexity", title=folder.name)
-        write_picture(folder / "curve.png", figure)
+    return [
+        row_of(name, lambda part, model=model: model.perplexity(documents[part]))
+        for name, model in ngrams.items()
+    ]
 
 
 # --- Generation ----------------------------------------------------------------------------------
@@ -444,35 +331,38 @@ def write_ids(
 
 def generate_sentences(options: GenerateOptions) -> None:
     """The subcommand `generate`."""
-    begun = running.begun_options(Options, options.run, "word_lm.py")
-    tokenizer = Tokenizer.load(options.run / "tokenizer.json")
-    running.check_corpus(options.run, {"vocabulary": tokenizer.fingerprint})
+    run = runs.Run(options.run, best="valid_perplexity")
+    begun = run.options(Options)
+    tokenizer = Tokenizer.load(run.folder / "tokenizer.json")
+    run.check_data(vocabulary=tokenizer.fingerprint)
     prompt = begin_sentence(options, tokenizer)
-    model = build_model(begun, len(tokenizer))
-    like = first_state(begun, model, build_optimizer(begun, 1))
-    restored = running.best_checkpoint(options.run, "valid_perplexity", like)
-    check_vocabulary(restored.stream, tokenizer, options.run)
-    for ids in write_ids(options, tokenizer, prompt, model, weights_to_judge(restored.state)):
+    model = models.build_model(begun, len(tokenizer))
+    best = run.best_state(first_state(begun, model, models.build_optimizer(begun, 1)))
+    for ids in write_ids(options, tokenizer, prompt, model, models.weights_to_judge(best)):
         print(f"{options.prompt} {tokenizer.decode(ids)}".strip())
 
 
 def main(arguments: list[str]) -> None:
     """Runs a subcommand."""
     if arguments[:1] == ["generate"]:
-        generate_sentences(running.parse(GenerateOptions, arguments[1:], "word_lm.py generate"))
-    else:
-        preset = PRESETS[chosen_preset(arguments)]
-        train(running.parse_options(preset, arguments, "word_lm.py", may_change=("epochs",)))
+        generate_sentences(
+            runs.parse_options(GenerateOptions, arguments[1:], "word_lm.py generate")
+        )
+        return
+    options = runs.parse_options(models.PRESETS[chosen_preset(arguments)], arguments, "word_lm.py")
+    resuming = {"may_change": ["epochs"], "best": "valid_perplexity"}
+    with runs.start_run(options.run, options, name="runs/word_lm", **resuming) as run:
+        learn(options, run)
 
 
 def chosen_preset(arguments: list[str]) -> str:
     """The preset on the command line, whose values are the defaults of all options."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         name = argument.removeprefix("--preset=") if "=" in argument else argument
-        if (before == "--preset" or argument.startswith("--preset=")) and name in PRESETS:
+        if (before == "--preset" or argument.startswith("--preset=")) and name in models.PRESETS:
             return name
     return "lecture"
 
 
 if __name__ == "__main__":
-    running.run_script("word_lm", main, sys.argv[1:], running.GOES_ON)
+    runs.run_command("word_lm", main)

@@ -14,7 +14,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ import optax
 from flax import linen as nn
 
 import recur
+from recur.runs import Count, NonNegative, Positive, Rate, Seed, Size, between
 from recur.train import TrainState, by_path, chunked_cross_entropy_sum, weight_drop
 
 CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm}
@@ -55,7 +56,7 @@ class Options:
     """Split words at spaces only, as in tokenized text, or at punctuation too."""
     lowercase: bool = False
     """Whether to convert text to lower case."""
-    vocabulary: int | None = 8000
+    vocabulary: Size | None = 8000
     """Size of the vocabulary, with special tokens; other words are unknown. None keeps all."""
     sentences: bool = True
     """Whether sentences are independent, between start and end tokens; otherwise the text is one
@@ -63,57 +64,57 @@ class Options:
 
     cell: Literal["elman", "gru", "lstm"] = "elman"
     """The recurrent cell."""
-    layers: int = 1
+    layers: Annotated[int, between(1, 1000)] = 1
     """The number of recurrent layers."""
-    features: int = 100
+    features: Size = 100
     """Units of each layer; of the last one too, unless the weights are tied."""
-    embedding: int = 100
+    embedding: Size = 100
     """Size of the word embedding."""
     tied: bool = False
     """Whether logits use the embedding as kernel; the last layer then has its size."""
-    initial: float | None = None
+    initial: Positive | None = None
     """Initialize all weights uniformly from -initial to initial; None for the defaults."""
 
-    dropout: float = 0.0
+    dropout: Rate = 0.0
     """Dropout rate between layers, with a new mask at each step (Zaremba et al.)."""
-    input_dropout: float = 0.0
+    input_dropout: Rate = 0.0
     """Variational dropout rate of the inputs of the first layer (Gal & Ghahramani)."""
-    layer_dropout: float = 0.0
+    layer_dropout: Rate = 0.0
     """Variational dropout rate between layers."""
-    output_dropout: float = 0.0
+    output_dropout: Rate = 0.0
     """Variational dropout rate after the last layer."""
-    word_dropout: float = 0.0
+    word_dropout: Rate = 0.0
     """Share of words whose embedding is zero for a window."""
-    weight_drop: float = 0.0
+    weight_drop: Rate = 0.0
     """Dropout rate of recurrent weights, once per window (Merity et al.)."""
 
-    epochs: int = 6
+    epochs: Count = 6
     """Number of epochs. Resume a finished run with more to continue it."""
-    batch_size: int = 20
+    batch_size: Size = 20
     """Number of text streams that are read in parallel."""
-    unroll: int = 35
+    unroll: Size = 35
     """Words of each stream per update, and the length of backpropagation."""
     optimizer: Literal["sgd", "adam"] = "adam"
     """Its loss is summed over the words of a window, and averaged over rows."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Initial learning rate."""
-    constant_epochs: int = 3
+    constant_epochs: Count = 3
     """Epochs after which the learning rate is divided by --decay in each epoch."""
-    decay: float = 2.0
+    decay: Positive = 2.0
     """The divisor of the learning rate per epoch."""
-    average_after: int | None = None
+    average_after: Count | None = None
     """Average weights (NT-ASGD, Merity et al.) once an epoch is worse on --valid than the best one
     up to this number of epochs before; never if None."""
-    clip: float = 5.0
+    clip: Positive = 5.0
     """Maximum gradient norm."""
-    weight_decay: float = 0.0
+    weight_decay: NonNegative = 0.0
     """Weight decay of all weights, per unit of learning rate."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights, order of sentences, dropout and samples."""
-    report_every: int = 50
+    report_every: Count = 50
     """Updates between two log entries."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Updates between two checkpoints, and one per epoch; the last 3 and the best are kept."""
 
 

@@ -5,6 +5,7 @@ from recur.runs.curves_file import Curves
 from recur.runs.folders import new_folder
 from recur.runs.options import (
     Count,
+    Finite,
     NonNegative,
     Positive,
     Range,
@@ -22,6 +23,7 @@ from recur.runs.run_files import read_json, write_figure, write_json, write_text
 __all__ = [
     "Count",
     "Curves",
+    "Finite",
     "NonNegative",
     "Positive",
     "Progress",

@@ -26,14 +26,15 @@ _A_BUG = (
 )
 
 
-def parse_options(kind: type[Options], arguments: Sequence[str], name: str) -> Options:
+def parse_options(default: type[Options] | Options, arguments: Sequence[str], name: str) -> Options:
     """Parses options from the command line; the defaults of a resumed run are its saved options.
 
     The fields of the dataclass are options, and their docstrings the help, by tyro. If the option
     `run` names the folder of a run, options that are not given are those the run was started with.
 
     Args:
-      kind: a dataclass, whose numbers may have a `Range`.
+      default: a dataclass, whose numbers may have a `Range`; or an instance, whose values are the
+        defaults.
       arguments: of the command line.
       name: the command, for the help.
 
@@ -56,12 +57,15 @@ def parse_options(kind: type[Options], arguments: Sequence[str], name: str) -> O
     """
     import tyro
 
-    def parse(**default: Any) -> Options:
-        options = tyro.cli(kind, prog=name, args=arguments, **default)
+    kind = default if isinstance(default, type) else type(default)
+    defaults = {} if isinstance(default, type) else {"default": default}
+
+    def parse(**defaults: Any) -> Options:
+        options = tyro.cli(kind, prog=name, args=arguments, **defaults)
         check_options(options)
         return map_paths(options, lambda name, path: path if name == "run" else path.absolute())
 
-    options = parse()
+    options = parse(**defaults)
     saved = (getattr(options, "run", None) or pathlib.Path()) / OPTIONS
     return parse(default=load_options(saved, kind)) if saved.exists() else options
 

@@ -50,6 +50,7 @@ Count = Annotated[int, between(1, 10**9)]  # 32 bits count them
 Seed = Annotated[int, between(0, 2**32 - 1)]
 Rate = Annotated[float, Range("from 0 to below 1", lambda number: 0 <= number < 1)]
 Positive = Annotated[float, Range("above 0", lambda number: 0 < number < math.inf)]
+Finite = Annotated[float, Range("a finite number", math.isfinite)]
 NonNegative = Annotated[float, Range("at least 0", lambda number: 0 <= number < math.inf)]
 
 

@@ -156,8 +156,8 @@ class Run:
           steps: the total number of updates, those before a resume included; or
           epochs: the total number of epochs, of `len(batches)` updates each.
           callbacks: functions of a `Report` that return None or a dict of numbers.
-          stop: a function of a `Report`: whether to end, such as `early_stopping`. On resuming it is
-            first called with the logged metrics of earlier reports, so that it continues, and a run
+          stop: a function of a `Report`: whether to end, such as `early_stopping`. On resuming it
+            is called first with the logged metrics of earlier reports, so that it continues; a run
             that it has ended is not trained further.
           report_every: the number of updates between two reports.
           checkpoint_every: the number of updates between two checkpoints.
