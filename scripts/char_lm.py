@@ -334,8 +334,8 @@ def learn(options: Options, run: runs.Run) -> None:
     corpus = read_corpus(options)
     texts = corpus.training.values()
     vocabulary = Characters.of(texts, at_least=min(RARE, 1 + sum(map(len, texts)) // 100_000))
-    runs.write_json(run.folder / "vocabulary.json", vocabulary.characters)
     run.check_data(text=corpus, vocabulary=vocabulary.characters)
+    runs.write_json(run.folder / "vocabulary.json", vocabulary.characters)
     documents = encode(vocabulary, corpus.training)
     streams = Streams(documents, options.batch_size, options.k1, options.k2, options.seed)
     model = build_model(options, vocabulary)
@@ -344,7 +344,7 @@ def learn(options: Options, run: runs.Run) -> None:
     print(
         f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
         f"{options.layers} x {options.cell} of {options.features} units, "
-        f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} weights; "
+        f"{optax.tree.size(state.params):,} weights; "
         f"{sum(map(len, texts)):,} characters in {len(texts)} training texts, "
         f"{len(vocabulary)} distinct ones."
     )
@@ -375,7 +375,7 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["generate"]:
         generate_text(runs.parse_options(GenerateOptions, arguments[1:], "char_lm.py generate"))
         return
-    options = runs.parse_options(Options, arguments, "char_lm.py")
+    options = runs.parse_options(Options, arguments, "char_lm.py", resume=True)
     resuming = {"may_change": ["steps"], "best": "held_out_bits"}
     with runs.start_run(options.run, options, name="runs/char_lm", **resuming) as run:
         learn(options, run)

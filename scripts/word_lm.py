@@ -183,8 +183,8 @@ def learn(options: Options, run: runs.Run) -> None:
     """Trains a model, in the folder of the run, and compares its best epoch with n-grams."""
     texts = read_texts(options)
     tokenizer = learn_words(options, texts["train"])
-    tokenizer.save(run.folder / "tokenizer.json")
     run.check_data(text=texts, vocabulary=tokenizer.fingerprint)
+    tokenizer.save(run.folder / "tokenizer.json")
     documents = {part: encode(tokenizer, of_part) for part, of_part in texts.items()}
     streams = Streams(documents["train"], options.batch_size, options.unroll, seed=options.seed)
     model = models.build_model(options, len(tokenizer))
@@ -250,8 +250,7 @@ def describe(
     print(
         f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
         f"{options.preset}: {options.layers} x {options.cell} of {options.features} units, "
-        f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} weights; "
-        f"{len(tokenizer):,} words."
+        f"{optax.tree.size(state.params):,} weights; {len(tokenizer):,} words."
     )
     for part, of_part in documents.items():
         predicted = np.concatenate([document[1:] for document in of_part])
@@ -349,7 +348,8 @@ def main(arguments: list[str]) -> None:
             runs.parse_options(GenerateOptions, arguments[1:], "word_lm.py generate")
         )
         return
-    options = runs.parse_options(models.PRESETS[chosen_preset(arguments)], arguments, "word_lm.py")
+    preset = models.PRESETS[chosen_preset(arguments)]
+    options = runs.parse_options(preset, arguments, "word_lm.py", resume=True)
     resuming = {"may_change": ["epochs"], "best": "valid_perplexity"}
     with runs.start_run(options.run, options, name="runs/word_lm", **resuming) as run:
         learn(options, run)

@@ -26,17 +26,24 @@ _A_BUG = (
 )
 
 
-def parse_options(default: type[Options] | Options, arguments: Sequence[str], name: str) -> Options:
-    """Parses options from the command line; the defaults of a resumed run are its saved options.
+def parse_options(
+    default: type[Options] | Options,
+    arguments: Sequence[str],
+    name: str,
+    *,
+    resume: bool = False,
+) -> Options:
+    """Parses options from the command line, as fields of a dataclass, and checks them.
 
-    The fields of the dataclass are options, and their docstrings the help, by tyro. If the option
-    `run` names the folder of a run, options that are not given are those the run was started with.
+    The docstrings of the fields are the help, by tyro.
 
     Args:
       default: a dataclass, whose numbers may have a `Range`; or an instance, whose values are the
         defaults.
       arguments: of the command line.
       name: the command, for the help.
+      resume: whether the option `run` may name the folder of a run; options that are not given are
+        then those that the run was started with.
 
     Returns:
       The options. Paths are absolute, except that of the run.
@@ -66,8 +73,10 @@ def parse_options(default: type[Options] | Options, arguments: Sequence[str], na
         return map_paths(options, lambda name, path: path if name == "run" else path.absolute())
 
     options = parse(**defaults)
-    saved = (getattr(options, "run", None) or pathlib.Path()) / OPTIONS
-    return parse(default=load_options(saved, kind)) if saved.exists() else options
+    folder = getattr(options, "run", None)
+    if not (resume and folder and (folder / OPTIONS).exists()):
+        return options
+    return parse(default=load_options(folder / OPTIONS, kind))
 
 
 def command_line(*arguments: Any) -> str:

@@ -281,7 +281,9 @@ class Run:
         """
         values = self.points(metric)[1]
         if not values:
-            raise ValueError(f"{self.folder / _METRICS}: expected {metric}, got none yet.")
+            raise ValueError(
+                f"{self.folder / _METRICS}: expected {metric}, got none. Train it longer."
+            )
         return values[-1]
 
     def part(self, name: str, *, best: str | None = None) -> contextlib.AbstractContextManager[Run]:

@@ -65,6 +65,7 @@ def test_a_short_run_with_every_option(command, texts, tmp_path, name):
     assert np.isfinite([last["loss"], last["gradient_norm"], last["held_out_bits"]]).all()
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
     table = json.loads((folder / "results.json").read_text())
+    table = {row["bits per character, held out"]: row for row in table}
     assert table["this model"]["file by file"] == last["held_out_bits"]
     assert table["gzip -9"]["as one archive"] < table["gzip -9"]["file by file"]
     saved = json.loads((folder / "options.json").read_text())
@@ -130,7 +131,8 @@ def test_the_cost_of_a_text_is_that_of_its_characters_one_by_one(char_lm):
 
 def test_compressors_are_those_of_the_command_line(char_lm):
     held_out = {"a": "ü" * 1000, "b": "b" * 1000}
-    table = char_lm.compare(held_out, {"held_out_bits": 1.0})
+    table = char_lm.compare(held_out, 1.0)
+    table = {row["bits per character, held out"]: row for row in table}
     if shutil.which("gzip"):
         sizes = [
             len(subprocess.run(["gzip", "-9n"], input=text.encode(), capture_output=True).stdout)
@@ -247,12 +249,12 @@ def test_what_a_run_wrote_and_somebody_changed(command, complaint, texts, tmp_pa
     assert f"generate --run '{folder}' --prompt 'def '" in printed
     log, table = folder / "metrics.jsonl", (folder / "results.json").read_text()
     kept = log.read_text()
-    log.write_text(kept.replace('"loss"', '"lost"'))
-    assert "metrics.jsonl, line 1: expected a number as loss, got None" in complaint(
-        "--run", folder
-    )
+    log.write_text(kept.replace('"bits"', '"bits": "x", "lost"'))
+    assert "metrics.jsonl, line 1: expected a number as bits, got 'x'" in complaint("--run", folder)
     log.unlink()
-    command("--run", folder)  # the last validation is made once more
+    assert "metrics.jsonl: expected held_out_bits, got none. Train" in complaint("--run", folder)
+    log.write_text(kept)
+    command("--run", folder)
     assert (folder / "results.json").read_text() == table
     (folder / "vocabulary.json").write_text("5")
     assert "expected JSON of a str, got int" in complaint("generate", "--run", folder)
