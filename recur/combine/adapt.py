@@ -70,7 +70,7 @@ def readin(cell: Cell, input: Any) -> Cell:
       Pascanu et al. 2014, How to Construct Deep Recurrent Neural Networks,
       https://arxiv.org/abs/1312.6026
     """
-    check_cell(cell, "readin")
+    _check_order(cell, input, "readin")
     psi = as_module(input)
 
     def init(key, x, context=None):
@@ -121,7 +121,7 @@ def readout(cell: Cell, output: Any) -> Cell:
       >>> tagger(params, xs).shape
       (5, 2)
     """
-    check_cell(cell, "readout")
+    _check_order(cell, output, "readout")
     psi = as_module(output)
 
     def init(key, x, context=None):
@@ -136,3 +136,10 @@ def readout(cell: Cell, output: Any) -> Cell:
         return carry, psi.apply(bound.output, v, key=output_key)
 
     return wrap_bound(cell, init, step, bind_field(cell, "readout", ReadoutParams))
+
+
+def _check_order(cell: Any, module: Any, caller: str) -> None:
+    """Raises a TypeError unless `cell` is a cell; the message says if the two are swapped."""
+    if isinstance(module, Cell) and not isinstance(cell, Cell):
+        raise TypeError(f"{caller}: expected the cell first, recur.{caller}(cell, module).")
+    check_cell(cell, caller)

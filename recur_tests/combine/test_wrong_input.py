@@ -97,6 +97,15 @@ def run_attend(context, **options):
 
 
 OWN = [
+    Row(
+        "readin", lambda: recur.readin(DENSE, CELL), TypeError, "first, recur.readin(cell, module)"
+    ),
+    Row(
+        "readout",
+        lambda: recur.readout("tanh", CELL),
+        TypeError,
+        "readout: expected the cell first",
+    ),
     Row("attend", lambda: recur.attend(CELL, "m", score="x"), ValueError, "expected score as"),
     Row("attend", lambda: recur.attend(CELL, "m", score=["dot"]), ValueError, "got ['dot']."),
     Row("attend", lambda: run(recur.attend(CELL, 3)), TypeError, "as a string, got int."),
