@@ -112,7 +112,8 @@ def load_options(path: pathlib.Path, kind: type[Options]) -> Options:
                 f"{path}: expected the options of a run of this script, got {name} = "
                 f"{value!r:.60}. Name another folder."
             )
-    options = map_paths(kind(**saved), lambda name, path: pathlib.Path(path))
+    values = {name: _as_tuples(value) for name, value in saved.items()}
+    options = map_paths(kind(**values), lambda name, path: pathlib.Path(path))
     try:
         check_options(options)
     except ValueError as error:
@@ -153,7 +154,10 @@ def is_of(hint: Any, value: Any) -> bool:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(is_of(part, value) for part in parts)
     if typing.get_origin(hint) is tuple:
-        return isinstance(value, list) and all(is_of(parts[0], each) for each in value)
+        if not isinstance(value, list):
+            return False
+        hints = parts[:1] * len(value) if Ellipsis in parts else parts
+        return len(hints) == len(value) and all(map(is_of, hints, value))
     if hint is pathlib.Path:
         return isinstance(value, str) and "\0" not in value
     return type(value) is hint or (hint is float and type(value) is int)
@@ -166,6 +170,11 @@ def _ranges(hint: Any) -> Iterator[Range]:
             yield part
         else:
             yield from _ranges(part)
+
+
+def _as_tuples(value: Any) -> Any:
+    """A JSON value with tuples in place of lists."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
