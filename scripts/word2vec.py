@@ -3,7 +3,8 @@ r"""Trains word vectors by word2vec, prints nearest words and analogies, and dra
     python scripts/word2vec.py                        on the documentation of Python
     python scripts/word2vec.py --text FILE...         on your own text, one sentence per line
     python scripts/word2vec.py --model cbow           with continuous bag of words
-    python scripts/word2vec.py --analogy is was are   "is" is to "was" as "are" is to ...
+    python scripts/word2vec.py --run DIR              resumes a run that was stopped
+    python scripts/word2vec.py --run DIR --analogy is was are     "is" is to "was" as "are" is to?
     python scripts/word2vec.py --peer gensim          compared with gensim, on the same sentences
 
 Install: pip install -e ".[text,train]", and ".[bench]" for the peer. Cost: a minute on two CPU
@@ -22,12 +23,16 @@ The first two are on held-out sentences. gensim, in C, is three to five times as
 
 from __future__ import annotations
 
+import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
 import dataclasses
-import importlib.util
+import importlib
 import itertools
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -35,26 +40,13 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 import optax
-import running
-from claims import new_folder
 
-from recur.classic import (
-    Contexts,
-    ContextWindows,
-    Word2Vec,
-    WordVectors,
-    cbow,
-    init_word2vec,
-    pca,
-    skip_gram,
-    unigram_noise,
-    word2vec_loss,
-)
+from recur import classic, runs, train
+from recur.classic import Contexts, Word2Vec, WordVectors
 from recur.diagnose import scatter
 from recur.text import documentation, read_lines, sentences, words
-from recur.train import Report, fit, init_state, make_step
 
-OBJECTIVES = {"skip-gram": skip_gram, "cbow": cbow}
+OBJECTIVES = {"skip-gram": classic.skip_gram, "cbow": classic.cbow}
 HELD_OUT_ONE_IN = 20  # sentences
 RIVALS = 100  # random words that each held-out word is ranked among
 RANKED = 5000  # held-out words, or all if there are fewer
@@ -70,7 +62,8 @@ class Options:
     text: tuple[pathlib.Path, ...] = ()
     """Text files, one sentence per line. Default: the documentation of Python."""
     run: pathlib.Path | None = None
-    """A new folder for vectors.npz and picture.png. Default: runs/word2vec-1, -2 ..."""
+    """The folder of the run. A new folder starts a run; an existing one resumes its run with the
+    same options. Default: runs/word2vec-1, -2 ..."""
     analogy: tuple[tuple[str, str, str], ...] = ()
     """Analogies to solve, each of three words a b c: a is to b as c is to ..."""
     questions: pathlib.Path | None = None
@@ -80,25 +73,29 @@ class Options:
 
     model: Literal["skip-gram", "cbow"] = "skip-gram"
     """Whether a word is predicted from each word around it, or from their mean."""
-    features: int = 100
+    features: runs.Size = 100
     """Size of each vector."""
-    window: int = 5
+    window: runs.Size = 5
     """Maximum number of words on each side."""
-    negatives: int = 5
+    negatives: runs.Size = 5
     """Negative samples for each window."""
-    sample: float | None = 1e-3
+    sample: runs.Positive | None = 1e-3
     """Threshold of the frequency above which words are subsampled; None keeps all."""
-    min_count: int = 5
+    min_count: runs.Count = 5
     """Words with a lower count in the training sentences are left out."""
 
-    epochs: int = 20
-    """Number of epochs."""
-    batch_size: int = 1024
+    epochs: runs.Count = 20
+    """Number of epochs. Resume a finished run with more to continue it."""
+    batch_size: runs.Size = 1024
     """Windows per update."""
-    learning_rate: float = 0.1
+    learning_rate: runs.Positive = 0.1
     """Initial learning rate of Adagrad, with linear decay to 0."""
-    seed: int = 0
+    seed: runs.Seed = 0
     """Seed of vectors, windows and negatives."""
+    report_every: runs.Count = 100
+    """Updates between two log entries."""
+    checkpoint_every: runs.Count = 1000
+    """Updates between two checkpoints; the last 3 are kept."""
 
 
 class Corpus(NamedTuple):
@@ -112,14 +109,8 @@ class Corpus(NamedTuple):
 class Learned(NamedTuple):
     """A trained model and its training time."""
 
-    params: Any  # a `Word2Vec` of NumPy arrays
-    seconds: float
-    cpu_seconds: float  # of all cores together, of this process
-
-
-def clock() -> np.ndarray:
-    """The wall-clock time, and the CPU time of this process."""
-    return np.array([time.monotonic(), time.process_time()])
+    params: Word2Vec
+    seconds: dict[str, float]  # of the clock, and of all cores together
 
 
 # --- Text ----------------------------------------------------------------------------------------
@@ -132,82 +123,85 @@ def read_sentences(options: Options) -> list[str]:
     return [line for path in options.text for line in read_lines(path) if line.strip()]
 
 
-def build_corpus(options: Options) -> Corpus:
+def build_corpus(lines: Sequence[str], min_count: int) -> Corpus:
     """Keeps words that are frequent enough, and holds out one sentence in twenty."""
-    lines = read_sentences(options)
     held_out = lines[HELD_OUT_ONE_IN - 1 :: HELD_OUT_ONE_IN]
     training = [line for n, line in enumerate(lines, 1) if n % HELD_OUT_ONE_IN]
     vocabulary = words(training, split="punctuation", lowercase=True)
-    ids = list(vocabulary.encode_all(training))
-    counts = np.bincount(np.concatenate(ids), minlength=len(vocabulary))
-    is_word = [
-        any(map(str.isalpha, token)) and token not in vocabulary.specials
-        for token in vocabulary.tokens
+    counts = np.bincount(np.concatenate(list(vocabulary.encode_all(training))))
+    kept = [
+        number
+        for number, (token, count) in enumerate(zip(vocabulary.tokens, counts, strict=False))
+        if count >= min_count and any(map(str.isalpha, token)) and token not in vocabulary.specials
     ]
-    kept = np.flatnonzero((counts >= options.min_count) & is_word)
     new_ids = np.full(len(vocabulary), -1, np.int32)
     new_ids[kept] = np.arange(len(kept))
 
-    def keep(ids):
-        return [found[found >= 0] for found in (new_ids[each] for each in ids)]
+    def encode(lines):
+        return [ids[ids >= 0] for ids in (new_ids[each] for each in vocabulary.encode_all(lines))]
 
-    names = tuple(vocabulary.tokens[i] for i in kept)
-    corpus = Corpus(names, keep(ids), keep(vocabulary.encode_all(held_out)))
+    names = tuple(vocabulary.tokens[number] for number in kept)
+    corpus = Corpus(names, encode(training), encode(held_out))
     if min(max(map(len, part), default=0) for part in corpus[1:]) < 2:
         raise ValueError(
-            f"expected sentences with at least two words that occur {options.min_count} times, got "
-            f"none in the {len(training)} for training or the {len(held_out)} held out. Pass more "
-            "text, or a lower --min-count."
+            f"expected sentences with at least two words that occur {min_count} times, got none in "
+            f"the {len(training)} for training or the {len(held_out)} held out. Pass more text, or "
+            "a lower --min-count."
         )
     return corpus
+
+
+def read_questions(path: pathlib.Path, corpus: Corpus) -> list[list[str]]:
+    """Reads analogies of words with a vector; lines that start with a colon are headings."""
+    asked = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip() and not line.startswith(":"):
+            asked.append(line.lower().split())
+            if len(asked[-1]) != 4:
+                raise ValueError(f"{path}:{number}: expected four words, got {line!r}.")
+    known = [question for question in asked if set(question) <= set(corpus.words)]
+    if not known:
+        raise ValueError(
+            f"{path}: expected analogies of the {len(corpus.words)} words of the text, got none "
+            f"among {len(asked)}. Pass a longer text, or questions about this one."
+        )
+    return known
 
 
 # --- Training ------------------------------------------------------------------------------------
 
 
-def learn(options: Options, corpus: Corpus, folder: pathlib.Path) -> Learned:
-    """Trains a model with recur, and saves its vectors at each report.
+def learn(options: Options, corpus: Corpus, run: runs.Run) -> Learned:
+    """Trains a model with recur, in the folder of the run.
 
     The optimizer is Adagrad, since a batch contains a frequent word a hundred times and a rare one
     hardly ever. Plain SGD was slightly worse after as many updates at a rate of 0.025, and diverged
     at 0.1. Adam was as good, with one more array in memory.
     """
-    contexts = Contexts(
-        corpus.training,
-        options.batch_size,
-        window=options.window,
-        sample=options.sample,
-        seed=options.seed,
-    )
-    windows = options.epochs * contexts.windows_per_epoch
-    steps = max(1, windows // options.batch_size)  # 1 for a short text
+    settings = {"window": options.window, "sample": options.sample, "seed": options.seed}
+    contexts = Contexts(corpus.training, options.batch_size, **settings)
+    steps = max(1, options.epochs * contexts.windows_per_epoch // options.batch_size)
     optimizer = optax.adagrad(optax.linear_schedule(options.learning_rate, 0.0, steps))
-    noise = unigram_noise(contexts.counts)
-    loss = word2vec_loss(OBJECTIVES[options.model], noise, options.negatives)
+    noise = classic.unigram_noise(contexts.counts)
+    loss = classic.word2vec_loss(OBJECTIVES[options.model], noise, options.negatives)
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
-    params = init_word2vec(params_key, len(corpus.words), options.features)
-    began = clock()
-
-    def show(report: Report) -> None:
-        done = report.step * options.batch_size
-        print(
-            f"epoch {done / contexts.windows_per_epoch:5.2f}   loss {report.metrics['nats']:.3f}   "
-            f"{done / (clock() - began)[0]:,.0f} words per second",
-            flush=True,
-        )
-
-    def keep(report: Report) -> None:
-        as_vectors(corpus, report.state.params).save(folder / "vectors.npz")
-
-    state = fit(
-        jax.jit(make_step(loss, optimizer), donate_argnums=0),
-        init_state(params, optimizer, run_key),
+    params = classic.init_word2vec(params_key, len(corpus.words), options.features)
+    begun = run.restore(train.init_state(params, optimizer, run_key), contexts)
+    done, began = int(begun.step), clock()
+    state = run.fit(
+        jax.jit(train.make_step(loss, optimizer), donate_argnums=0),
+        begun,
         contexts,
         steps=steps,
-        callbacks=[show, keep],
-        report_every=max(1, steps // 10),
+        report_every=options.report_every,
+        checkpoint_every=options.checkpoint_every,
+        progress=runs.Progress(
+            "word", options.batch_size, lambda found: f"{found['nats']:.3f} nats"
+        ),
+        curves=runs.Curves("nats", {"training": "nats"}),
     )
-    return Learned(jax.tree.map(np.asarray, state.params), *(clock() - began))
+    seconds = {} if done else seconds_since(began)  # those of a resumed run are not known
+    return Learned(jax.tree.map(np.asarray, state.params), seconds)
 
 
 def learn_with_gensim(options: Options, corpus: Corpus, seed: int) -> Learned:
@@ -227,65 +221,46 @@ def learn_with_gensim(options: Options, corpus: Corpus, seed: int) -> Learned:
         seed=seed,
         workers=os.cpu_count(),
     )
-    taken = clock() - began
+    seconds = seconds_since(began)
     places = [model.wv.key_to_index[word] for word in corpus.words]
-    return Learned(Word2Vec(model.wv.vectors[places], model.syn1neg[places]), *taken)
+    return Learned(Word2Vec(model.wv.vectors[places], model.syn1neg[places]), seconds)
+
+
+def clock() -> tuple[float, float]:
+    """The wall-clock time, and the CPU time of this process."""
+    return time.monotonic(), time.process_time()
+
+
+def seconds_since(began: tuple[float, float]) -> dict[str, float]:
+    """The seconds since then, as columns of the table."""
+    return dict(zip(("seconds", "of all cores"), np.subtract(clock(), began), strict=True))
 
 
 # --- Evaluation ----------------------------------------------------------------------------------
 
 
-def held_out_scores(options: Options, corpus: Corpus, params: Word2Vec) -> tuple[float, float]:
+def rank_held_out(options: Options, corpus: Corpus, params: Word2Vec) -> dict[str, float]:
     """Ranks the true words of held-out sentences among random words, by their scores.
 
-    Returns the share of random words that score below the true one, and the mean of 1 / rank. The
-    random words have the frequencies of the training text, so that frequency alone does not help.
+    The random words have the frequencies of the training text, so that frequency alone does not
+    help.
     """
     count = min(RANKED, sum(map(len, corpus.held_out)))
     windows = next(Contexts(corpus.held_out, count, window=options.window, sample=None))
     counts = np.bincount(np.concatenate(corpus.training), minlength=len(corpus.words))
     draws = np.random.default_rng(0)
-    rivals = draws.choice(len(counts), (len(windows.centers), RIVALS), p=counts / counts.sum())
-    hidden, row = predictors(options, windows, params)
-    below, reciprocal = [], []
-    for part in np.array_split(np.arange(len(row)), max(1, len(row) // 1000)):
-        center, others = windows.centers[row[part]], rivals[row[part]]
-        true = np.einsum("nd,nd->n", hidden[part], params.output[center])[:, None]
-        false = np.einsum("nd,nkd->nk", hidden[part], params.output[others])
-        counted = others != center[:, None]
-        above = ((false > true) + 0.5 * (false == true)) * counted
-        below.append(1 - above.sum(1) / np.maximum(counted.sum(1), 1))
-        reciprocal.append(1 / (1 + above.sum(1)))
-    return float(np.concatenate(below).mean()), float(np.concatenate(reciprocal).mean())
-
-
-def predictors(
-    options: Options, windows: ContextWindows, params: Word2Vec
-) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors that predict centers, `[N, D]`, and the window of each, `[N]`."""
-    if options.model == "skip-gram":
-        row, column = np.nonzero(windows.mask)
-        return params.input[windows.contexts[row, column]], row
-    weights = windows.mask / windows.mask.sum(1, keepdims=True)
-    hidden = np.einsum("bc,bcd->bd", weights, params.input[windows.contexts])
-    return hidden, np.arange(len(hidden))
-
-
-def read_questions(path: pathlib.Path) -> list[tuple[str, ...]]:
-    """Reads analogies, four words per line; lines that start with a colon are headings."""
-    found = []
-    for number, line in enumerate(read_lines(path), 1):
-        if line.strip() and not line.startswith(":"):
-            found.append(tuple(line.lower().split()))
-            if len(found[-1]) != 4:
-                raise ValueError(f"{path}:{number}: expected four words, got {line!r}.")
-    return found
-
-
-def right_answers(vectors: WordVectors, questions: Sequence[Sequence[str]]) -> float:
-    """The share of analogies that are solved."""
-    right = [vectors.analogy(a, b, c)[0][0] == d for a, b, c, d in questions]
-    return float(np.mean(right))
+    rivals = draws.choice(len(counts), (count, RIVALS), p=counts / counts.sum())
+    hidden, mask = params.input[windows.contexts], windows.mask  # [B, C, D] and [B, C]
+    if options.model == "cbow":
+        weights = mask / mask.sum(1, keepdims=True)
+        hidden, mask = np.einsum("bc,bcd->bd", weights, hidden)[:, None], mask.any(1)[:, None]
+    candidates = np.concatenate([windows.centers[:, None], rivals], axis=1)
+    scores = hidden @ params.output[candidates].swapaxes(1, 2)  # [B, C, 1 + RIVALS]
+    true, false = scores[..., :1], scores[..., 1:]
+    is_other = (rivals != windows.centers[:, None])[:, None]
+    above = (((false > true) + 0.5 * (false == true)) * is_other).sum(-1)
+    below = 1 - above / np.maximum(is_other.sum(-1), 1)
+    return {"random words below": below[mask].mean(), "1 / rank": (1 / (1 + above))[mask].mean()}
 
 
 def shared_neighbours(one: WordVectors, other: WordVectors) -> float:
@@ -301,126 +276,77 @@ def shared_neighbours(one: WordVectors, other: WordVectors) -> float:
     return float(np.mean(shares))
 
 
-def measure(
-    options: Options, corpus: Corpus, learned: Learned, questions: Sequence[Sequence[str]]
-) -> dict[str, str]:
-    """The results of a model in the table."""
-    below, reciprocal = held_out_scores(options, corpus, learned.params)
-    found = {
-        "seconds": f"{learned.seconds:.0f}",
-        "seconds of all cores together": f"{learned.cpu_seconds:.0f}",
-        "held out: random words that score below the true one": f"{below:.1%}",
-        f"held out: mean of 1 / rank among {RIVALS} random words": f"{reciprocal:.3f}",
-    }
-    if questions:
-        name = f"right answers to {len(questions):,} analogies"
-        found[name] = f"{right_answers(as_vectors(corpus, learned.params), questions):.1%}"
-    return found
-
-
 def compare(
     options: Options, corpus: Corpus, ours: Learned, questions: Sequence[Sequence[str]]
-) -> dict[str, dict[str, str]]:
-    """The results of each library; the peer is trained twice, to compare two seeds."""
-    table = {"recur": measure(options, corpus, ours, questions)}
+) -> list[dict[str, Any]]:
+    """A row of results for each library; the peer is trained twice, to compare two seeds."""
+    models = {"recur": ours}
     if options.peer:
-        theirs, again = (learn_with_gensim(options, corpus, options.seed + n) for n in (0, 1))
-        table["gensim"] = measure(options, corpus, theirs, questions)
-        for name, learned in (("recur", ours), ("gensim", theirs)):
-            found = (as_vectors(corpus, each.params) for each in (learned, again))
-            shared = shared_neighbours(*found)
-            table[name]["ten nearest shared with gensim of another seed"] = f"{shared:.1%}"
-    return table
-
-
-def as_vectors(corpus: Corpus, params: Word2Vec) -> WordVectors:
-    """The word vectors of a model."""
-    return WordVectors(corpus.words, params.input)
+        models["gensim"] = learn_with_gensim(options, corpus, options.seed)
+        again = learn_with_gensim(options, corpus, options.seed + 1)
+    rows = []
+    for name, (params, seconds) in models.items():
+        row = {options.model: name, **rank_held_out(options, corpus, params)}
+        vectors = WordVectors(corpus.words, params.input)
+        if questions:
+            right = [vectors.analogy(a, b, c)[0][0] == d for a, b, c, d in questions]
+            row[f"of {len(questions):,} analogies"] = np.mean(right)
+        if options.peer:
+            other = WordVectors(corpus.words, again.params.input)
+            row["nearest shared"] = shared_neighbours(vectors, other)
+        rows.append({**row, **seconds})
+    return rows
 
 
 # --- The run -------------------------------------------------------------------------------------
 
 
-def check(options: Options) -> None:
-    """Checks options before the text is read."""
-    if options.peer and importlib.util.find_spec(options.peer) is None:
-        raise ValueError(
-            f"--peer {options.peer}: expected it to be installed, got none. Install it: "
-            'pip install -e ".[bench]"'
-        )
-
-
-def known_questions(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
-    """Reads the questions whose words all have a vector."""
-    if options.questions is None:
-        return []
-    asked, known = read_questions(options.questions), set(corpus.words)
-    kept = [question for question in asked if known.issuperset(question)]
-    if not kept:
-        raise ValueError(
-            f"{options.questions}: expected analogies of the {len(known)} words of the text, got "
-            f"none among {len(asked)}. Pass a longer text, or questions about this one."
-        )
-    return kept
-
-
-def known_analogies(options: Options, corpus: Corpus) -> list[tuple[str, ...]]:
-    """The analogies to solve; an error before training if a word has no vector."""
-    analogies = [tuple(word.lower() for word in each) for each in options.analogy]
-    words_only = WordVectors(corpus.words, np.zeros((len(corpus.words), 1)))
-    for word in itertools.chain.from_iterable(analogies):
-        words_only[word]  # a ValueError if it has none
-    return analogies
-
-
-def print_nearest(vectors: WordVectors) -> None:
-    """Prints the nearest words of some frequent words."""
+def describe(vectors: WordVectors, analogies: Sequence[Sequence[str]]) -> None:
+    """Prints the nearest words of some frequent words, and the answers to analogies."""
     print("\nThe nearest words, by cosine:")
     for word in [vectors.words[n] for n in SHOWN if n < len(vectors)] or vectors.words[:5]:
         print(f"  {word:<12} {', '.join(near for near, _ in vectors.nearest(word, 6))}")
-
-
-def print_analogies(vectors: WordVectors, analogies: Sequence[tuple[str, ...]]) -> None:
-    """Prints the answers to analogies."""
     for a, b, c in analogies:
         answers = ", ".join(word for word, _ in vectors.analogy(a, b, c, 5))
         print(f"\n{a} is to {b} as {c} is to: {answers}")
 
 
-def print_table(table: dict[str, dict[str, str]]) -> None:
-    """Prints a table in Markdown."""
-    print(f"\n| | {' | '.join(table)} |\n|---|{'---|' * len(table)}")
-    for name in table["recur"]:
-        print(f"| {name} | {' | '.join(column[name] for column in table.values())} |")
-
-
-def run(options: Options) -> None:
-    """Trains and evaluates word vectors."""
-    check(options)
-    corpus = build_corpus(options)
-    questions = known_questions(options, corpus)
-    analogies = known_analogies(options, corpus)
-    folder = new_folder(options.run, "runs/word2vec")
+def learn_and_compare(options: Options, run: runs.Run) -> None:
+    """Trains and evaluates word vectors, in the folder of the run."""
+    lines = read_sentences(options)
+    run.check_data(text=lines)
+    corpus = build_corpus(lines, options.min_count)
+    questions = read_questions(options.questions, corpus) if options.questions else []
+    analogies = [[word.lower() for word in each] for each in options.analogy]
+    known = WordVectors(corpus.words, np.zeros((len(corpus.words), 1)))
+    for word in itertools.chain(*analogies):
+        known[word]  # an error now, not after the training
     print(
-        f"{folder}: {sum(map(len, corpus.training)):,} words in {len(corpus.training):,} "
-        f"sentences, {len(corpus.words):,} distinct ones; {len(corpus.held_out):,} held-out "
-        "sentences."
+        f"{run}: {sum(map(len, corpus.training)):,} words in {len(corpus.training):,} sentences, "
+        f"{len(corpus.words):,} distinct ones; {len(corpus.held_out):,} held-out sentences."
     )
-    learned = learn(options, corpus, folder)
-    vectors = as_vectors(corpus, learned.params)
-    print_nearest(vectors)
-    print_analogies(vectors, analogies)
+    learned = learn(options, corpus, run)
+    vectors = WordVectors(corpus.words, learned.params.input)
+    vectors.save(run.folder / "vectors.npz")
     title = f"The {min(DRAWN, len(vectors))} most frequent words, {options.model}"
-    picture = scatter(pca(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
-    picture.savefig(folder / "picture.png")
-    print_table(compare(options, corpus, learned, questions))
-    print(f"\nResults are in {folder}: vectors.npz and picture.png.")
+    picture = scatter(classic.pca(vectors.unit[:DRAWN]), vectors.words[:DRAWN], title=title)
+    runs.write_figure(run.folder / "picture.png", picture)
+    describe(vectors, analogies)
+    rows = compare(options, corpus, learned, questions)
+    shares = {name: ".1%" for name in rows[-1] if name.startswith(("random", "of ", "nearest"))}
+    table = run.save_results(rows, {"seconds": ".0f", **shares, "of all cores": ".0f"})
+    print(f"\n{table}\n\nResults are in {run}: vectors.npz, picture.png and table.md.")
 
 
 def main(arguments: list[str]) -> None:
     """Runs the script."""
-    run(running.parse(Options, arguments, "word2vec.py"))
+    options = runs.parse_options(Options, arguments, "word2vec.py", resume=True)
+    if options.peer:
+        importlib.import_module(options.peer)  # an error now, not after the training
+    may_change = ["epochs", "analogy", "questions", "peer"]
+    with runs.start_run(options.run, options, name="runs/word2vec", may_change=may_change) as run:
+        learn_and_compare(options, run)
 
 
 if __name__ == "__main__":
-    running.run_script("word2vec", main, sys.argv[1:], running.IS_KEPT)
+    runs.run_command("word2vec", main)

@@ -8,6 +8,8 @@ import sys
 import jax
 import pytest
 
+from recur.runs import run_command
+
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
 
@@ -24,10 +26,10 @@ def usual(strict):
 
 @pytest.fixture(scope="session", autouse=True)
 def scripts():
-    """Scripts import what stands beside them, and tyro."""
+    """Scripts import modules of their folder, and tyro."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
-        # Where a doctest that ran before left its last value; tyro hashes all builtins.
+        # A doctest that ran before left its last value there; tyro hashes all builtins.
         patch.delattr(builtins, "_", raising=False)
         importlib.import_module("tyro")
         yield
@@ -37,12 +39,12 @@ def scripts():
 def command(request, monkeypatch, capsys):
     """Runs the module's SCRIPT with arguments, as its command does; returns what it printed."""
     name = request.module.SCRIPT
-    script, running = importlib.import_module(name), importlib.import_module("running")
+    script = importlib.import_module(name)
 
     def run(*arguments):
         for its_own in ("stdout", "stderr", "unraisablehook"):
             monkeypatch.setattr(sys, its_own, getattr(sys, its_own))
-        running.run_script(name, script.main, list(map(str, arguments)), running.IS_KEPT)
+        run_command(name, script.main, list(map(str, arguments)))
         return capsys.readouterr().out
 
     return run
