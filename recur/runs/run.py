@@ -178,8 +178,7 @@ class Run:
                 f"{self}: expected at least the {done:,} updates that the run has done, got "
                 f"{total:,}. Pass a larger number."
             )
-        if self._options is not None:  # those that may change
-            save_options(self.folder / OPTIONS, self._options)
+        self._save_options()
         unread, self._unread = self._unread, ()
         stream = batches if hasattr(batches, "get_state") else None
         with contextlib.ExitStack() as stack:
@@ -298,6 +297,7 @@ class Run:
         Returns:
           A context manager of a `Run`, as `start_run` returns it.
         """
+        self._save_options()
         return start_run(self.folder / name, best=best, keep=self._keep)
 
     def save_results(
@@ -324,6 +324,11 @@ class Run:
         """Reads the rows that `save_results` wrote; none if it was not called yet."""
         path = self.folder / _RESULTS
         return read_json(path, list) if path.exists() else []
+
+    def _save_options(self) -> None:
+        """Saves the options, of which some may have changed since the start of the run."""
+        if self._options is not None:
+            save_options(self.folder / OPTIONS, self._options)
 
     def _started(self) -> Checkpoints:
         """The checkpoints, which stay open until the run ends; their folder is made when needed."""
