@@ -130,6 +130,7 @@ def crf_log_likelihood(
     length: Any = None,
     *,
     mask: Any = None,
+    reset: Any = None,
     parallel: bool = False,
 ) -> jax.Array:
     """Computes the log likelihood of a tag sequence under a linear-chain CRF.
@@ -147,6 +148,8 @@ def crf_log_likelihood(
       length: integer, how many steps count; all by default.
       mask: bool `[T]`, True where the step counts; the steps that count follow each other as if the
         others were cut out.
+      reset: bool `[T]`, True at the first step of each sequence of a packed row; the log likelihood
+        is the sum over its sequences. This doubles the number of steps.
       parallel: as for `forward`.
 
     Returns:
@@ -170,7 +173,7 @@ def crf_log_likelihood(
       Segmenting and Labeling Sequence Data, https://repository.upenn.edu/cis_papers/159/
     """
     caller = "crf_log_likelihood"
-    given = _prepare(caller, crf, scores, length, mask, parallel)
+    given = _prepare(caller, crf, scores, length, mask, reset, parallel)
     ids = as_ids(f"{caller}: tags", tags)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{caller}: expected integer tags, got {ids.dtype}.")
@@ -183,7 +186,13 @@ def crf_log_likelihood(
 
 
 def crf_decode(
-    crf: CRF, scores: jax.Array, length: Any = None, *, mask: Any = None, parallel: bool = False
+    crf: CRF,
+    scores: jax.Array,
+    length: Any = None,
+    *,
+    mask: Any = None,
+    reset: Any = None,
+    parallel: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Finds the best tag sequence under a linear-chain CRF (Viterbi algorithm).
 
@@ -196,11 +205,12 @@ def crf_decode(
       scores: float `[T, S]`, the outputs of a tagger; those at masked steps never matter.
       length: integer, how many steps count; all by default.
       mask: bool `[T]`, as in `crf_log_likelihood`.
+      reset: bool `[T]`, as in `crf_log_likelihood`.
       parallel: as for `forward`.
 
     Returns:
-      `(tags, score)`: int32 `[T]`, 0 at masked steps, and the score of these tags; -inf if all tag
-      sequences are impossible.
+      `(tags, score)`: int32 `[T]`, 0 at masked steps, and the score of these tags, with resets
+      the sum over sequences; -inf if all tags of a sequence are impossible.
 
     Raises:
       TypeError: if `crf` is not a `CRF`, scores are not floats, or parallel is not a bool.
@@ -218,12 +228,18 @@ def crf_decode(
       Lafferty, McCallum & Pereira 2001, Conditional Random Fields: Probabilistic Models for
       Segmenting and Labeling Sequence Data, https://repository.upenn.edu/cis_papers/159/
     """
-    given = _prepare("crf_decode", crf, scores, length, mask, parallel)
+    given = _prepare("crf_decode", crf, scores, length, mask, reset, parallel)
     return _decode(given, parallel=bool(parallel))
 
 
 def crf_marginals(
-    crf: CRF, scores: jax.Array, length: Any = None, *, mask: Any = None, parallel: bool = False
+    crf: CRF,
+    scores: jax.Array,
+    length: Any = None,
+    *,
+    mask: Any = None,
+    reset: Any = None,
+    parallel: bool = False,
 ) -> jax.Array:
     """Computes the marginal probability of each tag under a linear-chain CRF (forward-backward).
 
@@ -234,10 +250,12 @@ def crf_marginals(
       scores: float `[T, S]`, the outputs of a tagger; those at masked steps never matter.
       length: integer, how many steps count; all by default.
       mask: bool `[T]`, as in `crf_log_likelihood`.
+      reset: bool `[T]`, as in `crf_log_likelihood`.
       parallel: as for `forward`.
 
     Returns:
-      `[T, S]`, zero at masked steps, or everywhere if all tag sequences are impossible.
+      `[T, S]`, zero at masked steps, or everywhere if all tags of a sequence are
+      impossible.
 
     Raises:
       TypeError: if `crf` is not a `CRF`, scores are not floats, or parallel is not a bool.
@@ -253,7 +271,7 @@ def crf_marginals(
       Lafferty, McCallum & Pereira 2001, Conditional Random Fields: Probabilistic Models for
       Segmenting and Labeling Sequence Data, https://repository.upenn.edu/cis_papers/159/
     """
-    given = _prepare("crf_marginals", crf, scores, length, mask, parallel)
+    given = _prepare("crf_marginals", crf, scores, length, mask, reset, parallel)
     return _marginals(given, parallel=bool(parallel))
 
 
@@ -264,24 +282,31 @@ class _Given(NamedTuple):
     scores: jax.Array
     valid: jax.Array  # the steps that count
     mask: jax.Array | None  # None if these are the first ones
+    reset: jax.Array | None
 
 
 class _Packed(NamedTuple):
-    """A chain and its scores, with the steps that count moved to the beginning."""
+    """A chain and its scores, with the steps that count moved to the beginning.
+
+    With resets there are twice as many steps, and one more tag, the boundary. It takes a step of
+    its own between two sequences, and is the only possible tag there:
+    transitions[i, boundary] = end[i] and transitions[boundary, j] = start[j].
+    """
 
     chain: MarkovChain
     scores: jax.Array  # with those of the last tag at the last step
     length: jax.Array
     valid: jax.Array
-    order: jax.Array | None  # the original place of each step, if any has moved
+    order: jax.Array | None  # the original place of each step, if any has moved; T for none
 
 
 @partial(jax.jit, static_argnames="parallel")  # compiled once, also for calls outside of jit
 def _log_likelihood(given, tags, *, parallel):
+    size = len(given.crf.start)
     chain, scores, length, valid, order = _pack(given)
-    inside = is_inside(tags, scores.shape[1])
+    inside = is_inside(tags, size)
     possible = (inside | ~given.valid).all()
-    tags = zero_invalid(valid, _take(order, zero_invalid(inside, tags)))
+    tags = zero_invalid(valid, _take(order, zero_invalid(inside, tags), fill=size))
     emitted = jnp.take_along_axis(scores, tags[:, None], axis=1)[:, 0]
     onward = chain.log_transition[tags[:-1], tags[1:]]
     onward = jnp.concatenate([chain.log_initial[tags[:1]], onward])
@@ -295,36 +320,71 @@ def _log_likelihood(given, tags, *, parallel):
 def _decode(given, *, parallel):
     packed = _pack(given)
     tags, score = viterbi(packed.chain, packed.scores, packed.length, parallel=parallel)
-    return _put_back(packed.order, tags), score
+    return _put_back(packed.order, tags, given), score
 
 
 @partial(jax.jit, static_argnames="parallel")
 def _marginals(given, *, parallel):
     packed = _pack(given)
     states = smooth(packed.chain, packed.scores, packed.length, parallel=parallel).states
-    return _put_back(packed.order, states)
+    return _put_back(packed.order, states[:, : len(given.crf.start)], given)
 
 
 def _pack(given: _Given) -> _Packed:
     """Moves the steps that count to the beginning, and adds the scores of the last tag."""
-    crf, scores, valid, mask = given
-    order = None if mask is None else jnp.argsort(~valid, stable=True)
-    steps, length = jnp.arange(len(scores)), valid.sum()
-    scores = _take(order, scores)
+    crf, scores, valid, mask, reset = given
+    length, order = valid.sum(), None
+    if reset is not None:
+        order, length = _order_with_boundaries(valid, reset)
+        crf, scores = _with_boundaries(crf, scores, order)
+    elif mask is not None:
+        order = jnp.argsort(~valid, stable=True)
+        scores = scores[order]
+    steps = jnp.arange(len(scores))
     scores = jnp.where((steps == length - 1)[:, None], scores + crf.end[None], scores)
     chain = MarkovChain(crf.start, crf.transitions)
     return _Packed(chain, scores, length, steps < length, order)
 
 
-def _take(order: jax.Array | None, values: jax.Array) -> jax.Array:
-    return values if order is None else values[order]
+def _with_boundaries(crf: CRF, scores: jax.Array, order: jax.Array) -> tuple[CRF, jax.Array]:
+    """The params and scores with the tag of boundaries, which is the last one."""
+    impossible = jnp.full((1,), -jnp.inf, scores.dtype)
+    is_boundary = (order == len(scores))[:, None]
+    of_tags = jnp.where(is_boundary, impossible[None], _take(order, scores, fill=0))
+    of_boundary = jnp.where(is_boundary, 0, impossible[None])
+    start, end = (jnp.concatenate([each, impossible]) for each in (crf.start, crf.end))
+    transitions = jnp.concatenate([crf.transitions, crf.end[:, None]], axis=1)
+    transitions = jnp.concatenate([transitions, start[None]])
+    return CRF(transitions, start, end), jnp.concatenate([of_tags, of_boundary], axis=1)
 
 
-def _put_back(order: jax.Array | None, values: jax.Array) -> jax.Array:
-    return values if order is None else jnp.zeros_like(values).at[order].set(values)
+def _order_with_boundaries(valid: jax.Array, reset: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The original place of each step, T for a boundary between sequences; and their number."""
+    count = len(valid)
+    sequence = jnp.cumsum(reset)
+    latest = jax.lax.cummax(jnp.where(valid, sequence, -1))
+    before = jnp.concatenate([jnp.full((1,), -1, latest.dtype), latest])[:-1]
+    is_first = valid & (before >= 0) & (before != sequence)  # of a sequence after another
+    ends = jnp.cumsum(valid) + jnp.cumsum(is_first)
+    places = jnp.where(valid, ends - 1, 2 * count)
+    order = jnp.full(2 * count, count).at[places].set(jnp.arange(count), mode="drop")
+    return order, ends[-1:].sum()
 
 
-def _prepare(caller: str, crf: Any, scores: Any, length: Any, mask: Any, parallel: Any) -> _Given:
+def _take(order: jax.Array | None, values: jax.Array, fill: int) -> jax.Array:
+    return values if order is None else values.at[order].get(mode="fill", fill_value=fill)
+
+
+def _put_back(order: jax.Array | None, values: jax.Array, given: _Given) -> jax.Array:
+    if order is None:
+        return values
+    zeros = jnp.zeros((len(given.scores), *values.shape[1:]), values.dtype)
+    return zeros.at[order].set(values, mode="drop")
+
+
+def _prepare(
+    caller: str, crf: Any, scores: Any, length: Any, mask: Any, reset: Any, parallel: Any
+) -> _Given:
     """Checks the arguments of `caller`."""
     check_flag(f"{caller}: parallel", parallel)
     if not isinstance(crf, CRF):
@@ -347,9 +407,9 @@ def _prepare(caller: str, crf: Any, scores: Any, length: Any, mask: Any, paralle
             f"{list(scores.shape)}. Use jax.vmap for rows."
         )
     crf, scores = common_dtype((crf, scores))
-    valid = make_mask(scores, length=length, mask=mask).valid
+    valid, reset = make_mask(scores, length=length, mask=mask, reset=reset)
     valid = jnp.ones(len(scores), bool) if valid is None else valid
-    return _Given(crf, zero_invalid(valid, scores), valid, None if mask is None else valid)
+    return _Given(crf, zero_invalid(valid, scores), valid, None if mask is None else valid, reset)
 
 
 def _as_list(values: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Linear-chain CRFs against all tag sequences, with lengths, masks, impossible tags and NaN."""
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from recur.classic import (
     crf_marginals,
     init_crf,
 )
+from recur.sequences import Example, make_batches, pack
 from recur_tests.helpers import assert_close, counting_compilations
 from recur_tests.oracles.hidden_markov import all_paths
 
@@ -167,16 +169,94 @@ def test_lengths_are_masks(parallel):
     assert none == 0
 
 
+def packed_rows():
+    """Rows of several sequences: resets and masks at random, some resets where masked."""
+    draws = np.random.default_rng(3)
+    resets, masks = draws.random((12, 9)) < 0.4, draws.random((12, 9)) < 0.8
+    resets[0], masks[0], masks[1] = True, True, False
+    resets[2], resets[3, 1:] = False, False
+    return 2 * draws.standard_normal((12, 9, SIZE)), draws.integers(0, SIZE, (12, 9)), masks, resets
+
+
+@both
+@pytest.mark.parametrize("masked", [True, False])
+def test_sequences_in_a_row_are_apart(parallel, masked):
+    """Log likelihood, gradients, best tags and marginals of a packed row are those of its parts."""
+    crf = CRF(TRANSITIONS[5], STARTS[5], ENDS[5])
+    scores, tags, masks, resets = packed_rows()
+    if not masked:
+        masks[:] = True
+    dirty = np.where(masks[..., None], scores, np.nan)
+    rows = (crf, dirty, np.where(masks, tags, -100), masks if masked else None, resets)
+
+    def everything(crf, scores, tags, mask, reset):
+        given = {"mask": mask, "reset": reset, "parallel": parallel}
+
+        def likelihood(crf, scores):
+            return crf_log_likelihood(crf, scores, tags, **given)
+
+        best = crf_decode(crf, scores, **given)
+        values = jax.value_and_grad(likelihood, (0, 1))(crf, scores)
+        return values, best, crf_marginals(crf, scores, **given)
+
+    run = jax.jit(jax.vmap(everything, (None, 0, 0, 0 if masked else None, 0)))
+    (values, gradients), (best, best_scores), marginals = jax.tree.map(np.asarray, run(*rows))
+    of_crf, of_scores = gradients
+    assert not best[~masks].any() and not marginals[~masks].any() and not of_scores[~masks].any()
+    alone = jax.jit(jax.value_and_grad(crf_log_likelihood, (0, 1)))
+    for n in range(12):
+        number = np.cumsum(resets[n])
+        parts = [np.flatnonzero(masks[n] & (number == k)) for k in range(10)]
+        parts = [part for part in parts if len(part)]
+        expected = [enumerate_tags(*crf, scores[n, part], tags[n, part]) for part in parts]
+        assert_close(values[n], np.float64(sum(each.log_likelihood for each in expected)), 1e-12)
+        assert_close(best_scores[n], np.float64(sum(each.score for each in expected)), 1e-12)
+        for part, each in zip(parts, expected, strict=True):
+            np.testing.assert_array_equal(best[n, part], each.best)
+            assert_close(marginals[n, part], each.marginals, 1e-12)
+        if np.isfinite(values[n]):
+            found = [alone(crf, scores[n, part], tags[n, part])[1] for part in parts]
+            total = jax.tree.map(lambda leaf, n=n: np.zeros_like(leaf[n]), of_crf)
+            for part, (of_params, of_part) in zip(parts, found, strict=True):
+                total = jax.tree.map(np.add, total, of_params)
+                assert_close(of_scores[n, part], np.asarray(of_part), 1e-10)
+            assert_close(jax.tree.map(lambda leaf, n=n: leaf[n], of_crf), total, 1e-10)
+        else:
+            assert not of_scores[n].any()
+    assert np.isfinite(values).sum() == 5 and (values == -np.inf).any()
+
+
+@both
+def test_packed_rows_of_a_batch(parallel):
+    """The layout `pack`, with lengths, against each sequence alone."""
+    draws = np.random.default_rng(4)
+    lengths = (4, 2, 1, 3, 5)
+    examples = [
+        {"scores": draws.standard_normal((n, SIZE)), "tags": draws.integers(0, SIZE, n)}
+        for n in lengths
+    ]
+    [batch] = make_batches([Example(each) for each in examples], pack(8, slots=4), batch_size=2)
+    crf = CRF(TRANSITIONS[0], STARTS[0], ENDS[0])
+
+    def row(scores, tags, mask, reset):
+        return crf_log_likelihood(crf, scores, tags, mask=mask, reset=reset, parallel=parallel)
+
+    assert (batch.reset.sum(1) > 1).any()
+    found = jax.vmap(row)(batch.steps["scores"], batch.steps["tags"], batch.mask, batch.reset)
+    alone = [crf_log_likelihood(crf, **each) for each in examples]
+    assert_close(found.sum(), sum(alone), 1e-12)
+
+
 @both
 def test_no_nan_is_formed_on_the_way(parallel):
     """Where the tags are impossible, or all tags are."""
     free = CRF(TRANSITIONS[7], STARTS[7], ENDS[7])
     nothing = free._replace(end=np.full(SIZE, -np.inf))
     with jax.debug_nans(True):
-        for crf in (free, nothing):
+        for crf, reset in itertools.product((free, nothing), (None, np.arange(STEPS) == 3)):
 
-            def total(crf, scores):
-                return crf_log_likelihood(crf, scores, TAGS[7], parallel=parallel)
+            def total(crf, scores, reset=reset):
+                return crf_log_likelihood(crf, scores, TAGS[7], reset=reset, parallel=parallel)
 
             value, gradient = jax.value_and_grad(total, (0, 1))(crf, SCORES[7])
             assert value == -np.inf
@@ -195,6 +275,20 @@ def test_an_unknown_tag_in_a_transformation_is_impossible(parallel):
             crf_log_likelihood(crf, SCORES[0], tags)
         run = functools.partial(crf_log_likelihood, parallel=parallel)
         assert jax.jit(run)(crf, SCORES[0], tags) == -np.inf
+
+
+@both
+def test_resets_in_float32_over_many_steps(parallel):
+    draws = np.random.default_rng(2)
+    scores, tags = 5 * draws.standard_normal((500, SIZE)), draws.integers(0, SIZE, 500)
+    crf, reset = CRF(TRANSITIONS[0], STARTS[0], ENDS[0]), draws.random(500) < 0.1
+    run = jax.jit(jax.value_and_grad(functools.partial(crf_log_likelihood, parallel=parallel)))
+    expected, gradient = jax.device_get(run(crf, scores, tags, reset=reset))
+    short = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), (crf, scores))
+    value, found = jax.device_get(run(*short, tags, reset=reset))
+    assert value.dtype == jnp.float32 and abs(value / expected - 1) < 1e-6
+    for ours, exact in zip(found, gradient, strict=True):
+        assert abs(ours - exact).max() < 1e-5 * max(1, abs(exact).max())
 
 
 def test_small_dtypes():
@@ -227,7 +321,11 @@ def test_outside_of_jit_it_is_compiled_once(parallel):
     crf = CRF(TRANSITIONS[0], STARTS[0], ENDS[0])
 
     def run(n):
-        for given in ({"length": n}, {"mask": np.arange(STEPS) % 2 < n}):
+        for given in (
+            {"length": n},
+            {"mask": np.arange(STEPS) % 2 < n},
+            {"length": n, "reset": np.arange(STEPS) == n},
+        ):
             crf_log_likelihood(crf, SCORES[0], TAGS[0], parallel=parallel, **given)
             crf_decode(crf, SCORES[0], parallel=parallel, **given)
             crf_marginals(crf, SCORES[0], parallel=parallel, **given)

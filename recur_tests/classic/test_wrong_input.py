@@ -711,6 +711,8 @@ OF_CRFS = [
             ({"length": 1.5}, TypeError, "length: expected an integer, got float64."),
             ({"mask": IDS}, TypeError, "mask: expected bool flags, got int64."),
             ({"mask": IDS[:2] > 0}, ValueError, "one flag per step, of shape [4], got [2]."),
+            ({"reset": IDS}, TypeError, "reset: expected bool flags, got int64."),
+            ({"reset": IDS[:2] > 0}, ValueError, "one flag per step, of shape [4], got [2]."),
             ({"parallel": 1}, TypeError, "{name}: parallel: expected True or False, got 1."),
         ],
     ),
