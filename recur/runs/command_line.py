@@ -121,7 +121,8 @@ def run_command(
     sys.unraisablehook = _report_unraisable
     for log in ("absl", "asyncio"):
         logging.getLogger(log).setLevel(logging.CRITICAL)
-    own = [pathlib.Path(recur.__file__).parent, pathlib.Path(inspect.getfile(main)).parent]
+    files = [recur.__file__, getattr(inspect.getmodule(main), "__file__", None)]
+    own = [pathlib.Path(file).parent for file in files if file]
     try:
         main(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:

@@ -165,7 +165,7 @@ def is_of(hint: Any, value: Any) -> bool:
 
 def _ranges(hint: Any) -> Iterator[Range]:
     """The ranges in a type hint, at any depth."""
-    for part in (*typing.get_args(hint), *getattr(hint, "__metadata__", ())):
+    for part in typing.get_args(hint):
         if isinstance(part, Range):
             yield part
         else:
