@@ -3,6 +3,7 @@ r"""Tests the memory of cells on four tasks that need it; prints a table and dra
     python scripts/memory.py                                   every cell on every task
     python scripts/memory.py --tasks copy --cells lru lstm     some of them
     python scripts/memory.py --steps 10                        a quick check
+    python scripts/memory.py --run DIR                         resumes a run that was stopped
 
 Task, and its loss without memory:
 
@@ -14,8 +15,8 @@ halves   whether 4 to 16 digits are two identical halves, with first halves that
 
 A task counts as solved if the held-out mean squared error of adding is at most 0.01, the loss of
 copy at most a tenth of that without memory, or at most 1 % of the answers to the others are wrong.
-A run ends when its result is four times better, or after its updates. The settings of each cell are
-in memory_cells.py, the definitions of the tasks and their papers in memory_tasks.py.
+Training ends when the result is four times better, or after a number of updates. memory_cells.py
+has the settings of each cell, memory_tasks.py the definitions of the tasks and their papers.
 
 Install: pip install -e ".[train]". Cost: 26 minutes on two CPU cores. Result, seed 0: the held-out
 loss of adding and copy, the accuracy of order and halves, and in brackets the number of updates if
@@ -47,38 +48,25 @@ import dataclasses
 import itertools
 import math
 import pathlib
-import sys
 import time
-from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-import running
-from claims import claimed
 from flax import linen as nn
 from memory_cells import RECIPES, Recipe
 from memory_tasks import Task, adding, copying, temporal_order, two_halves
-from saving import read_metrics, write_json, write_picture, write_text
-from tqdm import tqdm
 
 import recur
+from recur import runs, train
 from recur.diagnose import panels
 from recur.sequences import pool
-from recur.train import (
-    JsonLines,
-    Report,
-    by_path,
-    cross_entropy,
-    fit,
-    init_state,
-    make_sharded_step,
-)
 
 HELD_OUT = 1000  # test sequences, the same for every cell
-ENOUGH = 1 / 4  # of the goal, at which a run ends
+ENOUGH = 1 / 4  # of the goal, at which training ends
 NEAR = 0.04  # the largest error of a right answer, as in Hochreiter & Schmidhuber
+FORMATS = {"held-out loss": ".4f", "without memory": ".4f", "right": ".1%", "seconds": ".0f"}
 
 
 class Job(NamedTuple):
@@ -109,20 +97,21 @@ class Options:
         Literal["tanh", "relu", "irnn", "ugrnn", "lstm", "gru", "indrnn", "min_gru", "lru"], ...
     ] = tuple(RECIPES)
     """The cells."""
-    steps: int | None = None
+    steps: runs.Count | None = None
     """Maximum number of updates. Default: a number for each task."""
-    report_every: int = 100
+    report_every: runs.Count = 100
     """Updates between two evaluations."""
-    seed: int = 0
+    seed: runs.Seed = 0
     """Seed of weights and examples."""
     run: pathlib.Path | None = None
-    """A new folder for the results. Default: runs/memory-1, -2 ..."""
+    """The folder of the run. A new folder starts a run; an existing one resumes its run with the
+    same options, except for other tasks and cells. Default: runs/memory-1, -2 ..."""
 
 
 # --- One cell on one task ------------------------------------------------------------------------
 
 
-def judge(
+def score(
     task: Task, model: recur.Layer, params: Any, keys: jax.Array, held_out: bool
 ) -> tuple[jax.Array, jax.Array]:
     """Mean loss of the examples of the given keys, and the share of wrong answers."""
@@ -134,139 +123,121 @@ def judge(
         errors = answers[..., 0] - target
         losses, wrong = jnp.square(errors), jnp.abs(errors) > NEAR
     else:
-        losses, wrong = cross_entropy(answers, target), answers.argmax(-1) != target
+        losses, wrong = train.cross_entropy(answers, target), answers.argmax(-1) != target
     return losses.mean(), wrong.reshape(len(keys), -1).any(axis=1).mean()
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+def build_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
     """Adam with gradient clipping, warm-up over a twentieth of the run, and decay to 0."""
     rate = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, 1 + steps // 20, steps + 2)
     parts = [optax.clip_by_global_norm(recipe.clip), optax.adam(rate)]
     if recipe.recurrent != 1:
         slower = optax.scale(recipe.recurrent)
-        parts.append(optax.masked(slower, by_path("*recurrent_kernel")))
+        parts.append(optax.masked(slower, train.by_path("*recurrent_kernel")))
     return optax.chain(*parts)
 
 
-def learn(
-    job: Job, recipe: Recipe, seed: int, report_every: int, callbacks: list[Callable]
-) -> dict[str, Any]:
-    """Trains a cell until it solves its task or its updates are done; returns its results."""
-    task = job.task
+def learn(name: str, cell: str, options: Options, part: runs.Run) -> dict[str, Any]:
+    """Trains a cell until it solves a task or its updates are done; returns a row of the table."""
+    job, recipe = JOBS[name], RECIPES[cell]
+    task, steps = job.task, options.steps or recipe.patience * job.steps
     model = recur.batch(recur.chain(recipe.layer(job.features, job.delay), nn.Dense(task.outputs)))
-    optimizer = make_optimizer(recipe, job.steps)
-    params_key, run_key, batch_key, held_out_key = jax.random.split(jax.random.key(seed), 4)
+    optimizer = build_optimizer(recipe, steps)
+    params_key, run_key, batch_key, held_out_key = jax.random.split(jax.random.key(options.seed), 4)
     held_out = jax.random.split(held_out_key, HELD_OUT)
-    found: dict[str, Any] = {"steps": 0, "loss": math.nan, "wrong": math.nan}
 
     def loss(params, carry, keys, key):
         del key
-        return judge(task, model, params, keys, held_out=False)[0], (carry, {})
+        return score(task, model, params, keys, held_out=False)[0], (carry, {})
 
     @jax.jit
     def draw_keys(number):
         return jax.random.split(jax.random.fold_in(batch_key, number), job.batch_size)
 
-    def batches() -> Iterator[jax.Array]:
-        """Keys of examples, until the goal is reached."""
-        for number in itertools.count():
-            if found[task.measure] <= ENOUGH * task.goal:
-                return
-            yield draw_keys(number)
-
     @jax.jit
     def evaluate(params):
-        return judge(task, model, params, held_out, held_out=True)
+        mean_loss, wrong = score(task, model, params, held_out, held_out=True)
+        return {"held_out_loss": mean_loss, "held_out_wrong": wrong}
 
-    def validate(report: Report) -> dict[str, float]:
-        if report.step > report.since:
-            values = map(float, evaluate(report.state.params))
-            found.update(zip(("loss", "wrong"), values, strict=True), steps=report.step)
-        return {"held_out_loss": found["loss"], "held_out_wrong": found["wrong"]}
+    def is_enough(report):
+        return report.metrics[f"held_out_{task.measure}"] <= ENOUGH * task.goal
 
     example = jax.eval_shape(jax.vmap(lambda key: task.draw(key, False)), held_out)
-    state = init_state(model.init(params_key, example.xs), optimizer, run_key)
-    began = time.monotonic()
+    params = model.init(params_key, example.xs)
+    state = part.restore(train.init_state(params, optimizer, run_key))
+    began, failure = time.monotonic(), ""
     try:
-        fit(
-            make_sharded_step(loss, optimizer),
+        part.fit(
+            train.make_sharded_step(loss, optimizer),
             state,
-            batches(),
-            steps=job.steps,
-            callbacks=[validate, *callbacks],
-            report_every=report_every,
+            map(draw_keys, itertools.count(int(state.step))),
+            steps=steps,
+            callbacks=[lambda report: evaluate(report.state.params)],
+            stop=is_enough,
+            report_every=options.report_every,
+            progress=runs.Progress(text=lambda metrics: f"{name}, {cell}"),
+            curves=None,
         )
-        found["outcome"] = "yes" if found[task.measure] <= task.goal else "no"
     except FloatingPointError as error:
-        found["outcome"] = f"no: {str(error).split('. ')[0]}"
-    return {**found, "seconds": time.monotonic() - began}
+        failure = f"no: {str(error).split('. ')[0]}"
+    found = (
+        part.records() or [{"step": 0, "held_out_loss": math.nan, "held_out_wrong": math.nan}]
+    )[-1]
+    solved = found[f"held_out_{task.measure}"] <= task.goal
+    row = {
+        "task": name,
+        "cell": cell,
+        "held-out loss": found["held_out_loss"],
+        "without memory": task.bound,
+        "right": 1 - found["held_out_wrong"],
+        "updates": found["step"],
+        "solved": failure or ("yes" if solved else "no"),
+    }
+    return row if state.step else row | {"seconds": time.monotonic() - began}
 
 
 # --- All cells on all tasks ----------------------------------------------------------------------
 
-HEADER = (
-    "| task | cell | held-out loss | without memory | right | updates | seconds | solved |\n"
-    "|---|---|---|---|---|---|---|---|"
-)
 
-
-def row_of(name: str, cell: str, bound: float, found: dict[str, Any]) -> str:
-    """A row of the table."""
-    return (
-        f"| {name} | {cell} | {found['loss']:.4f} | {bound:.4f} | {1 - found['wrong']:.1%} "
-        f"| {found['steps']:,} | {found['seconds']:.0f} | {found['outcome']} |"
-    )
-
-
-def run_all(options: Options) -> None:
-    """Trains all cells on all tasks, and writes and prints each result at once."""
-    with claimed(options.run, "runs/memory") as folder:
-        run_in_folder(options, folder)
-
-
-def run_in_folder(options: Options, folder: pathlib.Path) -> None:
-    """Trains all cells on all tasks, in a folder that is locked."""
-    results, table = [], [HEADER]
-    print(f"{folder}\n\n{HEADER}")
-    with running.at_the_end(lambda: draw(folder, results)):
-        for name, cell in itertools.product(options.tasks, options.cells):
-            job, recipe = JOBS[name], RECIPES[cell]
-            job = job._replace(steps=options.steps or recipe.patience * job.steps)
-            with tqdm(total=job.steps, desc=f"{name}, {cell}", leave=False) as bar:
-                callbacks = [
-                    JsonLines(folder / f"{name}-{cell}.jsonl"),
-                    lambda report, bar=bar: bar.update(report.step - report.since) and None,
-                ]
-                found = learn(job, recipe, options.seed, options.report_every, callbacks)
-            results.append({"task": name, "cell": cell, "bound": job.task.bound, **found})
-            table.append(row_of(name, cell, job.task.bound, found))
-            print(table[-1], flush=True)
-            write_json(folder / "results.json", results)
-            write_text(folder / "table.md", "\n".join(table) + "\n")
-
-
-def draw(folder: pathlib.Path, results: list[dict[str, Any]]) -> None:
+def draw(rows: list[dict[str, Any]], run: runs.Run) -> None:
     """Draws the held-out losses over updates, with a panel for each task."""
-    drawn: dict[str, dict[str, Any]] = {}
-    levels = {}
-    for each in results:
-        path = folder / f"{each['task']}-{each['cell']}.jsonl"
-        records = read_metrics(path, "held_out_loss")
-        points = [(record["step"], record["held_out_loss"]) for record in records]
-        if points:
-            lines = drawn.setdefault(each["task"], {})
-            lines[each["cell"]] = tuple(zip(*points, strict=True))
-            levels[each["task"]] = {"without memory": each["bound"]}
-    if drawn:
-        figure = panels(drawn, levels=levels, y="held-out loss", logarithmic=True)
-        write_picture(folder / "curves.png", figure)
+    lines: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        part = runs.Run(run.folder / f"{row['task']}-{row['cell']}")
+        lines.setdefault(row["task"], {})[row["cell"]] = part.points("held_out_loss")
+    levels = {name: {"without memory": JOBS[name].task.bound} for name in lines}
+    figure = panels(lines, levels=levels, y="held-out loss", logarithmic=True)
+    runs.write_figure(run.folder / "curves.png", figure)
+
+
+def learn_all(options: Options, run: runs.Run) -> None:
+    """Trains every cell on every task, each in its part of the run, and compares them."""
+    rows = []
+    for name, cell in itertools.product(options.tasks, options.cells):
+        with run.part(f"{name}-{cell}") as part:
+            [row] = part.results() or [learn(name, cell, options, part)]
+            part.save_results([row], FORMATS)
+        rows.append(row)
+        print(
+            f"{name}, {cell}: held-out loss {row['held-out loss']:.4f}, {row['right']:.1%} right, "
+            f"{row['updates']:,} updates, solved: {row['solved']}",
+            flush=True,
+        )
+    table = run.save_results(rows, FORMATS)
+    draw(rows, run)
+    print(f"\n{table}\n\nResults are in {run}.")
 
 
 def main(arguments: list[str]) -> None:
     """Runs the script."""
-    run_all(running.parse(Options, arguments, "memory.py"))
+    options = runs.parse_options(Options, arguments, "memory.py", resume=True)
+    if not (options.tasks and options.cells):
+        raise ValueError("expected at least one task and one cell, got none.")
+    may_change = ["tasks", "cells"]
+    with runs.start_run(options.run, options, name="runs/memory", may_change=may_change) as run:
+        learn_all(options, run)
 
 
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 2)
-    running.run_script("memory", main, sys.argv[1:], running.IS_KEPT)
+    runs.run_command("memory", main)

@@ -2,10 +2,13 @@
 
 import functools
 import importlib
+import itertools
 import json
 import pathlib
+import signal
 import subprocess
 import sys
+import types
 import typing
 
 import jax
@@ -115,26 +118,26 @@ def test_the_same_seed_gives_the_same_examples(examples):
         assert (one == again).all() and (one != other).any()
 
 
-def test_judges_by_the_answers_that_count(memory):
-    """With a model that always says the same, against the definitions."""
+def test_scores_the_answers_that_count(memory):
+    """With a model of constant outputs, against the definitions."""
     keys = jax.random.split(jax.random.key(0), 500)
 
-    def judged(task, answer):
+    def scored(task, answer):
         def constant(params, xs, *, length):
             del params, length
             return jnp.full((*xs.shape[:2], task.outputs), answer)
 
-        judge = jax.jit(lambda keys: memory.judge(task, constant, None, keys, False))
-        return [float(each) for each in judge(keys)]
+        score = jax.jit(lambda keys: memory.score(task, constant, None, keys, False))
+        return [float(each) for each in score(keys)]
 
     tasks = {name: job.task for name, job in memory.JOBS.items()}
-    loss, wrong = judged(tasks["adding"], 1.0)
+    loss, wrong = scored(tasks["adding"], 1.0)
     assert loss == pytest.approx(tasks["adding"].bound, rel=0.15) and 0.85 < wrong < 0.97
     for task in (tasks["order"], tasks["halves"]):
-        loss, wrong = judged(task, 0.0)
+        loss, wrong = scored(task, 0.0)
         assert loss == pytest.approx(task.bound, rel=1e-5)
         assert wrong == pytest.approx(1 - 1 / task.outputs, abs=0.08)  # the first class is right
-    loss, wrong = judged(tasks["copy"], 0.0)
+    loss, wrong = scored(tasks["copy"], 0.0)
     assert loss == pytest.approx(np.log(9), rel=1e-5) and wrong == 1
 
 
@@ -148,38 +151,81 @@ def command(command, memory, monkeypatch):
     return command
 
 
-def test_a_short_run(memory, command, monkeypatch, tmp_path):
-    """One task is not learned in three updates; the other is made so easy that two are enough."""
-    easy = memory.JOBS["order"].task._replace(goal=4.0)
-    monkeypatch.setitem(memory.JOBS, "order", memory.JOBS["order"]._replace(task=easy))
+SHORT = "--tasks halves order --cells tanh --steps 3 --report-every 2 --seed 1 --run".split()
+
+
+@pytest.fixture
+def easy(memory, command, monkeypatch):
+    """The goal of order is reached at once, after the first two updates; that of halves is not."""
+    task = memory.JOBS["order"].task._replace(goal=4.0)
+    monkeypatch.setitem(memory.JOBS, "order", memory.JOBS["order"]._replace(task=task))
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_short_run(command, easy, tmp_path):
     folder = tmp_path / "new" / "run"
-    printed = command("--tasks", "halves", "order", "--cells", "tanh", "--steps", 3,
-                      "--report-every", 2, "--seed", 1, "--run", folder)  # fmt: skip
+    printed = command(*SHORT, folder)
     table = (folder / "table.md").read_text()
     assert table.strip() in printed and table.count("| tanh |") == 2
-    results = json.loads((folder / "results.json").read_text())
-    assert [(r["task"], r["steps"], r["outcome"]) for r in results] == [
+    assert "order, tanh: held-out loss " in printed
+    rows = json.loads((folder / "results.json").read_text())
+    assert [(row["task"], row["updates"], row["solved"]) for row in rows] == [
         ("halves", 3, "no"),
         ("order", 2, "yes"),
     ]
-    for each in results:
-        lines = (folder / f"{each['task']}-tanh.jsonl").read_text().splitlines()
-        records = [json.loads(line) for line in lines]
-        assert [record["step"] for record in records] == [2, 3][: len(records)]
-        assert records[-1]["held_out_loss"] == each["loss"] and 0 <= each["wrong"] <= 1
+    for row in rows:
+        logged = records(folder / f"{row['task']}-tanh")
+        assert [record["step"] for record in logged] == [2, 3][: len(logged)]
+        assert logged[-1]["held_out_loss"] == row["held-out loss"]
+        assert 1 - logged[-1]["held_out_wrong"] == row["right"]
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_resumes_at_the_update_and_the_part_where_it_was_stopped(
+    memory, command, complaint, easy, tmp_path, monkeypatch
+):
+    """Ctrl-C during halves and after order; the numbers are those of a run without it."""
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    command(*SHORT, whole)
+    drawn = []
+
+    def count(start=0):
+        for number in itertools.count(start):
+            drawn.append(number)
+            if len(drawn) in stops:
+                signal.raise_signal(signal.SIGINT)
+            yield number
+
+    counting = types.SimpleNamespace(count=count, product=itertools.product)
+    monkeypatch.setattr(memory, "itertools", counting)
+    stops = (1, 5)  # in the first update of halves, then in the second of order
+    assert "memory: stopped. The same --run resumes" in complaint(*SHORT, folder)
+    assert "memory: stopped" in complaint("--run", folder)
+    stops = ()
+    command("--run", folder)
+    assert drawn == [0, 1, 2, 0, 1]
+    assert records(folder / "halves-tanh") == records(whole / "halves-tanh")
+    assert records(folder / "order-tanh") == records(whole / "order-tanh")
+    command("--run", folder, "--tasks", "order", "--cells", "tanh", "lru")
+    assert drawn == [0, 1, 2, 0, 1, 0, 1]  # only the new cell is trained
+    rows = json.loads((folder / "results.json").read_text())
+    assert [(row["task"], row["cell"]) for row in rows] == [("order", "tanh"), ("order", "lru")]
 
 
 def test_a_run_that_diverges_is_a_row(memory, command, monkeypatch, tmp_path):
     recipe = memory.RECIPES["tanh"]._replace(learning_rate=float("nan"))
     monkeypatch.setitem(memory.RECIPES, "tanh", recipe)
-    printed = command("--tasks", "order", "--cells", "tanh", "--steps", 4, "--run", tmp_path)
-    assert "no: update 2: the loss is nan" in printed
+    run = ["--tasks", "order", "--cells", "tanh", "--steps", 4, "--run", tmp_path]
+    for _ in range(2):  # the second time, it is not trained again
+        assert "no: update 2: the loss is nan" in command(*run)
 
 
 def test_a_folder_with_files_is_left_alone(complaint, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    assert "expected a new folder, got one with other files" in complaint("--run", tmp_path)
+    assert "got one with other files" in complaint("--run", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
