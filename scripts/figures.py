@@ -6,7 +6,8 @@ import pathlib
 from typing import Any
 
 import matplotlib
-from saving import writing
+
+from recur.runs import write_figure
 
 matplotlib.use("agg")
 matplotlib.rcParams["svg.hashsalt"] = "recur"
@@ -18,6 +19,5 @@ def save(figure: Any, out: pathlib.Path) -> None:
     if kind not in ("svg", "png"):
         raise ValueError(f"--out: expected a name that ends in .svg or .png, got {out}.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with writing(out, "wb") as file:
-        figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    write_figure(out, figure, metadata={"Date": None} if kind == "svg" else None)
     print(out)

@@ -1,9 +1,9 @@
-"""Draws how fast the gradient of a layer is, beside other libraries, from the benchmark's numbers.
+"""Draws the speed of the gradient of a layer in several libraries, from a benchmark's numbers.
 
-    python scripts/speed_figure.py                       docs/speed.svg, two seconds
+    python scripts/speed_figure.py                       writes docs/speed.svg
 
-Each bar is the geometric mean over the shapes of `benchmark.py training` of the speed relative to a
-plain `jax.lax.scan` of the same step.
+Install: pip install -e ".[train]". Cost: two seconds. Each bar is the speed relative to a plain
+`jax.lax.scan` of the same step, as the geometric mean over the shapes of `benchmark.py training`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ if __name__ == "__main__":
     interrupts.end_at_once()
 
 import dataclasses
-import json
 import pathlib
 import statistics
-import sys
 from typing import Any
 
 import figures
-import running
 from matplotlib import pyplot as plt
+
+from recur import runs
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 OURS, BASE = "recur, one device", "plain lax.scan"
@@ -33,18 +32,18 @@ CELLS = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman"}
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which numbers are drawn, and where the figure goes."""
+    """Draw the results of `benchmark.py training`."""
 
     results: pathlib.Path = RESULTS / "training-amd-epyc-2-cores.json"
     """A JSON file of `benchmark.py training`."""
     out: pathlib.Path = pathlib.Path("docs/speed.svg")
-    """An SVG or a PNG."""
+    """The file of the figure, an SVG or a PNG."""
 
 
 def main(arguments: list[str]) -> None:
     """Draws the figure."""
-    options = running.parse(Options, arguments, "speed_figure.py")
-    results = json.loads(options.results.read_text("utf-8"))
+    options = runs.parse_options(Options, arguments, "speed_figure.py")
+    results = runs.read_json(options.results)
     figure = draw({title: speeds(results["data"][cell]) for cell, title in CELLS.items()})
     figure.suptitle(
         f"Gradient of one layer: speed relative to a plain lax.scan ({results['device']})"
@@ -68,7 +67,7 @@ def speeds(shapes: dict[str, Any]) -> dict[str, float]:
 
 
 def draw(panels: dict[str, dict[str, float]]) -> Any:
-    """A panel of bars for each cell, ours in colour."""
+    """Draws a panel of bars for each cell; those of recur are coloured."""
     figure, all_axes = plt.subplots(1, len(panels), figsize=(11, 3), layout="constrained")
     for axes, (title, found) in zip(all_axes, panels.items(), strict=True):
         colours = ["#0072b2" if name.startswith("recur") else "#bbbbbb" for name in found]
@@ -83,4 +82,4 @@ def draw(panels: dict[str, dict[str, float]]) -> Any:
 
 
 if __name__ == "__main__":
-    running.run_script("speed_figure", main, sys.argv[1:], running.IS_LOST)
+    runs.run_command("speed_figure", main, interrupted="No figure was written.")

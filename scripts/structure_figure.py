@@ -1,8 +1,9 @@
 """Draws one step of a cell as a graph of its equations, coloured by where they run.
 
-    python scripts/structure_figure.py                   docs/lstm_step.svg, two seconds
+    python scripts/structure_figure.py                   writes docs/lstm_step.svg
 
-Expected: 4 products of the input before the loop, one product of the state and its gates inside.
+Install: pip install -e ".[train]". Cost: two seconds. Expected: four products of the input before
+the loop, one product of the state and the gates in the loop.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ if __name__ == "__main__":
 
 import dataclasses
 import pathlib
-import sys
 from typing import Any
 
 import figures
 import jax
 import jax.numpy as jnp
-import running
 from matplotlib import pyplot as plt
 
 import recur
+from recur import runs
 from recur.structure import Structure, find_structure
 from recur.structure.jaxprs import variables
 
-# Of the palette of Okabe and Ito, told apart by colour-blind readers, and by their lightness.
+# Of the palette of Okabe and Ito, for colour-blind readers; they differ in lightness too.
 COLOURS = {
     "once": "#bbbbbb",
     "before the loop": "#56b4e9",
@@ -47,15 +47,15 @@ NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Where the figure goes."""
+    """Draw the step of an LSTM."""
 
     out: pathlib.Path = pathlib.Path("docs/lstm_step.svg")
-    """An SVG or a PNG."""
+    """The file of the figure, an SVG or a PNG."""
 
 
 def main(arguments: list[str]) -> None:
     """Draws an LSTM with a linear output, which has all classes of equations."""
-    options = running.parse(Options, arguments, "structure_figure.py")
+    options = runs.parse_options(Options, arguments, "structure_figure.py")
     found = structure_of_lstm()
     figure, axes = plt.subplots(figsize=(11, 6))
     draw(found, axes)
@@ -75,7 +75,7 @@ def structure_of_lstm() -> Structure:
 
 
 def draw(found: Structure, axes: Any) -> None:
-    """The equations from left to right, each after what it reads; names for values left out."""
+    """Draws the equations from left to right, each after its inputs."""
     _, carry, x, _ = found.traced.arguments
     nodes = [("x", "given", [], x)]
     nodes += [
@@ -88,7 +88,7 @@ def draw(found: Structure, axes: Any) -> None:
         "after the loop": found.after,
     }
     where = {id(e): name for name, equations in classes.items() for e in equations}
-    same: dict[Any, Any] = {}  # a name is no work: it is left out
+    same: dict[Any, Any] = {}  # equations that compute nothing are left out
     for equation in found.traced.jaxpr.eqns:
         inputs = [same.get(var, var) for var in variables(equation.invars)]
         if equation.primitive.name in ("name", "convert_element_type", "broadcast_in_dim"):
@@ -117,7 +117,7 @@ def draw(found: Structure, axes: Any) -> None:
 
 
 def place(nodes: list[Any]) -> list[tuple[float, float]]:
-    """A column by the longest way to a node, and a row by the mean row of what it reads."""
+    """The column of a node is the longest path to it; its row, the mean of those of its inputs."""
     makers = {id(var): n for n, (*_, outputs) in enumerate(nodes) for var in outputs}
     columns: list[int] = []
     for _, _, inputs, _ in nodes:
@@ -138,4 +138,4 @@ def place(nodes: list[Any]) -> list[tuple[float, float]]:
 
 
 if __name__ == "__main__":
-    running.run_script("structure_figure", main, sys.argv[1:], running.IS_LOST)
+    runs.run_command("structure_figure", main, interrupted="No figure was written.")
