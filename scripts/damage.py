@@ -28,9 +28,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import running
 
 import recur
+from recur import runs
 from recur.train import Checkpoints, init_state
 
 STEPS = (10, 20, 30)
@@ -40,9 +40,9 @@ STEPS = (10, 20, 30)
 class Options:
     """Damage files of checkpoints, one at a time, and restore them."""
 
-    files: int = 400
+    files: runs.Size = 400
     """Number of files to damage."""
-    seed: int = 0
+    seed: runs.Seed = 0
     """Seed of the files and kinds of damage."""
 
 
@@ -110,7 +110,7 @@ def _equal(state: Any, other: Any) -> bool:
 
 def main(arguments: list[str]) -> None:
     """Damages the given number of files, one at a time."""
-    options = running.parse(Options, arguments, "damage.py")
+    options = runs.parse_options(Options, arguments, "damage.py")
     draws = np.random.default_rng(options.seed)
     counts: collections.Counter = collections.Counter()
     with tempfile.TemporaryDirectory() as place:
@@ -135,4 +135,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    running.run_script("damage", main, sys.argv[1:], running.IS_LOST)
+    runs.run_command("damage", main, interrupted="The results of this run are lost.")

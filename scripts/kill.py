@@ -1,15 +1,14 @@
-r"""Kills training runs at random moments, resumes them, and compares them with runs never killed.
+"""Kills training runs at random moments, resumes them, and compares them with runs never killed.
 
-    python scripts/kill.py                 100 kills of char_lm and word_lm, some ten minutes
+    python scripts/kill.py                 100 kills of char_lm and word_lm
     python scripts/kill.py --kills 10      as CI does
 
-Half of the kills (SIGKILL) wait until a checkpoint is being written, the others come at any moment
-since the process began. A run that was killed is started again until it is done; then its metrics
-and all its checkpoints must equal those of the run that was never killed, bit for bit. It says how
-many kills there were, how many of them in the middle of a checkpoint, and how many runs were lost:
-expected are none.
+Half of the kills (SIGKILL) wait until a checkpoint is being written; the others come at any moment
+after the start of the process. A killed run is resumed until it ends; then its metrics and all its
+checkpoints must equal those of a run that was never killed, bit for bit. Otherwise it is lost, and
+the exit status is 1. The last line printed has the counts.
 
-Install: pip install -e ".[text,train]".
+Install: pip install -e ".[text,train]". Cost: ten minutes on two CPU cores. Expected: 0 lost.
 """
 
 from __future__ import annotations
@@ -36,28 +35,28 @@ from typing import Any, Literal, NamedTuple
 import char_lm
 import jax
 import numpy as np
-import running
 import word_lm
-from saving import read_json
+import word_models
 
+from recur import runs
 from recur.text import Characters, Tokenizer
 from recur.train import Checkpoints, TrainState
 
 SIZES = "--features 8 --embedding 4 --batch-size 2 --report-every 7 --checkpoint-every 13".split()
-WRITES_FOR = 0.03  # seconds, about, that a checkpoint is being written
+WRITES_FOR = 0.03  # approximate seconds of writing a checkpoint
 WORDS = "wind und wellen gehen über das weite land".split()
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Kill runs, resume them, and see whether anything is lost."""
+    """Kill runs, resume them, and check that nothing is lost."""
 
-    kills: int = 100
-    """How many, shared by the scripts."""
+    kills: runs.Size = 100
+    """Number of kills, divided among the scripts."""
     scripts: tuple[Literal["char_lm", "word_lm"], ...] = ("char_lm", "word_lm")
-    """Whose runs."""
-    seed: int = 0
-    """Of the moments; what a process is doing then differs from time to time."""
+    """The scripts whose runs are killed."""
+    seed: runs.Seed = 0
+    """Seed of the moments. What a process does at a moment varies between repetitions."""
 
 
 class Subject(NamedTuple):
@@ -70,19 +69,19 @@ class Subject(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What came of the kills."""
+    """The counts."""
 
     kills: int = 0
-    in_checkpoints: int = 0  # of the kills, those in the middle of writing one
+    in_checkpoints: int = 0  # kills while a checkpoint was being written
     runs: int = 0
-    lost: int = 0  # of the runs, those that could not go on or ended otherwise
+    lost: int = 0  # runs that could not be resumed, or ended with other numbers
 
 
-# --- What is killed ------------------------------------------------------------------------------
+# --- Runs to kill --------------------------------------------------------------------------------
 
 
 def subjects(folder: pathlib.Path) -> list[Subject]:
-    """Small runs of both scripts, on texts that are made here."""
+    """Small runs of both scripts, on random texts."""
     draws = random.Random(0)
     texts = {}
     for name, lines in {"train": 60, "valid": 8, "test": 8}.items():
@@ -101,16 +100,17 @@ def subjects(folder: pathlib.Path) -> list[Subject]:
 
 def state_of_char_lm(folder: pathlib.Path) -> TrainState:
     """The first state of a run, for its structure."""
-    options = running.begun_options(char_lm.Options, folder, "char_lm.py")
-    model = char_lm.build_model(options, Characters(read_json(folder / "vocabulary.json", str)))
+    options = runs.Run(folder).options(char_lm.Options)
+    vocabulary = Characters(runs.read_json(folder / "vocabulary.json", str))
+    model = char_lm.build_model(options, vocabulary)
     return char_lm.first_state(options, model, char_lm.build_optimizer(options, 1))
 
 
 def state_of_word_lm(folder: pathlib.Path) -> TrainState:
     """The first state of a run, for its structure."""
-    options = running.begun_options(word_lm.Options, folder, "word_lm.py")
-    model = word_lm.build_model(options, len(Tokenizer.load(folder / "tokenizer.json")))
-    return word_lm.first_state(options, model, word_lm.build_optimizer(options, 1))
+    options = runs.Run(folder).options(word_models.Options)
+    model = word_models.build_model(options, len(Tokenizer.load(folder / "tokenizer.json")))
+    return word_lm.first_state(options, model, word_models.build_optimizer(options, 1))
 
 
 # --- Processes -----------------------------------------------------------------------------------
@@ -122,13 +122,13 @@ def run_quietly(subject: Subject, folder: pathlib.Path, log: pathlib.Path) -> No
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     arguments = [*subject.arguments, "--run", str(folder)]
-    running.run_script(subject.name, subject.main, arguments, running.GOES_ON)
+    runs.run_command(subject.name, subject.main, arguments)
 
 
 def forking_context() -> Any:
-    """A context whose processes are forked where the scripts are imported already.
+    """A context whose processes are forked from one that has imported the scripts.
 
-    So all run the same code, also when a file is edited meanwhile, and start in no time.
+    All processes run the same code, even if a file is edited meanwhile, and start at once.
     """
     scripts, others = str(pathlib.Path(__file__).parent), os.environ.get("PYTHONPATH", "")
     paths = dict.fromkeys([scripts, *filter(None, others.split(os.pathsep))])
@@ -139,7 +139,7 @@ def forking_context() -> Any:
 
 
 def start(subject: Subject, folder: pathlib.Path) -> Any:
-    """Begins or resumes a run in a new process, forked where all is imported already."""
+    """Starts or resumes a run in a new process."""
     arguments = (subject, folder, log_of(folder))
     process = forking_context().Process(target=run_quietly, args=arguments)
     process.start()
@@ -147,19 +147,19 @@ def start(subject: Subject, folder: pathlib.Path) -> Any:
 
 
 def finish(subject: Subject, folder: pathlib.Path) -> bool:
-    """Lets a run come to its end; whether it did."""
+    """Runs a run to its end; returns whether it succeeded."""
     process = start(subject, folder)
     process.join()
     return process.exitcode == 0
 
 
 def log_of(folder: pathlib.Path) -> pathlib.Path:
-    """What the last process of a run printed."""
+    """The file of the output of the last process of a run."""
     return folder.with_name(folder.name + ".log")
 
 
 def is_writing(folder: pathlib.Path, began: float) -> bool:
-    """Whether there is a checkpoint that a process has begun since then, and that is not whole."""
+    """Whether there is an unfinished checkpoint that was begun after a time."""
     with contextlib.suppress(FileNotFoundError):
         found = (folder / "checkpoints").glob("*tmp*")
         return any(path.stat().st_mtime > began for path in found)
@@ -177,13 +177,13 @@ class End(NamedTuple):
 def start_and_kill(
     subject: Subject, folder: pathlib.Path, draws: random.Random, longest: float
 ) -> End:
-    """Begins or resumes a run, and kills it at a random moment, unless it ends before.
+    """Starts or resumes a run, and kills it at a random moment, unless it ends before.
 
     Args:
       subject: the script.
       folder: of the run.
-      draws: what the moment is drawn from.
-      longest: seconds that a run takes, about.
+      draws: the random numbers for the moment.
+      longest: the approximate seconds of a run.
     """
     began = time.time()
     process = start(subject, folder)
@@ -200,11 +200,11 @@ def start_and_kill(
     return End(was_killed, is_writing(folder, began), process.exitcode not in (0, -signal.SIGKILL))
 
 
-# --- What came of it -----------------------------------------------------------------------------
+# --- Comparison ----------------------------------------------------------------------------------
 
 
 def contents(subject: Subject, folder: pathlib.Path) -> dict[str, bytes]:
-    """The metrics and all checkpoints of a run that is done, as bytes by name."""
+    """The metrics and all checkpoints of a finished run, as bytes by name."""
     found = {"metrics.jsonl": (folder / "metrics.jsonl").read_bytes()}
     like = subject.first_state(folder)
     with Checkpoints(folder / "checkpoints") as checkpoints:
@@ -218,18 +218,18 @@ def contents(subject: Subject, folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def differences(expected: dict[str, bytes], found: dict[str, bytes]) -> list[str]:
-    """The names of what is missing or not the same.
+    """The names of values that are missing or differ.
 
-    What there is beside is no loss: a run that is killed after its last checkpoint, before those
-    that it need not keep are deleted, leaves them.
+    Additional ones are not a difference: a run that is killed after its last checkpoint, before old
+    checkpoints are deleted, keeps them.
     """
     return [name for name in expected if expected[name] != found.get(name)]
 
 
 def killed_runs(subject: Subject, folder: pathlib.Path, kills: int, seed: int) -> Iterator[Tally]:
-    """Kills runs of a script so many times; what came of each run."""
+    """Kills runs of a script until there were `kills` kills; yields the counts of each run."""
     whole, again = (folder / f"{subject.name}-{name}" for name in ("whole", "again"))
-    if not finish(subject, whole):  # it compiles, for which the others need not wait
+    if not finish(subject, whole):  # it compiles, so that the others start from the cache
         raise RuntimeError(f"{subject.name} has failed: {log_of(whole).read_text()}")
     expected = contents(subject, whole)
     began = time.monotonic()
@@ -256,13 +256,13 @@ def killed_runs(subject: Subject, folder: pathlib.Path, kills: int, seed: int) -
 
 
 def is_lost(subject: Subject, run: pathlib.Path, expected: dict[str, bytes]) -> bool:
-    """Whether a run does not come to its end, or not to the one that is expected; it says why."""
+    """Whether a run fails, or ends with other values than expected; prints why."""
     if not finish(subject, run):
         print(f"{run.name} is lost: {log_of(run).read_text()}")
         return True
     try:
         wrong = differences(expected, contents(subject, run))
-    except ValueError as error:  # of a checkpoint that is damaged
+    except ValueError as error:  # of a damaged checkpoint
         wrong = [str(error)]
     if wrong:
         print(f"{run.name} is lost, by {', '.join(wrong)}")
@@ -270,12 +270,12 @@ def is_lost(subject: Subject, run: pathlib.Path, expected: dict[str, bytes]) -> 
 
 
 def main(arguments: list[str]) -> None:
-    """Kills, and says what came of it."""
-    options = running.parse(Options, arguments, "kill.py")
+    """Kills runs, and prints the counts."""
+    options = runs.parse_options(Options, arguments, "kill.py")
     os.environ |= {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "PYTHONWARNINGS": "ignore:resource_tracker",  # that processes killed left semaphores
+        "PYTHONWARNINGS": "ignore:resource_tracker",  # about semaphores of killed processes
     }
     total = Tally()
     with tempfile.TemporaryDirectory() as folder:
@@ -295,4 +295,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    running.run_script("kill", main, sys.argv[1:], running.IS_LOST)
+    runs.run_command("kill", main, interrupted="The results of this run are lost.")

@@ -1,4 +1,4 @@
-"""Runs that are killed, also in the middle of checkpoints, end as if they had not been."""
+"""Killed runs, also while a checkpoint is written, end with the same numbers after a resume."""
 
 import importlib
 import os
@@ -34,7 +34,7 @@ def test_processes_are_forked_where_the_scripts_are_imported(tmp_path):
     assert out.read_text() == "True"
 
 
-def test_what_differs_is_named(scripts):
+def test_differences_are_named(scripts):
     kill = importlib.import_module("kill")
     expected = {"a": b"1", "b": b"2", "c": b"3"}
     assert kill.differences(expected, {"a": b"1", "b": b"3", "more": b""}) == ["b", "c"]
