@@ -29,13 +29,12 @@ if __name__ == "__main__":
 import dataclasses
 import functools
 import pathlib
-import sys
 
 import jax
-import running
 import tyro
 from benchmarks import compiling, generation, long, parallel, report, sequences, steps, training
-from bounds import check_numbers
+
+from recur import runs
 
 BENCHMARKS = {
     "training": training,
@@ -60,7 +59,7 @@ class All:
     """See `sequences`."""
     quick: bool = False
     """Fewer and smaller measurements, to check that everything runs."""
-    seed: int = 0
+    seed: runs.Seed = 0
     """Seed of weights and inputs."""
 
 
@@ -81,7 +80,7 @@ def main(arguments: list[str]) -> None:
     def checked(run):
         @functools.wraps(run)
         def run_checked(options):
-            check_numbers(options)
+            runs.check_options(options)
             run(options)
 
         return run_checked
@@ -98,4 +97,4 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 2)
-    running.run_script("benchmark", main, sys.argv[1:], running.IS_LOST)
+    runs.run_command("benchmark", main, interrupted="The results of this run are lost.")

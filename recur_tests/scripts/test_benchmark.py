@@ -13,6 +13,8 @@ import jax
 import numpy as np
 import pytest
 
+from recur.runs import run_command
+
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
 
@@ -254,11 +256,11 @@ def told(scripts, monkeypatch):
     """Runs the command with arguments; returns the one line with which it gives up."""
     for its_own in ("stdout", "stderr", "unraisablehook"):
         monkeypatch.setattr(sys, its_own, getattr(sys, its_own))
-    script, running = (importlib.import_module(name) for name in ("benchmark", "running"))
+    script = importlib.import_module("benchmark")
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stopped:
-            running.run_script("benchmark", script.main, [*map(str, arguments)], running.IS_LOST)
+            run_command("benchmark", script.main, [*map(str, arguments)])
         return stopped.value.code
 
     return run

@@ -17,6 +17,7 @@ from benchmarks import pictures, report
 import recur
 from recur import Layer
 from recur.lift import NewtonLayer
+from recur.runs import NonNegative
 
 COUNTS = {False: (1_000, 10_000, 100_000), True: (1_000,)}
 UNITS = {False: (1, 4, 16, 64), True: (1, 4)}
@@ -34,7 +35,7 @@ skipped."""
 class Options(report.Options):
     """Outputs and gradients of long sequences, sequentially and in parallel."""
 
-    limit: float = 2.0
+    limit: NonNegative = 2.0
     """Maximum temporary memory of a parallel row in GB; rows that need more are skipped."""
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
-from display import command_line
-from saving import write_json, write_picture, write_text
+
+from recur.runs import Seed, command_line, write_figure, write_json, write_text
 
 LIBRARIES = ("recur", "jax", "jaxlib", "flax", "dm-haiku", "equinox", "keras", "torch")
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class Options:
     """Fewer and smaller measurements, to check that everything runs."""
     json: pathlib.Path | None = None
     """A file for the numbers; the table and the picture get the same name."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights and inputs."""
 
 
@@ -153,12 +153,12 @@ def publish(
     """Writes numbers with device and versions, the table and the picture, if --json is given."""
     if options.json is None:
         return
-    command = command_line("benchmark.py", *sys.argv[1:])
+    command = command_line(*sys.argv[1:])
     facts = {"device": device(), "versions": versions(), "command": command, "seed": options.seed}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.json, facts | result)
     write_text(options.json.with_suffix(".md"), text + "\n")
-    write_picture(options.json.with_suffix(".png"), draw(result))
+    write_figure(options.json.with_suffix(".png"), draw(result))
 
 
 def _read(path: str) -> str:
