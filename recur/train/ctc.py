@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from recur.arrays import as_array
 from recur.checks import check_whole, known_value
 from recur.dtypes import at_least_float32
 from recur.ids import check_known_ids, is_inside
+from recur.manual_axes import has_explicit_axes
 from recur.masks import zero_invalid
 from recur.train.losses import check_mask
 
@@ -88,6 +91,18 @@ def ctc_loss(
     target_mask = check_mask(known_target_mask, targets.shape, "ctc_loss", "target_mask")
     _check_known(known_targets, known_target_mask, known_mask, size, blank)
 
+    if not has_explicit_axes(logits):
+        return _losses(logits, targets, mask, target_mask, blank=blank)
+    # Optax does not say how its arrays are sharded, so the compiler chooses.
+    aval: Any = jax.typeof(logits)
+    rows_sharding = NamedSharding(aval.sharding.mesh, PartitionSpec(*aval.sharding.spec[:-2]))
+    losses = jax.sharding.auto_axes(partial(_losses, blank=blank), out_sharding=rows_sharding)
+    return losses(logits, targets, mask, target_mask)
+
+
+def _losses(logits, targets, mask, target_mask, *, blank):
+    """The loss of each sequence, of checked arguments."""
+    *rows, frames, size = logits.shape
     targets = zero_invalid(target_mask, targets.astype(jnp.int32))
     is_symbol = is_inside(targets, size) & (targets != blank)
     feasible = (is_symbol | ~target_mask).all(-1)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from recur.sequences import Padded
 from recur.train import ctc_loss
@@ -107,3 +108,28 @@ def test_is_computed_in_at_least_float32(dtype):
     assert_close(found, ctc_loss(logits.astype(jnp.float32), TARGETS, MASK, TARGET_MASK), 1e-6)
     gradient = jax.grad(lambda logits: ctc_loss(logits, TARGETS, MASK, TARGET_MASK).sum())(logits)
     assert gradient.dtype == dtype and gradient.any()
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("masked", [True, False])
+def test_rows_on_a_mesh(axis_type, masked):
+    """Of automatic or explicit axes: loss and gradient are those on one device."""
+    draws = np.random.default_rng(5)
+    logits, targets = draws.standard_normal((4, 6, 5)), draws.integers(1, 5, (4, 2))
+    masks = np.arange(6) < np.array([6, 5, 6, 4])[:, None] if masked else None
+
+    def loss(logits, targets, masks):
+        losses = ctc_loss(logits, targets, masks)
+        return losses.sum(), losses
+
+    run = jax.value_and_grad(loss, has_aux=True)
+    (_, expected), gradient = run(logits, targets, masks)
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(axis_type,))
+    by_rows = NamedSharding(mesh, PartitionSpec("rows"))
+    placed = jax.device_put((logits, targets, masks), by_rows)
+    with jax.set_mesh(mesh):
+        for given in (placed, (placed[0], targets, masks)):
+            (_, losses), found = jax.jit(run)(*given)
+            assert losses.sharding.is_equivalent_to(by_rows, 1)
+            assert_close((losses, found), (expected, gradient), 1e-12)
+        assert_close(ctc_loss(*placed), expected, 1e-12)
