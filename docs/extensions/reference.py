@@ -18,7 +18,7 @@ import recur
 
 ROOMS = (
     "types cells combine lift structure sequences text decode train classic diagnose interop "
-    "serialization"
+    "runs serialization"
 ).split()
 OF_ROOT = {"types": ["Cell", "Layer", "Mask"]}  # names of the root that no room has
 
