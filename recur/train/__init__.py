@@ -18,7 +18,7 @@ from recur.train.document_loss import make_document_loss
 from recur.train.early_stopping import early_stopping
 from recur.train.json_lines import JsonLines, read_json_lines
 from recur.train.loggers import TensorBoard, WeightsAndBiases
-from recur.train.loop import Report, every, fit
+from recur.train.loop import Report, every, every_epoch, fit
 from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
 from recur.train.metrics import Average, Metric, accumulate, average, evaluate
 from recur.train.params_ema import ParamsEmaState, ema_params, params_ema
@@ -79,6 +79,7 @@ __all__ = [
     "ema_params",
     "evaluate",
     "every",
+    "every_epoch",
     "f1_score",
     "fit",
     "gaussian_mixture_nll",
