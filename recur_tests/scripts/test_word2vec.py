@@ -193,6 +193,14 @@ def test_ranks_are_those_of_the_pairs_one_by_one(word2vec):
         np.testing.assert_allclose(list(found.values()), expected, rtol=1e-12)
 
 
+def test_words_are_those_that_are_frequent_in_the_training_sentences(word2vec):
+    lines = ["Often, often twice.", "often TWICE 7 7 once"] + [""] * 17 + ["often once once twice"]
+    corpus = word2vec.build_corpus(lines, 2)
+    assert corpus.words == ("often", "twice")
+    assert [each.tolist() for each in corpus.training] == [[0, 0, 1], [0, 1]] + [[]] * 17
+    assert [each.tolist() for each in corpus.held_out] == [[0, 1]]
+
+
 def test_without_a_text_it_reads_the_documentation(word2vec, monkeypatch):
     monkeypatch.setattr(word2vec, "documentation", lambda: {"a.py": "One is here. Two is there."})
     assert word2vec.read_sentences(word2vec.Options()) == ["One is here.", "Two is there."]
