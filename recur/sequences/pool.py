@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from recur.arrays import as_array
 from recur.masks import expand_like, zero_invalid
 
-__all__ = ["attention", "last", "max", "mean"]
+__all__ = ["attention", "ends", "last", "max", "mean"]
 
 
 def last(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -44,6 +44,53 @@ def last(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     steps = jnp.arange(1, mask.shape[-1] + 1, dtype=jnp.int32)
     at = jnp.argmax(jnp.where(mask, steps, 0), axis=-1, keepdims=True)
     return jnp.take_along_axis(ys, expand_like(at, ys), axis=at.ndim - 1).squeeze(at.ndim - 1)
+
+
+def ends(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Returns the final outputs of both directions of a bidirectional layer, side by side.
+
+        pooled = [y_e[:D/2], y_b[D/2:]],    e = max {t: mask_t},    b = min {t: mask_t}
+
+    The first half of the features reads forward and ends at the last step that counts; the second
+    half reads backward and ends at the first one. `last` would take the backward half where it has
+    read one step only.
+
+    Args:
+      ys: `[..., T, ..., D]`, the outputs of `recur.bidirectional` with its default merge, of two
+        layers with the same number of features.
+      mask: bool `[..., T]`, True where the step counts; None for one sequence `[T, D]` whose steps
+        all count.
+
+    Returns:
+      `[..., ..., D]`, without the time axis.
+
+    Raises:
+      TypeError: if ys is not an array of numbers, or mask is not bool.
+      ValueError: if the shapes do not fit, D is odd, or ys has more axes than `[T, D]` without a
+        mask.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from recur.sequences import pool
+      >>> ys = jnp.array([[1.0, 6.0], [2.0, 5.0], [3.0, 4.0]])
+      >>> pool.ends(ys, jnp.array([True, True, False])).tolist()
+      [2.0, 6.0]
+
+    References:
+      Schuster & Paliwal 1997, Bidirectional Recurrent Neural Networks,
+      https://doi.org/10.1109/78.650093
+    """
+    ys, mask = _prepare(ys, mask, "ends")
+    if ys.ndim == mask.ndim or ys.shape[-1] % 2:
+        raise ValueError(
+            "pool.ends: expected ys [..., T, ..., D] with an even D, half of it of each direction, "
+            f"got the shape {list(ys.shape)}."
+        )
+    forward, backward = jnp.split(ys, 2, axis=-1)
+    axis = mask.ndim - 1
+    return jnp.concatenate(
+        [last(forward, mask), last(jnp.flip(backward, axis), jnp.flip(mask, axis))], axis=-1
+    )
 
 
 def mean(ys: jax.Array, mask: jax.Array | None = None) -> jax.Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import recur
 from recur.sequences import make_batches, pack, pool, segments
 from recur_tests.helpers import assert_close
 
@@ -23,6 +24,10 @@ def softmax(scores):
 
 POOLS = {
     "last": (lambda ys, scores, valid: pool.last(ys, valid), lambda ys, scores: ys[-1]),
+    "ends": (
+        lambda ys, scores, valid: pool.ends(jnp.concatenate([ys, 2 * ys], -1), valid)[..., 1:4],
+        lambda ys, scores: np.array([ys[-1, 1], ys[-1, 2], 2 * ys[0, 0]]),
+    ),
     "mean": (lambda ys, scores, valid: pool.mean(ys, valid), lambda ys, scores: ys.mean(0)),
     "max": (lambda ys, scores, valid: pool.max(ys, valid), lambda ys, scores: ys.max(0)),
     "attention": (pool.attention, lambda ys, scores: softmax(scores) @ ys),
@@ -123,3 +128,26 @@ def test_no_nan_is_formed_on_the_way():
                 lambda ys, scores, f=function: (f(ys, scores, VALID) ** 2).sum(), (0, 1)
             )(jnp.asarray(YS), jnp.asarray(SCORES))
             assert jnp.isfinite(pooled) and not gradient[0][2].any() and not gradient[1][2].any()
+
+
+def test_ends_are_the_last_outputs_of_both_directions():
+    """Against each direction run alone on each sequence, without padding."""
+    layers = recur.scan(recur.gru(3)), recur.scan(recur.gru(3), reverse=True)
+    layer = recur.bidirectional(*layers)
+    inputs = YS.astype(np.float32)
+    params = layer.init(jax.random.key(0), inputs[0])
+    ys = recur.batch(layer)(params, inputs, mask=VALID)
+    pooled = pool.ends(ys, VALID)
+    for row, valid in enumerate(VALID):
+        xs = inputs[row][valid]
+        if len(xs):
+            forward, backward = (each(p, xs) for each, p in zip(layers, params, strict=True))
+            assert_close(pooled[row], jnp.concatenate([forward[-1], backward[0]]))
+
+
+def test_ends_of_frames():
+    ys = np.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)
+    mask = np.array([[True, True, False], [False, True, True]])
+    expected = [np.stack([ys[0, 1, :, 0], ys[0, 0, :, 1]], -1),
+                np.stack([ys[1, 2, :, 0], ys[1, 1, :, 1]], -1)]  # fmt: skip
+    assert_close(pool.ends(ys, mask), jnp.asarray(np.stack(expected)))

@@ -397,23 +397,46 @@ def attend(ys, mask=None):
     return pool.attention(ys, np.zeros(3), mask)
 
 
-OF_POOLS = [
-    Row(name, functools.partial(function, *args), error, f"pool.{name}: {sentence}")
-    for name, function in (
-        *((name, getattr(pool, name)) for name in ("last", "max", "mean")),
-        ("attention", attend),
-    )
-    for args, error, sentence in NO_POOLING
-] + [
-    Row("attention", functools.partial(pool.attention, YS, scores), error, f"pool.attention: {s}")
-    for scores, error, s in (
-        (None, TypeError, "scores: expected an array of numbers, got NoneType."),
-        ("abc", TypeError, "scores: expected an array of numbers, got str."),
-        (MASK, TypeError, "expected scores as floats, got bool."),
-        (np.arange(3), TypeError, "expected scores as floats, got int64."),
-        (np.zeros(2), ValueError, "expected one score per step, of shape [3], got [2]."),
-    )
-]
+OF_POOLS = (
+    [
+        Row(name, functools.partial(function, *args), error, f"pool.{name}: {sentence}")
+        for name, function in (
+            *((name, getattr(pool, name)) for name in ("ends", "last", "max", "mean")),
+            ("attention", attend),
+        )
+        for args, error, sentence in NO_POOLING
+    ]
+    + [
+        Row(
+            "ends",
+            functools.partial(pool.ends, ys),
+            ValueError,
+            f"pool.ends: expected ys {sentence}",
+        )
+        for ys, sentence in (
+            (
+                np.ones((3, 5)),
+                "[..., T, ..., D] with an even D, half of it of each direction, got the",
+            ),
+            (np.ones(4), "[..., T, ..., D] with an even D"),
+        )
+    ]
+    + [
+        Row(
+            "attention",
+            functools.partial(pool.attention, YS, scores),
+            error,
+            f"pool.attention: {s}",
+        )
+        for scores, error, s in (
+            (None, TypeError, "scores: expected an array of numbers, got NoneType."),
+            ("abc", TypeError, "scores: expected an array of numbers, got str."),
+            (MASK, TypeError, "expected scores as floats, got bool."),
+            (np.arange(3), TypeError, "expected scores as floats, got int64."),
+            (np.zeros(2), ValueError, "expected one score per step, of shape [3], got [2]."),
+        )
+    ]
+)
 ROWS = [
     *OF_BATCHES,
     *OF_LAYOUTS,
