@@ -30,7 +30,8 @@ class Batch(NamedTuple):
         and below, has these axes in front: steps `[B, T, C, ...]`, length `[B, T]`.
       mask: bool `[B, T]`, True where the step counts, False in the padding.
       reset: bool `[B, T]`, True at the first step of each sequence; None if each row holds one.
-      label: the labels, each `[B, S, ...]`; None if there are none.
+      label: the labels, each `[B, S, ...]`; None if there are none. They are 0 in an empty slot, so
+        use `present` as the mask of their losses.
       context: the contexts, each `[B, ...]`; None if there are none.
       number: int32 `[B, S]`, the index of the example in the source; -1 for an empty slot.
       begin: int32 `[B, S]`, the step of the row at which the sequence begins.
