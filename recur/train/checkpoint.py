@@ -318,9 +318,10 @@ class Checkpoints:
 
     def _read_params(self, like: Params, step: int) -> Params:
         saved = self._files.read_record(step)["shapes"]
+        nothing: Any = ()
         wanted = to_arrays(
             "Checkpoints.restore_params: like",
-            TrainState((), like, (), (), ()),
+            TrainState(nothing, like, nothing, nothing, nothing),
             or_shapes=True,
             plain="step" in saved,
         )

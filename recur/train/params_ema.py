@@ -19,12 +19,12 @@ class ParamsEmaState(NamedTuple):
     """The state of `params_ema`.
 
     Attributes:
-      count: the number of updates in the average, int32.
+      seen: the number of updates in the average, int32.
       average: the average of the params, with the correction for its start; floats of at least
         float32. `ema_params` returns it in the dtypes of the params.
     """
 
-    count: jax.Array
+    seen: jax.Array
     average: Params
 
 
@@ -83,7 +83,7 @@ def params_ema(decay: float) -> optax.GradientTransformation:
             raise ValueError(
                 "params_ema: expected params in update(updates, state, params), got None."
             )
-        count = optax.safe_increment(state.count)
+        count = optax.safe_increment(state.seen)
         share = 1 / _sum_of_powers(decay, count)
 
         def add(average, w):
