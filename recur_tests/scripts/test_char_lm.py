@@ -16,6 +16,8 @@ import time
 import numpy as np
 import pytest
 
+from recur.runs import start_run
+
 SCRIPT = "char_lm"
 FILE = pathlib.Path(__file__).parents[2] / "scripts" / "char_lm.py"
 TINY = "--features 8 --embedding 4 --batch-size 2 --k1 4 --sample-length 5".split()
@@ -277,8 +279,7 @@ def test_a_failed_start_leaves_no_folder(char_lm, complaint, texts, tmp_path, mo
 def test_a_second_process_is_refused_and_changes_nothing(command, complaint, texts, tmp_path):
     folder = tmp_path / "run"
     command(*texts, "--run", folder, *TINY, "--steps", "2")
-    claims = importlib.import_module("claims")
-    with claims.claimed(folder, "", goes_on=True):
+    with start_run(folder):
         before = contents(folder)
         found = complaint("--run", folder, "--steps", "4")
         assert f"process {os.getpid()} on " in found and "is writing here" in found
