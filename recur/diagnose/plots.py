@@ -1,4 +1,4 @@
-"""Plots with matplotlib, which only this file imports."""
+"""Plots of curves and points."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from recur.checks import check_flag
 from recur.diagnose.data import check_lines, check_panels, check_points
+from recur.diagnose.figure import make_figure
 from recur.diagnose.labels import AS_IT_IS, add_legend, label_axes
 
 
@@ -43,7 +44,7 @@ def curves(
       'update'
     """
     check_lines("curves", lines)
-    figure = _figure(7, 4)
+    figure = make_figure(7, 4)
     axes = figure.add_subplot()
     label_axes(axes, title=title, x=x, y=y)
     add_legend(axes, _draw(axes, lines))
@@ -94,7 +95,7 @@ def panels(
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     colors = {name: f"C{number % 10}" for number, name in enumerate(names)}
     rows, columns = -(-len(panels) // 2), min(2, len(panels))
-    figure = _figure(6 * columns, 3.5 * rows + 0.5)
+    figure = make_figure(6 * columns, 3.5 * rows + 0.5)
     handles: dict[str, Any] = {}
     for number, (title, lines) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, number)
@@ -139,7 +140,7 @@ def scatter(
       ['one', 'two']
     """
     check_points(points, labels, size)
-    figure = _figure(12, 9)
+    figure = make_figure(12, 9)
     axes = figure.add_subplot(xticks=[], yticks=[])
     label_axes(axes, title=title)
     axes.scatter(*zip(*points, strict=True), s=4, color="C0", alpha=0.5)
@@ -154,12 +155,6 @@ def scatter(
         else:
             boxes.append(box)
     return figure
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure  # without pyplot's global state and windows
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 def _draw(

@@ -104,7 +104,7 @@ def test_few_files_know_each_library():
         "grain": {("sequences", "batches"), ("sequences", "pack")},
         "orbax": {("train", "checkpoint_files")},
         "safetensors": {("train", "params_file")},
-        "matplotlib": {("diagnose", "plots")},
+        "matplotlib": {("diagnose", "figure")},
         "tqdm": {("runs", "progress")},
         "tyro": {("runs", "command_line")},
         "tokenizers": {("text", "engine")},
