@@ -33,7 +33,8 @@ class Layer:
     """A recurrent layer: a recurrence over a sequence `[T, ...]`, created from a cell by a lift.
 
     Call `init` to create params, and the layer itself or `run` to apply it. Outside `jax.jit` a
-    call is compiled once for each layer and shape. The other functions are for authors of lifts.
+    call and its gradient are compiled once for each layer and shape. The other functions are for
+    authors of lifts.
 
     Attributes:
       init: `init(key, xs, context=None) -> params`; `xs` is an example or its shape.
@@ -209,5 +210,12 @@ def check_layer(layer: Any, caller: str, *, may_be_pooled: bool = False) -> None
 
 
 def is_traced(tree: Any) -> bool:
-    """Whether a leaf is a tracer, so that the caller is being compiled already."""
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+    """Whether a leaf is a tracer, except for derivatives that are computed outside `jax.jit`."""
+    return any(map(_is_traced, jax.tree.leaves(tree)))
+
+
+def _is_traced(leaf: Any) -> bool:
+    # The tracers of jax.grad and jax.jvp hold the value that is differentiated.
+    while isinstance(leaf, Tracer) and hasattr(leaf, "primal"):
+        leaf = leaf.primal
+    return isinstance(leaf, Tracer)

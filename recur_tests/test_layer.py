@@ -180,6 +180,24 @@ def test_an_eager_call_is_compiled_once_for_each_layer_and_shape():
         assert len(compiled) == 2
 
 
+def test_an_eager_gradient_is_compiled_once():
+    layer = lstm_layer()
+    params = drawn(layer)
+
+    def loss(params, xs):
+        return (layer(params, xs) ** 2).sum()
+
+    def derivatives(params, xs):
+        gradient = jax.grad(loss, (0, 1))(params, xs)
+        return gradient, jax.jvp(lambda xs: loss(params, xs), (xs,), (xs,))[1]
+
+    assert_close(derivatives(params, XS), jax.jit(derivatives)(params, XS))
+    others = jax.tree.map(lambda leaf: leaf + 1, params)
+    with counting_compilations() as compiled:
+        derivatives(others, XS)
+    assert not compiled
+
+
 def test_a_traced_call_is_not_compiled_apart():
     """A nested `jit` would hide the layer from outer transformations."""
 
@@ -195,6 +213,7 @@ def test_a_traced_call_is_not_compiled_apart():
         jax.make_jaxpr(layer)(params, XS),
         jax.make_jaxpr(lambda params: layer(params, XS))(params),
         jax.make_jaxpr(lambda length: layer(params, XS, length=length))(3),
+        jax.make_jaxpr(jax.grad(lambda params, xs: layer(params, xs).sum()))(params, XS),
     ):
         assert "_run" not in set(names(traced.jaxpr))
 
