@@ -86,6 +86,11 @@ def check_options(options: Any) -> None:
             raise ValueError(f"{option}: expected text in UTF-8, got {value!r}.")
 
 
+def is_options(options: Any) -> bool:
+    """Whether a value is a dataclass or a dict."""
+    return isinstance(options, dict) or dataclasses.is_dataclass(options)
+
+
 def to_json(options: Any) -> dict[str, Any]:
     """Options as values for JSON: paths as strings."""
     fields = options if isinstance(options, dict) else dataclasses.asdict(options)

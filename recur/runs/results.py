@@ -26,6 +26,7 @@ def markdown_table(
       The lines of the table, joined by newlines.
 
     Raises:
+      TypeError: if the rows are not dicts.
       ValueError: if there are no rows.
 
     Example:
@@ -37,7 +38,12 @@ def markdown_table(
       | gru | 1.234 |  |
       | lstm | 2 | 1,000 |
     """
-    rows = list(rows)
+    found = type(rows).__name__
+    if isinstance(rows, Iterable) and not isinstance(rows, Mapping | str):
+        rows = list(rows)
+        found = f"a list of {', '.join(sorted({type(row).__name__ for row in rows}))}"
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise TypeError(f"markdown_table: expected dicts, one for each row, got {found}.")
     if not rows:
         raise ValueError("markdown_table: expected at least one row, got none.")
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -10,11 +10,18 @@ from typing import Any
 
 from recur.runs.curves_file import Curves, drawn_at_the_end
 from recur.runs.folders import OPTIONS, claimed
-from recur.runs.options import Options, check_unchanged, load_options, save_options
+from recur.runs.metrics_log import has_stopped, read_points, read_records
+from recur.runs.options import (
+    Options,
+    check_unchanged,
+    is_options,
+    load_options,
+    save_options,
+)
 from recur.runs.progress import Progress, ProgressBar
 from recur.runs.results import markdown_table
 from recur.runs.run_files import read_json, write_json, write_text
-from recur.train import Checkpoints, JsonLines, Report, TrainState, fit, read_json_lines
+from recur.train import Checkpoints, JsonLines, Report, TrainState, fit
 from recur.train.loop import total_updates, updates_done
 from recur.train.state_arrays import digest_of_json
 
@@ -189,7 +196,7 @@ class Run:
                 stack.callback(bar.close)
             log = JsonLines(self.folder / _METRICS, step=done)
             save = checkpoints.callback(checkpoint_every, stream)
-            if _has_stopped(stop, state, self.records()):
+            if has_stopped(stop, state, self.records()):
                 return state
             return fit(
                 step,
@@ -239,8 +246,7 @@ class Run:
 
     def records(self) -> list[dict[str, Any]]:
         """Reads the logged metrics, one dict for each report; none before the first."""
-        path = self.folder / _METRICS
-        return read_json_lines(path) if path.exists() else []
+        return read_records(self.folder / _METRICS)
 
     def points(self, metric: str) -> tuple[list[int], list[float]]:
         """Reads the updates at which a metric was logged, and its values, for `recur.diagnose`.
@@ -254,17 +260,7 @@ class Run:
         Raises:
           ValueError: if a line of the log has another value than a number; it names the line.
         """
-        found = []
-        for number, record in enumerate(self.records(), start=1):
-            for name in ("step", metric) if metric in record else ():
-                if not _is_number(record.get(name)):
-                    raise ValueError(
-                        f"{self.folder / _METRICS}, line {number}: expected a number as {name}, "
-                        f"got {record.get(name)!r:.60}. Correct or remove the line."
-                    )
-            if metric in record:
-                found.append((record["step"], record[metric]))
-        return [step for step, _ in found], [value for _, value in found]
+        return read_points(self.folder / _METRICS, metric)
 
     def last(self, metric: str) -> float:
         """Reads the last logged value of a metric.
@@ -385,6 +381,10 @@ def start_run(
       ValueError: if the folder holds other files, or an option differs; it names the option.
       OSError: if another process has locked the folder; it names the process.
     """
+    if isinstance(options, type) or not (options is None or is_options(options)):
+        raise TypeError(
+            f"start_run: options: expected a dataclass or a dict, got {type(options).__name__}."
+        )
     path = None if folder is None else pathlib.Path(folder)
     with claimed(path, name, may_resume=resume) as path:
         run = Run(path, best=best, keep=keep)
@@ -399,20 +399,7 @@ def start_run(
         run._checkpoints = run._open = None
 
 
-def _has_stopped(stop: Any, state: TrainState, records: Sequence[Mapping[str, Any]]) -> bool:
-    """Calls `stop` with the earlier reports, and returns its last answer."""
-    answer = False
-    for record in records if stop else ():
-        metrics = {name: value for name, value in record.items() if name != "step"}
-        answer = bool(stop(Report(record["step"], record["step"] - 1, state, metrics)))
-    return answer
-
-
 def _existing(run: Run, found: Any) -> Any:
     if found is None:
         raise ValueError(f"{run}: expected a checkpoint, got none yet. Train it longer.")
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)

@@ -12,6 +12,7 @@ import numpy as np
 from recur.checks import check_function, check_whole
 from recur.layer import Layer
 from recur.sequences import Window, whole_rows
+from recur.sequences.streams import check_documents
 from recur.types import Mask
 
 
@@ -58,7 +59,8 @@ def make_document_loss(
     """
     check_function("make_document_loss: losses", losses)
     width = check_whole("make_document_loss: width", width, 1)
-    longest = max(map(len, documents), default=1)
+    check_documents(documents)
+    longest = max(map(len, documents))
     rows = whole_rows(documents, max(1, sum(map(len, documents)) // longest))
     pad = [(0, 0), (0, -rows.inputs.shape[1] % width)]
     windows = Window(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import recur
 from recur import train
 from recur.train import (
     Checkpoints,
@@ -26,11 +27,13 @@ from recur.train import (
     early_stopping,
     ema_params,
     every,
+    every_epoch,
     fit,
     gradient_by_device,
     init_state,
     l1,
     l2,
+    make_document_loss,
     make_sharded_step,
     make_step,
     masked_mean,
@@ -465,10 +468,16 @@ def early_stopping_of(metric="valid", patience=1, **options):
     return early_stopping(metric, patience, **options)
 
 
+def document_loss_of(losses=print, documents=(np.arange(3),), **options):
+    return make_document_loss(recur.batch(recur.scan(recur.gru(2))), losses, documents, **options)
+
+
 LOOPS = {
     "fit": fit_of,
     "every": lambda count: every(count, print),
     "early_stopping": early_stopping_of,
+    "every_epoch": every_epoch,
+    "make_document_loss": document_loss_of,
 }
 NO_WHOLE = "{name}: %s: expected a whole number of at least %d, got "
 OF_LOOPS = rows(
@@ -520,6 +529,25 @@ OF_LOOPS += rows(
         ({"metric": 3}, TypeError, "early_stopping: metric: expected a name, got int."),
         ({"min_delta": -1}, ValueError, "early_stopping: min_delta: expected at least 0, got -1"),
         ({"min_delta": "a"}, ValueError, "early_stopping: min_delta: expected a finite number"),
+    ],
+)
+OF_LOOPS += rows(
+    ("every_epoch",),
+    LOOPS,
+    [
+        ({"callback": value}, TypeError, "every_epoch: callback: expected a function, got")
+        for value in (3, None, "a", [], {})
+    ],
+) + rows(
+    ("make_document_loss",),
+    LOOPS,
+    [
+        ({"losses": 3}, TypeError, "make_document_loss: losses: expected a function, got int."),
+        ({"width": 0}, ValueError, "make_document_loss: width: expected a whole number of at"),
+        ({"documents": [np.arange(1)]}, ValueError, "at least 2 tokens"),
+        ({"documents": [np.ones(3)]}, TypeError, "expected integer tokens, got float64."),
+        ({"documents": []}, ValueError, "expected at least one document, got none."),
+        ({"documents": 3}, TypeError, "expected a list of documents, got int."),
     ],
 )
 OF_LOOPS.append(
