@@ -1,6 +1,19 @@
 """Plots of training runs, benchmarks and embeddings, with matplotlib."""
 
+from recur.diagnose.confusion_plot import confusion
 from recur.diagnose.heatmap import heatmap
+from recur.diagnose.image_grid import image_grid
 from recur.diagnose.plots import curves, panels, scatter
+from recur.diagnose.step_weights_plot import step_weights
+from recur.diagnose.tagged_plot import tagged
 
-__all__ = ["curves", "heatmap", "panels", "scatter"]
+__all__ = [
+    "confusion",
+    "curves",
+    "heatmap",
+    "image_grid",
+    "panels",
+    "scatter",
+    "step_weights",
+    "tagged",
+]

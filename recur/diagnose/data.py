@@ -61,6 +61,58 @@ def check_points(points: Any, labels: Any, size: Any) -> None:
         raise ValueError(f"scatter: size: expected a number above 0, got {size!r}.")
 
 
+def check_confusion(counts: Any, names: Any) -> np.ndarray:
+    """Returns counts `[V, V]` as floats; raises an error unless there is a name for each class."""
+    table = _numbers("confusion: counts", counts)
+    if isinstance(names, str) or not hasattr(names, "__len__"):
+        raise TypeError(
+            f"confusion: expected names as a sequence of strings, got {type(names).__name__}."
+        )
+    if table.ndim != 2 or not 0 < len(names) == table.shape[0] == table.shape[1]:
+        raise ValueError(
+            "confusion: expected counts of shape [V, V] and V names, got counts of shape "
+            f"{list(table.shape)} and {len(names)} names."
+        )
+    if not (np.isfinite(table) & (table >= 0)).all():
+        raise ValueError("confusion: expected finite counts of at least 0, got others.")
+    return table
+
+
+def check_weighted(examples: Any) -> list[tuple[str, Any, np.ndarray]]:
+    """Returns examples of title, steps and weights; steps as a list of strings or an array."""
+    if isinstance(examples, str | Mapping) or not hasattr(examples, "__len__"):
+        raise TypeError(
+            "step_weights: expected examples as a sequence of (title, steps, weights), got "
+            f"{type(examples).__name__}."
+        )
+    if not len(examples):
+        raise ValueError("step_weights: expected at least one example, got none.")
+    checked = []
+    for number, example in enumerate(examples):
+        caller = f"step_weights: example {number}"
+        if not isinstance(example, tuple | list) or len(example) != 3:
+            raise TypeError(f"{caller}: expected (title, steps, weights), got {example!r:.60}.")
+        title, steps, given = example
+        weights = _numbers(f"{caller}: weights", given)
+        is_text = isinstance(steps, tuple | list) and all(isinstance(s, str) for s in steps)
+        steps = list(steps) if is_text else _numbers(f"{caller}: steps", steps)
+        shape = (len(steps),) if isinstance(steps, list) else steps.shape
+        if not 1 <= len(shape) <= 4 or (len(shape) == 4 and shape[3] != 1):
+            raise ValueError(
+                f"{caller}: expected steps as strings, or numbers [T], [T, D], [T, H, W] or "
+                f"[T, H, W, 1], got the shape {list(shape)}."
+            )
+        if not 0 < shape[0] == weights.size == len(np.atleast_1d(weights)):
+            raise ValueError(
+                f"{caller}: expected a weight for each step, got {shape[0]} steps and weights of "
+                f"shape {list(weights.shape)}."
+            )
+        if not np.isfinite(weights).all():
+            raise ValueError(f"{caller}: expected finite weights, got others.")
+        checked.append((str(title), steps, weights))
+    return checked
+
+
 def _check_mapping(caller: str, value: Any, expected: str) -> None:
     if not isinstance(value, Mapping):
         raise TypeError(f"{caller}: expected {expected}, got {type(value).__name__}.")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from recur import diagnose
-from recur.diagnose import curves, panels, scatter
+from recur.diagnose import confusion, curves, panels, scatter, step_weights
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 LINE = ([1, 2], [3.0, 4.0])
@@ -70,7 +70,47 @@ OWN = [
     Row("scatter", of_points(size="x"), ValueError, "size: expected a finite number, got 'x'."),
     Row("scatter", of_points(size=0), ValueError, "size: expected a number above 0, got 0."),
 ]
-ROWS = [*OF_LINES, *OWN]
+
+
+def of_counts(counts=((1, 0), (0, 1)), names=("a", "b")):
+    return lambda: confusion(counts, names)
+
+
+def of_weights(steps=("a", "b"), weights=(0.5, 0.5)):
+    return lambda: step_weights([("title", steps, weights)])
+
+
+COUNTS = "expected counts of shape [V, V] and V names, got counts of shape "
+CONFUSION = [
+    Row("confusion", of_counts(None), ValueError, f"{COUNTS}[] and 2 names."),
+    Row("confusion", of_counts([["x", "y"]]), TypeError, "counts: expected numbers, got list."),
+    Row("confusion", of_counts(names="ab"), TypeError, "names as a sequence of strings, got str."),
+    Row("confusion", of_counts(names=3), TypeError, "names as a sequence of strings, got int."),
+    Row("confusion", of_counts(names=["a"]), ValueError, f"{COUNTS}[2, 2] and 1 names."),
+    Row("confusion", of_counts(np.ones((2, 3))), ValueError, f"{COUNTS}[2, 3] and 2 names."),
+    Row("confusion", of_counts([], []), ValueError, f"{COUNTS}[0] and 0 names."),
+    Row("confusion", of_counts([[1, -1], [0, 1]]), ValueError, "counts of at least 0, got others"),
+    Row("confusion", of_counts([[1, np.nan], [0, 1]]), ValueError, "finite counts of at least 0"),
+]
+WEIGHT = "example 0: expected a weight for each step, got "
+WEIGHTS = [
+    Row("step_weights", lambda: step_weights("abc"), TypeError, "a sequence of (title, steps, "),
+    Row("step_weights", lambda: step_weights(None), TypeError, "weights), got NoneType."),
+    Row("step_weights", lambda: step_weights([]), ValueError, "at least one example, got none."),
+    Row("step_weights", lambda: step_weights([("a", ["b"])]), TypeError, "example 0: expected (ti"),
+    Row(
+        "step_weights", of_weights(weights=[1.0]), ValueError, f"{WEIGHT}2 steps and weights of sh"
+    ),
+    Row("step_weights", of_weights((), ()), ValueError, f"{WEIGHT}0 steps"),
+    Row("step_weights", of_weights(weights=["x", "y"]), TypeError, "weights: expected numbers"),
+    Row("step_weights", of_weights(weights=[1, np.inf]), ValueError, "expected finite weights"),
+    Row("step_weights", of_weights("ab"), TypeError, "example 0: steps: expected numbers, got str"),
+    Row(
+        "step_weights", of_weights(np.ones((2, 1, 1, 3))), ValueError, "got the shape [2, 1, 1, 3]"
+    ),
+    Row("step_weights", of_weights(3.0, 1.0), ValueError, "[T, H, W, 1], got the shape []."),
+]
+ROWS = [*OF_LINES, *OWN, *CONFUSION, *WEIGHTS]
 
 
 @each_row(ROWS)
