@@ -172,9 +172,9 @@ def make_evaluate(nats_of: Callable[[Any, Batch], jax.Array], music: Music) -> E
     `nats_of(params, batch)` is the loss of each frame, `[B, T]`. The test is also evaluated with
     first frames.
     """
+    layout = layout_of(music)
     laid_out = {
-        split: make_batches(pieces, layout_of(music), ROWS_EVALUATED)
-        for split, pieces in music.items()
+        split: make_batches(pieces, layout, ROWS_EVALUATED) for split, pieces in music.items()
     }
 
     @jax.jit
@@ -258,7 +258,6 @@ def learn(cell: str, music: Music, options: Options, part: runs.Run) -> dict[str
     def validate(report):
         return evaluate(report.state.params, ["validation"])
 
-    began = time.monotonic()
     source, layout = music["training"], layout_of(music)
     with batches(source, layout, options.batch_size, seed=options.seed) as stream:
         per_epoch = len(stream)
@@ -269,6 +268,7 @@ def learn(cell: str, music: Music, options: Options, part: runs.Run) -> dict[str
         params_key, run_key = jax.random.split(jax.random.key(options.seed))
         params = model.init(params_key, FRAMES)
         state = part.restore(train.init_state(params, optimizer, run_key), stream)
+        began = time.monotonic()
         part.fit(
             jax.jit(train.make_step(loss, optimizer)),
             state,
@@ -279,6 +279,7 @@ def learn(cell: str, music: Music, options: Options, part: runs.Run) -> dict[str
             progress=runs.Progress(text=lambda found: f"{cell}, {found['loss']:.2f} nats"),
             curves=None,
         )
+    seconds = time.monotonic() - began
     updates, values = part.points("validation")
     published = PUBLISHED.get(options.mat.stem if options.mat else "", {})
     row = {
@@ -288,7 +289,7 @@ def learn(cell: str, music: Music, options: Options, part: runs.Run) -> dict[str
         "weights": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "epoch": updates[int(np.argmin(values))] // per_epoch,
     }
-    return row if state.step else row | {"seconds": time.monotonic() - began}
+    return row if state.step else row | {"seconds": seconds}
 
 
 # --- Generation ---------------------------------------------------------------------------------
