@@ -46,7 +46,7 @@ class ProgressBar:
             total=steps * progress.per_update,
             initial=done * progress.per_update,
             unit=progress.unit,
-            unit_scale=True,
+            unit_scale=progress.per_update > 1,
             dynamic_ncols=True,
         )
 
