@@ -3,7 +3,7 @@
 import numpy as np
 
 from recur import diagnose
-from recur.diagnose import confusion, curves, panels, scatter, step_weights
+from recur.diagnose import confusion, curves, panels, scatter, step_weights, tagged
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 LINE = ([1, 2], [3.0, 4.0])
@@ -110,7 +110,20 @@ WEIGHTS = [
     ),
     Row("step_weights", of_weights(3.0, 1.0), ValueError, "[T, H, W, 1], got the shape []."),
 ]
-ROWS = [*OF_LINES, *OWN, *CONFUSION, *WEIGHTS]
+PARTS = "expected words, target tags and predicted tags, got "
+COUNTED = "expected at least one word and a target and a predicted tag for each, got "
+TAGGED = [
+    Row("tagged", lambda: tagged("abc"), TypeError, "sentences as a sequence of words, target"),
+    Row("tagged", lambda: tagged(None), TypeError, "predicted tags, got NoneType."),
+    Row("tagged", lambda: tagged([]), ValueError, "tagged: expected at least one sentence, got"),
+    Row("tagged", lambda: tagged([(["a"], ["X"])]), TypeError, f"sentence 0: {PARTS}"),
+    Row("tagged", lambda: tagged(["abc"]), TypeError, f"sentence 0: {PARTS}'abc'."),
+    Row("tagged", lambda: tagged([(["a"], ["X"], "X")]), TypeError, "sequences of strings, got 'X"),
+    Row("tagged", lambda: tagged([(["a"], [1], ["X"])]), TypeError, "of strings, got [1]."),
+    Row("tagged", lambda: tagged([([], [], [])]), ValueError, f"{COUNTED}0 words, 0 targets and 0"),
+    Row("tagged", lambda: tagged([(["a"], ["X"], [])]), ValueError, "1 targets and 0 predicted"),
+]
+ROWS = [*OF_LINES, *OWN, *CONFUSION, *WEIGHTS, *TAGGED]
 
 
 @each_row(ROWS)
