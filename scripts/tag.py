@@ -44,7 +44,7 @@ from tag_data import (
     read_sentences,
     save_vocabulary,
 )
-from tag_python import read_python, tag_functions
+from tag_python import read_functions, read_python
 
 import recur
 from recur import diagnose, runs, train
@@ -59,7 +59,6 @@ from recur.sequences import (
     make_batches,
     pool,
 )
-from recur.text import read_text
 
 CELLS = {"gru": recur.gru, "lstm": recur.lstm}
 DRAWN = 8  # sentences in the picture
@@ -337,7 +336,7 @@ def predict(options: PredictOptions) -> None:
     begun = in_effect(run.options(Options))
     vocabulary = load_vocabulary(run.folder)
     if options.file.suffix == ".py":
-        sentences = list(tag_functions(read_text(options.file)))
+        sentences = read_functions(options.file)
     else:
         sentences = read_sentences(options.file, [options.column], conllu=options.conllu)
     sentences = [Sentence(sentence.words, []) for sentence in sentences]

@@ -12,12 +12,13 @@ import bisect
 import builtins
 import io
 import keyword
+import pathlib
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from tag_data import Corpus, Sentence
 
-from recur.text import python_sources, split_by_hash
+from recur.text import python_sources, read_text, split_by_hash
 
 HELD_OUT_ONE_IN = 10  # files, for validation, and as many for the test
 LONGEST = 80  # tokens of a function
@@ -52,6 +53,18 @@ def _held_out(split: str, names: Iterable[str], one_in: int) -> set[str]:
     """The names that are held out by a split of this name."""
     keys = {f"{split} {name}": name for name in names}
     return set(split_by_hash(keys, one_in)[1].values())
+
+
+def read_functions(path: pathlib.Path) -> list[Sentence]:
+    """Tags the functions of a file, as `tag_functions` does."""
+    source = read_text(path)
+    try:
+        found = list(tag_functions(source))
+    except SyntaxError as error:
+        raise ValueError(f"{path}:{error.lineno}: expected Python, got {error.msg}.") from error
+    if not found:
+        raise ValueError(f"{path}: expected functions of at most {LONGEST} tokens, got none.")
+    return found
 
 
 def tag_functions(source: str) -> Iterator[Sentence]:

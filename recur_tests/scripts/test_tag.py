@@ -140,22 +140,27 @@ def list(x):
     return system.exit(list, inner)
 '''
 ROLES = {
-    "text": "def/keyword text/definition (/operator self/parameter ,/operator path/parameter "
-    ":/operator str/builtin =/operator …/string ,/operator */operator rest/parameter ,/operator "
-    "**/operator more/parameter )/operator :/operator …/string found/variable =/operator "
-    "os/imported ./operator path/attribute ./operator join/method (/operator path/parameter "
-    ",/operator */operator rest/parameter )/operator for/keyword row/variable in/keyword "
-    "read/imported (/operator found/variable ,/operator key/argument =/operator LIMIT/global )/operator "
-    "./operator rows/attribute :/operator try/keyword :/operator row/variable =/operator "
-    "row/variable ./operator strip/method (/operator )/operator +/operator len/builtin (/operator "
-    "more/parameter )/operator except/keyword ValueError/builtin as/keyword error/variable "
-    ":/operator print/builtin (/operator error/variable )/operator return/keyword [/operator "
-    "each/variable ./operator size/attribute for/keyword each/variable in/keyword row/variable "
-    "if/keyword each/variable ]/operator",
-    "list": "def/keyword list/definition (/operator x/parameter )/operator :/operator def/keyword "
-    "inner/definition (/operator y/parameter )/operator :/operator return/keyword inner/variable "
-    "(/operator y/parameter )/operator +/operator x/parameter return/keyword system/imported "
-    "./operator exit/method (/operator list/global ,/operator inner/variable )/operator",
+    "text": """
+        def/keyword text/definition (/operator self/parameter ,/operator path/parameter :/operator
+        str/builtin =/operator "…"/string ,/operator */operator rest/parameter ,/operator
+        **/operator more/parameter )/operator :/operator "…"/string found/variable =/operator
+        os/imported ./operator path/attribute ./operator join/method (/operator path/parameter
+        ,/operator */operator rest/parameter )/operator for/keyword row/variable in/keyword
+        read/imported (/operator found/variable ,/operator key/argument =/operator LIMIT/global
+        )/operator ./operator rows/attribute :/operator try/keyword :/operator row/variable
+        =/operator row/variable ./operator strip/method (/operator )/operator +/operator
+        len/builtin (/operator more/parameter )/operator except/keyword ValueError/builtin
+        as/keyword error/variable :/operator print/builtin (/operator error/variable )/operator
+        return/keyword [/operator each/variable ./operator size/attribute for/keyword
+        each/variable in/keyword row/variable if/keyword each/variable ]/operator
+    """,
+    "list": """
+        def/keyword list/definition (/operator x/parameter )/operator :/operator def/keyword
+        inner/definition (/operator y/parameter )/operator :/operator return/keyword
+        inner/variable (/operator y/parameter )/operator +/operator x/parameter return/keyword
+        system/imported ./operator exit/method (/operator list/global ,/operator inner/variable
+        )/operator
+    """,
 }
 
 
@@ -163,10 +168,10 @@ def test_roles_of_names(scripts, monkeypatch):
     script = importlib.import_module("tag_python")
     monkeypatch.setattr(script, "LONGEST", 100)
     found = {
-        sentence.words[1]: " ".join(map("/".join, zip(*sentence, strict=True))).replace('"…"', "…")
+        sentence.words[1]: [f"{word}/{tag}" for word, tag in zip(*sentence, strict=True)]
         for sentence in script.tag_functions(SOURCE)
     }
-    assert found == ROLES
+    assert found == {name: roles.split() for name, roles in ROLES.items()}
 
 
 def test_held_out_files_do_not_depend_on_how_many_are_read(scripts, monkeypatch):
@@ -284,3 +289,18 @@ def test_wrong_options(complaint, files, tmp_path):
     assert "expected the folder of a run" in complaint(
         "predict", "--run", tmp_path / "none", "--file", files[1]
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", "code.py: expected functions of at most 80 tokens, got none."),
+        ("x = 1\ndef f(:\n", "code.py:2: expected Python, got invalid syntax."),
+        ("def f(x):\n  if x:\n pass\n", "code.py:3: expected Python, got unindent does not match"),
+    ],
+)
+def test_wrong_python_files(scripts, tmp_path, text, message):
+    (tmp_path / "code.py").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError) as caught:
+        importlib.import_module("tag_python").read_functions(tmp_path / "code.py")
+    assert message in str(caught.value)
