@@ -26,6 +26,7 @@ LIBRARIES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
                 for name in ABSTRACT.split()
             },
             "os.PathLike": ("class", "library/os.html#$"),
+            "contextlib.AbstractContextManager": ("class", "library/contextlib.html#$"),
         },
     ),
     "numpy": (
@@ -70,7 +71,7 @@ PUBLIC = {
     "ArrayLike": "numpy.typing.ArrayLike",
 }
 
-TYPE_VARIABLES = [("py:class", "Logits"), ("py:class", "M")]  # names that no page can explain
+TYPE_VARIABLES = [("py:class", name) for name in ("Logits", "M", "Options")]  # names that no page can explain
 
 
 def mapping() -> dict[str, tuple[str, tuple[str | None, str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def claimed(
         claim.unlock()
 
 
-def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
+def new_folder(folder: str | os.PathLike | None, name: str) -> pathlib.Path:
     """Creates a new folder, for files that a script writes apart from its runs.
 
     Args:
@@ -69,6 +70,7 @@ def new_folder(folder: pathlib.Path | None, name: str) -> pathlib.Path:
     """
     if folder is None:
         return _free_folder(name)
+    folder = pathlib.Path(folder)
     if not is_new_folder(folder):
         raise _other_files(folder, "a new folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ MAKE_ROOM = "Make room, or name another folder."
 
 
 @contextlib.contextmanager
-def writing(path: pathlib.Path, mode: str = "w") -> Iterator[IO[Any]]:
+def writing(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     """Opens a file for atomic writing; an OSError names the file and the remedy."""
     try:
         with replacing(path, mode) as file:
@@ -26,7 +26,7 @@ def writing(path: pathlib.Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise OSError(f"{path}: it could not be written ({reason}). {remedy}".strip()) from error
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all.
 
     Args:
@@ -40,7 +40,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
         file.write(text)
 
 
-def write_figure(path: pathlib.Path, figure: Any, **settings: Any) -> None:
+def write_figure(path: str | os.PathLike, figure: Any, **settings: Any) -> None:
     """Writes a figure of matplotlib in the format of the file's suffix, whole or not at all.
 
     Args:
@@ -52,10 +52,10 @@ def write_figure(path: pathlib.Path, figure: Any, **settings: Any) -> None:
       OSError: if it could not be written; the file is unchanged.
     """
     with writing(path, "wb") as file:
-        figure.savefig(file, format=path.suffix[1:], **settings)
+        figure.savefig(file, format=pathlib.Path(path).suffix[1:], **settings)
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes a value as JSON, whole or not at all; paths and other objects become strings.
 
     Args:
@@ -68,7 +68,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, default=str) + "\n")
 
 
-def read_json(path: pathlib.Path, kind: type = dict) -> Any:
+def read_json(path: str | os.PathLike, kind: type = dict) -> Any:
     """Reads a value that `write_json` wrote.
 
     Args:
@@ -83,7 +83,7 @@ def read_json(path: pathlib.Path, kind: type = dict) -> Any:
       OSError: if it cannot be read.
     """
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(pathlib.Path(path).read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, got a damaged file ({error}).") from error
     if type(value) is not kind:

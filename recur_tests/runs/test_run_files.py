@@ -32,7 +32,7 @@ def test_what_is_no_json_object(tmp_path, text):
 
 
 def test_text_in_utf_8(tmp_path):
-    write_text(tmp_path / "a.txt", "für 你\n")
+    write_text(str(tmp_path / "a.txt"), "für 你\n")
     assert (tmp_path / "a.txt").read_bytes() == "für 你\n".encode()
 
 
