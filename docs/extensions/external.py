@@ -71,7 +71,8 @@ PUBLIC = {
     "ArrayLike": "numpy.typing.ArrayLike",
 }
 
-TYPE_VARIABLES = [("py:class", name) for name in ("Logits", "M", "Options")]  # names that no page can explain
+# Names that no page can explain.
+TYPE_VARIABLES = [("py:class", name) for name in ("Logits", "M", "Options")]
 
 
 def mapping() -> dict[str, tuple[str, tuple[str | None, str]]]:
