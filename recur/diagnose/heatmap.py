@@ -44,8 +44,8 @@ def heatmap(
     Raises:
       ModuleNotFoundError: if matplotlib is not installed; the extra `train` installs it.
       TypeError: if values are not numbers, or labels not sequences.
-      ValueError: if values are not `[R, C]` with a label for each row and column, or low is not
-        below high.
+      ValueError: if values are not `[R, C]` with a label for each row and column, or low
+        is above high.
 
     Example:
       >>> from recur.diagnose import heatmap
@@ -58,7 +58,8 @@ def heatmap(
     low = min(0.0, finite.min(initial=0.0)) if low is None else check_number("heatmap: low", low)
     high = finite.max(initial=low) if high is None else check_number("heatmap: high", high)
     if low > high:
-        raise ValueError(f"heatmap: expected low below high, got {low} and {high}.")
+        raise ValueError(f"heatmap: expected low of at most high, got {low} and {high}.")
+    high = low + 1 if high == low else high  # else all would be of the middle color
     width, height = (min(30.0, 1.8 + 0.3 * len(labels)) for labels in (columns, rows))
     figure = make_figure(width + 1.0, height)
     axes = figure.add_subplot()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from recur import diagnose
-from recur.diagnose import confusion, curves, panels, scatter, step_weights, tagged
+from recur.diagnose import confusion, curves, heatmap, panels, scatter, step_weights, tagged
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 LINE = ([1, 2], [3.0, 4.0])
@@ -123,7 +123,24 @@ TAGGED = [
     Row("tagged", lambda: tagged([([], [], [])]), ValueError, f"{COUNTED}0 words, 0 targets and 0"),
     Row("tagged", lambda: tagged([(["a"], ["X"], [])]), ValueError, "1 targets and 0 predicted"),
 ]
-ROWS = [*OF_LINES, *OWN, *CONFUSION, *WEIGHTS, *TAGGED]
+
+
+def of_map(values=((1.0, 2.0),), rows=("a",), columns=("b", "c"), **options):
+    return lambda: heatmap(values, rows, columns, **options)
+
+
+SHAPE = "expected values of shape [R, C], R rows and C columns, got the shape "
+HEATMAP = [
+    Row("heatmap", of_map("x"), TypeError, "heatmap: values: expected numbers [R, C], got str."),
+    Row("heatmap", of_map(3), ValueError, f"{SHAPE}[], 1 rows and 2 columns."),
+    Row("heatmap", of_map([[1.0]]), ValueError, f"{SHAPE}[1, 1], 1 rows and 2 columns."),
+    Row("heatmap", of_map([], [], []), ValueError, f"{SHAPE}[0], 0 rows and 0 columns."),
+    Row("heatmap", of_map(rows="a"), TypeError, "rows: expected a sequence of labels, got str."),
+    Row("heatmap", of_map(columns=3), TypeError, "columns: expected a sequence of labels, got int"),
+    Row("heatmap", of_map(low="x"), ValueError, "low: expected a finite number, got 'x'."),
+    Row("heatmap", of_map(low=1, high=0), ValueError, "expected low of at most high, got 1"),
+]
+ROWS = [*HEATMAP, *OF_LINES, *OWN, *CONFUSION, *WEIGHTS, *TAGGED]
 
 
 @each_row(ROWS)
