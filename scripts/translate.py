@@ -31,15 +31,7 @@ from tqdm import tqdm
 from translate_data import Languages, Pair
 
 import recur
-from recur import diagnose, runs, train
-from recur.decode import (
-    argmax,
-    beam_search,
-    free_running,
-    inverse_sigmoid_decay,
-    scheduled_sampling,
-    teacher_forcing,
-)
+from recur import decode, diagnose, runs, train
 from recur.sequences import Batch, Example, batches, bucket, make_batches, pad
 from recur.text import Tokenizer
 
@@ -89,10 +81,10 @@ class Options:
     """Words and characters with a lower count in training are unknown."""
     bpe_size: runs.Size = 8000
     """The vocabulary size of each language with --tokens bpe."""
-    max_length: runs.Size = 100
+    max_length: runs.Size = 50
     """The maximum number of tokens of a translation; longer ones in the files are an error."""
 
-    epochs: runs.Count = 8
+    epochs: runs.Count = 10
     """Total number of epochs. Resume a finished run with more to continue it."""
     batch_size: runs.Size = 64
     """Pairs per update."""
@@ -155,7 +147,7 @@ def read_corpus(options: Options) -> Corpus:
     if any(files.values()):
         corpus = Corpus(*(data.read_parallel(paths, name) for name, paths in files.items()))
     else:
-        pairs = data.make_dates(9000, options.seed)
+        pairs = data.make_dates(2500, options.seed)
         corpus = Corpus(pairs[:-3000], pairs[-3000:-1500], pairs[-1500:])
     return Corpus(*(part[:100] for part in corpus)) if options.quick else corpus
 
@@ -165,16 +157,16 @@ def read_corpus(options: Options) -> Corpus:
 
 def make_update(options: Options, model: recur.Layer, optimizer: optax.GradientTransformation):
     """Makes the compiled training step, with teacher forcing or scheduled sampling."""
-    decay = inverse_sigmoid_decay(options.sampling_decay) if options.sampling_decay else None
+    decay = decode.inverse_sigmoid_decay(options.sampling_decay) if options.sampling_decay else None
 
     def loss(params, carry, inputs, key):
         batch, rate = inputs
         given = {**batch.layer_kwargs, "key": key}
         if options.teacher_forcing == 1 and not decay:
-            logits = teacher_forcing(model, params, batch.steps["input"], **given)
+            logits = decode.teacher_forcing(model, params, batch.steps["input"], **given)
         else:
-            given |= {"rate": rate, "choose": argmax}
-            logits = scheduled_sampling(model, params, batch.steps["input"], **given)
+            given |= {"rate": rate, "choose": decode.argmax}
+            logits = decode.scheduled_sampling(model, params, batch.steps["input"], **given)
         losses = train.cross_entropy(logits, batch.steps["target"], batch.mask)
         return train.masked_mean(losses, batch.mask), (carry, {})
 
@@ -204,12 +196,13 @@ def make_evaluate(model: recur.Layer):
     With teacher forcing the decoder reads the reference; when it runs free, its own choices. Both
     are compared with the reference.
     """
+    ways = {"forced": decode.teacher_forcing, "free": decode.free_running}
 
     @jax.jit
     def measure(params, batch: Batch):
         found = {}
-        for way, decode in {"forced": teacher_forcing, "free": free_running}.items():
-            logits = decode(model, params, batch.steps["input"], **batch.layer_kwargs)
+        for way, feed in ways.items():
+            logits = feed(model, params, batch.steps["input"], **batch.layer_kwargs)
             losses = train.cross_entropy(logits, batch.steps["target"], batch.mask)
             count = batch.mask.sum(0).astype(losses.dtype)
             found[way] = train.average(losses, batch.mask)
@@ -234,7 +227,7 @@ def make_translate(model: recur.Layer, languages: Languages, options: Options, r
         search = {"num_beams": num_beams, "length_penalty": length_penalty, **rules}
         found = []
         for batch in make_batches(examples, layout, rows):
-            beams = beam_search(model, params, batch.steps, context=batch.context, **search)
+            beams = decode.beam_search(model, params, batch.steps, context=batch.context, **search)
             best = zip(np.asarray(beams.tokens[:, 0]), np.asarray(beams.length[:, 0]), strict=True)
             found += [languages.target.decode(tokens[:length]) for tokens, length in best]
         return found[: len(texts)]
@@ -266,8 +259,7 @@ def score(options: Options, found: dict[str, Any], searched: dict[str, list[str]
     scorer = BLEU(tokenize=options.bleu, force=True)  # no warning if the files are tokenized
     for name, texts in searched.items():
         row[f"BLEU, {name}"] = scorer.corpus_score(texts, [references]).score
-        right = np.array(texts) == np.array(references)
-        row[f"exact, {name}"] = float(right.mean())
+        row[f"exact, {name}"] = float((np.array(texts) == np.array(references)).mean())
     return row, str(scorer.get_signature())
 
 
@@ -280,8 +272,8 @@ def draw_attention(options, languages, params, pairs: Iterable[Pair], folder) ->
     (batch,) = make_batches(examples, pad())
     weights = viewer(params, batch.steps["input"], **batch.layer_kwargs).weights
     for number, example in enumerate(examples):
-        rows = [languages.target.tokens[i] for i in example.steps["target"]]
-        columns = [languages.source.tokens[i] for i in example.context["source"].steps]
+        ids = example.context["source"].steps, example.steps["target"]
+        columns, rows = map(data.show, languages, ids)
         values = weights[number, : len(rows), : len(columns)]
         figure = diagnose.heatmap(values, rows, columns, x="source", y="translation", high=1.0)
         runs.write_figure(folder / f"{number + 1}.png", figure)
@@ -297,7 +289,7 @@ def learn(options: Options, run: runs.Run) -> None:
     corpus = read_corpus(options)
     texts = zip(*(pair[:2] for pair in corpus.training), strict=True)
     languages = Languages(*(data.make_tokenizer(language, options) for language in texts))
-    run.check_data(pairs=corpus, tokens=[each.fingerprint for each in languages])
+    run.check_data(pairs=corpus, languages=[each.fingerprint for each in languages])
     for name, tokenizer in languages._asdict().items():
         tokenizer.save(run.folder / f"{name}.json")
     training, *others = (data.encode(part, languages, options) for part in corpus)
@@ -317,10 +309,9 @@ def learn(options: Options, run: runs.Run) -> None:
     evaluate = make_evaluate(model)
     translate = make_translate(model, languages, options, min(100, len(corpus.test)))
     validate = make_validate(evaluate, translate, valid, corpus.valid)
-    update = make_update(options, model, optimizer)
     with stream:
         run.fit(
-            update,
+            make_update(options, model, optimizer),
             state,
             stream,
             epochs=options.epochs,

@@ -88,6 +88,11 @@ def encode(pairs: Iterable[Pair], languages: Languages, options: Any) -> list[Ex
     return examples
 
 
+def show(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
+    """The tokens of ids, with spaces that can be seen."""
+    return [tokenizer.tokens[i].replace(" ", "␣") for i in ids]
+
+
 def make_alike(*parts: list[Example], batch_size: int) -> list[list[Batch]]:
     """Makes batches of several parts of the data, all of one shape, so that one program runs."""
     sizes = [

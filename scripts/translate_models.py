@@ -29,8 +29,11 @@ class Start(nn.Module):
     @nn.compact
     def __call__(self, carry):
         """Returns an entry for each part of the decoder."""
-        layers = iter([part for part in carry if jax.tree.leaves(part)])
-        return tuple(self.start(next(layers)) if it else () for it in self.is_recurrent)
+        last = [self.start(part) for part in carry if jax.tree.leaves(part)]
+        if self.options.input_feeding:
+            last[-1] = Feedback(last[-1], jnp.zeros(self.options.features))
+        states = iter(last)
+        return tuple(next(states) if it else () for it in self.is_recurrent)
 
     def start(self, last):
         """The carry of one layer of the decoder, of the last carry of that of the encoder."""
@@ -38,10 +41,9 @@ class Start(nn.Module):
         if options.model == "sutskever":
             return last
         directions = (last,) if options.model == "cho" else tuple(last)
-        state = jax.tree.map(
+        return jax.tree.map(
             lambda *parts: nn.tanh(nn.Dense(options.features)(jnp.concatenate(parts))), *directions
         )
-        return Feedback(state, jnp.zeros(options.features)) if options.input_feeding else state
 
 
 def build_parts(options: Any, languages: Any) -> tuple[recur.Layer, list[Any]]:
