@@ -35,7 +35,11 @@ from recur import decode, diagnose, runs, train
 from recur.sequences import Batch, Example, batches, bucket, make_batches, pad
 from recur.text import Tokenizer
 
-CURVES = {"training": "loss", "validation": "valid_loss", "free running": "valid_free_loss"}
+CURVES = {
+    "training": "loss",
+    "validation": "valid_loss",
+    "validation, free running": "valid_free_loss",
+}
 
 
 @dataclasses.dataclass(frozen=True)

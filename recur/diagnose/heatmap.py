@@ -65,7 +65,9 @@ def heatmap(
     axes = figure.add_subplot()
     axes.set_facecolor("lightgrey")
     image = axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=90, **AS_IT_IS)
+    axes.set_xticks(range(len(columns)), columns, **AS_IT_IS)
+    for label in axes.get_xticklabels():
+        label.set_rotation(90 if len(label.get_text()) > 2 else 0)
     axes.set_yticks(range(len(rows)), rows, **AS_IT_IS)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
