@@ -61,6 +61,7 @@ def test_quick_run_on_dates_and_its_interactive_mode(command, tmp_path, monkeypa
     nats = json.loads((folder / "positions.json").read_text())["nats"]
     assert list(nats) == ["teacher forcing", "free running"]
     assert nats["teacher forcing"][0] == pytest.approx(nats["free running"][0], 1e-5)
+    assert nats["teacher forcing"] != nats["free running"]
     for picture in ("curve.png", "positions.png", "attention/1.png", "attention/6.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(sys, "stdin", io.StringIO("may 3, 1987\n\n"))
@@ -127,6 +128,49 @@ def test_without_attention_the_decoder_starts_with_the_state_of_the_encoder(
     last, _ = encoder.run(params.encoder, source)
     start = models.Start(options, (False, True, False)).apply({}, last)
     assert start[0] == start[2] == () and np.array_equal(start[1], last[1])
+
+
+def nats_of(model, params, example, inputs):
+    """The loss at each position, of a sentence alone that reads these inputs."""
+    source = example.context["source"].steps[None]
+    logits = np.asarray(model(params, inputs[None], context={"source": source})[0], np.float64)
+    chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    targets = example.steps["target"]
+    return -np.log(chances[np.arange(len(targets)), targets]), logits.argmax(-1)
+
+
+def test_losses_by_position_are_those_of_each_sentence_alone(translate, data, models):
+    options = translate.Options(model="luong", features=5, embedding=4, tokens="words")
+    languages = tokens_of(data, options)
+    model = models.build(options, languages)
+    params = models.init(model, jax.random.key(1))
+    examples = data.encode(map(data.Pair, SENTENCES, TRANSLATIONS), languages, options)
+    (test,) = data.make_alike(examples, batch_size=4)
+    found = translate.make_evaluate(model)(params, test)
+    losses = {"forced": [], "free": []}
+    for example in examples:
+        inputs = example.steps["input"].copy()
+        losses["forced"].append(nats_of(model, params, example, inputs)[0])
+        for n in range(1, len(inputs)):  # it reads what it has chosen at the position before
+            inputs[n] = nats_of(model, params, example, inputs)[1][n - 1]
+        losses["free"].append(nats_of(model, params, example, inputs)[0])
+    for way, rows in losses.items():
+        assert found[way] == pytest.approx(np.concatenate(rows).mean(), 1e-5)
+        for n, nats in enumerate(found[f"{way} by position"]):
+            assert nats == pytest.approx(np.mean([row[n] for row in rows if len(row) > n]), 1e-5)
+
+
+def test_bleu_and_exact_matches(translate):
+    pairs = [translate.Pair("", "the cat sat on the mat"), translate.Pair("", "it is raining now")]
+    texts = ["the cat sat on the mat", "it is raining today"]
+    found = {"forced": np.log(2.0), "free": np.log(3.0)}
+    row, signature = translate.score(translate.Options(), found, {"greedy": texts}, pairs)
+    assert signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a")
+    assert row["exact, greedy"] == 0.5
+    assert row["perplexity, teacher forcing"] == pytest.approx(2)
+    assert row["perplexity, free running"] == pytest.approx(3)
+    shares = (9 / 10, 7 / 8, 5 / 6, 3 / 4)  # n-grams that are in the references
+    assert row["BLEU, greedy"] == pytest.approx(100 * np.prod(shares) ** 0.25)
 
 
 # --- Data ----------------------------------------------------------------------------------------
