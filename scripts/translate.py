@@ -5,7 +5,29 @@ r"""Trains an encoder-decoder that translates sentences, with or without attenti
     python scripts/translate.py --run DIR                 resumes a run that was stopped
     python scripts/translate.py translate --run DIR       translates lines of standard input
 
-Install: pip install -e ".[train,data,text,metrics]".
+Install: pip install -e ".[train,data,text,metrics]". Cost: the default takes 80 seconds of CPU
+time, 3 minutes on two busy cores of an AMD EPYC.
+
+Result of the default, seed 0, on 1,500 dates of days that are not in training (perplexity per
+character, when the decoder reads the reference, and when it reads its own choices):
+
+    model                            exact     teacher forcing     free running
+    bahdanau, luong                  100.0 %   1.001               1.001
+    cho (without attention)           65.4 %   1.110               1.341
+    sutskever (without attention)      2.3 %   1.541               1.780
+
+Multi30k, German to English, by the recipe of the published numbers (test perplexity free running:
+LSTM encoder-decoder 43.8, GRU 37.5, attention 25.6; attention with masks 23.2 and BLEU 28.1):
+
+    python scripts/translate.py --train SOURCE TARGET --valid SOURCE TARGET --test SOURCE TARGET \
+        --tokens words --min-count 2 --bleu none --features 512 --embedding 256 --dropout 0.5 \
+        --batch-size 128 --buckets 4 --epochs 10 --learning-rate 1e-3 --schedule constant \
+        --teacher-forcing 0.5 --model bahdanau
+
+    with --model cho, and --model sutskever --cell lstm --layers 2, for the other two
+
+An update takes 2.1 seconds of CPU time, and 10 epochs are 2,280 updates. These runs have not been
+finished, so there is no result yet.
 """
 
 from __future__ import annotations
