@@ -61,7 +61,7 @@ from recur.sequences import (
 )
 
 CELLS = {"gru": recur.gru, "lstm": recur.lstm}
-DRAWN = 8  # sentences in the picture
+DRAWN = 4  # sentences in the picture of each kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,9 +317,10 @@ def save_predictions(
         for sentence, tags in zip(sentences, found, strict=True)
     ]
     runs.write_text(folder / "test.tsv", as_columns(rows))
-    shown = [row for row in rows if 4 < len(row[0]) < 40]
-    shown = shown[:: max(1, len(shown) // DRAWN)][:DRAWN] or rows[:1]
-    runs.write_figure(folder / "sentences.png", diagnose.tagged(shown, title="test sentences"))
+    right, wrong = ([row for row in rows if (row[1] == row[2]) is same] for same in (True, False))
+    shown = [row for part in (right, wrong) for row in part[:: 1 + len(part) // DRAWN]]
+    figure = diagnose.tagged(shown, title="test sentences: first without, then with wrong tags")
+    runs.write_figure(folder / "sentences.png", figure)
     ids = {name: number for number, name in enumerate(names)}
     targets = np.array([ids[tag] for sentence in sentences for tag in sentence.tags])
     counts = train.confusion_matrix(np.concatenate(found), targets, num_classes=len(names))

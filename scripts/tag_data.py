@@ -71,7 +71,7 @@ def _row_with(tag: str, path: pathlib.Path, column: int) -> int:
     """The first line of a file with this tag."""
     for row, line in enumerate(read_lines(path), start=1):
         cells = line.split("\t") if "\t" in line else line.split()
-        if not line.startswith("#") and cells[column : column + 1] == [tag]:
+        if not line.startswith("#") and cells[column:][:1] == [tag]:
             return row
     return 0
 

@@ -47,9 +47,9 @@ def tagged(
         places.append([(column, lines + line) for column, line in found])
         lines += used + 0.4
     figure = make_figure(_WIDE * _COLUMNS + 0.3, _LINE * lines + 0.4, "none")
-    figure.suptitle(title, y=0.99, va="top", **AS_IT_IS)
-    share = _LINE * lines / figure.get_figheight()
-    axes = figure.add_axes((0.02, 0.01, 0.96, share))
+    height = figure.get_figheight()
+    figure.suptitle(title, y=1 - 0.1 / height, va="top", **AS_IT_IS)
+    axes = figure.add_axes((0.02, 0, 0.96, _LINE * lines / height))
     axes.set(xlim=(-0.5, _COLUMNS + 0.5), ylim=(lines, 0))
     axes.axis("off")
     for sentence, of_words in zip(checked, places, strict=True):
