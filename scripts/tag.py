@@ -1,9 +1,22 @@
 r"""Tags each word of a sentence, by a bidirectional network over words and their characters.
 
-python scripts/tag.py                                  roles of names in Python's own source
-python scripts/tag.py --files TRAIN VALID TEST         your own sentences, in CoNLL columns
-python scripts/tag.py --run DIR                        resumes a run that was stopped
-python scripts/tag.py predict --run DIR --file FILE    tags the words of a file, or a .py file
+    python scripts/tag.py                                  roles of names in Python's own source
+    python scripts/tag.py --files TRAIN VALID TEST         your own sentences, in CoNLL columns
+    python scripts/tag.py --run DIR                        resumes a run that was stopped
+    python scripts/tag.py predict --run DIR --file FILE    tags the words of a file, or a .py file
+
+Install: pip install -e ".[text,train]". Cost: the default takes about three minutes on two CPU
+cores. Result, seed 0, measured on two cores of an AMD EPYC, as the share of right tags:
+
+                             roles in Python         UD EWT, universal tags
+                             test     unseen words   test     unseen words
+    most frequent tag        88.93%   20.58%         86.17%   30.80%
+    hidden Markov model      91.39%   36.60%         90.44%   52.44%
+    this model               98.47%   92.61%         94.42%   72.21%
+
+Whole files of Python are held out. The model learns where a name comes from by its context, such as
+a parameter from the head of the function; whether a name was imported, the function does not show.
+The run on UD EWT took 27 minutes while the machine was busy with other work.
 """
 
 from __future__ import annotations
