@@ -62,6 +62,7 @@ CURVES = {
     "validation": "valid_loss",
     "validation, free running": "valid_free_loss",
 }
+WAYS = {"teacher forcing": "forced", "free running": "free"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,8 +280,7 @@ def score(options: Options, found: dict[str, Any], searched: dict[str, list[str]
     from sacrebleu.metrics.bleu import BLEU
 
     row: dict[str, Any] = {"test": options.model}
-    row["perplexity, teacher forcing"] = math.exp(found["forced"])
-    row["perplexity, free running"] = math.exp(found["free"])
+    row |= {f"perplexity, {name}": math.exp(found[way]) for name, way in WAYS.items()}
     references = [pair.target for pair in pairs]
     scorer = BLEU(tokenize=options.bleu, force=True)  # no warning if the files are tokenized
     for name, texts in searched.items():
@@ -370,8 +370,7 @@ def save_positions(run: runs.Run, found: dict[str, Any], test: list[Example], si
     """Saves and draws the loss by position, up to that of nine in ten translations' ends."""
     last = int(np.quantile([len(example.steps["input"]) for example in test], 0.9))
     places = list(range(1, last + 1))
-    ways = {"teacher forcing": "forced", "free running": "free"}
-    nats = {name: found[f"{way} by position"][:last].tolist() for name, way in ways.items()}
+    nats = {name: found[f"{way} by position"][:last].tolist() for name, way in WAYS.items()}
     runs.write_json(run.folder / "positions.json", {"bleu": signature, "nats": nats})
     labels = {"x": "position in the translation", "y": "nats per token", "title": "test"}
     figure = diagnose.curves({name: (places, values) for name, values in nats.items()}, **labels)
@@ -384,8 +383,7 @@ def translate_lines(options: TranslateOptions) -> None:
     """The subcommand `translate`."""
     run = runs.Run(options.run, best="valid_loss")
     begun = run.options(Options)
-    paths = (run.folder / f"{name}.json" for name in Languages._fields)
-    languages = Languages(*map(Tokenizer.load, paths))
+    languages = Languages(*(Tokenizer.load(run.folder / f"{n}.json") for n in Languages._fields))
     model = models.build(begun, languages)
     params = run.best_params(jax.eval_shape(lambda: models.init(model, jax.random.key(0))))
     translate = make_translate(model, languages, begun, 1)
@@ -400,8 +398,7 @@ def main(arguments: list[str]) -> None:
     """Runs a subcommand."""
     if arguments[:1] == ["translate"]:
         name = "translate.py translate"
-        translate_lines(runs.parse_options(TranslateOptions, arguments[1:], name))
-        return
+        return translate_lines(runs.parse_options(TranslateOptions, arguments[1:], name))
     options = runs.parse_options(Options, arguments, "translate.py", resume=True)
     if options.input_feeding and options.model != "luong":
         raise ValueError(f"--input-feeding: expected --model luong, got {options.model}.")
