@@ -19,13 +19,13 @@ Install: pip install -e ".[train,music]". Cost and result, seed 0, on two CPU co
                            test                        validation   test   published
     marginals              8.74       marginals             10.99  11.09
     one-step Markov        8.66       one-step Markov       10.15  10.49
-    tanh, 128 units        2.75       tanh-100               8.50   8.61        9.10
+    tanh, 128 units        2.77       tanh-100               8.50   8.61        9.10
     gru, 128 units         2.77       gru-46                 8.49   8.57        8.54
     lstm, 128 units        2.87       lstm-36                8.41   8.51        8.67
     the composer's rule    1.99
 
 The composer's rule is a lower bound for models that predict each key independently. All numbers:
-results/music-intel-xeon-2.5ghz-2-cores.md. In the folder of the run, midi/ has held-out pieces,
+results/music-*.md. In the folder of the run, midi/ has held-out pieces,
 continuations of their beginnings by the models, and pieces generated from nothing. Since keys are
 sampled independently, a voice with several likely next notes sometimes gets two of them, or none.
 
