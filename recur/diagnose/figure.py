@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def make_figure(width: float, height: float, layout: str = "constrained") -> Any:
+def make_figure(width: float, height: float, layout: Any = "constrained") -> Any:
     """Makes an empty figure, in inches, without pyplot's global state and windows."""
     from matplotlib.figure import Figure
 

@@ -139,16 +139,23 @@ def check_unchanged(path: pathlib.Path, options: Any, may_change: Sequence[str])
 
 
 def map_paths(options: Options, change: Callable[[str, Any], Any]) -> Options:
-    """Options with every path changed by `change(name, path)`; a field may hold a tuple of them."""
-    changed = {}
-    for name, hint in typing.get_type_hints(type(options)).items():
-        value = getattr(options, name)
-        if value is not None and pathlib.Path in (hint, *typing.get_args(hint)):
-            is_many = isinstance(value, tuple | list)
-            changed[name] = (
-                tuple(change(name, v) for v in value) if is_many else change(name, value)
-            )
-    return dataclasses.replace(options, **changed)  # type: ignore[type-var]
+    """Options with every path changed by `change(name, path)`; a field may hold tuples of them."""
+
+    def changed(name, value):
+        if isinstance(value, tuple):
+            return tuple(changed(name, each) for each in value)
+        return value if value is None else change(name, value)
+
+    values = {
+        name: changed(name, getattr(options, name))
+        for name, hint in typing.get_type_hints(type(options)).items()
+        if _has_path(hint)
+    }
+    return dataclasses.replace(options, **values)  # type: ignore[type-var]
+
+
+def _has_path(hint: Any) -> bool:
+    return hint is pathlib.Path or any(map(_has_path, typing.get_args(hint)))
 
 
 def is_of(hint: Any, value: Any) -> bool:

@@ -15,11 +15,14 @@ class Options:
     triples: tuple[tuple[str, str, int], ...] = ()
     pair: tuple[int, float] | None = None
     files: tuple[pathlib.Path, ...] = ()
+    both: tuple[pathlib.Path, pathlib.Path] | None = None
 
 
 def test_they_are_defaults_of_the_resumed_run(tmp_path):
     given = ["--run", str(tmp_path / "run"), "--pair", "3", "0.5", "--files", "a", "b"]
+    given += ["--both", "c", "d"]
     options = parse_options(Options, [*given, "--triples", "a", "b", "1", "c", "d", "2"], "test")
+    assert options.both == (pathlib.Path("c").absolute(), pathlib.Path("d").absolute())
     assert options.triples == (("a", "b", 1), ("c", "d", 2)) and options.pair == (3, 0.5)
     with start_run(options.run, options):
         pass

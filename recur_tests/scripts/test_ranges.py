@@ -14,10 +14,14 @@ OPTIONS = {
     "char_lm": ["Options", "GenerateOptions"],
     "damage": ["Options"],
     "kill": ["Options"],
+    "memory": ["Options"],
+    "music_lm": ["Options", "GenerateOptions"],
+    "tag": ["Options"],
+    "translate": ["Options"],
     "word2vec": ["Options"],
     "word_lm": ["Options", "GenerateOptions"],
 }
-WITHOUT = {("char_lm", "top_p")}  # recur.decode.top_p checks it
+WITHOUT = {("char_lm", "top_p"), ("tag", "columns")}  # the library checks them
 
 
 def has_number(hint):
