@@ -12,6 +12,7 @@ from recur.checks import check_whole
 from recur.diagnose.figure import make_figure
 from recur.diagnose.labels import AS_IT_IS
 
+_NEEDED = ("images", "titles")
 _WIDTH = 28  # characters of a line
 _RIGHT, _WRONG = ("C0", "-"), ("C1", "--")  # blue and orange differ without color vision
 
@@ -59,9 +60,9 @@ def image_grid(
       Xu et al. 2015, Show, Attend and Tell: Neural Image Caption Generation with Visual Attention,
       https://arxiv.org/abs/1502.03044 (attention over the picture, for each word)
     """
+    _check_counts(images, titles, right, weights)
     checked = [_check_image(number, image) for number, image in enumerate(images)]
     shades = None if weights is None else [_check_weights(n, w) for n, w in enumerate(weights)]
-    _check_counts(len(checked), titles, right, shades)
     columns = min(check_whole("image_grid: columns", columns, 1), len(checked))
     rows = -(-len(checked) // columns)
     lines = [_wrapped(text, None if right is None else right[n]) for n, text in enumerate(titles)]
@@ -130,14 +131,19 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _check_counts(count: int, titles: Any, right: Any, weights: Any) -> None:
+def _check_counts(images: Any, titles: Any, right: Any, weights: Any) -> None:
     """Raises an error unless there are images, and as many titles, bools and weights."""
-    if isinstance(titles, str) or not hasattr(titles, "__len__"):
-        raise TypeError(
-            f"image_grid: expected titles as a sequence of strings, got {type(titles).__name__}."
-        )
-    if not count:
+    given = {"images": images, "titles": titles, "right": right, "weights": weights}
+    given = {name: value for name, value in given.items() if value is not None or name in _NEEDED}
+    for name, value in given.items():
+        if isinstance(value, str) or not hasattr(value, "__len__"):
+            what = {"images": "arrays", "titles": "strings", "right": "bools"}.get(name, "arrays")
+            raise TypeError(
+                f"image_grid: expected {name} as a sequence of {what}, got {type(value).__name__}."
+            )
+        if len(value) != len(images):
+            raise ValueError(
+                f"image_grid: expected {len(images)} {name}, as images, got {len(value)}."
+            )
+    if not len(images):
         raise ValueError("image_grid: expected at least one image, got none.")
-    for name, given in (("titles", titles), ("right", right), ("weights", weights)):
-        if given is not None and len(given) != count:
-            raise ValueError(f"image_grid: expected {count} {name}, as images, got {len(given)}.")

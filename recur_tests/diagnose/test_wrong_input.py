@@ -3,7 +3,16 @@
 import numpy as np
 
 from recur import diagnose
-from recur.diagnose import confusion, curves, heatmap, panels, scatter, step_weights, tagged
+from recur.diagnose import (
+    confusion,
+    curves,
+    heatmap,
+    image_grid,
+    panels,
+    scatter,
+    step_weights,
+    tagged,
+)
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 LINE = ([1, 2], [3.0, 4.0])
@@ -140,7 +149,35 @@ HEATMAP = [
     Row("heatmap", of_map(low="x"), ValueError, "low: expected a finite number, got 'x'."),
     Row("heatmap", of_map(low=1, high=0), ValueError, "expected low of at most high, got 1"),
 ]
-ROWS = [*HEATMAP, *OF_LINES, *OWN, *CONFUSION, *WEIGHTS, *TAGGED]
+
+
+def of_images(images=np.zeros((1, 2, 2)), titles=("a",), **options):
+    return lambda: image_grid(images, titles, **options)
+
+
+SHAPED = "image 0: expected [H, W] or [H, W, 3], got the shape "
+IMAGES = [
+    Row("image_grid", of_images(3), TypeError, "expected images as a sequence of arrays, got int."),
+    Row("image_grid", of_images(["x"]), TypeError, "image 0: expected an array of numbers, got "),
+    Row("image_grid", of_images([], []), ValueError, "expected at least one image, got none."),
+    Row("image_grid", of_images([3]), ValueError, f"{SHAPED}[]."),
+    Row("image_grid", of_images(np.zeros((1, 2, 2, 4))), ValueError, f"{SHAPED}[2, 2, 4]."),
+    Row("image_grid", of_images(np.zeros((1, 0, 2))), ValueError, f"{SHAPED}[0, 2]."),
+    Row(
+        "image_grid", of_images(np.full((1, 2, 2, 3), 9)), ValueError, "from 0 to 1, or uint8, got"
+    ),
+    Row("image_grid", of_images(titles="a"), TypeError, "titles as a sequence of strings, got str"),
+    Row(
+        "image_grid", of_images(titles=["a", "b"]), ValueError, "expected 1 titles, as images, got"
+    ),
+    Row("image_grid", of_images(right=[]), ValueError, "expected 1 right, as images, got 0."),
+    Row("image_grid", of_images(weights=[[1.0]]), ValueError, "weights 0: expected finite numbers"),
+    Row(
+        "image_grid", of_images(weights=[[[-1]]]), ValueError, "[h, w] of at least 0, got the shape"
+    ),
+    Row("image_grid", of_images(columns=0), ValueError, "columns: expected"),
+]
+ROWS = [*HEATMAP, *IMAGES, *OF_LINES, *OWN, *CONFUSION, *WEIGHTS, *TAGGED]
 
 
 @each_row(ROWS)
