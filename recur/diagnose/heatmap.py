@@ -55,8 +55,8 @@ def heatmap(
     """
     matrix = _check(values, rows, columns)
     finite = matrix[np.isfinite(matrix)]
-    low = min(0.0, finite.min(initial=0.0)) if low is None else check_number("heatmap: low", low)
-    high = finite.max(initial=low) if high is None else check_number("heatmap: high", high)
+    low = float(finite.min(initial=0.0)) if low is None else check_number("heatmap: low", low)
+    high = float(finite.max(initial=low)) if high is None else check_number("heatmap: high", high)
     if low > high:
         raise ValueError(f"heatmap: expected low of at most high, got {low} and {high}.")
     high = low + 1 if high == low else high  # else all would be of the middle color

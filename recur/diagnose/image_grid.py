@@ -133,7 +133,7 @@ def _numbers(name: str, value: Any) -> np.ndarray:
 
 def _check_counts(images: Any, titles: Any, right: Any, weights: Any) -> None:
     """Raises an error unless there are images, and as many titles, bools and weights."""
-    given = {"images": images, "titles": titles, "right": right, "weights": weights}
+    given: dict[str, Any] = dict(images=images, titles=titles, right=right, weights=weights)
     given = {name: value for name, value in given.items() if value is not None or name in _NEEDED}
     for name, value in given.items():
         if isinstance(value, str) or not hasattr(value, "__len__"):

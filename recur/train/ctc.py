@@ -96,7 +96,8 @@ def ctc_loss(
     # Optax does not say how its arrays are sharded, so the compiler chooses.
     aval: Any = jax.typeof(logits)
     rows_sharding = NamedSharding(aval.sharding.mesh, PartitionSpec(*aval.sharding.spec[:-2]))
-    losses = jax.sharding.auto_axes(partial(_losses, blank=blank), out_sharding=rows_sharding)
+    compute: Any = partial(_losses, blank=blank)
+    losses: Any = jax.sharding.auto_axes(compute, out_sharding=rows_sharding)
     return losses(logits, targets, mask, target_mask)
 
 

@@ -46,13 +46,14 @@ class TensorBoard:
 
     def __init__(self, folder: str | os.PathLike, step: int | None = None):
         try:
-            from tensorboardX.proto.event_pb2 import Event
+            from tensorboardX.proto import event_pb2
             from tensorboardX.record_writer import masked_crc32c
         except ImportError as error:
             raise ImportError(
                 "TensorBoard needs tensorboardX: pip install tensorboardX."
             ) from error
-        self._event, self._checksum = Event, masked_crc32c
+        events: Any = event_pb2  # whose names are made when it is imported
+        self._event, self._checksum = events.Event, masked_crc32c
         folder = pathlib.Path(folder)
         first = {"file_version": "brain.Event:2"}
         self._waiting: list[dict[str, Any]] = [first]  # events to write before the next one

@@ -83,7 +83,7 @@ def params_ema(decay: float) -> optax.GradientTransformation:
             raise ValueError(
                 "params_ema: expected params in update(updates, state, params), got None."
             )
-        count = optax.safe_increment(state.seen)
+        count = jnp.asarray(optax.safe_increment(state.seen))
         share = 1 / _sum_of_powers(decay, count)
 
         def add(average, w):
