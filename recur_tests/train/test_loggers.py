@@ -149,6 +149,6 @@ def test_a_killed_run_logs_each_step_once(tmp_path, lenient, kill_at):
 
 
 def test_without_tensorboardx_the_remedy_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX.proto.event_pb2", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
     with pytest.raises(ImportError, match="needs tensorboardX: pip install tensorboardX"):
         TensorBoard(tmp_path)
