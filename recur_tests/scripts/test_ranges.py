@@ -11,6 +11,7 @@ OPTIONS = {
     "benchmark": ["All"],
     "benchmarks.parallel": ["Options"],
     "benchmarks.report": ["Options"],
+    "caption": ["Options", "DescribeOptions"],
     "char_lm": ["Options", "GenerateOptions"],
     "damage": ["Options"],
     "kill": ["Options"],
