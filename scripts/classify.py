@@ -31,10 +31,10 @@ import classify_models as models
 import jax
 import numpy as np
 import optax
+from classify_baselines import baselines
 
 import recur
 from recur import diagnose, runs, train
-from recur.classic import additive, kneser_ney
 from recur.sequences import Example, Layout, batches, bucket, find_boundaries, make_batches, pad
 from recur.text import Tokenizer, characters, words
 
@@ -219,35 +219,6 @@ def make_predict(model: recur.Layer, layout: Layout):
     return predict
 
 
-def score(predicted: np.ndarray, examples: Sequence[Example], size: int) -> dict[str, float]:
-    """Accuracy and macro F1 of predicted classes."""
-    given = np.asarray(predicted), np.array([example.label for example in examples])
-    f1 = train.f1_score(*given, num_classes=size)
-    return {"accuracy": train.accuracy(*given).value().item(), "macro F1": f1.value().item()}
-
-
-def baselines(options: Options, encoder: Encoder, split: data.Split) -> dict[str, np.ndarray]:
-    """The classes of the test set that other classifiers predict, by their names."""
-    training, test = encoder(split.training), encoder(split.test)
-    labels = np.array([example.label for example in training])
-    counts = np.bincount(labels)
-    found = {"most frequent class": np.full(len(test), counts.argmax())}
-    if options.task == "dna":
-        best = [encoder.classes.index(data.bayes_class(item.value)) for item in split.test]
-        found["Bayes classifier, the bound"] = np.array(best)
-    if encoder.vocabulary is not None:
-        size, frame = len(encoder.vocabulary), encoder.vocabulary.frame
-        is_words = encoder.vocabulary.split == "punctuation"
-        logs = np.log(counts / counts.sum())[:, None].repeat(len(test), 1)
-        for label in range(len(counts)):
-            own = [frame(training[n].steps) for n in np.flatnonzero(labels == label)]
-            fitted = additive(own, 1, size, alpha=size) if is_words else kneser_ney(own, 5, size)
-            nats = fitted.nats([frame(example.steps) for example in test])
-            logs[label] -= [each.sum() for each in nats]
-        found["naive Bayes" if is_words else "5-grams"] = logs.argmax(0)
-    return found
-
-
 def draw(encoder: Encoder, step_weights: Any, chances: np.ndarray, items: Sequence[data.Item]):
     """Draws what the model looked at: right predictions, one for each class, and mistakes."""
     said = chances.argmax(-1)
@@ -256,15 +227,15 @@ def draw(encoder: Encoder, step_weights: Any, chances: np.ndarray, items: Sequen
     mistakes = np.flatnonzero(~is_right)[: SHOWN // 2]
     chosen = [*np.concatenate(firsts)[: SHOWN - len(mistakes)], *mistakes]
     [batch] = make_batches(encoder([items[n] for n in chosen]), pad())
+    weights = np.asarray(step_weights(batch))
+    tokens = encoder.vocabulary and encoder.vocabulary.tokens
     examples = []
-    for n, steps, weights, mask in zip(
-        chosen, batch.steps, np.asarray(step_weights(batch)), batch.mask, strict=True
-    ):
+    for row, n in enumerate(chosen):
         title = f"{encoder.classes[said[n]]} ({chances[n].max():.0%})"
         title = title if is_right[n] else f"{title}, but it is {items[n].label}"
-        tokens = encoder.vocabulary and encoder.vocabulary.tokens
-        steps = [tokens[step] for step in steps[mask]] if tokens else steps[mask]
-        examples.append((title, steps, weights[mask]))
+        steps = batch.steps[row][batch.mask[row]]
+        shown = [tokens[step] for step in steps] if tokens else steps
+        examples.append((title, shown, weights[row][batch.mask[row]]))
     return diagnose.step_weights(examples)
 
 
@@ -318,15 +289,21 @@ def learn(options: Options, run: runs.Run, split: data.Split) -> dict[str, dict[
     stream.close()
     params = run.best_params(params)
     chances = predict(params, test)
-    step_weights = jax.jit(models.make_step_weights(options, encoder))
-    picture = draw(encoder, functools.partial(step_weights, params), chances, split.test)
+    step_weights = functools.partial(models.make_step_weights(options, encoder), params)
+    picture = draw(encoder, step_weights, chances, split.test)
     runs.write_figure(run.folder / "steps.png", picture)
-    found = {"this model": chances.argmax(-1), **baselines(options, encoder, split)}
-    labels, size = np.array([example.label for example in test]), len(encoder.classes)
-    counts = train.confusion_matrix(found["this model"], labels, num_classes=size).value()
-    figure = diagnose.confusion(counts, encoder.classes)
-    runs.write_figure(run.folder / "confusion.png", figure)
-    return {name: score(classes, test, size) for name, classes in found.items()}
+    labels = np.array([example.label for example in test])
+    size = {"num_classes": len(encoder.classes)}
+    counts = train.confusion_matrix(chances.argmax(-1), labels, **size).value()
+    runs.write_figure(run.folder / "confusion.png", diagnose.confusion(counts, encoder.classes))
+    found = {"this model": chances.argmax(-1), **baselines(options.task, encoder, split)}
+    return {
+        name: {
+            "accuracy": train.accuracy(predicted, labels).value().item(),
+            "macro F1": train.f1_score(predicted, labels, **size).value().item(),
+        }
+        for name, predicted in found.items()
+    }
 
 
 def show_progress(metrics: Any) -> str:
@@ -340,13 +317,12 @@ def train_folds(options: Options, run: runs.Run) -> None:
     rows: list[dict[str, Any]] = []
     for fold in range(options.folds):
         split = data.split(items, given, fold)
-        with contextlib.ExitStack() as stack:
-            name = f"fold-{fold + 1}"
-            part = run
-            if options.folds > 1:
-                part = stack.enter_context(run.part(name, best="valid_loss"))
+        name = f"fold-{fold + 1}"
+        is_part = options.folds > 1
+        with run.part(name, best="valid_loss") if is_part else contextlib.nullcontext(run) as part:
             for model, found in learn(options, part, split).items():
-                rows.append({"model": model, "test set": name, **found})
+                test = name if given is None else "given"
+                rows.append({"model": model, "test set": test, **found})
     for model in dict.fromkeys(row["model"] for row in rows) if options.folds > 1 else ():
         own = [row for row in rows if row["model"] == model]
         means = {column: float(np.mean([row[column] for row in own])) for column in PERCENT}

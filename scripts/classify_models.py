@@ -80,8 +80,10 @@ def make_step_weights(options: Any, encoder: Any) -> Callable[[Any, Any], jax.Ar
             lambda ys, scores, mask: jax.nn.softmax(scores, where=mask),
             scores=make_scores(options),
         )
-        return lambda params, batch: recur.batch(attend)(
-            params._replace(head=()), batch.steps, mask=batch.mask
+        return jax.jit(
+            lambda params, batch: recur.batch(attend)(
+                params._replace(head=()), batch.steps, mask=batch.mask
+            )
         )
     read = build_model(options, encoder, others)
 
@@ -94,4 +96,4 @@ def make_step_weights(options: Any, encoder: Any) -> Callable[[Any, Any], jax.Ar
 
         return (xs * jax.grad(log_chance)(xs)).sum(range(2, xs.ndim))
 
-    return step_weights
+    return jax.jit(step_weights)
