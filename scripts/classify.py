@@ -169,6 +169,13 @@ class Encoder(NamedTuple):
         labels = (np.int32(self.classes.index(item.label)) for item in items)
         return [Example(*each) for each in zip(values, labels, strict=True)]
 
+    def pieces(self, text: str) -> list[str]:
+        """The words or characters of a text, also unknown ones."""
+        if self.vocabulary is None or self.vocabulary.split == "characters":
+            return list(text)
+        own = words([text], split="punctuation", lowercase=True)
+        return [own.tokens[step] for step in own.encode(text)]
+
 
 def make_encoder(options: Options, training: Sequence[data.Item]) -> Encoder:
     """Finds the classes, and the vocabulary or the scale of the channels, of the training set."""
@@ -220,22 +227,24 @@ def make_predict(model: recur.Layer, layout: Layout):
 
 
 def draw(encoder: Encoder, step_weights: Any, chances: np.ndarray, items: Sequence[data.Item]):
-    """Draws what the model looked at: right predictions, one for each class, and mistakes."""
-    said = chances.argmax(-1)
-    is_right = np.array([encoder.classes[best] for best in said]) == [item.label for item in items]
-    firsts = [np.flatnonzero(is_right & (said == label))[:1] for label in set(said.tolist())]
-    mistakes = np.flatnonzero(~is_right)[: SHOWN // 2]
-    chosen = [*np.concatenate(firsts)[: SHOWN - len(mistakes)], *mistakes]
+    """Draws what the model looked at: right predictions and mistakes, of different classes."""
+    said = [encoder.classes[best] for best in chances.argmax(-1)]
+    labels = [item.label for item in items]
+    firsts: dict[Any, int] = {}
+    for n, (of_model, label) in enumerate(zip(said, labels, strict=True)):
+        firsts.setdefault((of_model == label, label), n)
+    right, wrong = (sorted(n for (is_right, _), n in firsts.items() if is_right == which)
+                    for which in (True, False))  # fmt: skip
+    wrong = wrong[: SHOWN // 2]
+    chosen = [*right[: SHOWN - len(wrong)], *wrong]
     [batch] = make_batches(encoder([items[n] for n in chosen]), pad())
     weights = np.asarray(step_weights(batch))
-    tokens = encoder.vocabulary and encoder.vocabulary.tokens
     examples = []
     for row, n in enumerate(chosen):
-        title = f"{encoder.classes[said[n]]} ({chances[n].max():.0%})"
-        title = title if is_right[n] else f"{title}, but it is {items[n].label}"
+        title = said[n] if n in right else f"{said[n]}, but it is {labels[n]}"
         steps = batch.steps[row][batch.mask[row]]
-        shown = [tokens[step] for step in steps] if tokens else steps
-        examples.append((title, shown, weights[row][batch.mask[row]]))
+        shown = steps if encoder.vocabulary is None else encoder.pieces(items[n].value)
+        examples.append((f"{title} ({chances[n].max():.0%})", shown, weights[row][: len(steps)]))
     return diagnose.step_weights(examples)
 
 

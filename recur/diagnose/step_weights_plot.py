@@ -12,8 +12,8 @@ from recur.diagnose.figure import make_figure
 from recur.diagnose.labels import AS_IT_IS
 
 _FOR, _AGAINST = (0.0, 0.45, 0.7), (0.9, 0.6, 0.0)  # blue and orange, of Okabe and Ito
-_COLUMNS = 96  # characters of a line
-_LINE = 0.26  # inches
+_COLUMNS = 96  # characters of a line, at most
+_LINE, _CHARACTER = 0.26, 0.084  # inches
 
 
 def step_weights(examples: Sequence[tuple[str, Any, Any]], *, title: str = "") -> Any:
@@ -52,7 +52,8 @@ def step_weights(examples: Sequence[tuple[str, Any, Any]], *, title: str = "") -
     """
     checked = check_weighted(examples)
     heights = [_height(steps) for _, steps, _ in checked]
-    figure = make_figure(0.084 * _COLUMNS + 0.4, sum(heights) + 0.4, "none")
+    columns = max(_width(name, steps) for name, steps, _ in checked)
+    figure = make_figure(_CHARACTER * columns / 0.96, sum(heights) + 0.4, "none")
     figure.suptitle(title, y=0.99, va="top", **AS_IT_IS)
     inches, top = figure.get_figheight(), figure.get_figheight() - 0.3
     for (name, steps, weights), height in zip(checked, heights, strict=True):
@@ -63,7 +64,9 @@ def step_weights(examples: Sequence[tuple[str, Any, Any]], *, title: str = "") -
             return figure.add_axes((0.02, (begin + bottom) / inches, 0.96, high / inches))
 
         if isinstance(steps, list):
-            _write(place(0, height), name, steps, strength, height / _LINE)
+            axes = place(0, height)
+            axes.set(xlim=(-0.5, columns + 0.5), ylim=(height / _LINE, 0))
+            _write(axes, name, steps, strength)
         else:
             above, bars = place(0.6, height - 0.95), place(0.15, 0.4)
             _draw_steps(above, steps)
@@ -82,6 +85,14 @@ def _height(steps: Any) -> float:
     return 0.95 + min(1.2, 8 * high / (count * wide))
 
 
+def _width(name: str, steps: Any) -> int:
+    """The width of an example, in characters."""
+    if not isinstance(steps, list):
+        return _COLUMNS
+    ends = (column + len(s) for s, (column, _) in zip(steps, _places(steps), strict=True))
+    return max(40, len(name), *ends)
+
+
 def _places(tokens: Sequence[str]) -> list[tuple[int, int]]:
     """The first column and the line of each token, in a text of fixed width."""
     column, line, found = 0, 0, []
@@ -93,9 +104,8 @@ def _places(tokens: Sequence[str]) -> list[tuple[int, int]]:
     return found
 
 
-def _write(axes: Any, name: str, tokens: list[str], strength: np.ndarray, lines: float) -> None:
+def _write(axes: Any, name: str, tokens: list[str], strength: np.ndarray) -> None:
     """Writes tokens in a font of fixed width, where the unit is a character and a line."""
-    axes.set(xlim=(-0.5, _COLUMNS + 0.5), ylim=(lines, 0))
     axes.axis("off")
     axes.text(-0.3, 0.7, name, fontsize=9, fontweight="bold", va="center", **AS_IT_IS)
     for token, (column, line), value in zip(tokens, _places(tokens), strength, strict=True):
