@@ -102,7 +102,7 @@ class Options:
     """Maximum learning rate of Adam, with a cosine decay to 0 over all epochs."""
     weight_decay: runs.NonNegative = 0.0
     """Weight decay of all kernels, per unit of learning rate."""
-    buckets: runs.Size = 4
+    buckets: runs.Size = 3
     """The number of lengths to which batches are padded; each is compiled once."""
     seed: runs.Seed = 0
     """Seed of weights, dropout, order and generated examples."""
