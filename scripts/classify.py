@@ -86,15 +86,17 @@ class Options:
     """Whether each layer reads in both directions."""
     embedding: runs.Size = 64
     """Size of the embedding of words or characters."""
-    readout: Literal["last", "mean", "max", "attention"] = "attention"
+    readout: Literal["last", "mean", "max", "attention"] = "max"
     """How the outputs of all steps become one vector; the last of each direction, their mean or
     maximum, or attention pooling."""
-    dropout: runs.Rate = 0.3
-    """Dropout rate of the inputs of the first layer and of the pooled vector."""
+    dropout: runs.Rate = 0.5
+    """Dropout rate of the pooled vector."""
+    step_dropout: runs.Rate = 0.3
+    """Dropout rate of whole steps, such as words."""
 
-    epochs: runs.Count = 20
+    epochs: runs.Count = 10
     """Total number of epochs at most."""
-    patience: runs.Count = 5
+    patience: runs.Count = 3
     """Epochs without a lower validation loss after which training ends."""
     batch_size: runs.Size = 32
     """Sequences per update."""
@@ -326,9 +328,8 @@ def train_folds(options: Options, run: runs.Run) -> None:
     rows: list[dict[str, Any]] = []
     for fold in range(options.folds):
         split = data.split(items, given, fold)
-        name = f"fold-{fold + 1}"
-        is_part = options.folds > 1
-        with run.part(name, best="valid_loss") if is_part else contextlib.nullcontext(run) as part:
+        name, own = f"fold-{fold + 1}", contextlib.nullcontext(run)
+        with run.part(name, best="valid_loss") if options.folds > 1 else own as part:
             for model, found in learn(options, part, split).items():
                 test = name if given is None else "given"
                 rows.append({"model": model, "test set": test, **found})

@@ -27,7 +27,8 @@ def build_parts(options: Any, encoder: Any) -> list[Any]:
     embed: Any = "identity"
     if encoder.vocabulary is not None:
         embed = nn.Embed(len(encoder.vocabulary), options.embedding)
-    parts: list[Any] = [embed, nn.Dropout(options.dropout)]
+    whole_step = (-3, -2, -1) if options.task == "frames" else (-1,)
+    parts: list[Any] = [embed, nn.Dropout(options.step_dropout, broadcast_dims=whole_step)]
     is_convolutional = options.cell.startswith("conv")
     if options.task == "frames" and not is_convolutional:
         convolutions = [nn.Conv(16, (3, 3), 2), nn.relu, nn.Conv(32, (3, 3), 2), nn.relu]
