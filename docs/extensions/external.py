@@ -26,6 +26,7 @@ LIBRARIES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
                 for name in ABSTRACT.split()
             },
             "os.PathLike": ("class", "library/os.html#$"),
+            "pathlib.Path": ("class", "library/pathlib.html#$"),
             "contextlib.AbstractContextManager": ("class", "library/contextlib.html#$"),
         },
     ),
