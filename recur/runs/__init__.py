@@ -19,6 +19,9 @@ from recur.runs.progress import Progress
 from recur.runs.results import markdown_table
 from recur.runs.run import Run, start_run
 from recur.runs.run_files import read_json, write_figure, write_json, write_text
+from recur.serialization import register_namedtuples
+
+register_namedtuples()
 
 __all__ = [
     "Count",
