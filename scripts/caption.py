@@ -78,7 +78,7 @@ class Options:
     """The folder of the run. A new folder starts a run; an existing one resumes its run with the
     same options. Default: runs/caption-1, -2 ..."""
     quick: bool = False
-    """Whether to make a few updates on little data, to try the script."""
+    """Whether to try the script, with a few updates of the last two models on little data."""
 
     conditioning: tuple[Literal["every-step", "first-step", "start", "attention", "blind"], ...] = (
         "every-step",
@@ -388,7 +388,7 @@ def main(arguments: list[str]) -> None:
     if not options.conditioning:
         raise ValueError("--conditioning: expected at least one, got none.")
     if options.quick:
-        options = dataclasses.replace(options, epochs=min(2, options.epochs))
+        options = dataclasses.replace(options, epochs=2, conditioning=options.conditioning[-2:])
     may_change = ["conditioning"]
     with runs.start_run(options.run, options, name="runs/caption", may_change=may_change) as run:
         learn_all(options, run)
