@@ -9,7 +9,24 @@ r"""Classifies whole sequences (many to one): texts, DNA, series of vectors, and
     python scripts/classify.py --task frames --cell conv_gru                   moving shapes
     python scripts/classify.py predict --run DIR --text "Satoshi"
 
-Install: pip install -e ".[train,data,text]".
+Install: pip install -e ".[train,data,text]". Cost: the default takes 40 seconds on two cores of an
+AMD EPYC. Test accuracy, seed 0, on the same machine, beside a baseline on the same split:
+
+    sentences of Python's documentation         79.6 %   naive Bayes 75.3 %
+    surnames, 18 languages, unseen names        83.1 %   5-grams 85.0 %
+    rt-polarity, mean of ten folds              76.7 %   naive Bayes 77.2 %, published 76.1 % (Kim)
+    Japanese Vowels, the given test set         98.4 %   published 94.1 % (Kudo)
+    generated DNA                               83.6 %   5-grams 70.9 %, Bayes classifier 88.1 %
+    generated videos, conv_gru                  89.5 %
+    generated videos, CNN for each frame       100.0 %
+
+with these options, in the same order, after those above:
+
+    --features 128 --embedding 32 --step-dropout 0.05 --epochs 12 --buckets 2
+    --cell lstm --epochs 6 --buckets 2 --folds 10
+    --readout mean --step-dropout 0.1 --epochs 60 --patience 60 --batch-size 16 --buckets 1
+    --dropout 0.2 --step-dropout 0 --epochs 15 --buckets 1
+    --features 16 --examples 2000 --dropout 0.1 --step-dropout 0 --epochs 8 --buckets 1
 """
 
 from __future__ import annotations
@@ -243,10 +260,10 @@ def draw(encoder: Encoder, step_weights: Any, chances: np.ndarray, items: Sequen
     weights = np.asarray(step_weights(batch))
     examples = []
     for row, n in enumerate(chosen):
-        title = said[n] if n in right else f"{said[n]}, but it is {labels[n]}"
+        title = f"{said[n]} ({chances[n].max():.0%})" + f", but it is {labels[n]}" * (n in wrong)
         steps = batch.steps[row][batch.mask[row]]
         shown = steps if encoder.vocabulary is None else encoder.pieces(items[n].value)
-        examples.append((f"{title} ({chances[n].max():.0%})", shown, weights[row][: len(steps)]))
+        examples.append((title, shown, weights[row][: len(steps)]))
     return diagnose.step_weights(examples)
 
 
