@@ -103,7 +103,7 @@ class Options:
     examples: runs.Size = 4000
     """The number of examples of a task that generates them."""
     folds: Annotated[int, runs.between(1, data.FOLDS)] = 1
-    """How many of ten folds are test sets, each of a model of its own; 10 is cross-validation."""
+    """How many of ten folds are test sets, each for one model; 10 is cross-validation."""
 
     cell: Literal["elman", "gru", "lstm", "min_gru", "conv_gru", "conv_lstm"] = "gru"
     """The recurrent cell. Of videos, the convolutional ones read frames; others read the features

@@ -283,7 +283,7 @@ def split(items: Sequence[Item], given: Sequence[Item] | None, fold: int) -> Spl
 
     Args:
       items: labeled sequences.
-      given: a test set of its own; None to take a fold.
+      given: a separate test set; None to take a fold.
       fold: the fold of the test set, from 0.
 
     Returns:

@@ -34,15 +34,15 @@ def read_points(path: pathlib.Path, metric: str) -> tuple[list[int], list[float]
 
 
 def has_stopped(
-    stop: Callable[[Report], bool] | None,
+    stop: Callable[[Report], bool],
     state: TrainState,
     records: Sequence[Mapping[str, Any]],
 ) -> bool:
     """Calls a condition to stop with the earlier reports, and returns its last answer."""
     answer = False
-    for record in records if stop else ():
+    for record in records:
         metrics = {name: value for name, value in record.items() if name != "step"}
-        answer = bool(stop(Report(record["step"], record["step"] - 1, state, metrics)))  # type: ignore[misc]
+        answer = bool(stop(Report(record["step"], record["step"] - 1, state, metrics)))
     return answer
 
 

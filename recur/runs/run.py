@@ -196,7 +196,7 @@ class Run:
                 stack.callback(bar.close)
             log = JsonLines(self.folder / _METRICS, step=done)
             save = checkpoints.callback(checkpoint_every, stream)
-            if has_stopped(stop, state, self.records()):
+            if stop is not None and has_stopped(stop, state, self.records()):
                 return state
             return fit(
                 step,
@@ -282,7 +282,7 @@ class Run:
         return values[-1]
 
     def part(self, name: str, *, best: str | None = None) -> contextlib.AbstractContextManager[Run]:
-        """Starts or resumes a part of the run, in a folder of its own in that of the run.
+        """Starts or resumes a part of the run, in a subfolder.
 
         A comparison of models is a run with a part for each model.
 
@@ -394,9 +394,11 @@ def start_run(
         elif options is not None:
             check_unchanged(saved, options, may_change)
         run._options = options
-        with contextlib.ExitStack() as run._open:
-            yield run
-        run._checkpoints = run._open = None
+        try:
+            with contextlib.ExitStack() as run._open:
+                yield run
+        finally:
+            run._checkpoints = run._open = None
 
 
 def _existing(run: Run, found: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from recur.checks import check_whole
 from recur.train.checkpoint_files import CheckpointFiles, Unreadable
-from recur.train.loop import Report, as_numbers, is_due, updates_done
+from recur.train.loop import Report, as_numbers, check_one_number, is_due, updates_done
 from recur.train.signals import signals_held_back
 from recur.train.state_arrays import check_same, digests, from_arrays, shapes, to_arrays
 from recur.train.step import TrainState, check_state
@@ -132,11 +132,8 @@ class Checkpoints:
         check_state(state)
         step = updates_done("Checkpoints.save", state)
         found = as_numbers("Checkpoints.save: metrics", metrics or {})
-        if np.ndim(found.get(self._best or "", 0.0)):
-            raise TypeError(
-                f"Checkpoints: best: expected {self._best!r} as one number, got an array. Return "
-                "its mean from a callback."
-            )
+        if self._best in found:
+            check_one_number("Checkpoints: best", self._best, found[self._best])
         arrays = to_arrays("Checkpoints.save", state)
         record = {
             "stream": stream,

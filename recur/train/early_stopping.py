@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from recur.checks import check_number, check_whole
-from recur.train.loop import Report
+from recur.train.loop import Report, check_one_number
 
 
 def early_stopping(
@@ -59,11 +59,7 @@ def early_stopping(
         if metric not in report.metrics:
             return False
         value = report.metrics[metric]
-        if not isinstance(value, float):
-            raise TypeError(
-                f"early_stopping: expected {metric!r} as one number, got an array. Return its mean "
-                "from a callback."
-            )
+        check_one_number("early_stopping", metric, value)
         return is_stalled(value)
 
     for value in seen:

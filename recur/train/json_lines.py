@@ -10,7 +10,7 @@ import numpy as np
 
 from recur.checks import check_whole
 from recur.files import replacing
-from recur.train.loop import Report
+from recur.train.loop import Report, is_complete
 
 
 class JsonLines:
@@ -63,7 +63,7 @@ class JsonLines:
 
     def __call__(self, report: Report) -> None:
         """Writes one line, unless the report has no new metrics or was made early by a signal."""
-        if report.step == report.since or report.unread:
+        if not is_complete(report):
             return
         with self._path.open("a", encoding="utf-8") as file:
             record = {"step": report.step, **report.metrics}

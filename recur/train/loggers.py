@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from recur.checks import check_whole
-from recur.train.loop import Report
+from recur.train.loop import Report, is_complete
 
 _EVENTS = "events.out.tfevents"  # how the names of files begin
 
@@ -71,7 +71,7 @@ class TensorBoard:
 
     def __call__(self, report: Report) -> None:
         """Writes the metrics, unless there are no new ones or a signal made the report early."""
-        if not _is_complete(report):
+        if not is_complete(report):
             return
         metrics = _flat(report.metrics).items()
         values = [{"tag": name, "simple_value": value} for name, value in metrics]
@@ -121,14 +121,9 @@ class WeightsAndBiases:
 
     def __call__(self, report: Report) -> None:
         """Logs the metrics, unless there are no new ones or a signal made the report early."""
-        if _is_complete(report) and report.step >= getattr(self._run, "step", 0):
+        if is_complete(report) and report.step >= getattr(self._run, "step", 0):
             # Without commit, a step is held until the next one, and lost if the run is killed.
             self._run.log(_flat(report.metrics), step=report.step, commit=True)
-
-
-def _is_complete(report: Report) -> bool:
-    """Whether a report has new metrics, and was not made early by a signal."""
-    return report.step > report.since and not report.unread
 
 
 def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -220,10 +220,19 @@ def every_epoch(callback: Callback) -> Callback:
     check_function("every_epoch: callback", callback)
 
     def call(report):
-        is_new = report.step > report.since
-        return callback(report) if report.epoch is not None and is_new else None
+        return callback(report) if report.epoch is not None and has_news(report) else None
 
     return call
+
+
+def has_news(report: Report) -> bool:
+    """Whether there were updates since the previous report, and not only the end of the loop."""
+    return report.step > report.since
+
+
+def is_complete(report: Report) -> bool:
+    """Whether a report has new metrics, and was not made early by a signal."""
+    return has_news(report) and not report.unread
 
 
 def is_due(report: Report, count: int) -> bool:
@@ -307,6 +316,15 @@ def as_numbers(source: str, found: Any) -> dict[str, Any]:
             )
         numbers[metric] = array.astype(np.float64) if array.ndim else float(value)
     return numbers
+
+
+def check_one_number(caller: str, metric: str, value: Any) -> None:
+    """Raises a TypeError unless the value of a metric is one number, and not an array."""
+    if np.ndim(value):
+        raise TypeError(
+            f"{caller}: expected {metric!r} as one number, got an array. Return its mean from a "
+            "callback."
+        )
 
 
 def updates_done(caller: str, state: TrainState) -> int:
