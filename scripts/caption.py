@@ -46,7 +46,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from caption_data import KINDS, Picture, fingerprint, make_scenes, read_image, read_pictures
+from caption_data import KINDS, Picture, make_scenes, read_image, read_pictures
 from caption_models import GRID, build_parts, join
 
 import recur
@@ -274,20 +274,20 @@ def learn(name: str, corpus: Corpus, vocabulary: Tokenizer, options: Options, pa
         return train.masked_mean(losses(params, batch, key), batch.mask), (carry, {})
 
     began, done = time.monotonic(), int(state.step)
-    part.fit(
-        jax.jit(train.make_step(loss, optimizer), donate_argnums=0),
-        state,
-        stream,
-        epochs=options.epochs,
-        callbacks=[train.every_epoch(lambda it: {"valid_loss": evaluate(it.state.params)})],
-        report_every=options.report_every,
-        checkpoint_every=options.checkpoint_every,
-        progress=runs.Progress(text=lambda found: f"{name}: loss {found['loss']:.3f}"),
-        curves=runs.Curves("nats per word", {"training": "loss", "validation": "valid_loss"}),
-    )
+    with stream:
+        part.fit(
+            jax.jit(train.make_step(loss, optimizer), donate_argnums=0),
+            state,
+            stream,
+            epochs=options.epochs,
+            callbacks=[train.every_epoch(lambda it: {"valid_loss": evaluate(it.state.params)})],
+            report_every=options.report_every,
+            checkpoint_every=options.checkpoint_every,
+            progress=runs.Progress(text=lambda found: f"{name}: loss {found['loss']:.3f}"),
+            curves=runs.Curves("nats per word", {"training": "loss", "validation": "valid_loss"}),
+        )
     seconds = time.monotonic() - began
-    stream.close()
-    params = part.best_params(jax.tree.map(jnp.zeros_like, params))
+    params = part.best_params(params)
     row = {"reads the picture": name, "weights": optax.tree.size(params)}
     row["valid nats per word"] = min(part.points("valid_loss")[1])
     row |= test(params, parts, corpus, vocabulary, options, part)
@@ -327,10 +327,8 @@ def draw_attention(params, parts, shown, vocabulary, folder: pathlib.Path) -> No
         context = {"image": picture.image[None, None]}
         weights = viewer(params, ids[None, :-1], context=context).weights[0]
         grids = [np.ones((1, 1)), *np.asarray(weights).reshape(-1, GRID, GRID)]
-        titles = [
-            "a right caption" if right else "a wrong caption",
-            *(vocabulary.tokens[i] for i in ids[1:]),
-        ]
+        whole = f"a {'right' if right else 'wrong'} caption"
+        titles = [whole, *(vocabulary.tokens[i] for i in ids[1:])]
         images = [picture.image] * len(grids)
         figure = diagnose.image_grid(images, titles, weights=grids, columns=6, title=text)
         runs.write_figure(folder / f"{number}.png", figure)
@@ -342,7 +340,8 @@ def draw_attention(params, parts, shown, vocabulary, folder: pathlib.Path) -> No
 def learn_all(options: Options, run: runs.Run) -> None:
     """Trains a model of each kind, each in its part of the run, and compares them."""
     corpus = read_corpus(options)
-    run.check_data(pictures=fingerprint(corpus.training, corpus.valid, *corpus.tests.values()))
+    parts = (corpus.training, corpus.valid, *corpus.tests.values())
+    run.check_data(pictures=[[(it.image, it.captions) for it in part] for part in parts])
     vocabulary = make_vocabulary(corpus.training, options.min_count)
     vocabulary.save(run.folder / "words.json")
     tests = ", ".join(f"{len(each):,} of {name}" for name, each in corpus.tests.items())
@@ -389,8 +388,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError("--conditioning: expected at least one, got none.")
     if options.quick:
         options = dataclasses.replace(options, epochs=2, conditioning=options.conditioning[-2:])
-    may_change = ["conditioning"]
-    with runs.start_run(options.run, options, name="runs/caption", may_change=may_change) as run:
+    resuming = {"name": "runs/caption", "may_change": ["conditioning"]}
+    with runs.start_run(options.run, options, **resuming) as run:
         learn_all(options, run)
 
 

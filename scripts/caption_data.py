@@ -13,7 +13,6 @@ nor one of a fifth of all pairs of two things.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 import re
@@ -190,14 +189,3 @@ def read_image(path: str | os.PathLike, side: int, place: str = "") -> np.ndarra
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "another file"
         raise ValueError(f"{place}expected an image, got {reason}: {path}.") from error
-
-
-def fingerprint(*parts: list[Picture]) -> list[str]:
-    """Hashes of lists of pictures, by which a resumed run recognizes its data."""
-    found = []
-    for part in parts:
-        total = hashlib.sha256()
-        for picture in part:
-            total.update(picture.image.tobytes() + repr(picture.captions).encode())
-        found.append(total.hexdigest())
-    return found

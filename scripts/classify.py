@@ -282,7 +282,7 @@ def draw(encoder: Encoder, step_weights: Any, chances: np.ndarray, items: Sequen
 
 def learn(options: Options, run: runs.Run, split: data.Split) -> dict[str, dict[str, float]]:
     """Trains a model in the folder of the run; returns its scores and those of baselines."""
-    run.check_data(data=data.fingerprint(split))
+    run.check_data(data=[[(item.value, item.label) for item in part] for part in split])
     encoder = make_encoder(options, split.training)
     training, validation, test = map(encoder, split)
     runs.write_json(run.folder / "classes.json", encoder.classes)
@@ -316,18 +316,18 @@ def learn(options: Options, run: runs.Run, split: data.Split) -> dict[str, dict[
         losses = -np.log(chances[np.arange(len(labels)), labels] + 1e-9)
         return {"valid_loss": losses.mean(), "valid_error": (chances.argmax(-1) != labels).mean()}
 
-    run.fit(
-        jax.jit(train.make_step(make_loss(model), optimizer), donate_argnums=0),
-        state,
-        stream,
-        epochs=options.epochs,
-        callbacks=[train.every_epoch(validate)],
-        stop=train.early_stopping("valid_loss", options.patience),
-        checkpoint_every=1000,
-        progress=runs.Progress("sequence", options.batch_size, show_progress),
-        curves=runs.Curves("error", {"training": "error", "validation": "valid_error"}),
-    )
-    stream.close()
+    with stream:
+        run.fit(
+            jax.jit(train.make_step(make_loss(model), optimizer), donate_argnums=0),
+            state,
+            stream,
+            epochs=options.epochs,
+            callbacks=[train.every_epoch(validate)],
+            stop=train.early_stopping("valid_loss", options.patience),
+            checkpoint_every=1000,
+            progress=runs.Progress("sequence", options.batch_size, show_progress),
+            curves=runs.Curves("error", {"training": "error", "validation": "valid_error"}),
+        )
     params = run.best_params(params)
     chances = predict(params, test)
     step_weights = functools.partial(models.make_step_weights(options, encoder), params)

@@ -344,12 +344,6 @@ def first_of_each(items: Iterable[Item], count: int) -> list[Item]:
     return kept
 
 
-def fingerprint(found: Split) -> str:
-    """A hash of a split, by which a resumed run knows its data."""
-    parts = (_digest(item.value) + item.label for part in found for item in part)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
 def _digest(value: Any) -> str:
     data = value.encode() if isinstance(value, str) else value.tobytes()
     return hashlib.sha256(data).hexdigest()

@@ -47,7 +47,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from digits_data import Digits, Sequences, Split, fingerprint, make_digits, read_mnist
+from digits_data import Digits, Sequences, Split, make_digits, read_mnist
 from flax import linen as nn
 from jax.nn.initializers import normal
 
@@ -203,24 +203,24 @@ def learn(cell: str, split: Split, options: Options, part: runs.Run) -> dict[str
 
     began, done, failure = time.monotonic(), int(state.step), {}
     try:
-        part.fit(
-            jax.jit(train.make_step(loss, optimizer), donate_argnums=0),
-            state,
-            stream,
-            steps=steps,
-            callbacks=[train.every(max(1, steps // 10), validate)],
-            report_every=options.report_every,
-            checkpoint_every=options.checkpoint_every,
-            progress=runs.Progress(text=lambda found: f"{cell}: loss {found['loss']:.3f}"),
-        )
+        with stream:
+            part.fit(
+                jax.jit(train.make_step(loss, optimizer), donate_argnums=0),
+                state,
+                stream,
+                steps=steps,
+                callbacks=[train.every(max(1, steps // 10), validate)],
+                report_every=options.report_every,
+                checkpoint_every=options.checkpoint_every,
+                progress=runs.Progress(text=lambda found: f"{cell}: loss {found['loss']:.3f}"),
+            )
     except FloatingPointError as error:
         failure = {"stopped": str(error).split(". ")[0]}
     seconds = time.monotonic() - began - sum(paused)
-    stream.close()
     row = {"cell": cell, "weights": optax.tree.size(params), **failure}
     if failure and not part.points("valid_error")[0]:
         return row
-    params = part.best_params(jax.tree.map(jnp.zeros_like, params))
+    params = part.best_params(params)
     answers = classify(params, test)
     row["test accuracy"] = float(np.mean(answers == split.test.labels))
     if options.data:
@@ -265,7 +265,7 @@ def draw_beliefs(layers, head, params, digits: Digits, test: Sequences, path: pa
 def learn_all(options: Options, run: runs.Run) -> None:
     """Trains every cell, each in its part of the run, and compares them."""
     split = read_digits(options)
-    run.check_data(digits=fingerprint(split))
+    run.check_data(digits=split)
     counts = ", ".join(f"{len(it.labels):,} {name}" for name, it in split._asdict().items())
     length = as_sequences(split.test, options).lengths[0]
     print(f"{run}: sequences of {length} steps; {counts} digits.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import pathlib
 import struct
 from typing import NamedTuple
@@ -182,8 +181,3 @@ def _draw(digit: int, draws: np.random.Generator) -> np.ndarray:
     ink = np.clip((width - away) * SIDE + 0.5, 0, 1) * draws.uniform(150, 255)
     image = ink + draws.normal(0, 25, ink.shape)
     return np.clip(image, 0, 255).astype(np.uint8).reshape(SIDE, SIDE)
-
-
-def fingerprint(split: Split) -> list[str]:
-    """A hash of each set, by which a resumed run recognizes its data."""
-    return [hashlib.sha256(it.images.tobytes() + it.labels.tobytes()).hexdigest() for it in split]

@@ -96,8 +96,8 @@ class Run:
         """Checks that a resumed run reads the same data as at its start.
 
         Args:
-          **data: values for JSON that must not change, such as the training text or the vocabulary,
-            by name. The first call writes their digests.
+          **data: what must not change, such as the training text or the vocabulary, by name: values
+            for JSON, with NumPy arrays in them. The first call writes their digests.
 
         Raises:
           ValueError: if one has changed; it names it.

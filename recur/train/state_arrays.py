@@ -67,8 +67,14 @@ def digests(arrays: Mapping[str, Any]) -> dict[str, str]:
 
 
 def digest_of_json(value: Any) -> str:
-    """A digest of a value that JSON can hold."""
-    return _digest(json.dumps(value, sort_keys=True).encode())
+    """A digest of a value that JSON can hold, in which there may be NumPy arrays."""
+    return _digest(json.dumps(value, sort_keys=True, default=_describe).encode())
+
+
+def _describe(array: Any) -> list[str]:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"Object of type {type(array).__name__} is not JSON serializable")
+    return [str(array.dtype), str(array.shape), _digest(array.tobytes())]
 
 
 def _named_leaves(tree: Any, plain: bool) -> list[tuple[str, Any]]:

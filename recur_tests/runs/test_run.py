@@ -176,6 +176,16 @@ def test_data_that_has_changed(tmp_path):
         run.check_data(text={"a": "c"})
 
 
+def test_arrays_that_have_changed(tmp_path):
+    array = np.arange(6, dtype=np.float32)
+    with start_run(tmp_path / "run") as run:
+        run.check_data(series=[(array, "a")])
+        run.check_data(series=[(array.copy(), "a")])
+        for changed in (array + 1, array.reshape(2, 3), array.astype(int)):
+            with pytest.raises(ValueError, match="expected the series that the run was started"):
+                run.check_data(series=[(changed, "a")])
+
+
 def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(ValueError, match="got one with other files. Name another"):
