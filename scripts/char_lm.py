@@ -343,7 +343,7 @@ def learn(options: Options, run: runs.Run) -> None:
     optimizer = build_optimizer(options, len(streams))
     state = run.restore(first_state(options, model, optimizer), streams)
     print(
-        f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
+        f"{run.status(state)}; "
         f"{options.layers} x {options.cell} of {options.features} units, "
         f"{optax.tree.size(state.params):,} weights; "
         f"{sum(map(len, texts)):,} characters in {len(texts)} training texts, "

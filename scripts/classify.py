@@ -303,7 +303,7 @@ def learn(options: Options, run: runs.Run, split: data.Split) -> dict[str, dict[
     )
     state = run.restore(train.init_state(params, optimizer, run_key), stream)
     print(
-        f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
+        f"{run.status(state)}; "
         f"{options.layers} x {options.cell} of {options.features} units, "
         f"{optax.tree.size(state.params):,} weights; {len(encoder.classes)} classes; "
         f"{', '.join(f'{len(part):,} {name}' for name, part in split._asdict().items())} examples."

@@ -287,7 +287,7 @@ def learn(options: Options, run: runs.Run) -> None:
     state = run.restore(train.init_state(first(params_key), optimizer, run_key), stream)
     best = make_best(model, vocabulary)
     print(
-        f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
+        f"{run.status(state)}; "
         f"{optax.tree.size(state.params):,} weights; {len(corpus.training):,} training sentences, "
         f"{len(vocabulary.words):,} distinct words, {len(vocabulary.tags)} tags."
     )

@@ -327,7 +327,7 @@ def learn(options: Options, run: runs.Run) -> None:
     params = models.init(model, params_key)
     state = run.restore(train.init_state(params, optimizer, run_key), stream)
     print(
-        f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
+        f"{run.status(state)}; "
         f"{options.model} with {options.layers} x {options.cell} of {options.features} units, "
         f"{optax.tree.size(params):,} weights; {len(training):,} pairs, "
         f"{len(languages.source):,} and {len(languages.target):,} tokens."

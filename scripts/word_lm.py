@@ -248,7 +248,7 @@ def describe(
 ) -> None:
     """Prints a description of the run."""
     print(
-        f"{run}: {f'resumes after update {state.step}' if state.step else 'a new run'}; "
+        f"{run.status(state)}; "
         f"{options.preset}: {options.layers} x {options.cell} of {options.features} units, "
         f"{optax.tree.size(state.params):,} weights; {len(tokenizer):,} words."
     )

@@ -72,6 +72,18 @@ class Run:
     def __str__(self) -> str:
         return str(self.folder)
 
+    def status(self, state: TrainState) -> str:
+        """Says whether the run is new, such as "runs/a: resumes after update 20".
+
+        Args:
+          state: what `restore` returned.
+
+        Returns:
+          The folder and the status, for the first line that a script prints.
+        """
+        done = updates_done("Run.status", state)
+        return f"{self}: {f'resumes after update {done}' if done else 'a new run'}"
+
     def options(self, kind: type[Options]) -> Options:
         """Reads the options that the run was started with.
 

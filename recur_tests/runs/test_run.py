@@ -127,6 +127,14 @@ def test_a_finished_run_is_continued_with_more_updates(tmp_path):
     assert json.loads((tmp_path / "run/options.json").read_text())["steps"] == 24
 
 
+def test_the_status_is_new_or_resumed(tmp_path):
+    train(tmp_path / "run", steps=16)
+    with start_run(tmp_path / "run", Options(steps=16)) as run:
+        assert run.status(first_state()) == f"{tmp_path / 'run'}: a new run"
+        resumed = run.restore(first_state(), streams())
+        assert run.status(resumed) == f"{tmp_path / 'run'}: resumes after update 16"
+
+
 def test_epochs(tmp_path):
     state = train(tmp_path / "run", steps=None, epochs=2)
     assert state.step == 2 * len(streams())
