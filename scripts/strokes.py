@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A point is x and y in base 36; the baseline is at y = 6, the height of an x is 6. A space separates
-# points, a slash strokes; a point that is written twice is a corner.
+# A point is x and y in base 36; the baseline is at y = 6, an x is 6 high. A space separates points,
+# a slash strokes; a point that is written twice is a corner.
 GLYPHS = {
     " ": "",
     "a": "6a 4c 2c 0a 08 26 46 69 6c 6c 68 76 86",
