@@ -181,15 +181,6 @@ def read_corpus(options: Options) -> Corpus:
     return Corpus(training, valid, {"test": test})
 
 
-def make_vocabulary(pictures: Sequence[Picture], min_count: int) -> Tokenizer:
-    """Trains the vocabulary of the captions."""
-    texts = [text for picture in pictures for text in picture.captions]
-    whole = words(texts)
-    counts = np.bincount(np.concatenate(list(whole.encode_all(texts))), minlength=len(whole))
-    entries = whole.entries[: max(1, int((counts >= min_count).sum()))]  # the most frequent first
-    return dataclasses.replace(whole, entries=entries)
-
-
 def encode(pictures: Sequence[Picture], vocabulary: Tokenizer, max_length: int) -> list[Example]:
     """Returns an example for each caption, of words from <start> to <end>."""
     examples = []
@@ -342,7 +333,8 @@ def learn_all(options: Options, run: runs.Run) -> None:
     corpus = read_corpus(options)
     parts = (corpus.training, corpus.valid, *corpus.tests.values())
     run.check_data(pictures=[[(it.image, it.captions) for it in part] for part in parts])
-    vocabulary = make_vocabulary(corpus.training, options.min_count)
+    texts = [text for picture in corpus.training for text in picture.captions]
+    vocabulary = words(texts, min_count=options.min_count)
     vocabulary.save(run.folder / "words.json")
     tests = ", ".join(f"{len(each):,} of {name}" for name, each in corpus.tests.items())
     print(

@@ -98,7 +98,7 @@ class Options:
 
     unit: Literal["words", "characters"] = "words"
     """What a step of a text is. DNA is read by characters."""
-    min_count: runs.Count = 2
+    min_count: runs.Size = 2
     """Rarer words or characters of the training set are unknown."""
     examples: runs.Size = 4000
     """The number of examples of a task that generates them."""
@@ -219,13 +219,9 @@ def make_encoder(options: Options, training: Sequence[data.Item]) -> Encoder:
         steps = np.concatenate(values)
         return Encoder(classes, None, steps.mean(0), steps.std(0) + 1e-6)
     if options.unit == "characters" or options.task == "dna":
-        whole = characters(values)
-    else:
-        whole = words(values, split="punctuation", lowercase=True)
-    ids = np.concatenate(list(whole.encode_all(values)))
-    kept = int((np.bincount(ids, minlength=len(whole)) >= options.min_count).sum())
-    entries = whole.entries[: max(1, kept)]  # they are in the order of their counts
-    return Encoder(classes, dataclasses.replace(whole, entries=entries))
+        return Encoder(classes, characters(values, min_count=options.min_count))
+    kept = words(values, min_count=options.min_count, split="punctuation", lowercase=True)
+    return Encoder(classes, kept)
 
 
 # --- Training and evaluation ---------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import datetime
 import pathlib
 import random
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recur.sequences import Batch, Example, Padded, make_batches, pad
-from recur.text import Specials, Tokenizer, bpe, characters, read_lines, words
+from recur.text import Tokenizer, bpe, characters, read_lines, words
 
 
 class Pair(NamedTuple):
@@ -56,14 +55,8 @@ def make_tokenizer(texts: Sequence[str], options: Any) -> Tokenizer:
     """Trains the tokenizer of a language."""
     if options.tokens == "bpe":
         return bpe(texts, options.bpe_size)
-    split, make = {"words": (str.split, words), "characters": (list, characters)}[options.tokens]
-    counts = collections.Counter(token for text in texts for token in split(text))
-    del counts[Specials().unknown]  # in some corpora
-    kept = sum(count >= options.min_count for count in counts.values())
-    if not kept:
-        most = max(counts.values())
-        raise ValueError(f"--min-count: expected at most {most:,}, got {options.min_count:,}.")
-    return make(texts, kept + len(Specials().names))
+    make = {"words": words, "characters": characters}[options.tokens]
+    return make(texts, min_count=options.min_count)
 
 
 def encode_source(text: str, languages: Languages, options: Any) -> Padded:

@@ -47,16 +47,16 @@ class Characters:
             raise ValueError(f"Characters: expected each character once, got {twice!r} again.")
 
     @classmethod
-    def of(cls, texts: Iterable[str], at_least: int = 1) -> Characters:
-        """Builds a vocabulary of the characters that occur at least `at_least` times in texts.
+    def of(cls, texts: Iterable[str], min_count: int = 1) -> Characters:
+        """Builds a vocabulary of the characters that occur at least `min_count` times in texts.
 
         The most frequent characters come first.
         """
-        at_least = check_whole("Characters.of: at_least", at_least, 1)
+        min_count = check_whole("Characters.of: min_count", min_count, 1)
         counts: collections.Counter[str] = collections.Counter()
         for text in check_texts("Characters.of", texts):
             counts.update(_check_text("Characters.of", text))
-        frequent = [c for c, count in counts.items() if count >= at_least]
+        frequent = [c for c, count in counts.items() if count >= min_count]
         return cls("".join(sorted(frequent, key=lambda c: (-counts[c], c))))
 
     def __len__(self) -> int:

@@ -55,10 +55,10 @@ def make_engine(
     return engine
 
 
-def count_words(engine: Any, texts: Iterable[str]) -> list[str]:
+def count_words(engine: Any, texts: Iterable[str], min_count: int) -> list[str]:
     """Returns words of texts, the most frequent first, then by code points; trains the engine."""
     trainer = _library().trainers.WordLevelTrainer(
-        vocab_size=sys.maxsize, show_progress=False, special_tokens=[]
+        vocab_size=sys.maxsize, min_frequency=min_count, show_progress=False, special_tokens=[]
     )
     engine.train_from_iterator(texts, trainer)
     vocabulary = engine.get_vocab()

@@ -25,6 +25,7 @@ def words(
     texts: Iterable[str],
     size: int | None = None,
     *,
+    min_count: int = 1,
     specials: Specials = Specials(),
     split: Literal["space", "punctuation"] = "space",
     lowercase: bool = False,
@@ -38,6 +39,7 @@ def words(
       texts: the texts, such as lines of a file; they are read once and not kept.
       size: V, including the special tokens; None keeps every word. Words with the same frequency
         are ordered by code points.
+      min_count: words that occur less often are left out.
       specials: the special tokens. Without an unknown token, unknown words raise an error.
       split: "space" splits only at white space, for corpora that are already tokenized;
         "punctuation" also separates punctuation marks, except apostrophes inside a word.
@@ -49,7 +51,8 @@ def words(
     Raises:
       ImportError: if `tokenizers` is not installed.
       TypeError: if texts is one string, or does not contain strings.
-      ValueError: if there are fewer words than `size` needs, or none, or size has no room for one.
+      ValueError: if there are fewer words than `size` needs, or none that occurs `min_count` times,
+        or size has no room for one.
 
     Example:
       >>> from recur.text import words
@@ -69,12 +72,17 @@ def words(
             f"{specials.unknown!r}."
         )
     room = _room("words", learner, size)
-    found = count_words(learner.engine, checked_texts(texts, "words"))
-    return _keep("words", learner, found, room)
+    min_count = check_whole("words: min_count", min_count, 1)
+    found = count_words(learner.engine, checked_texts(texts, "words"), min_count)
+    return _keep("words", learner, found, room, min_count)
 
 
 def characters(
-    texts: Iterable[str], size: int | None = None, *, specials: Specials = Specials()
+    texts: Iterable[str],
+    size: int | None = None,
+    *,
+    min_count: int = 1,
+    specials: Specials = Specials(),
 ) -> Tokenizer:
     """Trains a character tokenizer: keeps the most frequent characters, including white space.
 
@@ -84,6 +92,7 @@ def characters(
       texts: the texts; they are read once and not kept.
       size: V, including the special tokens; None keeps every character. Characters with the same
         frequency are ordered by code points.
+      min_count: characters that occur less often are left out.
       specials: the special tokens. Without an unknown token, unknown characters raise an error.
 
     Returns:
@@ -92,8 +101,8 @@ def characters(
     Raises:
       ImportError: if `tokenizers` is not installed.
       TypeError: if texts is one string, or does not contain strings.
-      ValueError: if there are fewer characters than `size` needs, or none, or size has no room for
-        one.
+      ValueError: if there are fewer characters than `size` needs, or none that occurs `min_count`
+        times, or size has no room for one.
 
     Example:
       >>> from recur.text import characters
@@ -105,11 +114,13 @@ def characters(
     """
     learner = Tokenizer("characters", specials, ())
     room = _room("characters", learner, size)
+    min_count = check_whole("characters: min_count", min_count, 1)
     counts: collections.Counter[str] = collections.Counter()
     for text in checked_texts(texts, "characters"):
         counts.update(text)
-    found = sorted(counts, key=lambda c: (-counts[c], c))
-    return _keep("characters", learner, found, room)
+    frequent = [c for c, count in counts.items() if count >= min_count]
+    found = sorted(frequent, key=lambda c: (-counts[c], c))
+    return _keep("characters", learner, found, room, min_count)
 
 
 def utf8_bytes(*, specials: Specials = _NO_UNKNOWN) -> Tokenizer:
@@ -187,9 +198,16 @@ def _room(caller: str, learner: Tokenizer, size: int | None) -> int | None:
     return None if size is None else check_whole(f"{caller}: size", size, special + 1) - special
 
 
-def _keep(caller: str, learner: Tokenizer, found: list[str], room: int | None) -> Tokenizer:
+def _keep(
+    caller: str, learner: Tokenizer, found: list[str], room: int | None, min_count: int
+) -> Tokenizer:
     """Keeps the first entries found, without the unknown token if it occurs in the texts."""
     found = [entry for entry in found if entry != learner.specials.unknown]
+    if not found and min_count > 1:
+        raise ValueError(
+            f"{caller}: expected texts with {_WHAT[caller]} that occur at least {min_count} times, "
+            "got none. Pass a smaller min_count."
+        )
     _check_room(caller, learner, len(found), room)
     return dataclasses.replace(learner, entries=tuple(found[:room]))
 

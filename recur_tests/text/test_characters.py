@@ -15,7 +15,7 @@ def test_the_round_trip_is_exact_for_what_it_knows():
 
 
 def test_the_frequent_come_first_and_the_rare_are_unknown():
-    vocabulary = Characters.of(["abbccc", "d"], at_least=2)
+    vocabulary = Characters.of(["abbccc", "d"], min_count=2)
     assert vocabulary.characters == "cb"
     assert vocabulary.encode("abcd").tolist() == [UNKNOWN, 3, 2, UNKNOWN]
     assert vocabulary.unknown_in("abcdd") == "ad"

@@ -39,6 +39,9 @@ def test_words_are_the_most_frequent_and_the_rest_is_unknown(lines, size, lowerc
     vocabulary = words(iter(lines), size, lowercase=lowercase)
     assert vocabulary.tokens == SPECIALS + every[: size - 4] and len(vocabulary) == size
     assert words(lines, lowercase=lowercase).entries == every
+    counts = collections.Counter(w for text in texts for w in text.split())
+    often = words([*lines, "z z"], min_count=3, lowercase=lowercase)
+    assert set(often.entries) == {w for w in {*every, "z"} if counts[w] + 2 * (w == "z") >= 3}
     ids = {word: number for number, word in enumerate(every[: size - 4], 4)}
     encoded = list(vocabulary.encode_all(lines))
     assert [list(row) for row in encoded] == [[ids.get(w, 1) for w in t.split()] for t in texts]
@@ -55,6 +58,12 @@ def test_the_unknown_of_a_tokenized_corpus_is_the_unknown():
     assert words(["a  b"], specials=NONE, split="punctuation").tokens == ("a", "b")
     letters = words(["UNKNOWN bUNK (UNK)"], specials=Specials(unknown="UNK"), split="punctuation")
     assert letters.entries == ("(", ")", "UNKNOWN", "bUNK")
+
+
+def test_rare_characters_are_left_out():
+    vocabulary = characters(["abcab", "a"], min_count=2)
+    assert vocabulary.entries == ("a", "b")
+    assert vocabulary.encode("cab").tolist() == [1, 4, 5]
 
 
 def test_punctuation_is_cut_off():

@@ -61,6 +61,13 @@ def no_texts(caller):
     ]
 
 
+def no_counts(caller, what):
+    whole = f"{caller}: min_count: expected a whole number of at least 1, got "
+    none = f"{caller}: expected texts with {what} that occur at least 2 times, got none."
+    found = [((["a"],), {"min_count": 2}, ValueError, none)]
+    return [*found, *(((["a"],), {"min_count": n}, ValueError, whole) for n in (0, 1.5, True))]
+
+
 def no_sizes(caller, least, values):
     sentence = f"{caller}: size: expected a whole number of at least {least}, got "
     return [((["a b"], size), {}, ValueError, sentence) for size in values]
@@ -73,7 +80,9 @@ NO_SPECIALS = [
 NOTHING = "expected texts, got none, or only empty ones."
 OF_VOCABULARIES = [
     *rows("words", words, *no_texts("words"), *no_sizes("words", 5, (3, 1.5, "9", True))),
+    *rows("words", words, *no_counts("words", "words")),
     *rows("characters", characters, *no_texts("characters")),
+    *rows("characters", characters, *no_counts("characters", "characters")),
     *rows("characters", characters, *no_sizes("characters", 5, (3, 1.5, "9", True))),
     *rows("bpe", functools.partial(bpe, size=300), *no_texts("bpe")),
     *rows("bpe", bpe, *no_sizes("bpe", 259, (9, None, 300.5, "300", True))),
@@ -196,7 +205,7 @@ OF_CHARACTERS = [
         ((None,), {}, TypeError, "Characters.of: expected several texts, got NoneType."),
         (([b"a"],), {}, TypeError, "Characters.of: expected text as a string, got bytes."),
         *(
-            ((["a"], value), {}, ValueError, "at_least: expected a whole number of at least 1, got")
+            ((["a"], value), {}, ValueError, "min_count: expected a whole number of at least 1")
             for value in (0, 1.5, "a", True)
         ),
     ),
