@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from recur import cells, combine, lift, sequences, serialization, structure, types
 from recur.cells import (
     cell,
+    child_sum_lstm,
     conv_gru,
     conv_lstm,
     coupled_lstm,
@@ -34,6 +35,7 @@ from recur.cells import (
     mgu,
     min_gru,
     min_lstm,
+    nary_lstm,
     original_lstm,
     projected_lstm,
     recurrent_highway,
@@ -115,6 +117,7 @@ __all__ = [
     "cells",
     "chain",
     "checkpoint",
+    "child_sum_lstm",
     "classic",
     "combine",
     "condition",
@@ -145,6 +148,7 @@ __all__ = [
     "min_gru",
     "min_lstm",
     "name",
+    "nary_lstm",
     "newton",
     "normalize",
     "online",

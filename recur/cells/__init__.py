@@ -27,6 +27,7 @@ from recur.cells.minimal import (
 )
 from recur.cells.recurrent_highway import RHNGates, RHNParams, recurrent_highway
 from recur.cells.slstm import SLSTMParams, SLSTMState, slstm
+from recur.cells.tree_lstm import NaryGates, NaryLSTMParams, child_sum_lstm, nary_lstm
 from recur.cells.ugrnn import UGRNNGates, ugrnn
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "MinGRUGates",
     "MinLSTMGates",
     "MinimalParams",
+    "NaryGates",
+    "NaryLSTMParams",
     "OriginalGates",
     "Peepholes",
     "ProjectedLSTMParams",
@@ -59,6 +62,7 @@ __all__ = [
     "SLSTMState",
     "UGRNNGates",
     "cell",
+    "child_sum_lstm",
     "conv_gru",
     "conv_lstm",
     "coupled_lstm",
@@ -74,6 +78,7 @@ __all__ = [
     "mgu",
     "min_gru",
     "min_lstm",
+    "nary_lstm",
     "original_lstm",
     "positive",
     "projected_lstm",

@@ -31,6 +31,8 @@ CELLS = {
     "lru": (),
     "conv_lstm": ((3,),),
     "conv_gru": ((3,),),
+    "child_sum_lstm": (),
+    "nary_lstm": (2,),
 }
 EVERY = pytest.mark.parametrize("name", CELLS)
 

@@ -16,6 +16,7 @@ FRAME = jnp.ones((5, 3))
 KEY = jax.random.key(0)
 MORE = {
     "jordan": {"outputs": 2},
+    "nary_lstm": {"arity": 2},
     "projected_lstm": {"projection": 2},
     "recurrent_highway": {"depth": 2},
     "conv_lstm": {"kernel_size": (3,), "peepholes": True},

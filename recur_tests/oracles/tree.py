@@ -3,7 +3,8 @@
 The recursive net: R. Socher et al., "Recursive deep models for semantic compositionality over a
 sentiment treebank", 2013, section 4.1, with a learned vector for an absent child.
 The child-sum Tree-LSTM: K. S. Tai, R. Socher & C. D. Manning, "Improved semantic representations
-from tree-structured long short-term memory networks", 2015, equations 2-8.
+from tree-structured long short-term memory networks", 2015, equations 2-8; the N-ary one:
+equations 9-14.
 
 `children[n]` is a list of the numbers of nodes, in any order, with None for an absent child. No
 array has a fixed dtype, so that `complex_step` can follow a complex perturbation.
@@ -77,6 +78,34 @@ def child_sum_lstm(params, xs, children, absent=None):
         c = i * u
         for h_k, c_k in below:
             c = c + sigmoid(x @ W["f"] + h_k @ U["f"] + b["f"]) * c_k
+        return o * np.tanh(c), c
+
+    hs, cs = zip(*(state(n) for n in range(len(xs))), strict=True)
+    return np.stack(hs), np.stack(cs)
+
+
+def nary_lstm(params, xs, children, absent=None):
+    """Return h_n and c_n of all nodes, [N, H] each.
+
+    i   = σ(x_n W_i + Σ_j h_j U_i^j + b_i)          one U_i^j for each place j, also of o and u
+    f_k = σ(x_n W_f + Σ_j h_j U_f^kj + b_f)         one U_f^kj for each pair of places
+    c_n = i ⊙ u + Σ_k f_k ⊙ c_k
+    h_n = o ⊙ tanh(c_n)
+    """
+    del absent  # an absent child is zero
+    W, U, b = params["W"], params["U"], params["b"]
+
+    def state(n):
+        below = {j: state(child) for j, child in enumerate(children[n]) if child is not None}
+
+        def pre(gate, kernels):
+            summed = sum((h @ kernels[j] for j, (h, _) in below.items()), np.zeros(len(b["i"])))
+            return xs[n] @ W[gate] + summed + b[gate]
+
+        i, o = (sigmoid(pre(g, U[g])) for g in "io")
+        c = i * np.tanh(pre("u", U["u"]))
+        for k, (_, c_k) in below.items():
+            c = c + sigmoid(pre("f", U["f"][k])) * c_k
         return o * np.tanh(c), c
 
     hs, cs = zip(*(state(n) for n in range(len(xs))), strict=True)
