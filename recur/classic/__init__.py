@@ -1,6 +1,7 @@
 """Classical sequence models: n-grams, Markov chains, hidden Markov models, CRFs and word2vec."""
 
-from recur.classic import baum_welch, hidden_markov, markov
+from recur.classic import autoregressive, baum_welch, hidden_markov, markov
+from recur.classic.autoregressive import Autoregression
 from recur.classic.contexts import Contexts, keep_probability
 from recur.classic.crf import (
     CRF,
@@ -32,6 +33,7 @@ from recur.serialization import register_namedtuples
 register_namedtuples()
 
 __all__ = [
+    "Autoregression",
     "CRF",
     "ContextWindows",
     "Contexts",
@@ -46,6 +48,7 @@ __all__ = [
     "WordVectors",
     "additive",
     "as_embedding",
+    "autoregressive",
     "backward",
     "baum_welch",
     "bio_constraints",

@@ -1,0 +1,115 @@
+"""Rows of `test_wrong_input`: autoregressive models and convolutions over series."""
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from recur.classic import Autoregression, autoregressive
+from recur_tests.wrong_input import Row
+
+KEY = jax.random.key(0)
+XS = np.sin(np.arange(20.0))[:, None]
+GAPS = np.where(np.arange(20)[:, None] % 3 == 0, np.nan, XS)
+MODEL = Autoregression(np.array([[[0.5]], [[0.1]]]), np.zeros(1), np.ones((1, 1)))
+FORECAST = autoregressive.Forecast(np.zeros((2, 1)), np.ones((2, 1, 1)))
+NO_SERIES = [
+    (None, TypeError, "series: expected an array of numbers, got NoneType."),
+    ("a", TypeError, "series: expected an array of numbers, got str."),
+    (XS > 0, TypeError, "expected a series of real numbers, got bool."),
+    (XS[:, 0], ValueError, "expected a series [T, D], got the shape [20]. Write series[:, None]"),
+    (XS[None], ValueError, "expected a series [T, D], got the shape [1, 20, 1]."),
+    (np.where(XS > 0.8, np.inf, XS), ValueError, "expected finite values, or NaN for a gap, got inf at step 1."),
+    (XS[:2], ValueError, "steps"),
+]
+NO_MODELS = [
+    (None, TypeError, "expected an Autoregression, got NoneType."),
+    (tuple(MODEL), TypeError, "expected an Autoregression, got tuple."),
+    (MODEL._replace(intercept=np.zeros(2)), ValueError, "got [2, 1, 1], [2], [1, 1]."),
+    (MODEL._replace(covariance=np.ones(1)), ValueError, "got [2, 1, 1], [1], [1]."),
+    (MODEL._replace(coefficients=np.ones((1, 1))), ValueError, "expected coefficients [p, D, D]"),
+]
+TAKES_SERIES = {
+    "fit": lambda xs: autoregressive.fit(xs, 2),
+    "criteria": lambda xs: autoregressive.criteria(xs, 2),
+    "select_order": lambda xs: autoregressive.select_order(xs, 2),
+    "predict": partial(autoregressive.predict, MODEL),
+}
+TAKES_MODEL = {
+    "predict": lambda model: autoregressive.predict(model, XS),
+    "forecast": lambda model: autoregressive.forecast(model, XS, 2),
+    "sample": lambda model: autoregressive.sample(model, KEY, 2, XS),
+    "roots": autoregressive.roots,
+    "is_stationary": autoregressive.is_stationary,
+}
+TAKES_HISTORY = {
+    "forecast": lambda xs: autoregressive.forecast(MODEL, xs, 2),
+    "sample": lambda xs: autoregressive.sample(MODEL, KEY, 2, xs),
+}
+NO_HISTORIES = [
+    *NO_SERIES[:-1],
+    (XS[:1], ValueError, "at least the 2 steps that the model reads, got 1."),
+    (np.ones((4, 2)), ValueError, "expected a series [T, 1], as the model has, got [4, 2]."),
+    (GAPS[:19], ValueError, "expected no gap in the last 2 steps of the history"),
+]
+COUNTS = {
+    "fit: order": lambda n: autoregressive.fit(XS, n),
+    "criteria: largest": lambda n: autoregressive.criteria(XS, n),
+    "forecast: steps": lambda n: autoregressive.forecast(MODEL, XS, n),
+    "sample: steps": lambda n: autoregressive.sample(MODEL, KEY, n, XS),
+}
+
+
+def table(calls, values):
+    return [
+        Row(f"autoregressive.{name}", partial(call, value), error, sentence)
+        for name, call in calls.items()
+        for value, error, sentence in values
+    ]
+
+
+OF_SERIES = [
+    *table(TAKES_SERIES, NO_SERIES),
+    *table(TAKES_MODEL, NO_MODELS),
+    *(row._replace(name="Autoregression") for row in table({"": autoregressive.roots}, NO_MODELS)),
+    *table(TAKES_HISTORY, NO_HISTORIES),
+    *(
+        Row(f"autoregressive.{name.split(':')[0]}", partial(call, value), ValueError,
+            f"{name}: expected a whole number of at least {'steps' in name:d}, got {value!r}.")
+        for name, call in COUNTS.items()
+        for value in (-1, 1.5, "a", None, True)
+    ),
+    *table(
+        {"fit": lambda xs: autoregressive.fit(xs, 2), "criteria": TAKES_SERIES["criteria"]},
+        [(GAPS, ValueError, "without a gap in the steps before them, as the coefficients of this")],
+    ),
+    *table(
+        {"fit": lambda flag: autoregressive.fit(XS, 1, unbiased=flag)},
+        [(flag, TypeError, f"fit: unbiased: expected True or False, got {flag!r}.")
+         for flag in (1, None)],
+    ),
+    *table(
+        {"select_order": lambda name: autoregressive.select_order(XS, 2, name)},
+        [(name, ValueError, f'expected criterion "aic" or "bic", got {name!r}.')
+         for name in ("hqic", None, 3)],
+    ),
+    *table(
+        {"interval": lambda coverage: autoregressive.interval(FORECAST, coverage)},
+        [
+            (0, ValueError, "interval: expected coverage above 0 and below 1, got 0."),
+            (1, ValueError, "interval: expected coverage above 0 and below 1, got 1."),
+            (95, ValueError, "interval: expected coverage above 0 and below 1, got 95."),
+            ("a", ValueError, "interval: coverage: expected a finite number, got 'a'."),
+            (None, ValueError, "interval: coverage: expected a finite number, got None."),
+        ],
+    ),
+    *table(
+        {"interval": autoregressive.interval},
+        [(None, TypeError, "interval: expected a Forecast, got NoneType."),
+         (tuple(FORECAST), TypeError, "interval: expected a Forecast, got tuple.")],
+    ),
+    *table(
+        {"sample": lambda key: autoregressive.sample(MODEL, key, 2, XS)},
+        [(3, TypeError, "expected a typed key, got 3.")],
+    ),
+]  # fmt: skip
