@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from recur.arrays import as_array
 from recur.checks import check_leaves
 from recur.keys import is_key
 from recur.manual_axes import drop_axes
@@ -40,6 +41,20 @@ def make_mask(
         in_length = steps.reshape((1,) * len(rows) + (count,)) < length
         valid = in_length if valid is None else in_length & valid
     return Mask(valid, None if reset is None else _check_flags("reset", reset, rows, count))
+
+
+def check_mask(
+    mask: jax.Array, shape: tuple[int, ...], name: str, argument: str = "mask"
+) -> jax.Array:
+    """Returns `mask` as an array; raises an error unless it is one bool for each step."""
+    mask = as_array(f"{name}: {argument}", mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected {argument} as bool flags, got {mask.dtype}.")
+    if mask.shape != shape:
+        raise ValueError(
+            f"{name}: expected a {argument} of the shape {list(shape)}, got {list(mask.shape)}."
+        )
+    return mask
 
 
 def leading_shape(xs: Any, batch_axes: int) -> tuple[int, ...]:

@@ -14,8 +14,8 @@ from recur.arrays import as_array
 from recur.checks import check_function, check_rate, check_whole, describe
 from recur.dtypes import as_float, at_least_float32
 from recur.ids import check_known_ids
-from recur.masks import zero_invalid
-from recur.train.losses import check_class_weights, check_mask, check_targets, cross_entropy
+from recur.masks import check_mask, zero_invalid
+from recur.train.losses import check_class_weights, check_targets, cross_entropy
 
 
 def chunked_cross_entropy(

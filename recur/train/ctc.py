@@ -8,17 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from recur.arrays import as_array
-from recur.checks import check_whole, known_value
+from recur.decode.ctc_inputs import check_ctc_logits, check_ctc_targets, frames_needed
 from recur.dtypes import at_least_float32
-from recur.ids import check_known_ids, is_inside
+from recur.ids import is_inside
 from recur.manual_axes import has_explicit_axes
 from recur.masks import zero_invalid
-from recur.train.losses import check_mask
 
 
 def ctc_loss(
@@ -70,26 +67,10 @@ def ctc_loss(
       Graves et al. 2006, Connectionist Temporal Classification: Labelling Unsegmented Sequence Data
       with Recurrent Neural Networks, https://doi.org/10.1145/1143844.1143891
     """
-    known_targets = targets
-    logits, targets = as_array("ctc_loss: logits", logits), as_array("ctc_loss: targets", targets)
-    if not jnp.issubdtype(logits.dtype, jnp.floating):
-        raise TypeError(f"ctc_loss: expected logits as floats, got {logits.dtype}.")
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f"ctc_loss: expected integer targets, got {targets.dtype}.")
-    *rows, frames, size = logits.shape if logits.ndim >= 2 else (0, 0)
-    if not targets.ndim or list(targets.shape[:-1]) != rows or not frames:
-        raise ValueError(
-            "ctc_loss: expected logits of shape [..., T, V] with T > 0 and targets of shape "
-            f"[..., N], got {list(logits.shape)} and {list(targets.shape)}."
-        )
-    blank = check_whole("ctc_loss: blank", blank, 0)
-    if blank >= size:
-        raise ValueError(f"ctc_loss: expected blank from 0 to {size - 1}, got {blank}.")
-    known_mask: Any = np.ones((*rows, frames), bool) if mask is None else mask
-    known_target_mask: Any = np.ones(targets.shape, bool) if target_mask is None else target_mask
-    mask = check_mask(known_mask, (*rows, frames), "ctc_loss")
-    target_mask = check_mask(known_target_mask, targets.shape, "ctc_loss", "target_mask")
-    _check_known(known_targets, known_target_mask, known_mask, size, blank)
+    known_mask = mask
+    logits, mask, blank = check_ctc_logits("ctc_loss", logits, mask, blank)
+    given = (logits, targets, known_mask, target_mask, blank)
+    targets, target_mask = check_ctc_targets("ctc_loss", *given)
 
     if not has_explicit_axes(logits):
         return _losses(logits, targets, mask, target_mask, blank=blank)
@@ -124,32 +105,3 @@ def _losses(logits, targets, mask, target_mask, *, blank):
         )
     losses = losses.reshape(rows).astype(dtype)
     return jnp.where(feasible, losses, jnp.full_like(losses, jnp.inf))
-
-
-def frames_needed(targets: jax.Array, mask: jax.Array) -> jax.Array:
-    """The least number of frames that an alignment takes: one more for each repeated target."""
-    repeated = (targets[..., 1:] == targets[..., :-1]) & mask[..., 1:]
-    return mask.sum(-1) + repeated.sum(-1)
-
-
-def _check_known(targets: Any, target_mask: Any, mask: Any, size: int, blank: int) -> None:
-    """Checks the values of targets and masks that are not traced."""
-    check_known_ids("ctc_loss", "targets that count", targets, size, mask=target_mask)
-    targets, target_mask, mask = (known_value(each) for each in (targets, target_mask, mask))
-    if target_mask is not None and (target_mask[..., 1:] & ~target_mask[..., :-1]).any():
-        raise ValueError("ctc_loss: expected targets padded on the right, got a mask with holes.")
-    if targets is None or target_mask is None:
-        return
-    if ((targets == blank) & target_mask).any():
-        raise ValueError(f"ctc_loss: expected targets without the blank, {blank}, got {targets}.")
-    if mask is None:
-        return
-    needed, frames = frames_needed(targets, target_mask), mask.sum(-1)
-    for row in np.argwhere(needed > frames)[:1]:
-        place = tuple(row.tolist())
-        where = f" for row {', '.join(map(str, place))}" if place else ""
-        raise ValueError(
-            f"ctc_loss: expected at least {needed[place]} frames{where}, one for each target and "
-            f"one between equal targets, got {frames[place]}. Leave the sequence out, or use fewer "
-            "frames per step in the model."
-        )

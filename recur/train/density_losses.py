@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from recur.checks import is_number
-from recur.masks import expand_like, zero_invalid
-from recur.train.losses import as_common_floats, check_known, check_mask
+from recur.masks import check_mask, expand_like, zero_invalid
+from recur.train.losses import as_common_floats, check_known
 
 
 def gaussian_nll(

@@ -16,7 +16,7 @@ from recur.checks import check_rate, known_value
 from recur.dtypes import as_float, at_least_float32
 from recur.ids import check_known_ids, is_inside
 from recur.keys import is_key
-from recur.masks import zero_invalid
+from recur.masks import check_mask, zero_invalid
 
 
 def cross_entropy(
@@ -268,17 +268,3 @@ def mask_or_all(
 ) -> jax.Array:
     """Returns `mask` as `check_mask` does, or True at each step if there is none."""
     return jnp.ones(shape, bool) if mask is None else check_mask(mask, shape, name, argument)
-
-
-def check_mask(
-    mask: jax.Array, shape: tuple[int, ...], name: str, argument: str = "mask"
-) -> jax.Array:
-    """Returns `mask` as an array; raises an error unless it is one bool for each step."""
-    mask = as_array(f"{name}: {argument}", mask)
-    if mask.dtype != jnp.bool_:
-        raise TypeError(f"{name}: expected {argument} as bool flags, got {mask.dtype}.")
-    if mask.shape != shape:
-        raise ValueError(
-            f"{name}: expected a {argument} of the shape {list(shape)}, got {list(mask.shape)}."
-        )
-    return mask

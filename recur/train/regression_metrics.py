@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from recur.arrays import as_array
 from recur.checks import check_whole
 from recur.dtypes import as_float
-from recur.masks import zero_invalid
-from recur.train.losses import as_common_floats, check_known, check_mask, mask_or_all, masked_sums
+from recur.masks import check_mask, zero_invalid
+from recur.train.losses import as_common_floats, check_known, mask_or_all, masked_sums
 from recur.train.metrics import Average
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from recur.masks import check_mask
 from recur.train.classification_metrics import (
     F1Score,
     as_classes,
     check_average,
     count_classes,
 )
-from recur.train.losses import check_mask, mask_or_all
+from recur.train.losses import mask_or_all
 
 _PREFIXES = {"O": 0, "B": 1, "I": 2, "M": 2, "E": 3, "L": 3, "S": 4, "U": 4}
 _OUTSIDE, _BEGIN, _, _END, _SINGLE = range(5)
