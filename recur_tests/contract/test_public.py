@@ -87,7 +87,7 @@ NO_CELLS = {recur.cells.scaled_identity, recur.cells.positive}
 # Their steps take Children: tested in recur_tests/cells/test_tree_lstm.py.
 OVER_TREES = {recur.child_sum_lstm, recur.nary_lstm}
 # Tested in recur_tests/interop, where their libraries are installed.
-ELSEWHERE = {recur.interop.from_haiku, recur.interop.from_equinox}
+ELSEWHERE = {getattr(recur.interop, name) for name in recur.interop.__all__}
 FROZEN = pathlib.Path(__file__).with_name("frozen_params.json")
 
 
