@@ -1,9 +1,10 @@
-r"""Classifies digits that are read row by row or pixel by pixel, by five recurrent cells.
+r"""Classifies digits that are read row by row, pixel by pixel or at once, by five recurrent cells.
 
     python scripts/digits.py                                 digits that it draws, by rows
     python scripts/digits.py --data FOLDER                   MNIST, by rows
     python scripts/digits.py --data FOLDER --by pixels       sequential MNIST, 784 steps
     python scripts/digits.py --data FOLDER --by pixels --permuted
+    python scripts/digits.py --by image                      one step: no recurrence, to compare
     python scripts/digits.py --run DIR                       resumes a run that was stopped
 
 FOLDER has the four files of MNIST, such as train-images-idx3-ubyte.gz. The checkpoint with the best
@@ -20,6 +21,7 @@ cores of an AMD EPYC. Test accuracy, seed 0, in percent; published numbers are t
     gru        99.35    98.85       96.2 (c)                   87.3 (c)
     lru        99.50    98.87
     min_gru    99.45    98.40
+    mlp        98.60    98.05      (with --by image)
 
     (a) Le et al. 2015, https://arxiv.org/abs/1504.00941
     (b) Cooijmans et al. 2017, https://arxiv.org/abs/1603.09025
@@ -57,7 +59,7 @@ from recur.cells import scaled_identity
 from recur.sequences import batches, make_batches, pad, pool
 
 CELLS = ("irnn", "lstm", "gru", "lru", "min_gru")
-STEPS = {"rows": 2500, "pixels": 8000}
+STEPS = {"rows": 2500, "pixels": 8000, "image": 2500}
 RATES = {"irnn": {"rows": 1e-3, "pixels": 1e-4}}  # the maximum learning rate
 RATE = 3e-3  # of other cells
 PUBLISHED = {  # test accuracies of MNIST by pixels, in percent: plain and permuted
@@ -79,8 +81,8 @@ class Options:
     data: pathlib.Path | None = None
     """A folder with the four files of MNIST, such as train-images-idx3-ubyte.gz. The last 5,000
     training digits are the validation set."""
-    by: Literal["rows", "pixels"] = "rows"
-    """What a step of the sequence is."""
+    by: Literal["rows", "pixels", "image"] = "rows"
+    """What a step of the sequence is; the image is a single step, for a feed-forward network."""
     permuted: bool = False
     """Whether pixels are read in a random order, the same for all pictures (by pixels only)."""
     run: pathlib.Path | None = None
@@ -89,9 +91,9 @@ class Options:
     quick: bool = False
     """Whether to make a few updates on little data, to try the script."""
 
-    cells: tuple[Literal["irnn", "lstm", "gru", "lru", "min_gru"], ...] = CELLS
+    cells: tuple[Literal["irnn", "lstm", "gru", "lru", "min_gru", "mlp"], ...] = ()
     """The cells: the identity-start ReLU network (IRNN), LSTM and GRU in one layer; the LRU and the
-    minGRU in two."""
+    minGRU in two. Default: all, or with --by image a feed-forward network of two layers (mlp)."""
     features: runs.Size = 100
     """Units of each layer."""
     steps: runs.Count | None = None
@@ -116,8 +118,8 @@ class Options:
 
 def read_digits(options: Options) -> Split:
     """Reads MNIST, or draws digits."""
-    if options.permuted and options.by == "rows":
-        raise ValueError("--permuted: expected it with --by pixels, got rows.")
+    if options.permuted and options.by != "pixels":
+        raise ValueError(f"--permuted: expected it with --by pixels, got {options.by}.")
     if options.data is not None:
         found = read_mnist(options.data)
         return Split(*(part.first(200) for part in found)) if options.quick else found
@@ -138,6 +140,9 @@ def as_sequences(digits: Digits, options: Options) -> Sequences:
 
 def build_layers(cell: str, features: int, steps: int) -> list[Any]:
     """The layers of a cell, for sequences of about so many steps; the input is uint8."""
+    parts: list[Any] = [lambda x: x.astype(jnp.float32) / 128 - 0.25]
+    if cell == "mlp":
+        return [*parts, nn.Dense(features), nn.relu, nn.Dense(features), nn.relu]
     identity = {"recurrent_kernel_init": scaled_identity()}
     radius = (1 - 5 / steps, 1 - 0.5 / steps)  # of the LRU: it remembers over the sequence
     layers = {
@@ -147,7 +152,6 @@ def build_layers(cell: str, features: int, steps: int) -> list[Any]:
         "lru": [recur.lru(features, radius=radius) for _ in range(2)],
         "min_gru": [recur.min_gru(features) for _ in range(2)],
     }[cell]
-    parts: list[Any] = [lambda x: x.astype(jnp.float32) / 128 - 0.25]
     for layer in layers:
         mixed = [nn.Dense(features), "relu"] if len(layers) > 1 else []
         parts += [*mixed, recur.scan(layer)]
@@ -268,14 +272,15 @@ def learn_all(options: Options, run: runs.Run) -> None:
     run.check_data(digits=split)
     counts = ", ".join(f"{len(it.labels):,} {name}" for name, it in split._asdict().items())
     length = as_sequences(split.test, options).lengths[0]
-    print(f"{run}: sequences of {length} steps; {counts} digits.")
+    print(f"{run}: sequences of length {length}; {counts} digits.")
     rows = []
-    for cell in options.cells:
+    cells = options.cells or (("mlp",) if options.by == "image" else CELLS)
+    for cell in cells:
         with run.part(cell, best="valid_error") as part:
             [row] = part.results() or [learn(cell, split, options, part)]
             part.save_results([row], FORMATS)
         rows.append(row)
-    lines = {cell: runs.Run(run.folder / cell).points("valid_error") for cell in options.cells}
+    lines = {cell: runs.Run(run.folder / cell).points("valid_error") for cell in cells}
     figure = diagnose.curves(lines, y="share of wrong answers, validation")
     runs.write_figure(run.folder / "curves.png", figure)
     print(f"\n{run.save_results(rows, FORMATS)}\n\nResults and pictures are in {run}.")
@@ -284,8 +289,12 @@ def learn_all(options: Options, run: runs.Run) -> None:
 def main(arguments: list[str]) -> None:
     """Runs the script."""
     options = runs.parse_options(Options, arguments, "digits.py", resume=True)
-    if not options.cells:
-        raise ValueError("--cells: expected at least one, got none.")
+    wrong = [cell for cell in options.cells if (cell == "mlp") != (options.by == "image")]
+    if wrong:
+        raise ValueError(
+            "--cells: expected mlp with --by image, and recurrent cells otherwise, got "
+            f"{', '.join(wrong)} with --by {options.by}."
+        )
     with runs.start_run(options.run, options, name="runs/digits", may_change=["cells"]) as run:
         learn_all(options, run)
 

@@ -62,19 +62,19 @@ class Split(NamedTuple):
 
 
 class Sequences:
-    """Digits as examples: of rows `[H, W]`, or of pixels `[H * W, 1]` in a given order.
+    """Digits as examples: rows `[H, W]`, the image `[1, H * W]`, or pixels `[H * W, 1]` in order.
 
     Args:
       digits: the pictures.
-      by: "rows" or "pixels".
+      by: "rows", "pixels" or "image".
       order: of the pixels, int `[H * W]`; None for that of the picture.
     """
 
     def __init__(self, digits: Digits, by: str, order: np.ndarray | None = None):
         flat = digits.images.reshape(len(digits.images), -1)
         flat = flat if order is None else flat[:, order]
-        shape = digits.images.shape if by == "rows" else (*flat.shape, 1)
-        self._steps, self._labels = flat.reshape(shape), digits.labels
+        ways = {"rows": digits.images, "pixels": flat[:, :, None], "image": flat[:, None]}
+        self._steps, self._labels = ways[by], digits.labels
 
     def __len__(self) -> int:
         return len(self._labels)

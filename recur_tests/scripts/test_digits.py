@@ -80,6 +80,15 @@ def test_sequences_by_rows_and_pixels(data):
     for number in range(3):
         assert (permuted[number].steps[np.argsort(order)] == pixels[number].steps).all()
     assert pixels.lengths.tolist() == [256] * 3 and rows.lengths.tolist() == [16] * 3
+    whole = data.Sequences(few, "image")
+    assert (whole[1].steps == few.images[1].reshape(1, 256)).all()
+    assert whole.lengths.tolist() == [1] * 3
+
+
+def test_an_image_is_one_step_of_a_feed_forward_network(digits, command, mnist, tmp_path):
+    command(*TINY, "--data", mnist, "--by", "image", "--run", tmp_path / "run")
+    [row] = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert row["cell"] == "mlp" and row["weights"] == 20 * 6 + 6 + 6 * 6 + 6 + 6 * 10 + 10
 
 
 @pytest.mark.parametrize("by", ["rows", "pixels"])
@@ -169,7 +178,8 @@ def test_a_wrong_file(complaint, mnist, tmp_path, name, content, message):
 def test_other_wrong_input(complaint, mnist, tmp_path):
     run = ["--run", tmp_path / "run"]
     assert "--permuted: expected it with --by pixels, got rows" in complaint("--permuted", *run)
-    assert "--cells: expected at least one" in complaint("--cells", *run)
+    assert "got mlp with --by rows" in complaint("--cells", "gru", "mlp", *run)
+    assert "got gru with --by image" in complaint("--by", "image", "--cells", "gru", *run)
     few = {
         name: idx(np.zeros((3, 5, 4)[: 3 if "images" in name else 1], np.uint8)) for name in NAMES
     }
