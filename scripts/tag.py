@@ -1,4 +1,4 @@
-r"""Tags each word of a sentence, by a bidirectional network over words and their characters.
+r"""Tags each word of a sentence, by a bidirectional network over words and their spelling.
 
     python scripts/tag.py                                  roles of names in Python's own source
     python scripts/tag.py --files TRAIN VALID TEST         your own sentences, in CoNLL columns
@@ -41,6 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tag_data as data
 from flax import linen as nn
 from tag_baselines import (
     count_tags,
@@ -50,18 +51,7 @@ from tag_baselines import (
     markov_tagger,
     tag_all,
 )
-from tag_data import (
-    Corpus,
-    Sentence,
-    Vocabulary,
-    as_columns,
-    encode,
-    learn_vocabulary,
-    load_vocabulary,
-    read_corpus,
-    read_sentences,
-    save_vocabulary,
-)
+from tag_data import Corpus, Sentence, Vocabulary
 from tag_python import read_functions, read_python
 
 import recur
@@ -110,10 +100,12 @@ class Options:
     """Units of each direction of these layers."""
     embedding: runs.Size = 100
     """Size of the word embedding."""
+    endings: bool = True
+    """Whether to read the last three letters of each word and its case."""
     characters: bool = True
     """Whether to read the characters of each word."""
     character_embedding: runs.Size = 32
-    """Size of the character embedding."""
+    """Size of the embeddings of characters and of endings."""
     character_features: runs.Size = 32
     """Units of each direction of the layer over characters."""
     dropout: runs.Rate = 0.4
@@ -164,7 +156,7 @@ def read(options: Options) -> Corpus:
     if not options.files:
         corpus = read_python(8 if options.quick else 3)
     else:
-        corpus = read_corpus(options.files, options.columns, conllu=options.conllu)
+        corpus = data.read_corpus(options.files, options.columns, conllu=options.conllu)
     return Corpus(*(part[:64] for part in corpus)) if options.quick else corpus
 
 
@@ -188,6 +180,9 @@ def build_model(options: Options, vocabulary: Vocabulary) -> recur.Layer:
 
     word = nn.Embed(len(vocabulary.words), options.embedding)
     branches = [recur.chain(lambda x: x["word"], word)]
+    if options.endings:
+        ending = nn.Embed(data.ENDINGS, options.character_embedding)
+        branches.append(recur.chain(lambda x: x["ending"], ending))
     if options.characters:
         character = nn.Embed(len(vocabulary.characters), options.character_embedding)
         spelling = recur.chain(character, both(options.character_features))
@@ -206,7 +201,7 @@ def build_optimizer(options: Options, updates: int) -> optax.GradientTransformat
 
 def first_params(options: Options, model: recur.Layer, vocabulary: Vocabulary, key) -> Any:
     """The weights of the model, and the scores of transitions of a CRF."""
-    steps = encode(vocabulary, [Sentence(["word"], [])])[0].steps
+    steps = data.encode(vocabulary, [Sentence(["word"], [])])[0].steps
     params = {"model": model.init(key, jax.tree.map(lambda leaf: leaf[None], steps))}
     return params | ({"crf": init_crf(len(vocabulary.tags))} if options.head == "crf" else {})
 
@@ -274,9 +269,9 @@ def learn(options: Options, run: runs.Run) -> None:
     """Trains a tagger, in the folder of the run, and compares it on the test sentences."""
     corpus = read(options)
     run.check_data(**corpus._asdict())
-    vocabulary = learn_vocabulary(corpus.training)
-    save_vocabulary(run.folder, vocabulary)
-    examples = Corpus(*(encode(vocabulary, part) for part in corpus))
+    vocabulary = data.learn_vocabulary(corpus.training)
+    data.save_vocabulary(run.folder, vocabulary)
+    examples = Corpus(*(data.encode(vocabulary, part) for part in corpus))
     layout = find_layout(options.buckets, [each for part in examples for each in part])
     validation, test = (make_batches(part, layout, options.batch_size) for part in examples[1:])
     stream = batches(examples.training, layout, options.batch_size, seed=options.seed)
@@ -334,7 +329,7 @@ def save_predictions(
         (*sentence, [names[tag] for tag in tags])
         for sentence, tags in zip(sentences, found, strict=True)
     ]
-    runs.write_text(folder / "test.tsv", as_columns(rows))
+    runs.write_text(folder / "test.tsv", data.as_columns(rows))
     right, wrong = ([row for row in rows if (row[1] == row[2]) is same] for same in (True, False))
     shown = [row for part in (right, wrong) for row in part[:: 1 + len(part) // DRAWN]]
     figure = diagnose.tagged(shown, title="test sentences: first without, then with wrong tags")
@@ -353,21 +348,22 @@ def predict(options: PredictOptions) -> None:
     """The subcommand `predict`."""
     run = runs.Run(options.run, best="validation_error")
     begun = in_effect(run.options(Options))
-    vocabulary = load_vocabulary(run.folder)
+    vocabulary = data.load_vocabulary(run.folder)
     if options.file.suffix == ".py":
         sentences = read_functions(options.file)
     else:
-        sentences = read_sentences(options.file, [options.column], conllu=options.conllu)
+        sentences = data.read_sentences(options.file, [options.column], conllu=options.conllu)
     sentences = [Sentence(sentence.words, []) for sentence in sentences]
     model = build_model(begun, vocabulary)
     like = jax.eval_shape(lambda: first_params(begun, model, vocabulary, jax.random.key(0)))
     params, best = run.best_params(like), make_best(model, vocabulary)
-    examples = encode(vocabulary, sentences)
+    examples = data.encode(vocabulary, sentences)
     given = make_batches(examples, find_layout(1, examples), begun.batch_size)
     found = tag_all(lambda batch: best(params, batch)[0], given)
     rows = zip((sentence.words for sentence in sentences), found, strict=True)
     print(
-        as_columns((words, [vocabulary.tags[tag] for tag in tags]) for words, tags in rows), end=""
+        data.as_columns((words, [vocabulary.tags[tag] for tag in tags]) for words, tags in rows),
+        end="",
     )
 
 

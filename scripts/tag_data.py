@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from recur import runs
 from recur.sequences import Example, Padded
 from recur.text import Characters, Tokenizer, read_columns, read_lines, words
 
+ENDINGS = 2048  # endings are hashed to so many ids
 LONGEST = 16  # characters of a word; of a longer one, the first and the last eight count
 _FILES = ("words.json", "characters.json", "tags.json")  # of a vocabulary
 
@@ -84,7 +86,7 @@ def learn_vocabulary(sentences: Sequence[Sentence]) -> Vocabulary:
 
 
 def encode(vocabulary: Vocabulary, sentences: Sequence[Sentence]) -> list[Example]:
-    """Converts sentences to examples with a word, its characters and its tag in each step."""
+    """Converts sentences to examples: each step has a word, its ending, characters and tag."""
     tag_ids = {tag: number for number, tag in enumerate(vocabulary.tags)}
 
     def spell(word: str) -> np.ndarray:
@@ -95,6 +97,7 @@ def encode(vocabulary: Vocabulary, sentences: Sequence[Sentence]) -> list[Exampl
         Example(
             {
                 "word": vocabulary.words.encode_words(sentence.words),
+                "ending": np.array([hash_ending(word) for word in sentence.words]),
                 "characters": Padded.stack([spell(word) for word in sentence.words]),
                 "tag": np.array(
                     [tag_ids[tag] for tag in sentence.tags] or [0] * len(sentence.words)
@@ -103,6 +106,13 @@ def encode(vocabulary: Vocabulary, sentences: Sequence[Sentence]) -> list[Exampl
         )
         for sentence in sentences
     ]
+
+
+def hash_ending(word: str) -> int:
+    """An id of the kinds of characters in a word and its last three, "Aa-ing" for "Running"."""
+    kinds = {"A": str.isupper, "a": str.islower, "0": str.isdigit}
+    kind = "".join(name for name, is_kind in kinds.items() if any(map(is_kind, word)))
+    return zlib.crc32(f"{kind}-{word[-3:].lower()}".encode()) % ENDINGS
 
 
 def as_columns(sentences: Iterable[Sequence[Sequence[str]]]) -> str:
