@@ -1,8 +1,10 @@
-"""Classical sequence models: n-grams, Markov chains, hidden Markov models, CRFs and word2vec."""
+"""Models to compare with: n-grams, HMMs, CRFs, word2vec, autoregression and convolutions."""
 
 from recur.classic import autoregressive, baum_welch, hidden_markov, markov
 from recur.classic.autoregressive import Autoregression
+from recur.classic.causal_convolution import CausalConvParams, causal_conv
 from recur.classic.contexts import Contexts, keep_probability
+from recur.classic.convolutional import TCNBlockParams, receptive_field, tcn
 from recur.classic.crf import (
     CRF,
     bio_constraints,
@@ -14,6 +16,11 @@ from recur.classic.crf import (
 from recur.classic.forward_backward import Smoothed, backward, filtering, forward, smooth
 from recur.classic.hidden_markov import HiddenMarkov
 from recur.classic.markov import MarkovChain
+from recur.classic.neural_autoregression import (
+    gaussian_head,
+    latent_autoregression,
+    mlp_autoregression,
+)
 from recur.classic.ngram_model import Level, NGrams
 from recur.classic.ngrams import additive, katz, kneser_ney
 from recur.classic.noise_distribution import NoiseDistribution, draw_noise, unigram_noise
@@ -35,6 +42,7 @@ register_namedtuples()
 __all__ = [
     "Autoregression",
     "CRF",
+    "CausalConvParams",
     "ContextWindows",
     "Contexts",
     "Filtered",
@@ -44,6 +52,7 @@ __all__ = [
     "NGrams",
     "NoiseDistribution",
     "Smoothed",
+    "TCNBlockParams",
     "Word2Vec",
     "WordVectors",
     "additive",
@@ -52,6 +61,7 @@ __all__ = [
     "backward",
     "baum_welch",
     "bio_constraints",
+    "causal_conv",
     "cbow",
     "crf_decode",
     "crf_log_likelihood",
@@ -59,16 +69,21 @@ __all__ = [
     "draw_noise",
     "filtering",
     "forward",
+    "gaussian_head",
     "hidden_markov",
     "init_crf",
     "init_word2vec",
     "katz",
     "keep_probability",
     "kneser_ney",
+    "latent_autoregression",
     "markov",
+    "mlp_autoregression",
     "pca",
+    "receptive_field",
     "skip_gram",
     "smooth",
+    "tcn",
     "unigram_noise",
     "viterbi",
     "word2vec_loss",

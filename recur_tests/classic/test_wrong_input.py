@@ -44,7 +44,7 @@ from recur.classic import (
     viterbi,
     word2vec_loss,
 )
-from recur_tests.classic.wrong_series import OF_SERIES
+from recur_tests.classic.wrong_series import OF_LAYERS, OF_SERIES
 from recur_tests.wrong_input import WRONG, Row, each_row
 
 KEY = jax.random.key(0)
@@ -315,6 +315,16 @@ NGRAMS = {
 }
 TABLES = additive(TOKENS, 2, 3)
 OF_NGRAMS = [
+    *(
+        Row("ngram_cell", functools.partial(ngram_cell, model), TypeError, f"returns it, got {came}.")
+        for model, came in (
+            (None, "NoneType"),
+            (3, "int"),
+            (TOKENS, "list"),
+            (TABLES.levels[0], "Level"),
+            (NGrams, "type"),
+        )
+    ),
     *rows(
         NGRAMS,
         NGRAMS,
@@ -759,6 +769,7 @@ ROWS = [
     *OF_NGRAMS,
     *OF_CONTEXTS,
     *OF_NOISE,
+    *OF_LAYERS,
     *OF_SERIES,
     *OF_WORDS,
     *OF_VECTORS,
