@@ -1,6 +1,9 @@
-"""Decoding: sampling, generation and beam search; teacher forcing and scheduled sampling."""
+"""Decoding: sampling, generation, beam search and CTC; teacher forcing, scheduled sampling."""
 
 from recur.decode.beam import beam_search, search
+from recur.decode.ctc_alignment import CtcAlignment, ctc_align
+from recur.decode.ctc_beam import LanguageModel, ctc_beam_search
+from recur.decode.ctc_greedy import BestPath, ctc_greedy
 from recur.decode.distributions import bernoulli, gaussian, gaussian_mixture
 from recur.decode.force import (
     free_running,
@@ -17,11 +20,17 @@ register_namedtuples()
 
 __all__ = [
     "Beams",
+    "BestPath",
+    "CtcAlignment",
     "Generated",
+    "LanguageModel",
     "argmax",
     "beam_search",
     "bernoulli",
     "categorical",
+    "ctc_align",
+    "ctc_beam_search",
+    "ctc_greedy",
     "forbid",
     "free_running",
     "gaussian",

@@ -1,10 +1,12 @@
-"""Sequences of any length: padding, bucketing and packing into batches, streams, pooling, trees."""
+"""Sequences of any length: padding, bucketing and packing, streams, pooling, trees; sounds."""
 
 from recur.sequences import pool
+from recur.sequences.audio_file import read_audio
 from recur.sequences.batches import BatchStream, batches
 from recur.sequences.bucket import bucket, find_boundaries
 from recur.sequences.examples import Example
 from recur.sequences.layout import Batch, Layout, Plan, TimeMajorBatch, make_batches
+from recur.sequences.log_mel import log_mel
 from recur.sequences.pack import pack
 from recur.sequences.pad import pad
 from recur.sequences.padded import Padded
@@ -33,12 +35,14 @@ __all__ = [
     "find_boundaries",
     "first_steps",
     "last_steps",
+    "log_mel",
     "make_batches",
     "pack",
     "pad",
     "parse_tree",
     "pool",
     "post_order",
+    "read_audio",
     "segments",
     "sliding",
     "unpack",

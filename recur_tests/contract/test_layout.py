@@ -109,6 +109,7 @@ def test_few_files_know_each_library():
         "tyro": {("runs", "command_line")},
         "tokenizers": {("text", "engine")},
         "sacrebleu": {("train", "text_metrics")},
+        "soundfile": {("sequences", "audio_file")},
         "tensorboardX": {("train", "loggers")},
         "wandb": set(),
     }
@@ -162,7 +163,7 @@ assert jax.config.values == before
 assert not xla_bridge._backends
 libraries = {"flax", "optax", "torch", "keras", "haiku", "equinox", "matplotlib", "grain"}
 libraries |= {"tyro", "tqdm", "orbax", "tokenizers", "sacrebleu", "safetensors", "mido", "rich"}
-libraries |= {"tensorboardX", "wandb"}
+libraries |= {"tensorboardX", "wandb", "soundfile"}
 assert not libraries & sys.modules.keys(), libraries & sys.modules.keys()
 recur.scan(recur.readout(recur.lstm(4), "tanh"))
 assert "flax" not in sys.modules

@@ -26,6 +26,7 @@ from recur.decode import (
     top_k,
     top_p,
 )
+from recur_tests.decode.wrong_ctc import OF_CTC
 from recur_tests.wrong_input import NO_LAYERS, Row, check_five_rows, each_row
 
 KEY, LOGITS, TOKENS = jax.random.key(0), np.zeros(5), np.array([1, 2, 3])
@@ -438,6 +439,7 @@ OF_DENSITIES = [
     ),
 ]
 ROWS = [
+    *OF_CTC,
     *OF_DECODERS,
     *OF_INPUTS,
     *OF_DENSITIES,

@@ -26,6 +26,7 @@ from recur.sequences import (
     unpack,
     whole_rows,
 )
+from recur_tests.sequences.wrong_sounds import OF_SOUNDS
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 SOURCE = [np.arange(3), np.arange(2)]
@@ -445,6 +446,7 @@ ROWS = [
     *OF_TREES,
     *OF_SLIDING,
     *OF_ROWS,
+    *OF_SOUNDS,
 ]
 
 
