@@ -21,6 +21,7 @@ from recur.classic.neural_autoregression import (
     latent_autoregression,
     mlp_autoregression,
 )
+from recur.classic.ngram_cell import NGramTable, ngram_cell
 from recur.classic.ngram_model import Level, NGrams
 from recur.classic.ngrams import additive, katz, kneser_ney
 from recur.classic.noise_distribution import NoiseDistribution, draw_noise, unigram_noise
@@ -49,6 +50,7 @@ __all__ = [
     "HiddenMarkov",
     "Level",
     "MarkovChain",
+    "NGramTable",
     "NGrams",
     "NoiseDistribution",
     "Smoothed",
@@ -79,6 +81,7 @@ __all__ = [
     "latent_autoregression",
     "markov",
     "mlp_autoregression",
+    "ngram_cell",
     "pca",
     "receptive_field",
     "skip_gram",

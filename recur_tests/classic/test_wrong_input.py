@@ -15,6 +15,7 @@ from recur.classic import (
     CRF,
     Contexts,
     ContextWindows,
+    NGrams,
     Word2Vec,
     WordVectors,
     additive,
@@ -37,6 +38,7 @@ from recur.classic import (
     keep_probability,
     kneser_ney,
     markov,
+    ngram_cell,
     pca,
     skip_gram,
     smooth,
@@ -316,7 +318,12 @@ NGRAMS = {
 TABLES = additive(TOKENS, 2, 3)
 OF_NGRAMS = [
     *(
-        Row("ngram_cell", functools.partial(ngram_cell, model), TypeError, f"returns it, got {came}.")
+        Row(
+            "ngram_cell",
+            functools.partial(ngram_cell, model),
+            TypeError,
+            f"returns it, got {came}.",
+        )
         for model, came in (
             (None, "NoneType"),
             (3, "int"),
@@ -784,6 +791,7 @@ def test_wrong_input(row):
 RECORDS = {
     "Filtered",
     "Level",
+    "NGramTable",
     "Smoothed",
     "autoregressive.Criteria",
     "autoregressive.Forecast",
