@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -35,7 +35,7 @@ def make_cell_of(params: Any, **options: Any) -> Cell:
       **options: activation, and for a GRU reset and update.
     """
     first = jax.tree.leaves(params.recurrent_kernel)[0]
-    common: dict[str, Any] = options
+    common = dict(options)
     if params.bias is None:
         common["use_bias"] = False
     if first.dtype != jnp.float32:
@@ -51,12 +51,29 @@ def make_cell_of(params: Any, **options: Any) -> Cell:
     return lstm(first.shape[1], **common)
 
 
-def lift_params(params: Any, *, merge: Merge = "concatenate", **options: Any) -> Layer:
-    """Returns the layer of one cell, or of the two cells of `Directions`."""
+def lift_params(
+    params: Any,
+    *,
+    reverse: bool = False,
+    merge: Merge = "concatenate",
+    wrap: Callable[[Cell], Cell] = lambda cell: cell,
+    **options: Any,
+) -> Layer:
+    """Returns the layer of one cell, or of the two cells of `Directions`.
+
+    Args:
+      params: of one cell, or `Directions` of two.
+      reverse: whether a single cell reads backward.
+      merge: how the outputs of two directions are merged.
+      wrap: a function of each cell, which keeps its params.
+      **options: of each cell.
+    """
     if not isinstance(params, Directions):
-        return scan(make_cell_of(params, **options))
-    forward, backward = (make_cell_of(each, **options) for each in params)
-    return bidirectional(scan(forward), scan(backward, reverse=True), merge=merge)
+        cell = wrap(make_cell_of(params, **options))
+        return scan(cell, reverse=True) if reverse else scan(cell)
+    forward, backward = (wrap(make_cell_of(each, **options)) for each in params)
+    how = {} if merge == "concatenate" else {"merge": merge}
+    return bidirectional(scan(forward), scan(backward, reverse=True), **how)
 
 
 def lift_layers(layers: Sequence[Any], dropout: float = 0.0, **options: Any) -> tuple[Layer, Any]:

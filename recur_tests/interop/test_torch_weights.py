@@ -1,5 +1,7 @@
 """Weights of PyTorch, in both directions: outputs, carries and gradients are those of PyTorch."""
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,16 @@ from recur.interop import from_torch_weights, to_torch_weights
 from recur.lift import Directions
 from recur_tests.helpers import assert_close
 
-torch = pytest.importorskip("torch")
+if importlib.util.find_spec("torch") is None:
+    pytest.skip("PyTorch is not installed", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _torch():
+    """Imports PyTorch when it is needed, since that takes longer than all of recur."""
+    global torch
+    import torch
+
 
 INPUTS, STEPS, ROWS, DRAWS = 3, 4, 2, 7
 CASES = {
