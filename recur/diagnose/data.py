@@ -113,6 +113,42 @@ def check_weighted(examples: Any) -> list[tuple[str, Any, np.ndarray]]:
     return checked
 
 
+def check_fans(history: Any, fans: Any, future: Any, lines: Any) -> tuple[Any, ...]:
+    """Returns the arguments of `forecast_fan` as floats; raises an error unless they fit."""
+    _check_mapping("forecast_fan", fans, "fans as a mapping of names to paths [N, S]")
+    _check_mapping("forecast_fan", lines, "lines as a mapping of names to values [S]")
+    if not fans or not set(lines) <= set(fans):
+        raise ValueError(
+            f"forecast_fan: expected at least one fan, and lines only of these fans, got fans "
+            f"{list(fans)} and lines of {list(lines)}."
+        )
+    past = _numbers("forecast_fan: history", history)
+    paths = {name: _numbers(f"forecast_fan: {name!r}", each) for name, each in fans.items()}
+    steps = next(iter(paths.values())).shape[-1:]
+    for name, each in paths.items():
+        if each.ndim != 2 or not each.size or each.shape[1:] != steps:
+            raise ValueError(
+                f"forecast_fan: expected paths [N, S] with the same S for all, got "
+                f"{list(each.shape)} for {name!r}."
+            )
+        if not np.isfinite(each).all():
+            raise ValueError(f"forecast_fan: expected finite paths, got others for {name!r}.")
+    came = None if future is None else _numbers("forecast_fan: future", future)
+    drawn = {name: _numbers(f"forecast_fan: {name!r}", each) for name, each in lines.items()}
+    shapes = {name: each.shape for name, each in drawn.items()}
+    for name, shape in (shapes if came is None else {"future": came.shape, **shapes}).items():
+        if shape != steps:
+            raise ValueError(
+                f"forecast_fan: expected {name} of shape {list(steps)}, as the paths have, got "
+                f"{list(shape)}."
+            )
+    if past.ndim != 1 or not np.isfinite(past).any():
+        raise ValueError(
+            f"forecast_fan: expected a history [T] with a value, got the shape {list(past.shape)}."
+        )
+    return past, paths, came, drawn
+
+
 def _check_mapping(caller: str, value: Any, expected: str) -> None:
     if not isinstance(value, Mapping):
         raise TypeError(f"{caller}: expected {expected}, got {type(value).__name__}.")

@@ -6,6 +6,7 @@ from recur import diagnose
 from recur.diagnose import (
     confusion,
     curves,
+    forecast_fan,
     heatmap,
     image_grid,
     panels,
@@ -78,6 +79,34 @@ OWN = [
     Row("scatter", of_points(labels=None), TypeError, "a sequence of strings, got NoneType."),
     Row("scatter", of_points(size="x"), ValueError, "size: expected a finite number, got 'x'."),
     Row("scatter", of_points(size=0), ValueError, "size: expected a number above 0, got 0."),
+]
+
+
+def of_fans(history=(1.0, 2.0), fans=None, **options):
+    return lambda: forecast_fan(
+        history, {"a": np.ones((3, 2))} if fans is None else fans, **options
+    )
+
+
+FANS = [
+    Row("forecast_fan", of_fans(fans=3), TypeError, "forecast_fan: expected fans as a mapping of"),
+    Row("forecast_fan", of_fans(fans={}), ValueError, "at least one fan, and lines only of these"),
+    Row("forecast_fan", of_fans(lines={"b": [1]}), ValueError, "fans ['a'] and lines of ['b']."),
+    Row("forecast_fan", of_fans(lines=[1]), TypeError, "expected lines as a mapping of names"),
+    Row("forecast_fan", of_fans(fans={"a": "x"}), TypeError, "'a': expected numbers, got str."),
+    Row("forecast_fan", of_fans(fans={"a": [1.0]}), ValueError, "for all, got [1] for 'a'."),
+    Row(
+        "forecast_fan",
+        of_fans(fans={"a": np.ones((3, 2)), "b": np.ones((3, 1))}),
+        ValueError,
+        "expected paths [N, S] with the same S for all, got [3, 1] for 'b'.",
+    ),
+    Row("forecast_fan", of_fans(fans={"a": [[np.inf]]}), ValueError, "finite paths, got others fo"),
+    Row("forecast_fan", of_fans(future=[1]), ValueError, "expected future of shape [2], as the pa"),
+    Row("forecast_fan", of_fans(lines={"a": [1]}), ValueError, "expected a of shape [2], as the p"),
+    Row("forecast_fan", of_fans(history=[]), ValueError, "expected a history [T] with a value"),
+    Row("forecast_fan", of_fans(history=[np.nan]), ValueError, "a history [T] with a value, got"),
+    Row("forecast_fan", of_fans(history=None), ValueError, "a history [T] with a value, got"),
 ]
 
 
@@ -177,7 +206,7 @@ IMAGES = [
     ),
     Row("image_grid", of_images(columns=0), ValueError, "columns: expected"),
 ]
-ROWS = [*HEATMAP, *IMAGES, *OF_LINES, *OWN, *CONFUSION, *WEIGHTS, *TAGGED]
+ROWS = [*HEATMAP, *IMAGES, *OF_LINES, *OWN, *CONFUSION, *FANS, *WEIGHTS, *TAGGED]
 
 
 @each_row(ROWS)
