@@ -94,7 +94,8 @@ class Run:
           The options, with the folder as `run`, if there is such a field.
 
         Raises:
-          ValueError: if the folder is not that of a run, or its options are of another script.
+          ValueError: if the folder is not that of a run, or of a part of one, or its options are of
+            another script.
         """
         path = self.folder / OPTIONS
         if not path.exists():

@@ -176,6 +176,13 @@ def test_options_of_another_script(tmp_path):
         Run(tmp_path / "none").options(Options)
 
 
+def test_a_part_has_no_options_of_its_own(tmp_path):
+    with start_run(tmp_path / "run", Options()) as run, run.part("a"):
+        pass
+    with pytest.raises(ValueError, match=f"its options are in {tmp_path / 'run'}"):
+        Run(tmp_path / "run" / "a").options(Options)
+
+
 def test_data_that_has_changed(tmp_path):
     with start_run(tmp_path / "run") as run:
         run.check_data(text={"a": "b"}, vocabulary=["x"])
