@@ -101,7 +101,7 @@ class Options:
     embedding: runs.Size = 100
     """Size of the word embedding."""
     endings: bool = True
-    """Whether to read the last three letters of each word and its case."""
+    """Whether to read the case of each word and its ends, of one to four letters."""
     characters: bool = True
     """Whether to read the characters of each word."""
     character_embedding: runs.Size = 32
@@ -182,7 +182,7 @@ def build_model(options: Options, vocabulary: Vocabulary) -> recur.Layer:
     branches = [recur.chain(lambda x: x["word"], word)]
     if options.endings:
         ending = nn.Embed(data.ENDINGS, options.character_embedding)
-        branches.append(recur.chain(lambda x: x["ending"], ending))
+        branches.append(recur.chain(lambda x: x["endings"], ending, jnp.ravel))
     if options.characters:
         character = nn.Embed(len(vocabulary.characters), options.character_embedding)
         spelling = recur.chain(character, both(options.character_features))

@@ -13,7 +13,8 @@ from recur import runs
 from recur.sequences import Example, Padded
 from recur.text import Characters, Tokenizer, read_columns, read_lines, words
 
-ENDINGS = 2048  # endings are hashed to so many ids
+LETTERS = (1, 2, 3, 4)  # of the ends of a word
+ENDINGS = 8192  # ends are hashed to so many ids
 LONGEST = 16  # characters of a word; of a longer one, the first and the last eight count
 _FILES = ("words.json", "characters.json", "tags.json")  # of a vocabulary
 
@@ -86,7 +87,7 @@ def learn_vocabulary(sentences: Sequence[Sentence]) -> Vocabulary:
 
 
 def encode(vocabulary: Vocabulary, sentences: Sequence[Sentence]) -> list[Example]:
-    """Converts sentences to examples: each step has a word, its ending, characters and tag."""
+    """Converts sentences to examples: each step has a word, its ends, characters and tag."""
     tag_ids = {tag: number for number, tag in enumerate(vocabulary.tags)}
 
     def spell(word: str) -> np.ndarray:
@@ -97,7 +98,7 @@ def encode(vocabulary: Vocabulary, sentences: Sequence[Sentence]) -> list[Exampl
         Example(
             {
                 "word": vocabulary.words.encode_words(sentence.words),
-                "ending": np.array([hash_ending(word) for word in sentence.words]),
+                "endings": np.array([hash_endings(word) for word in sentence.words]),
                 "characters": Padded.stack([spell(word) for word in sentence.words]),
                 "tag": np.array(
                     [tag_ids[tag] for tag in sentence.tags] or [0] * len(sentence.words)
@@ -108,11 +109,12 @@ def encode(vocabulary: Vocabulary, sentences: Sequence[Sentence]) -> list[Exampl
     ]
 
 
-def hash_ending(word: str) -> int:
-    """An id of the kinds of characters in a word and its last three, "Aa-ing" for "Running"."""
+def hash_endings(word: str) -> list[int]:
+    """Ids of the ends of a word, each with the kinds of its characters, such as "Aa-ing"."""
     kinds = {"A": str.isupper, "a": str.islower, "0": str.isdigit}
     kind = "".join(name for name, is_kind in kinds.items() if any(map(is_kind, word)))
-    return zlib.crc32(f"{kind}-{word[-3:].lower()}".encode()) % ENDINGS
+    ends = [f"{kind}-{word[-count:].lower()}" for count in LETTERS]
+    return [zlib.crc32(end.encode()) % ENDINGS for end in ends]
 
 
 def as_columns(sentences: Iterable[Sequence[Sequence[str]]]) -> str:
