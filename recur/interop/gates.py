@@ -89,9 +89,9 @@ class Stored(NamedTuple):
     kind: str
     kernel: jax.Array
     recurrent_kernel: jax.Array
-    bias: jax.Array | None
-    recurrent_bias: jax.Array | None = None
-    projection: jax.Array | None = None
+    bias: Any
+    recurrent_bias: Any = None
+    projection: Any = None
 
 
 def split_gates(array: jax.Array, kind: str, library: Library) -> Any:
@@ -128,8 +128,7 @@ def to_params(stored: Stored, library: Library) -> Any:
             return GRUParams(kernel, recurrent_kernel, bias, None, None)
         both = both._replace(candidate=bias.candidate)
         return GRUParams(kernel, recurrent_kernel, both, second.candidate, None)
-    if library.added_to_forget and both is not None:
-        both = both._replace(forget=both.forget + library.added_to_forget)
+    both = add_to_forget(both, kernel, library.added_to_forget)
     if kernel.input.ndim > 2:
         return ConvLSTMParams(kernel, recurrent_kernel, both, None)
     if projection is None:
@@ -158,12 +157,12 @@ def from_params(
     check_finite(caller, params)
     params = jax.tree.map(jnp.asarray, params)
     bias, second, projection = params.bias, None, None
+    if kind == "lstm":
+        bias = add_to_forget(bias, params.kernel, -library.added_to_forget)
     if kind == "gru":
         params = check_gru(params, library, caller, reset, update)
         bias = params.bias
     if bias is not None:
-        if kind == "lstm" and library.added_to_forget:
-            bias = bias._replace(forget=bias.forget - library.added_to_forget)
         second = jax.tree.map(jnp.zeros_like, bias)
         if kind == "gru" and reset == "after":
             second = second._replace(candidate=params.recurrent_bias)
@@ -174,6 +173,15 @@ def from_params(
         None if each is None else join_gates(each, kind, library) for each in arrays
     ]
     return Stored._make([kind, *joined, projection])
+
+
+def add_to_forget(bias: Any, kernel: Any, value: float) -> Any:
+    """Returns the biases of an LSTM with a constant added to b_f, which needs biases."""
+    if not value:
+        return bias
+    if bias is None:
+        bias = jax.tree.map(lambda array: jnp.zeros(array.shape[-1], array.dtype), kernel)
+    return bias._replace(forget=bias.forget + value)
 
 
 def check_gru(

@@ -98,9 +98,12 @@ def test_files_of_one_room_do_not_import_each_other_in_circles():
 
 def test_few_files_know_each_library():
     owners = {
-        "flax": {("modules",), ("interop", "lifted"), ("interop", "linen"), ("interop", "nnx")},
+        "flax": {
+            ("modules",),
+            *(("interop", name) for name in ("flax_weights", "lifted", "linen", "nnx")),
+        },
         "haiku": {("interop", "haiku")},
-        "equinox": {("modules",), ("interop", "equinox")},
+        "equinox": {("modules",), ("interop", "equinox"), ("interop", "equinox_weights")},
         "grain": {("sequences", "batches"), ("sequences", "pack")},
         "orbax": {("train", "checkpoint_files")},
         "safetensors": {("train", "params_file")},
