@@ -1,5 +1,7 @@
 """Wrong inputs of plots: each is an error that says what was expected."""
 
+import functools
+
 import numpy as np
 
 from recur import diagnose
@@ -10,6 +12,7 @@ from recur.diagnose import (
     heatmap,
     image_grid,
     panels,
+    posteriorgram,
     scatter,
     step_weights,
     tagged,
@@ -151,6 +154,32 @@ WEIGHTS = [
 PARTS = "expected words, target tags and predicted tags, got "
 COUNTED = "expected at least one word and a target and a predicted tag for each, got "
 TAGGED = [
+    *(
+        Row(
+            "posteriorgram",
+            functools.partial(
+                posteriorgram, **{"probabilities": np.eye(3), "symbols": "_ a b".split(), **change}
+            ),
+            error,
+            f"posteriorgram: {sentence}",
+        )
+        for change, error, sentence in [
+            ({"probabilities": "a"}, TypeError, "probabilities: expected an array of real numbers"),
+            ({"probabilities": np.ones(3)}, ValueError, "expected probabilities [T, V] with T > 0"),
+            ({"probabilities": np.zeros((0, 3))}, ValueError, "expected probabilities [T, V] with"),
+            ({"symbols": "abc"}, TypeError, "expected symbols as a sequence of strings, got str."),
+            ({"symbols": ["a"]}, ValueError, "expected probabilities [T, V] with T > 0 and V symb"),
+            ({"blank": 3}, ValueError, "expected blank from 0 to 2, got 3."),
+            ({"blank": "a"}, ValueError, "blank: expected a whole number of at least 0, got 'a'."),
+            ({"targets": ["a"]}, TypeError, "targets: expected a sequence of whole numbers"),
+            ({"targets": [3]}, ValueError, "targets: expected ids from 0 to 2"),
+            ({"targets": [1]}, ValueError, "expected begin for each of 1 targets, got 0."),
+            ({"targets": [1], "begin": [4]}, ValueError, "begin: expected ids from 0 to 3"),
+            ({"targets": [1], "begin": [0]}, ValueError, "expected end for each of 1 targets, go"),
+            ({"steps": "a"}, TypeError, "steps: expected an array of real numbers"),
+            ({"steps": np.zeros((0, 2))}, ValueError, "expected steps [S] or [S, D] with S > 0"),
+        ]
+    ),
     Row("tagged", lambda: tagged("abc"), TypeError, "sentences as a sequence of words, target"),
     Row("tagged", lambda: tagged(None), TypeError, "predicted tags, got NoneType."),
     Row("tagged", lambda: tagged([]), ValueError, "tagged: expected at least one sentence, got"),
