@@ -9,6 +9,13 @@ from recur.combine.feedback import Feedback, feedback
 from recur.combine.film import FilmParams, film
 from recur.combine.normalize import NormalizeParams, normalize
 from recur.combine.shortcuts import HighwayParams, highway, residual
+from recur.combine.soft_window import (
+    SoftWindow,
+    SoftWindowParams,
+    Windowed,
+    WindowParts,
+    soft_window,
+)
 from recur.combine.stack import Stack, stack
 from recur.combine.transition import TransitionParams, deep_transition
 from recur.combine.zoneout import zoneout
@@ -25,8 +32,12 @@ __all__ = [
     "NormalizeParams",
     "ReadinParams",
     "ReadoutParams",
+    "SoftWindow",
+    "SoftWindowParams",
     "Stack",
     "TransitionParams",
+    "WindowParts",
+    "Windowed",
     "attend",
     "condition",
     "deep_transition",
@@ -38,6 +49,7 @@ __all__ = [
     "readout",
     "recurrent_dropout",
     "residual",
+    "soft_window",
     "stack",
     "variational_dropout",
     "zoneout",

@@ -71,7 +71,7 @@ def side_by_side(caller: str, *parts: Any) -> jax.Array:
         raise ValueError(
             f"{caller}: expected arrays to concatenate that differ only in their last axis, got "
             f"{', '.join(map(describe, parts))}. Put recur.readout inside to make the output one "
-            "array, or recur.readin around to embed tokens."
+            "array, or recur.readin around to embed tokens; stack a list of steps with jnp.stack."
         )
     # bfloat16 weights with float32 inputs are allowed, also under strict dtype promotion.
     with jax.numpy_dtype_promotion("standard"):

@@ -11,6 +11,11 @@ from recur_tests.wrong_input import NO_CELLS, Row, check_five_rows, each_row, ro
 
 CELL = recur.gru(3, param_dtype=jnp.float64)
 WIDE = recur.gru(4, param_dtype=jnp.float64)
+COMPLEX = recur.cell(
+    lambda key, x: (),
+    lambda params, x: jnp.zeros(()),
+    lambda params, h, x: (h, jax.lax.complex(x, x)),
+)
 XS = np.ones((5, 3))
 KEY = jax.random.key(0)
 CONTEXT = {"memory": np.ones((6, 2)), "vector": np.ones(2)}
@@ -33,6 +38,7 @@ CALLS = {
     "readout": (lambda cell: recur.readout(cell, DENSE), "ReadoutParams"),
     "recurrent_dropout": (lambda cell, rate=0.1: recur.recurrent_dropout(cell, rate), None),
     "residual": (recur.residual, None),
+    "soft_window": (lambda cell, **o: recur.soft_window(cell, "memory", **o), "SoftWindowParams"),
     "stack": (recur.stack, None),
     "variational_dropout": (lambda cell, **o: recur.variational_dropout(cell, **o), None),
     "zoneout": (lambda cell, rate=0.1: recur.zoneout(cell, rate), None),
@@ -121,6 +127,26 @@ OWN = [
     Row("feedback", lambda: recur.feedback(CELL, "x"), TypeError, "join: expected a function, got"),
     Row("residual", lambda: run(recur.residual(WIDE)), ValueError, "as wide as its input."),
     Row("highway", lambda: run(recur.highway(WIDE)), ValueError, "as wide as its input."),
+    Row("soft_window", lambda: run(recur.soft_window(CELL, "m")), ValueError, "needs the context"),
+    Row("soft_window", lambda: run(recur.soft_window(CELL, 3)), TypeError, "as a string, got int."),
+    Row(
+        "soft_window",
+        lambda: recur.soft_window(CELL, "m", initial_step=0.0),
+        ValueError,
+        "soft_window: expected initial_step above 0, got 0.0.",
+    ),
+    Row(
+        "soft_window",
+        lambda: run(recur.soft_window(recur.readout(CELL, lambda v: (v, v)), "memory")),
+        ValueError,
+        "soft_window: expected the output to be one vector, got ",
+    ),
+    Row(
+        "soft_window",
+        lambda: run(recur.soft_window(COMPLEX, "memory")),
+        TypeError,
+        "soft_window: expected the output to be real numbers, got complex",
+    ),
     Row("stack", lambda: recur.stack(), ValueError, "stack: expected at least one cell, got none."),
     Row("stack", lambda: recur.stack([CELL, CELL]), TypeError, "expected a cell, such as recur"),
     Row(

@@ -192,6 +192,7 @@ CELLS = [
         feed_input=True,
         **_ATTEND,
     ),
+    case(recur.soft_window, _LSTM, "memory", 2, **_ATTEND),
     case(recur.variational_dropout, _GRU, inputs=0.3, recurrent=0.4, outputs=0.5),
     case(
         recur.variational_dropout,

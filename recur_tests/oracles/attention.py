@@ -57,3 +57,26 @@ def attend(step, memory, valid=None, *, score="additive", query="output", feed_i
     if query == "state":
         return of_state
     return fed if feed_input else of_output
+
+
+def soft_window(step, memory, valid=None):
+    """Return y_t = (v_t, φ_t [U], w_t [D]); the carry is (that of the cell, κ_t, w_t).
+
+    A. Graves, arXiv:1308.0850, equations 46-52, for the first layer.
+    """
+
+    def next_step(params, carry, x):
+        inner, position, window = carry
+        inner, v = step(params.cell, inner, np.concatenate([x, window]))
+        hat = [v @ kernel + bias for kernel, bias in zip(params.kernel, params.bias, strict=True)]
+        a, b = np.exp(hat[0]), np.exp(hat[1])
+        position = position + np.exp(hat[2])
+        phi = np.zeros(len(memory))
+        for u in range(len(memory)):
+            if valid is None or valid[u]:
+                for k in range(len(a)):
+                    phi[u] += a[k] * np.exp(-b[k] * (position[k] - (u + 1)) ** 2)
+        window = sum((phi[u] * memory[u] for u in range(len(memory)) if phi[u]), 0 * window)
+        return (inner, position, window), (v, phi, window)
+
+    return next_step
