@@ -1,7 +1,8 @@
-"""Recurrent cells of Equinox as cells of `recur`."""
+"""Cells of Equinox as cells of `recur`, and layers of `recur` as modules of Equinox."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 
 from recur.call_repr import call_repr
 from recur.checks import check_function
-from recur.interop.foreign import foreign_cell, named
+from recur.interop.foreign import check_layer_and_params, foreign_cell, named, typed
+from recur.layer import Layer
 from recur.types import Cell
 
 
@@ -93,3 +95,65 @@ def from_equinox(
         return state, state[0] if isinstance(state, tuple) else state
 
     return foreign_cell(name, type(made), init, initial_state, step)
+
+
+def to_equinox(layer: Layer, params: Any) -> Any:
+    """Wraps a layer as a module of Equinox, whose parameters are those of the layer.
+
+    The params are the field `module.params`, such as `module.params.kernel.update`. The module is
+    called with the arguments of a layer:
+
+        ys = module(xs, carry=None, length=None, mask=None, reset=None, context=None, key=None)
+
+    and `module.run` with the same returns `(carry, ys)`. Noise such as dropout is on if a key is
+    given, and off after `eqx.nn.inference_mode`.
+
+    Args:
+      layer: any layer. One that is not batched reads one sequence `[T, I]`; `jax.vmap` of the
+        module or `recur.batch` of the layer reads a batch.
+      params: of the layer, with which the module starts.
+
+    Returns:
+      An `eqx.Module`.
+
+    Raises:
+      TypeError: if it is not a layer, or params are not a pytree of arrays.
+
+    Example:
+      >>> import equinox as eqx, jax, jax.numpy as jnp, recur
+      >>> layer, xs = recur.scan(recur.gru(8)), jnp.ones((5, 3))
+      >>> module = recur.interop.to_equinox(layer, layer.init(jax.random.key(0), xs))
+      >>> gradient = eqx.filter_grad(lambda module: module(xs).sum())(module)
+      >>> gradient.params.kernel.update.shape
+      (3, 8)
+
+    References:
+      Kidger & Garcia 2021, Equinox: neural networks in JAX via callable PyTrees and filtered
+      transformations, https://arxiv.org/abs/2111.00254
+    """
+    check_layer_and_params("to_equinox", layer, params)
+    return _equinox_module()(params, layer)
+
+
+@functools.cache
+def _equinox_module() -> Any:
+    """Returns the class of the modules, which exists once Equinox is imported."""
+    import equinox as eqx
+
+    class RecurrentLayer(eqx.Module):
+        """A layer of `recur`."""
+
+        params: Any
+        layer: Layer = eqx.field(static=True)
+        inference: bool = False
+
+        def run(self, xs: Any, *, key: jax.Array | None = None, **arguments: Any) -> Any:
+            """Runs the layer and returns the carry and the outputs."""
+            key = None if key is None or self.inference else typed(key)
+            return self.layer.run(self.params, xs, key=key, **arguments)
+
+        def __call__(self, xs: Any, *, key: jax.Array | None = None, **arguments: Any) -> Any:
+            """Runs the layer and returns the outputs."""
+            return self.run(xs, key=key, **arguments)[1]
+
+    return RecurrentLayer
