@@ -32,7 +32,7 @@ def posteriorgram(
     of at most three channels, and as an image for more. In the middle are the probabilities of the
     symbols, in blue, with the aligned targets in orange boxes; of other symbols only those are
     shown that are more likely than 10 % at some frame. Below are the same probabilities as curves,
-    with the symbol at each peak above 1/2, and the blank as a dotted line.
+    with the symbol at each spike above 1/2, and the blank as a dotted line.
 
     Args:
       probabilities: `[T, V]`, such as `jax.nn.softmax(logits)` of one sequence.
@@ -121,9 +121,9 @@ def _draw_spikes(axes: Any, values: np.ndarray, symbols: Sequence[str], blank: i
         if symbol == blank or curve.max() <= 0.1:
             continue
         axes.plot(places, curve, color=_LINE, linewidth=1)
-        padded = np.pad(curve, 1, constant_values=-1.0)
-        peaks = (curve > 0.5) & (curve > padded[:-2]) & (curve >= padded[2:])
-        for peak in np.flatnonzero(peaks):
+        high = np.flatnonzero(curve > 0.5)
+        for spike in np.split(high, np.flatnonzero(np.diff(high) > 1) + 1) if len(high) else ():
+            peak = spike[curve[spike].argmax()]
             text = {"ha": "center", "va": "bottom", "fontsize": 8, **AS_IT_IS}
             axes.text(places[peak], curve[peak] + 0.03, symbols[symbol], **text)
 

@@ -57,6 +57,12 @@ def test_the_input_is_above_over_the_same_time(shape):
         np.testing.assert_allclose(above.lines[0].get_xdata(), np.arange(0.25, 4, 0.5))
 
 
+def test_a_plateau_is_one_spike():
+    curve = np.array([0.9, 0.6, 0.9, 0.2, 0.7])  # two peaks above 1/2 without a gap, and another
+    spikes = posteriorgram(np.column_stack([1 - curve, curve]), ["", "a"]).axes[-1]
+    assert [text.get_position()[0] for text in spikes.texts] == [0.5, 4.5]
+
+
 def test_only_blanks():
     figure = posteriorgram(np.eye(2)[[0, 0]], ["", "a"])
     assert not figure.axes[0].images and len(figure.axes[1].lines) == 1
