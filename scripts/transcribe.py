@@ -195,13 +195,14 @@ def decode(decoder: Any, vocabulary: Characters, logits: jax.Array, batch: Batch
 
 def make_validate(run_model, vocabulary: Characters, valid: list[Batch], texts: list[str], greedy):
     """Makes a callback with the validation loss and the character error rate of greedy decoding."""
+    compute_losses = jax.jit(losses_of)
 
     def validate(report):
         def measure(batch):
             logits = run_model(report.state.params, batch)
             found = decode(greedy, vocabulary, logits, batch)
             rate = train.character_error_rate([*found.values()], [texts[n] for n in found])
-            return {"valid_loss": losses_of(logits, batch), "valid_cer": rate}
+            return {"valid_loss": compute_losses(logits, batch), "valid_cer": rate}
 
         return train.evaluate(measure, valid)
 
