@@ -1,23 +1,55 @@
-"""Plots of training runs, benchmarks and embeddings, with matplotlib."""
+"""Gradients, Jacobians, gates and states of layers as numbers, and plots with matplotlib."""
 
 from recur.diagnose.confusion_plot import confusion
+from recur.diagnose.fixed_points import FixedPoints, find_fixed_points
 from recur.diagnose.forecast_plot import forecast_fan
+from recur.diagnose.gradient_flow import (
+    carry_gradients,
+    gradient_by_lag,
+    input_gradients,
+    param_gradient_by_lag,
+)
 from recur.diagnose.heatmap import heatmap
 from recur.diagnose.image_grid import image_grid
+from recur.diagnose.jacobians import (
+    VanishingCondition,
+    lyapunov_exponents,
+    product_singular_values,
+    step_jacobians,
+    vanishing_condition,
+)
+from recur.diagnose.pen_strokes_plot import pen_strokes
 from recur.diagnose.plots import curves, panels, scatter
 from recur.diagnose.posteriorgram_plot import posteriorgram
 from recur.diagnose.step_weights_plot import step_weights
 from recur.diagnose.tagged_plot import tagged
+from recur.diagnose.units import dead_units, effective_rank, saturation, time_constants
 
 __all__ = [
+    "FixedPoints",
+    "VanishingCondition",
+    "carry_gradients",
     "confusion",
     "curves",
+    "dead_units",
+    "effective_rank",
+    "find_fixed_points",
     "forecast_fan",
+    "gradient_by_lag",
     "heatmap",
     "image_grid",
+    "input_gradients",
+    "lyapunov_exponents",
     "panels",
+    "pen_strokes",
+    "param_gradient_by_lag",
     "posteriorgram",
+    "product_singular_values",
+    "saturation",
     "scatter",
+    "step_jacobians",
     "step_weights",
     "tagged",
+    "time_constants",
+    "vanishing_condition",
 ]

@@ -17,6 +17,7 @@ from recur.diagnose import (
     step_weights,
     tagged,
 )
+from recur_tests.diagnose.wrong_layers import ROWS as OF_LAYERS
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 LINE = ([1, 2], [3.0, 4.0])
@@ -235,7 +236,7 @@ IMAGES = [
     ),
     Row("image_grid", of_images(columns=0), ValueError, "columns: expected"),
 ]
-ROWS = [*HEATMAP, *IMAGES, *OF_LINES, *OWN, *CONFUSION, *FANS, *WEIGHTS, *TAGGED]
+ROWS = [*HEATMAP, *IMAGES, *OF_LINES, *OWN, *CONFUSION, *FANS, *WEIGHTS, *TAGGED, *OF_LAYERS]
 
 
 @each_row(ROWS)
