@@ -110,9 +110,10 @@ def to_cudnn_weights(params: Any) -> jax.Array:
     """
     caller = "to_cudnn_weights"
     layers = [each for layer in stored_layers(params, CUDNN, caller) for each in layer]
-    if layers[0].kind != "lstm" or layers[0].projection is not None:
-        what = "a projection" if layers[0].kind == "lstm" else f"the params of {layers[0].kind}"
-        raise ValueError(f"{caller}: jax.experimental.rnn has only an LSTM, got {what}.")
+    if layers[0].kind != "lstm":
+        raise ValueError(
+            f"{caller}: jax.experimental.rnn has only an LSTM, got the params of {layers[0].kind}."
+        )
     kernels = [array for each in layers for array in (each.kernel, each.recurrent_kernel)]
     zeros = jnp.zeros(kernels[0].shape[0], kernels[0].dtype)
     biases = [b for each in layers for b in (each.bias, each.recurrent_bias)]

@@ -39,6 +39,7 @@ class Library(NamedTuple):
       update: whether z is the share of the old state to "keep" or to "replace".
       added_to_forget: a constant that its LSTM adds to b_f at each step.
       has_conv: whether it has a convolutional LSTM.
+      has_projection: whether it has an LSTM with a projection.
     """
 
     title: str
@@ -49,9 +50,10 @@ class Library(NamedTuple):
     update: Update = "keep"
     added_to_forget: float = 0.0
     has_conv: bool = False
+    has_projection: bool = False
 
 
-PYTORCH = Library("PyTorch", "ifgo", "rzn", in_rows=True)
+PYTORCH = Library("PyTorch", "ifgo", "rzn", in_rows=True, has_projection=True)
 CUDNN = Library("cuDNN", "ifgo", "rzn", in_rows=True)
 EQUINOX = Library("Equinox", "ifgo", "rzn", in_rows=True)
 KERAS = Library("Keras", "ifgo", "zrn", in_rows=False, resets=("after", "before"), has_conv=True)
@@ -235,6 +237,8 @@ def _check_params(params: Any, library: Library, caller: str) -> str:
         )
     if getattr(params, "peephole", None) is not None:
         raise ValueError(f"{caller}: the LSTM of {library.title} has no peepholes.")
+    if isinstance(params, ProjectedLSTMParams) and not library.has_projection:
+        raise ValueError(f"{caller}: the LSTM of {library.title} has no projection.")
     if isinstance(params, ConvLSTMParams) and not library.has_conv:
         raise ValueError(f"{caller}: {library.title} has no convolutional LSTM of this kind.")
     return kind
