@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import he_normal, zeros
+from jax.nn.initializers import variance_scaling, zeros
 
 from recur.call_repr import call_repr
 from recur.cells.initial import Initializer
@@ -67,7 +67,7 @@ def tcn(
     kernel_size: int,
     *,
     dropout: float = 0.0,
-    kernel_init: Initializer = he_normal(),
+    kernel_init: Initializer = variance_scaling(1 / 3, "fan_in", "uniform"),
     bias_init: Initializer = zeros,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
@@ -88,7 +88,8 @@ def tcn(
       levels: the number of blocks.
       kernel_size: the number of inputs that each convolution reads.
       dropout: dropout rate of the channels.
-      kernel_init: initializer of the kernels `[kernel_size, C, F]`.
+      kernel_init: initializer of the kernels `[kernel_size, C, F]`; by default small, as
+        in PyTorch, so that the outputs of many levels stay in range.
       bias_init: initializer of the biases `[F]`.
       dtype: dtype of the products and of y; by default what the weights and the input promote to.
       param_dtype: dtype of the weights.
