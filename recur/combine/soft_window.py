@@ -165,13 +165,11 @@ def soft_window(
         params = cell.init(cell_key, seen, context=context)
         width = _output_width(output_shape(cell, params, seen, context))
         keys, shape = WindowParts(*jax.random.split(kernel_key, 3)), (width, components)
-        zeros = jnp.zeros(components, param_dtype)
+        starts = WindowParts(0.0, 0.0, math.log(initial_step))
         return SoftWindowParams(
             cell=params,
             kernel=jax.tree.map(lambda k: drawn_by(kernel_init, k, shape, param_dtype), keys),
-            bias=WindowParts(
-                zeros, zeros, zeros + jnp.asarray(math.log(initial_step), zeros.dtype)
-            ),
+            bias=jax.tree.map(lambda a: jnp.full(components, a, param_dtype), starts),
         )
 
     def bind(params, x, *, key=None, context=None):

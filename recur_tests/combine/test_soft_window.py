@@ -95,6 +95,7 @@ def test_the_window_moves_forward_by_the_initial_step():
     context = {"text": ROWS}
     params = layer.init(jax.random.key(0), XS, context=context)
     assert params.kernel.step.shape == (4, 2) and params.cell.kernel.shape == (5, 4)
+    assert len({leaf.unsafe_buffer_pointer() for leaf in params.bias}) == 3  # may be donated
     flat = params._replace(kernel=jax.tree.map(jnp.zeros_like, params.kernel))
     carry, ys = layer.run(flat, XS, context=context)
     positions = 0.5 * np.arange(1, 7)
