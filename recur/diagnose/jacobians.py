@@ -104,10 +104,6 @@ def product_singular_values(jacobians: Any, *, sweeps: int = 8) -> jax.Array:
       >>> logs = product_singular_values(3 * orthogonal)
       >>> bool(jnp.allclose(logs, 1000 * jnp.log(3.0)))
       True
-
-    References:
-      Stewart 1997, On graded QR decompositions of products of matrices,
-      https://etna.math.kent.edu/vol.5.1997/pp29-49.dir/pp29-49.pdf
     """
     factors = _check_square("product_singular_values: jacobians", jacobians)
     sweeps = check_whole("product_singular_values: sweeps", sweeps, 1)

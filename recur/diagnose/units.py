@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.arrays import as_array
-from recur.checks import check_number
+from recur.checks import check_number, known_value
 
 
 def time_constants(forget: Any) -> jax.Array:
@@ -129,7 +129,7 @@ def effective_rank(states: Any) -> jax.Array:
 
     References:
       Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality,
-      https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf
+      https://infoscience.epfl.ch/record/110188/files/RoyV07.pdf
     """
     states = _rows("effective_rank: states", as_array("effective_rank: states", states))
     values = jnp.linalg.svd(states - states.mean(0, keepdims=True), compute_uv=False)
@@ -143,9 +143,10 @@ def _shares(name: str, values: Any) -> jax.Array:
     values = as_array(name, values)
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise TypeError(f"{name}: expected real numbers from 0 to 1, got {values.dtype}.")
-    if not isinstance(values, jax.core.Tracer) and bool(((values < 0) | (values > 1)).any()):
+    known = known_value(values)
+    if known is not None and ((known < 0) | (known > 1)).any():
         raise ValueError(
-            f"{name}: expected values from 0 to 1, got {values.min():.4g} to {values.max():.4g}. "
+            f"{name}: expected values from 0 to 1, got {known.min():.4g} to {known.max():.4g}. "
             "Pass the gates, not what is before their sigmoid."
         )
     return values
