@@ -123,7 +123,7 @@ def ctc_beam_search(
     longest = logits.shape[-2] if max_tokens is None else max_tokens
     longest = check_whole(f"{caller}: max_tokens", longest, 1)
     _check_language_model(language_model)
-    layer, *others = language_model or LanguageModel(_no_language, (), 0.0, 0.0)
+    layer, *others = language_model or (_no_language, (), 0.0, 0.0)
     options = {"num_beams": num_beams, "num_return": num_return, "max_tokens": longest}
     return call_compiled(_ctc_beam_search, layer, logits, mask, *others, blank=blank, **options)
 

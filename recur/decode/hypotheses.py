@@ -25,7 +25,8 @@ class Beams(NamedTuple):
     Attributes:
       tokens: int32 `[..., n, max_tokens]`, 0 after the end.
       length: the number of tokens without `eos`, int32 `[..., n]`.
-      score: log-likelihood in nats, divided by the length penalty, float `[..., n]`.
+      score: log-likelihood in nats, divided by the length penalty, float `[..., n]`; from
+        `ctc_beam_search`, with the language model.
       log_likelihood: log-likelihood in nats, `eos` included, float `[..., n]`.
 
     Example:
