@@ -12,6 +12,7 @@ from recur.diagnose import (
     heatmap,
     image_grid,
     panels,
+    pen_strokes,
     posteriorgram,
     scatter,
     step_weights,
@@ -236,7 +237,43 @@ IMAGES = [
     ),
     Row("image_grid", of_images(columns=0), ValueError, "columns: expected"),
 ]
-ROWS = [*HEATMAP, *IMAGES, *OF_LINES, *OWN, *CONFUSION, *FANS, *WEIGHTS, *TAGGED, *OF_LAYERS]
+POINTS = np.zeros((2, 3))
+STROKES = [
+    Row("pen_strokes", lambda given=given: pen_strokes(given), error, f"pen_strokes: {sentence}")
+    for given, error, sentence in [
+        (3, TypeError, "expected samples as a sequence of titles and points, got int."),
+        ("ab", TypeError, "expected samples as a sequence of titles and points, got str."),
+        ([], ValueError, "expected at least one sample, got none."),
+        ([POINTS], TypeError, "sample 0: expected a tuple of a title and points, or also symbols"),
+        ([("a", POINTS, "x")], TypeError, "sample 0: expected a tuple of a title and points, or"),
+        ([("a", POINTS), ("b", "x")], TypeError, "sample 1: points: expected an array of real"),
+        ([("a", np.zeros((2, 2)))], ValueError, "sample 0: points: expected [T, 3], got [2, 2]."),
+        ([("a", np.zeros((0, 3)))], ValueError, "sample 0: points: expected [T, 3], got [0, 3]."),
+        ([("a", POINTS + np.nan)], ValueError, "sample 0: points: expected finite numbers [T, 3]"),
+        (
+            [("a", POINTS, "xy", np.ones((4, 3)))],
+            ValueError,
+            "sample 0: weights: expected [S, 2], got [4",
+        ),
+        (
+            [("a", POINTS, "xy", np.ones(4))],
+            ValueError,
+            "sample 0: weights: expected finite number",
+        ),
+    ]
+]
+ROWS = [
+    *HEATMAP,
+    *STROKES,
+    *IMAGES,
+    *OF_LINES,
+    *OWN,
+    *CONFUSION,
+    *FANS,
+    *WEIGHTS,
+    *TAGGED,
+    *OF_LAYERS,
+]
 
 
 @each_row(ROWS)
