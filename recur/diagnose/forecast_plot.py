@@ -78,13 +78,13 @@ def forecast_fan(
         for share, bottom, top, alpha in (("95 %", low, high, 0.2), ("80 %", lower, upper, 0.35)):
             style = {"color": _BAND, "alpha": alpha, "linewidth": 0, "label": share}
             handles[share] = axes.fill_between(steps, bottom, top, **style)
-        style = {"color": _MEDIAN, "linewidth": 1.6, "label": "median"}
-        handles["median"] = axes.plot(steps, median, **style)[0]
+        style = {"color": "black", "linewidth": 0.8, "label": "observed"}
+        handles["observed"] = axes.plot(places, values, **style)[0]
         if name in drawn:
             style = {"color": _LINE, "linestyle": "--", "linewidth": 1, "label": label}
             handles[label] = axes.plot(steps, drawn[name], **style)[0]
-        style = {"color": "black", "linewidth": 0.8, "label": "observed"}
-        handles["observed"] = axes.plot(places, values, **style)[0]
+        style = {"color": _MEDIAN, "linewidth": 1.6, "label": "median"}
+        handles["median"] = axes.plot(steps, median, **style)[0]
         axes.axvline(0.5, color="0.5", linewidth=0.8, linestyle=":")
     first.set_ylim(*_limits(values, np.stack(list(quantiles.values()))))
     figure.suptitle(title)
@@ -93,9 +93,9 @@ def forecast_fan(
 
 
 def _limits(observed: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """Limits that show all values, but at most three times the range of those observed."""
+    """Limits that show all values, but at most twice the range of those observed."""
     low, high = np.nanmin(observed), np.nanmax(observed)
     span = (high - low) or 1.0
-    bottom = max(min(predicted.min(), low), low - span)
-    top = min(max(predicted.max(), high), high + span)
+    bottom = max(min(predicted.min(), low), low - span / 2)
+    top = min(max(predicted.max(), high), high + span / 2)
     return bottom - 0.03 * span, top + 0.03 * span
