@@ -18,6 +18,7 @@ from recur.diagnose.jacobians import (
     step_jacobians,
     vanishing_condition,
 )
+from recur.diagnose.named_values import NamedValues, named_values
 from recur.diagnose.pen_strokes_plot import pen_strokes
 from recur.diagnose.plots import curves, panels, scatter
 from recur.diagnose.posteriorgram_plot import posteriorgram
@@ -27,6 +28,7 @@ from recur.diagnose.units import dead_units, effective_rank, saturation, time_co
 
 __all__ = [
     "FixedPoints",
+    "NamedValues",
     "VanishingCondition",
     "carry_gradients",
     "confusion",
@@ -40,6 +42,7 @@ __all__ = [
     "image_grid",
     "input_gradients",
     "lyapunov_exponents",
+    "named_values",
     "panels",
     "pen_strokes",
     "param_gradient_by_lag",

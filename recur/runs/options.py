@@ -112,8 +112,8 @@ def load_options(path: pathlib.Path, kind: type[Options]) -> Options:
     saved = {**read_json(path), "run": str(path.parent)}
     if set(saved) == {"run"} and set(hints) > {"run"}:
         raise ValueError(
-            f"{path.parent}: expected the folder of a run with options, got one without. If it is a "
-            f"part of a run, its options are in {path.parents[1]}."
+            f"{path.parent}: expected the folder of a run with options, got one without. If it is "
+            f"a part of a run, its options are in {path.parents[1]}."
         )
     saved = saved if "run" in hints else {k: v for k, v in saved.items() if k != "run"}
     for name, value in saved.items():

@@ -93,6 +93,36 @@ def on_named(
     return rewritten
 
 
+def reading_named(step: CellStep, wanted: Sequence[str], caller: str) -> Callable[..., Any]:
+    """Rewrites a step to return its named values too, as `(carry, y, values)`.
+
+    Args:
+      step: the step of a cell.
+      wanted: the names; all names of the step if there are none.
+      caller: the combinator, for errors.
+
+    Returns:
+      The step, whose `values` are a dict from each name to its values, in the order of the step.
+
+    Raises:
+      TypeError: when tracing, if no value of the step has a wanted name.
+    """
+
+    def reading(bound, carry, x, key=None):
+        traced = find_structure(step, bound, carry, x, key).traced
+        named = [e for e in traced.jaxpr.eqns if e.primitive.name == "name"]
+        names = wanted or sorted({equation.params["name"] for equation in named})
+        for each in names:
+            _check_is_named(each, named, caller)
+        read = evaluate(traced.jaxpr.eqns, traced.values(bound, carry, x, key))
+        values = {
+            each: [read(e.outvars[0]) for e in named if e.params["name"] == each] for each in names
+        }
+        return *jax.tree.unflatten(traced.structure, [read(a) for a in traced.outputs]), values
+
+    return reading
+
+
 def named_shapes(
     step: CellStep, wanted: str, bound: Any, carry: Any, x: Any, caller: str
 ) -> list[jax.ShapeDtypeStruct]:
@@ -105,13 +135,17 @@ def named_shapes(
 def _find_named(found: Structure, wanted: str, caller: str) -> list[JaxprEqn]:
     named = [e for e in found.traced.jaxpr.eqns if e.params.get("name") == wanted]
     named = [e for e in named if e.primitive.name == "name"]
-    if not named:
+    _check_is_named(wanted, named, caller)
+    return named
+
+
+def _check_is_named(wanted: str, named: list[JaxprEqn], caller: str) -> None:
+    if wanted not in {equation.params["name"] for equation in named}:
         raise TypeError(
             f"{caller}: the step names no value {wanted!r}. Name it in the step, "
             f"recur.name(value, {wanted!r}), outside custom derivatives and control flow. In a "
             "stack, wrap each cell."
         )
-    return named
 
 
 def recurrent_products(

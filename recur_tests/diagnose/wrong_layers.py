@@ -15,6 +15,7 @@ from recur.diagnose import (
     gradient_by_lag,
     input_gradients,
     lyapunov_exponents,
+    named_values,
     param_gradient_by_lag,
     product_singular_values,
     saturation,
@@ -82,6 +83,7 @@ def of_steps(function):
 COMPLEX = recur.scan(recur.lru(2))
 OF_LRU = (COMPLEX, COMPLEX.init(jax.random.key(0), XS), XS)
 REAL = "expected a carry of real numbers, got complex"
+RUN_NAMED = recur.scan(named_values(recur.elman(2), "speed"))
 SHARES = "forget: expected values from 0 to 1, got "
 ROWS = [
     *of_trajectories(carry_gradients, jnp.sum),
@@ -124,6 +126,19 @@ ROWS = [
         ((np.eye(2), "gelu"), {}, ValueError, "of tanh, relu, sigmoid, identity, got 'gelu'."),
         ((np.eye(2), None), {}, ValueError, "of tanh, relu, sigmoid, identity, got None."),
     ),
+    *rows(
+        named_values,
+        ((LAYER,), {}, TypeError, "expected a cell, got a layer"),
+        (
+            (3,),
+            {},
+            TypeError,
+            "expected a cell, such as recur.lstm(64) or recur.cell(...), got int",
+        ),
+        ((recur.lstm,), {}, TypeError, "got function."),
+        ((recur.lstm(2), 3), {}, TypeError, "named_values: expected names as strings, got 3."),
+    ),
+    Row("named_values", lambda: RUN_NAMED(PARAMS, XS), TypeError, "names no value 'speed'."),
     *rows(
         time_constants,
         (("x",), {}, TypeError, "forget: expected an array of numbers, got str."),
