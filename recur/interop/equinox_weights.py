@@ -70,7 +70,8 @@ def to_equinox_weights(params: Any, *, reset: Reset = "after", update: Update = 
     The inverse of `from_equinox_weights`.
 
     Args:
-      params: of `lstm` or `gru`.
+      params: of `lstm` or `gru`. The
+        module must have their activation, which is not stored in weights.
       reset: that of the `gru`; Equinox has only "after".
       update: that of the `gru`; "replace" is converted to Equinox's sense.
 

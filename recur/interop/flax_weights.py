@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -84,6 +84,7 @@ def to_linen_weights(
 
     Args:
       params: of `lstm`, `gru`, `elman` or `conv_lstm`, or `Directions` of two for `Bidirectional`.
+        The module must have their activation, which is not stored in weights.
       reset: that of the `gru`; Linen has only "after".
       update: that of the `gru`; "replace" is converted to Linen's sense.
 
@@ -163,6 +164,7 @@ def to_nnx_weights(
 
     Args:
       params: of `lstm`, `gru` or `elman`, or `Directions` of two for `Bidirectional`.
+        The module must have their activation, which is not stored in weights.
       optimized: whether an LSTM is an `OptimizedLSTMCell`, which joins all gates.
       reset: that of the `gru`; NNX has only "after".
       update: that of the `gru`; "replace" is converted to NNX' sense.
@@ -209,11 +211,11 @@ def _from_flax(module: Any, weights: Any, library: Any, caller: str) -> tuple[La
     if isinstance(module, library.Bidirectional):
         rnns = (module.forward_rnn, module.backward_rnn)
         names = ("forward_rnn", "backward_rnn")
-        check_names(caller, weights, names)
+        inside = [_entry(weights, names, name, caller) for name in names]
         cells = [_cell_of(rnn, library, caller) for rnn in rnns]
         converted = (
-            _convert(cell, weights[name].get("cell"), library, f"{caller}: {name}")
-            for cell, name in zip(cells, names, strict=True)
+            _convert(cell, _entry(each, ["cell"], "cell", caller), library, f"{caller}: {name}")
+            for cell, each, name in zip(cells, inside, names, strict=True)
         )
         (forward, options), (backward, others) = converted
         if options != others:
@@ -225,12 +227,17 @@ def _from_flax(module: Any, weights: Any, library: Any, caller: str) -> tuple[La
         cell = module
         if isinstance(module, library.RNN):
             cell = _cell_of(module, library, caller)
-            check_names(caller, weights, ["cell"])
-            weights = weights["cell"]
+            weights = _entry(weights, ["cell"], "cell", caller)
         params, options = _convert(cell, weights, library, caller)
         if cell is not module and module.reverse:
             options["reverse"] = True
     return lift_params(params, **options), params
+
+
+def _entry(weights: Any, names: Sequence[str], name: str, caller: str) -> Any:
+    """Returns an entry of a mapping that must have these names."""
+    check_names(caller, weights if isinstance(weights, Mapping) else [], names)
+    return weights[name]
 
 
 def _cell_of(rnn: Any, library: Any, caller: str) -> Any:

@@ -116,7 +116,8 @@ def to_keras_weights(
     built takes them.
 
     Args:
-      params: of `lstm`, `gru`, `elman` or `conv_lstm`, or `Directions` of two of them.
+      params: of `lstm`, `gru`, `elman` or `conv_lstm`, or `Directions` of two of them. The
+        module must have their activation, which is not stored in weights.
       reset: that of the `gru`; "before" is `reset_after=False` in Keras.
       update: that of the `gru`; "replace" is converted to Keras' sense.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -115,7 +115,8 @@ def to_linen(layer: Layer, params: Any = None) -> Any:
     check_is_layer(layer, "to_linen", may_be_pooled=True)
     if params is not None:
         check_layer_and_params("to_linen", layer, params)
-    return _linen_module()(layer, by_name(params) if params is not None else None)
+    start = None if params is None else functools.partial(by_name, params)
+    return _linen_module()(layer, start)
 
 
 @functools.cache
@@ -127,7 +128,7 @@ def _linen_module() -> Any:
         """A layer of `recur`."""
 
         layer: Layer
-        start: Any = None
+        start: Callable | None = None  # a function, so that the module can be hashed
 
         @nn.compact
         def __call__(
@@ -149,8 +150,9 @@ def _linen_module() -> Any:
             like = jax.eval_shape(init, jax.random.key(0))
             drawn = {}
             if self.is_initializing():
-                drawn = self.start
-                if drawn is None:
+                if self.start is not None:
+                    drawn = self.start()
+                else:
                     drawn = by_name(init(typed(self.make_rng("params"))))
             names = by_name(like)
             found = {

@@ -23,11 +23,11 @@ def as_arrays(caller: str, named: Mapping[str, Any]) -> dict[str, jax.Array]:
 def _as_weight(caller: str, name: str, value: Any) -> jax.Array:
     """Returns a tensor of PyTorch, a variable of Keras, or any array as a JAX array."""
     given = str(getattr(value, "dtype", ""))
-    if hasattr(value, "detach"):  # PyTorch, whose bfloat16 NumPy lacks
+    if hasattr(value, "trainable") and hasattr(value, "value"):  # of Keras
+        value = value.numpy() if callable(value.value) else value.value
+    if hasattr(value, "detach"):  # of PyTorch, whose bfloat16 NumPy lacks
         value = value.detach().cpu()
         value = value.float().numpy() if given == "torch.bfloat16" else value.numpy()
-    elif hasattr(value, "trainable") and hasattr(value, "value"):
-        value = value.value  # Keras
     array = as_array(f"{caller}: {name}", value)
     if given == "torch.bfloat16":
         array = array.astype(jnp.bfloat16)

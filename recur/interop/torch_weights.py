@@ -100,7 +100,8 @@ def to_torch_weights(
 
     Args:
       params: of `lstm`, `projected_lstm`, `gru` or `elman`; `Directions` of two of them; or a tuple
-        of these, one for each layer, as a `recur.stack` or a `recur.chain` has.
+        of these, one for each layer, as a `recur.stack` or a `recur.chain` has. The
+        module must have their activation, which is not stored in weights.
       prefix: the name of the module in a larger model, which is put before each name.
       reset: that of the `gru`; PyTorch has only "after".
       update: that of the `gru`; "replace" is converted to PyTorch's sense.
@@ -187,7 +188,7 @@ def _read(weights: Any, prefix: str, nonlinearity: str, caller: str) -> tuple[di
         raise ValueError(f'{caller}: nonlinearity must be "tanh" or "relu", got {nonlinearity!r}.')
     options = _Options(nonlinearity, 0.0)
     if hasattr(weights, "state_dict") and not isinstance(weights, type):
-        module = weights.get_submodule(prefix) if prefix else weights
+        module = _submodule(weights, prefix, caller)
         nonlinearity = getattr(module, "nonlinearity", nonlinearity)
         options = _Options(nonlinearity, float(getattr(module, "dropout", 0.0)))
         return dict(module.state_dict()), options
@@ -204,6 +205,17 @@ def _read(weights: Any, prefix: str, nonlinearity: str, caller: str) -> tuple[di
             f"{', '.join(map(str, weights)) or 'none'}."
         )
     return inside, options
+
+
+def _submodule(module: Any, prefix: str, caller: str) -> Any:
+    """Returns the module that has the name `prefix` in a larger one."""
+    try:
+        return module.get_submodule(prefix) if prefix else module
+    except AttributeError as error:
+        names = ", ".join(name for name, _ in module.named_children()) or "none"
+        raise ValueError(
+            f"{caller}: no module has the name {prefix!r}; the names are {names}."
+        ) from error
 
 
 def _arrange(arrays: dict[str, jax.Array], caller: str) -> tuple[list[Stored], bool]:

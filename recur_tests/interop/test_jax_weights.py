@@ -188,7 +188,6 @@ CASES = {
     "equinox LSTMCell": lambda: equinox("LSTMCell"),
     "equinox GRUCell": lambda: equinox("GRUCell"),
     "equinox GRUCell without bias": lambda: equinox("GRUCell", use_bias=False),
-    "cudnn": lambda: of_cudnn(1, False),
     "cudnn, 2 layers in both directions": lambda: of_cudnn(2, True),
 }
 

@@ -159,6 +159,12 @@ def test_a_module_in_a_larger_model():
     assert_close(from_torch_weights(model, prefix="1")[1], expected, 0)
     assert_close(from_torch_weights(model.state_dict(), prefix="1")[1], expected, 0)
     assert set(to_torch_weights(expected, prefix="1")) < set(model.state_dict())
+    with pytest.raises(ValueError, match="no module has the name 'lstm'; the names are 0, 1"):
+        from_torch_weights(model, prefix="lstm")
+    with pytest.raises(ValueError, match="got 0.weight, 0.bias, 1.weight_ih.* Pass prefix="):
+        from_torch_weights(model)
+    with pytest.raises(TypeError, match="got the class LSTM"):
+        from_torch_weights(torch.nn.LSTM)
 
 
 def test_the_other_sense_of_the_update_gate():

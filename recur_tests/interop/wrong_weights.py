@@ -253,6 +253,13 @@ def from_rows():
         row(linen, "expected a LSTMCell, OptimizedLSTMCell", nn.Dense(3), {}, error=TypeError),
         row(linen, "missing ir/kernel, iz/kernel", gru, {}),
         row(linen, "unexpected extra/kernel", gru, params | {"extra": {"kernel": XS}}),
+        row(linen, "expected the tensors cell; missing cell", nn.RNN(gru), {"params": 3}),
+        row(
+            linen,
+            "expected the tensors forward_rnn, backward_rnn; missing backward_rnn",
+            nn.Bidirectional(nn.RNN(gru), nn.RNN(gru)),
+            {"forward_rnn": 3},
+        ),
         row(linen, "hn/bias has 4 of 4 entries", gru, nan),
         row(
             linen,
