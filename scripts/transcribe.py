@@ -8,8 +8,9 @@ r"""Transcribes unsegmented signals, speech and handwriting, by a recurrent netw
 Each line of a TSV file is a sound file (or one of strokes), a tab and its transcript.
 
 Install: pip install -e ".[train,data,text,audio]". Cost: the default takes 125 seconds of CPU time
-on an AMD EPYC, handwriting 80 (11 and 7 minutes on two cores that other programs used too). Results,
-seed 0: character and word error rates on test sets of other speakers or writers, 150 signals each.
+on an AMD EPYC, handwriting 80 (11 and 7 minutes on two cores while other programs used them).
+Results, seed 0: character and word error rates on test sets of other speakers or writers, 150
+signals each.
 
     test set                  greedy           16 beams         and a language model
                               CER      WER     CER      WER     CER      WER
@@ -20,12 +21,12 @@ seed 0: character and word error rates on test sets of other speakers or writers
     handwriting: new writers  0.3 %    3.0 %   0.3 %    3.0 %   0.1 %    0.8 %
       and shakier             0.5 %    3.5 %   0.5 %    3.5 %   0.1 %    0.3 %
 
-In training the speed is from 0.85 to 1.2 and the noise from 0.005 to 0.1 of the speech; "more noise"
-is from 0.2 to 0.4. The language model counts 6-grams of characters in the training transcripts. No
-option was chosen by these results. Made signals are much easier than real ones: on lines of IAM-OnDB
-bidirectional LSTMs with CTC and a word model had a WER of 20.3 % (Graves et al. 2009, A Novel
-Connectionist System for Unconstrained Handwriting Recognition, 79.7 % of words right). It was not
-at hand, nor were recordings of digits, so only files that were made have been read from paths.
+In training the speed is from 0.85 to 1.2, and the noise from 0.005 to 0.1 of the speech; "more
+noise" is from 0.2 to 0.4. The language model counts 6-grams of characters of the training
+transcripts. No option was chosen by these results. Made signals are much easier than real ones: on
+lines of IAM-OnDB, bidirectional LSTMs with CTC and a language model of words had 79.7 % of words
+right (Graves et al. 2009, A Novel Connectionist System for Unconstrained Handwriting Recognition).
+FILES
 """
 
 from __future__ import annotations
