@@ -16,11 +16,13 @@ OPTIONS = {
     "classify": ["Options", "PredictOptions"],
     "damage": ["Options"],
     "digits": ["Options"],
+    "handwrite": ["Options", "WriteOptions"],
     "kill": ["Options"],
     "memory": ["Options"],
     "music_lm": ["Options", "GenerateOptions"],
     "tag": ["Options"],
     "translate": ["Options"],
+    "trees": ["Options"],
     "word2vec": ["Options"],
     "word_lm": ["Options", "GenerateOptions"],
 }
