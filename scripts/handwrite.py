@@ -61,13 +61,13 @@ class Options:
     data: tuple[pathlib.Path, ...] = ()
     """Three TSV files: training, validation and test set. On each line a file, relative to it, a
     tab and its text; the file is XML as in IAM-OnDB, or CSV with dx,dy,pen_up."""
-    texts: tuple[str, ...] = ("hello world", "the quick fox")
+    texts: tuple[str, ...] = ("hello you", "quick fox")
     """Texts to write."""
     bias: runs.NonNegative = 1.0
     """How neatly to write: 0 samples from the model, larger numbers are closer to the means."""
     run: pathlib.Path | None = None
     """The folder of the run. A new folder starts a run; an existing one resumes its run with the
-    same options, except for other texts. Default: runs/handwrite-1, -2 ..."""
+    same options, except for other texts or more epochs. Default: runs/handwrite-1, -2 ..."""
     quick: bool = False
     """Whether to make a few updates on little data, to try the script."""
 
@@ -100,6 +100,8 @@ class Options:
     """Number of epochs of the network that reads what was written."""
     seed: runs.Seed = 0
     """Seed of weights, order, made data and samples."""
+    report_every: runs.Count = 10
+    """Updates between two log entries."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,12 +167,16 @@ def fit(
             stream,
             epochs=epochs,
             callbacks=[train.every_epoch(validate)],
-            progress=runs.Progress(
-                "text", options.batch_size, lambda found: f"{name}: loss {found['loss']:.3f}"
-            ),
+            report_every=options.report_every,
+            progress=runs.Progress("text", options.batch_size, show_progress(name)),
             curves=runs.Curves("nats", {"training": "loss", "validation": "valid_loss"}),
         )
     return part.best_params(jax.eval_shape(task.init, params_key, held_out[0]))
+
+
+def show_progress(name: str) -> Callable[[Any], str]:
+    """What the progress bar shows."""
+    return lambda metrics: f"{name}: loss {metrics['loss']:.3f}"
 
 
 # --- Writing and reading -------------------------------------------------------------------------
@@ -315,8 +321,6 @@ def write_texts(options: WriteOptions) -> None:
     begun, about = run.options(Options), runs.read_json(run.folder / "encoder.json")
     vocabulary = data.Characters(about["characters"])
     encoder = data.Encoder(vocabulary, about["scale"], begun.conditioned)
-    if not options.texts:
-        raise ValueError("--texts: expected at least one text, got none.")
     items = [data.Item(np.zeros((2, 3), np.float32), text, "--texts") for text in options.texts]
     [batch] = make_batches(encoder(items), pad())
     task = models.make_writer(begun, len(vocabulary), about["initial step"])
@@ -327,16 +331,25 @@ def write_texts(options: WriteOptions) -> None:
     print(f"{options.output}: {len(written)} texts.")
 
 
+def check_texts(options: Any) -> Any:
+    """Returns the options, or raises an error if there is nothing to write."""
+    if not options.texts:
+        raise ValueError("--texts: expected at least one text, got none.")
+    return options
+
+
 def main(arguments: list[str]) -> None:
     """Runs a subcommand."""
     if arguments[:1] == ["write"]:
-        write_texts(runs.parse_options(WriteOptions, arguments[1:], "handwrite.py write"))
+        write_texts(
+            check_texts(runs.parse_options(WriteOptions, arguments[1:], "handwrite.py write"))
+        )
         return
-    options = runs.parse_options(Options, arguments, "handwrite.py", resume=True)
+    options = check_texts(runs.parse_options(Options, arguments, "handwrite.py", resume=True))
     if options.quick:
         sizes = {"examples": 16, "features": 8, "window": 2, "components": 2, "buckets": 1}
         options = dataclasses.replace(options, **sizes, epochs=2, reader_epochs=1, texts=("ab",))
-    resuming = {"may_change": ["texts", "bias"]}
+    resuming = {"may_change": ["texts", "bias", "epochs"]}
     with runs.start_run(options.run, options, name="runs/handwrite", **resuming) as run:
         learn(options, run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from recur.text import BOUNDARY, Characters, documentation
 
 def make_items(count: int, options: Any, part: int) -> list[Item]:
     """Makes texts of words of Python's documentation or of random letters, each by a writer."""
-    words = sorted({w for t in documentation().values() for w in re.findall(r"\b[a-z]+\b", t)})
+    words = find_words()
     rng = np.random.default_rng([options.seed, part])
     items = []
     for number in range(count):
@@ -29,6 +30,12 @@ def make_items(count: int, options: Any, part: int) -> list[Item]:
             text = f"{text} {word}"[: options.longest + 1].strip()
         items.append(Item(strokes.draw_text(text, rng), text, f"text {number} of part {part}"))
     return items
+
+
+@functools.cache
+def find_words() -> list[str]:
+    """The words of Python's documentation."""
+    return sorted({w for t in documentation().values() for w in re.findall(r"\b[a-z]+\b", t)})
 
 
 def read_parts(options: Any) -> tuple[list[Item], list[Item], list[Item]]:
