@@ -29,12 +29,13 @@ or writers, 150 signals each.
 In training the speed is from 0.85 to 1.2, and the noise from 0.005 to 0.1 of the speech; "more
 noise" is from 0.2 to 0.4. The language model counts 6-grams of characters of the training
 transcripts. No option was chosen by these results. The WAV files, of 22,050 samples per second, are
-900 utterances of one to four digits by 71 voices of espeak-ng in three dialects, and those of 24
-other voices, with --epochs 16.
+900 utterances of one to four digits by 71 voices of espeak-ng in three dialects, tested on 14 other
+voices, with --epochs 16.
 
-Made signals are much easier than real ones: on lines of IAM-OnDB, bidirectional LSTMs with CTC and a
-language model of words had 79.7 % of words right (Graves et al. 2009, A Novel Connectionist System
-for Unconstrained Handwriting Recognition). It was not at hand, nor were recordings of people.
+Made signals are much easier than real ones: on lines of IAM-OnDB, bidirectional LSTMs with CTC and
+a language model of words had 79.7 % of words right (Graves et al. 2009, A Novel Connectionist
+System for Unconstrained Handwriting Recognition). It was not at hand, nor were recordings of
+people.
 """
 
 from __future__ import annotations
