@@ -97,7 +97,7 @@ def _check(samples: Any) -> list[tuple[str, np.ndarray, Sequence[str], np.ndarra
         )
     if not samples:
         raise ValueError("pen_strokes: expected at least one sample, got none.")
-    checked = []
+    checked: list[tuple[str, np.ndarray, Sequence[str], np.ndarray | None]] = []
     for number, sample in enumerate(samples):
         is_one = isinstance(sample, tuple) and len(sample) in (2, 4) and isinstance(sample[0], str)
         if not is_one:
@@ -108,8 +108,10 @@ def _check(samples: Any) -> list[tuple[str, np.ndarray, Sequence[str], np.ndarra
         points = _finite(f"sample {number}: points", sample[1], "[T, 3]")
         if points.shape[1:] != (3,) or not len(points):
             raise _wrong(f"sample {number}: points", "[T, 3]", points)
-        symbols, weights = list(sample[2]) if len(sample) == 4 else [], None
+        symbols: list[str] = []
+        weights = None
         if len(sample) == 4:
+            symbols = list(sample[2])
             weights = _finite(f"sample {number}: weights", sample[3], "[S, U]")
             if weights.shape != (len(weights), len(symbols)) or not weights.size:
                 raise _wrong(f"sample {number}: weights", f"[S, {len(symbols)}]", weights)
