@@ -65,12 +65,12 @@ def heatmap(
     axes = figure.add_subplot()
     axes.set_facecolor("lightgrey")
     image = axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, **AS_IT_IS)
-    for label in axes.get_xticklabels():
-        label.set_rotation(90 if len(label.get_text()) > 2 else 0)
-    axes.set_yticks(range(len(rows)), rows, **AS_IT_IS)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
+    axes.set_xticks(range(len(columns)), columns, **AS_IT_IS)
+    for label in axes.get_xticklabels():  # those at the top
+        label.set_rotation(90 if len(label.get_text()) > 2 else 0)
+    axes.set_yticks(range(len(rows)), rows, **AS_IT_IS)
     axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, len(rows)) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=0.5)

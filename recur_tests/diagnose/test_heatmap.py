@@ -1,3 +1,5 @@
+import itertools
+
 import matplotlib
 import numpy as np
 import pytest
@@ -52,3 +54,12 @@ def test_limits_of_the_colors(values, options, limits, tmp_path):
 def test_pyplot_is_not_touched():
     draw(np.ones((60, 200)), ["row"] * 60, ["column"] * 200)
     assert not matplotlib._pylab_helpers.Gcf.figs
+
+
+def test_long_labels_of_columns_do_not_overlap(tmp_path):
+    figure = draw(columns=("guten", "terrier", "ab"))
+    figure.savefig(tmp_path / "map.png")
+    shown = [label for label in figure.axes[0].get_xticklabels() if label.get_visible()]
+    assert [label.get_rotation() for label in shown] == [90, 90, 0]
+    ends = [label.get_window_extent() for label in shown]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(ends))
