@@ -16,18 +16,24 @@ character, when the decoder reads the reference, and when it reads its own choic
     cho (without attention)           65.4 %   1.110               1.341
     sutskever (without attention)      2.3 %   1.541               1.780
 
-Multi30k, German to English, by the recipe of the published numbers (test perplexity free running:
-LSTM encoder-decoder 43.8, GRU 37.5, attention 25.6; attention with masks 23.2 and BLEU 28.1):
+Multi30k, German to English, test_2016_flickr, seed 0, 5 epochs by the published recipe, which has 10
+(published: LSTM encoder-decoder 43.8, GRU 37.5, attention 25.6; with masks 23.2 and BLEU 28.1, all
+when the decoder reads its own choices):
+
+    model        perplexity: teacher forcing, free running    BLEU: greedy, 5 beams
+    sutskever                20.9              51.8                10.6     11.7
+    cho                      14.4              38.6                16.8     17.7
+    bahdanau                  8.3              26.6                31.1     33.2
 
     python scripts/translate.py --train SOURCE TARGET --valid SOURCE TARGET --test SOURCE TARGET \
         --tokens words --min-count 2 --bleu none --features 512 --embedding 256 --dropout 0.5 \
-        --batch-size 128 --buckets 4 --epochs 10 --learning-rate 1e-3 --schedule constant \
+        --batch-size 128 --buckets 4 --epochs 5 --learning-rate 1e-3 --schedule constant \
         --teacher-forcing 0.5 --model bahdanau
 
     with --model cho, and --model sutskever --cell lstm --layers 2, for the other two
 
-An update takes 2.1 seconds of CPU time, and 10 epochs are 2,280 updates. These runs have not been
-finished, so there is no result yet.
+Each takes about 40 minutes of CPU time, 2.1 seconds for an update. BLEU is that of sacrebleu 2.6.0,
+nrefs:1|case:mixed|eff:no|tok:none|smooth:exp, of texts in lower case.
 """
 
 from __future__ import annotations
