@@ -21,6 +21,7 @@ OPTIONS = {
     "memory": ["Options"],
     "music_lm": ["Options", "GenerateOptions"],
     "tag": ["Options"],
+    "transcribe": ["Options"],
     "translate": ["Options"],
     "trees": ["Options"],
     "word2vec": ["Options"],
