@@ -11,17 +11,17 @@ from recur.diagnose.gradient_flow import (
 )
 from recur.diagnose.heatmap import heatmap
 from recur.diagnose.image_grid import image_grid
-from recur.diagnose.jacobians import (
+from recur.diagnose.named_values import NamedValues, named_values
+from recur.diagnose.pen_strokes_plot import pen_strokes
+from recur.diagnose.plots import curves, panels, scatter
+from recur.diagnose.posteriorgram_plot import posteriorgram
+from recur.diagnose.recurrent_jacobians import (
     VanishingCondition,
     lyapunov_exponents,
     product_singular_values,
     step_jacobians,
     vanishing_condition,
 )
-from recur.diagnose.named_values import NamedValues, named_values
-from recur.diagnose.pen_strokes_plot import pen_strokes
-from recur.diagnose.plots import curves, panels, scatter
-from recur.diagnose.posteriorgram_plot import posteriorgram
 from recur.diagnose.step_weights_plot import step_weights
 from recur.diagnose.tagged_plot import tagged
 from recur.diagnose.units import dead_units, effective_rank, saturation, time_constants
