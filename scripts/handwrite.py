@@ -207,13 +207,16 @@ def write(
         context=context,
         key=jax.random.key(seed),
     )
-    inputs = jnp.concatenate([begin, steps[:, :-1]], axis=1)
-    weights = np.asarray(model(params, inputs, context=context).weights)
-    found = [encoder.strokes(row) for row in np.asarray(steps)]
-    return [
-        (points, row[: len(points) - 1, : len(text)])
-        for points, row, text in zip(found, weights, ids, strict=True)
-    ]
+    ys = model(params, jnp.concatenate([begin, steps[:, :-1]], axis=1), context=context)
+    found = []
+    for row, size, pen, weights in zip(
+        *map(np.asarray, (steps, [len(row) for row in ids], ys.pen, ys.weights)), strict=True
+    ):
+        weights = weights[:, :size]
+        kept = row[: models.find_end(pen, weights)] if encoder.conditioned else row
+        points = encoder.strokes(kept)
+        found.append((points, weights[: len(points) - 1]))
+    return found
 
 
 def make_read(model: recur.Layer, params: Any, encoder: data.Encoder):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 import recur
@@ -95,12 +96,32 @@ def nll_of(model: recur.Layer, params: Any, batch: Batch, size: int) -> dict[str
 
 
 def next_step(bias: jax.Array, y: Written, key: jax.Array) -> jax.Array:
-    """Samples the next step; a bias above 0 makes the writing neater (Graves 2013, section 5.4)."""
+    """Samples the next step; a bias above 0 makes the writing neater (Graves 2013, section 5.4).
+
+    With a text the pen does not end it, since `find_end` does.
+    """
     of_move, of_pen = jax.random.split(key)
     logits, means, stddevs = y.mixture
     neater = (logits * (1 + bias), means, stddevs * jnp.exp(-bias))
-    pen = jax.random.categorical(of_pen, y.pen * (1 + bias))
+    pens = y.pen.at[2].set(-jnp.inf) if y.weights.size else y.pen
+    pen = jax.random.categorical(of_pen, pens * (1 + bias))
     return jnp.append(gaussian_mixture()(neater, of_move), jnp.stack([pen == 1, pen == 2]))
+
+
+def find_end(pen: np.ndarray, weights: np.ndarray) -> int:
+    """The number of steps until a text is written.
+
+    It is at the first step where most weight is on the end of the text, as in the paper, or on the
+    last character while the end is more likely than not.
+
+    Args:
+      pen: logits of the pen, `[T, 3]`.
+      weights: the window weights over the characters and the end, `[T, U]`.
+    """
+    at, chances = weights.argmax(-1), np.exp(pen - np.logaddexp.reduce(pen, -1, keepdims=True))
+    size = weights.shape[-1]
+    has_ended = (at == size - 1) | ((at == size - 2) & (chances[:, 2] > 0.5))
+    return int(has_ended.argmax()) if has_ended.any() else len(pen)
 
 
 class Task(NamedTuple):

@@ -154,6 +154,17 @@ def test_a_bias_narrows_the_components_and_favors_the_likely_one(models):
         np.testing.assert_allclose(draws[:, 2:].mean(0), pen[1:] / pen.sum(), atol=0.03)
 
 
+def test_a_text_ends_with_the_window(models):
+    """On the end, or on the last character if the pen says so, but never before."""
+    y = models.Written((jnp.zeros(1), jnp.zeros((1, 2)), jnp.ones((1, 2))), jnp.eye(3)[2] * 9, 0)
+    y = y._replace(weights=jnp.ones(2))
+    assert models.next_step(0.0, y, jax.random.key(0))[3] == 0
+    at, says = np.eye(3)[[0, 0, 1, 1, 2, 2]], np.eye(3)[[0, 2, 0, 0, 0, 0]] * 9
+    assert models.find_end(says, at) == 4
+    assert models.find_end(np.eye(3)[[0, 2, 0, 2, 0, 0]] * 9, at) == 3
+    assert models.find_end(says[:4], at[:4]) == 4
+
+
 def test_outputs_are_split_as_the_equations_say(models):
     y = jnp.arange(13.0) / 10
     (logits, means, stddevs), pen, _ = models.split_outputs(y, jnp.zeros(0))
