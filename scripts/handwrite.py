@@ -6,7 +6,21 @@ r"""Writes by hand: a recurrent network with a mixture density output, Graves 20
     python scripts/handwrite.py --run DIR                   resumes a run that was stopped
     python scripts/handwrite.py write --run DIR --texts "hello world" --output hello.svg
 
-RESULTS
+Install: pip install -e ".[train,data,text]". Cost: the default takes about 7 minutes of processor
+time on two cores of an AMD EPYC. Result, seed 0, after 5 epochs and 5 more on resuming with
+--epochs 10, so that the learning rate rose once more:
+
+    negative log-likelihood, test set       -2.04 nats per step for moves, 0.073 for the pen
+    wrong characters, test set               2.7%
+    wrong characters, written with bias 0   41.8%
+    wrong characters, written with bias 1   25.8%
+
+The wrong characters are those that a network sees in 100 texts of the test set, of which about half
+are random letters; it was trained by CTC to read the made strokes. After 5 epochs nothing was
+legible; after 10, "hello world" is, though it is longer than any text of training. More epochs were
+not tried. Moves are in units of their standard deviation, 0.37 heights of an x. Unlike in the
+paper, the Gaussians have no correlation, the end is a state of the pen, and there are 2 layers of
+128 units in place of 3 of 400. Without a text, and from files, it was tried on small data only.
 """
 
 from __future__ import annotations
@@ -61,7 +75,7 @@ class Options:
     data: tuple[pathlib.Path, ...] = ()
     """Three TSV files: training, validation and test set. On each line a file, relative to it, a
     tab and its text; the file is XML as in IAM-OnDB, or CSV with dx,dy,pen_up."""
-    texts: tuple[str, ...] = ("hello you", "quick fox")
+    texts: tuple[str, ...] = ("hello world", "the quick fox")
     """Texts to write."""
     bias: runs.NonNegative = 1.0
     """How neatly to write: 0 samples from the model, larger numbers are closer to the means."""
@@ -86,7 +100,7 @@ class Options:
     window: runs.Size = 5
     """Gaussians of the window over the text."""
 
-    epochs: runs.Count = 5
+    epochs: runs.Count = 10
     """Number of epochs."""
     batch_size: runs.Size = 32
     """Texts per update."""
