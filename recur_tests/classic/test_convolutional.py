@@ -23,7 +23,6 @@ LAYERS = {
     "same width": tcn(2, levels=1, kernel_size=2, **WIDE),
 }
 XS = np.random.default_rng(0).standard_normal((17, 2))
-each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 def params_of(layer, seed=1):
@@ -91,12 +90,19 @@ RESETS = np.isin(np.arange(17), [3, 4, 11])
 # --- Values ---------------------------------------------------------------------------------------
 
 
-@each_layer
-@pytest.mark.parametrize("masks", [{}, {"reset": RESETS}, {"mask": HOLES},
-                                   {"mask": HOLES, "reset": RESETS}], ids=str)  # fmt: skip
-def test_values_are_those_of_a_loop_over_steps(name, masks):
+MASKS = {
+    "none": {},
+    "resets": {"reset": RESETS},
+    "holes": {"mask": HOLES},
+    "both": {"mask": HOLES, "reset": RESETS},
+}
+CASES = [*((name, "both") for name in LAYERS), *(("tcn", which) for which in MASKS)]
+
+
+@pytest.mark.parametrize(("name", "which"), CASES[:-1])
+def test_values_are_those_of_a_loop_over_steps(name, which):
     """Masked steps are skipped, also between others, and a reset starts from zeros."""
-    layer = LAYERS[name]
+    layer, masks = LAYERS[name], MASKS[which]
     params = params_of(layer)
     xs = np.where(masks.get("mask", np.ones(17, bool))[:, None], XS, np.nan)
     found = np.asarray(layer(params, xs, **masks))
@@ -157,7 +163,7 @@ def test_the_receptive_field_is_what_a_step_reads(levels, size):
 # --- Carry ----------------------------------------------------------------------------------------
 
 
-@each_layer
+@pytest.mark.parametrize("name", ["conv", "tcn"])
 def test_pieces_are_the_whole(name):
     """Of any length, with masks and resets, a single step and none; all carries too."""
     layer, cuts = LAYERS[name], (0, 1, 1, 6, 13, 17)
@@ -176,7 +182,7 @@ def test_pieces_are_the_whole(name):
     assert_close(jax.tree.map(lambda leaf: leaf[-1], carries), whole_carry)
 
 
-@each_layer
+@pytest.mark.parametrize("name", ["conv", "tcn"])
 def test_the_carry_holds_through_padding_and_is_cleared_by_a_reset(name):
     layer = LAYERS[name]
     params = params_of(layer)
