@@ -5,8 +5,8 @@ r"""Forecasts series: naive, AR, feed-forward AR, TCN, GRU, LSTM and minGRU, one
     python scripts/forecast.py --data FILE.csv --target Temp --covariates Wind --calendar
 
 Install: pip install -e ".[train,data]". Cost: the default takes 200 seconds of CPU time on two
-cores of an AMD EPYC, each command below 57 to 106. Results, seed 0, RMSE one step ahead and over all n
-steps ahead, on the last fifth (of the sine, 600 points after 1,000):
+cores of an AMD EPYC, each command below 57 to 106. Results, seed 0, RMSE one step ahead
+and over all n steps ahead, on the last fifth (of the sine, 600 points after 1,000):
 
                        sine       Mackey-Glass    sunspots     temperatures  shampoo sales
     n                  600        84              24           30            3
@@ -24,8 +24,8 @@ constant, those of the latent models too, which see 96 steps of a period of 628.
 naive forecast, which is given the period, is good there.
 
 AR wins one step ahead on Mackey-Glass and shampoo sales; on sunspots only the TCN is better, by
-1 %; on the sine it is as good as the GRU and the LSTM. Many steps ahead the LSTM is the best on sunspots
-and shampoo sales, and the TCN on Mackey-Glass. Networks read the calendar of the temperatures, AR
+1 %; on the sine it is as good as the GRU and the LSTM. Many steps ahead the LSTM is the
+best on sunspots and shampoo sales, and the TCN on Mackey-Glass. Networks read the calendar of the temperatures, AR
 does not. The test part of shampoo sales has 7 values. Intervals of 80 % hold 62 to 85 % of the
 values of sunspots and temperatures many steps ahead, those of networks and AR. The commands:
 
