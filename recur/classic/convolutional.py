@@ -159,11 +159,11 @@ def tcn(
         blocks = bind_in_dtype(dtype)(params, xs)
         noise: Any = [(None, None)] * levels
         if dropout and key is not None:
-            one = jax.ShapeDtypeStruct((features,), blocks[0].first.kernel.dtype)
-            noise = draw_mask(key, dropout, [(one, one)] * levels, "tcn")
+            mask = jax.ShapeDtypeStruct((features,), blocks[0].first.kernel.dtype)
+            noise = draw_mask(key, dropout, [(mask, mask)] * levels, "tcn")
         return tuple(
-            _BoundBlock(*map(normalized, block), masks)
-            for block, masks in zip(blocks, noise, strict=True)
+            _BoundBlock(normalized(one), normalized(two), normalized(around), masks)
+            for (one, two, around), masks in zip(blocks, noise, strict=True)
         )
 
     def begin(bound, xs):
