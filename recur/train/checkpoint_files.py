@@ -63,6 +63,7 @@ class CheckpointFiles:
         )
         with self._writing():
             self.lock()
+            self._manager.wait_until_finished()  # a thread may move a checkpoint into the folder
             shutil.rmtree(self.folder / _DELETED, ignore_errors=True)
             self._records[step] = record
             self._manager.save(step, args=items)

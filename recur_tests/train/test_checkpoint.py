@@ -27,6 +27,7 @@ from recur.train import (
     make_step,
     masked_mean,
 )
+from recur.train.checkpoint_files import CheckpointFiles
 from recur_tests.helpers import assert_close
 
 pytestmark = pytest.mark.usefixtures("lenient")
@@ -524,6 +525,28 @@ def test_a_full_disk_is_an_os_error_and_leaves_what_was_there(tmp_path):
         "name another folder. Earlier ones are intact, and the run resumes from the last."
     )
     assert rest == "[0] 3000.0"
+
+
+def test_no_folder_is_deleted_while_a_checkpoint_is_moved_into_it(tmp_path, monkeypatch):
+    managers, is_busy = [], []
+    open_manager, delete = CheckpointFiles._open, shutil.rmtree
+
+    def keep_manager(self, **options):
+        managers.append(open_manager(self, **options))
+        return managers[-1]
+
+    def record(path, *arguments, **options):
+        if pathlib.Path(path).name == ".deleted":
+            is_busy.append(managers[-1].is_saving_in_progress())
+        delete(path, *arguments, **options)
+
+    monkeypatch.setattr(CheckpointFiles, "_open", keep_manager)
+    monkeypatch.setattr(shutil, "rmtree", record)
+    state = first_state()
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        for step in range(4):
+            checkpoints.save(at(state, step))
+    assert len(is_busy) > 4 and not any(is_busy)
 
 
 def test_keep_at_least_one(tmp_path):
