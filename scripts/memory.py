@@ -93,7 +93,8 @@ class Options:
     tasks: tuple[Literal["adding", "copy", "order", "halves"], ...] = tuple(JOBS)
     """The tasks."""
     cells: tuple[
-        Literal["tanh", "relu", "irnn", "ugrnn", "lstm", "gru", "indrnn", "min_gru", "lru"], ...
+        Literal["tanh", "relu", "irnn", "ugrnn", "lstm", "gru", "indrnn", "min_gru", "lru", "tcn"],
+        ...,
     ] = tuple(RECIPES)
     """The cells."""
     steps: runs.Count | None = None

@@ -9,6 +9,7 @@ learned nothing after 2,000 updates, while those below need 300.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from flax import linen as nn
 from jax.nn.initializers import normal
 
 import recur
-from recur import Cell, Layer
+from recur import Cell, Layer, classic
+from recur.classic import receptive_field
 
 
 class Recipe(NamedTuple):
@@ -106,6 +108,13 @@ def lru(features: int, delay: int) -> Layer:
     return recur.chain(nn.Dense(features), "relu", recur.scan(cell), "relu")
 
 
+def tcn(features: int, delay: int) -> Layer:
+    """The temporal convolutional network by Bai et al. 2018; it reads twice the delay."""
+    kernel_size = 7
+    levels = next(n for n in itertools.count(1) if receptive_field(n, kernel_size) >= 2 * delay)
+    return classic.tcn(max(1, features // 4), levels, kernel_size)
+
+
 RECIPES = {
     "tanh": Recipe(elman, 1e-3),
     "relu": Recipe(relu_elman, 1e-3),
@@ -116,4 +125,5 @@ RECIPES = {
     "indrnn": Recipe(indrnn, 1e-3, patience=2),
     "min_gru": Recipe(min_gru),
     "lru": Recipe(lru),
+    "tcn": Recipe(tcn),
 }

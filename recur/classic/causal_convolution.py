@@ -37,7 +37,7 @@ from recur.types import Mask
 
 
 class CausalConvParams(NamedTuple):
-    """Weights of `causal_conv`; with weight norm, the kernel of feature f is g_f K_f / |K_f|.
+    """Weights of `causal_conv`; with weight norm, the kernel of a feature is `g K / norm(K)`.
 
     Attributes:
       kernel: K, `[kernel_size, C, F]`, the current step last.
