@@ -334,7 +334,7 @@ def learn(options: Options, run: runs.Run) -> None:
     """Trains a model, in the folder of the run."""
     corpus = read_corpus(options)
     texts = corpus.training.values()
-    vocabulary = Characters.of(texts, at_least=min(RARE, 1 + sum(map(len, texts)) // 100_000))
+    vocabulary = Characters.of(texts, min_count=min(RARE, 1 + sum(map(len, texts)) // 100_000))
     run.check_data(text=corpus, vocabulary=vocabulary.characters)
     runs.write_json(run.folder / "vocabulary.json", vocabulary.characters)
     documents = encode(vocabulary, corpus.training)

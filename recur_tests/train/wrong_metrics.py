@@ -167,7 +167,11 @@ OF_LOSSES = [
             ({"targets": LOGITS}, TypeError, "{name}: expected integer targets, got float64."),
             ({"targets": CLASSES}, ValueError, "targets of shape [..., N], got [2, 5, 4] and [3]."),
             ({"targets": np.array(1)}, ValueError, "of shape [..., N], got [2, 5, 4] and []."),
-            ({"logits": LOGITS}, ValueError, "logits of shape [..., T, V] with T > 0, got"),
+            (
+                {"logits": LOGITS},
+                ValueError,
+                "with T > 0 and targets of shape [..., N], got [3, 4]",
+            ),
             ({"logits": np.zeros((2, 0, 4))}, ValueError, "with T > 0, got [2, 0, 4]."),
             ({"blank": -1}, ValueError, "{name}: blank: expected a whole number of at least 0"),
             ({"blank": 4}, ValueError, "{name}: expected blank from 0 to 3, got 4."),
