@@ -16,7 +16,7 @@ character, when the decoder reads the reference, and when it reads its own choic
     cho (without attention)           65.4 %   1.110               1.341
     sutskever (without attention)      2.3 %   1.541               1.780
 
-Multi30k, German to English, test_2016_flickr, seed 0, 5 epochs by the published recipe, which has 10
+Multi30k, German to English, test_2016_flickr, seed 0, 5 epochs by the published recipe with 10
 (published: LSTM encoder-decoder 43.8, GRU 37.5, attention 25.6; with masks 23.2 and BLEU 28.1, all
 when the decoder reads its own choices):
 

@@ -165,11 +165,11 @@ def soft_window(
         params = cell.init(cell_key, seen, context=context)
         width = _output_width(output_shape(cell, params, seen, context))
         keys, shape = WindowParts(*jax.random.split(kernel_key, 3)), (width, components)
-        starts = WindowParts(0.0, 0.0, math.log(initial_step))
+        starts = 0.0, 0.0, math.log(initial_step)
         return SoftWindowParams(
             cell=params,
             kernel=jax.tree.map(lambda k: drawn_by(kernel_init, k, shape, param_dtype), keys),
-            bias=jax.tree.map(lambda a: jnp.full(components, a, param_dtype), starts),
+            bias=WindowParts(*(jnp.full(components, a, param_dtype) for a in starts)),
         )
 
     def bind(params, x, *, key=None, context=None):

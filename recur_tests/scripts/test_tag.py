@@ -13,7 +13,8 @@ import pytest
 from recur.text import read_columns
 
 SCRIPT = "tag"
-TINY = "--features 4 --embedding 4 --no-characters --no-endings --cell gru --buckets 1 --batch-size 4".split()
+TINY = "--features 4 --embedding 4 --no-characters --no-endings --cell gru --buckets 1".split()
+TINY += ["--batch-size", "4"]
 NAMES = {"PER": ["ada", "grace"], "LOC": ["paris", "rome"]}
 
 

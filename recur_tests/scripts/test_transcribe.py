@@ -190,7 +190,7 @@ WRONG = [
     ("text.csv\tab", "text.csv:2: expected three numbers, got ['1', 'x', '0']."),
     ("half.csv\tab", "half.csv:2: expected two numbers and 0 or 1, got ['1', '2', '0.5']."),
     ("none.xml\tab", "none.xml: expected at least one Stroke, got none."),
-    ("up.xml\tab", "up.xml: expected at least one Stroke, got points without strokes: the pen never"),
+    ("up.xml\tab", "up.xml: expected at least one Stroke, got points without strokes: the pen"),
     ("stroke.xml\tab", "stroke.xml: stroke 2: expected at least one Point, got none."),
     ("point.xml\tab", "point.xml: stroke 1: expected points with numbers x and y, got 'y'."),
     ("not.xml\tab", "not.xml: expected XML with strokes, got"),
