@@ -23,8 +23,8 @@ The runs on UD EWT had the options --dropout 0.5 --word-dropout 1 --character-fe
 15 minutes of CPU time, 4 without characters. Published results of such models, without pretrained
 vectors, are about 95%. Spelling helps most with words that training does not have, such as numbers
 and names: the case and the last letters of a word do nearly all that a network over its characters
-does. Three last letters alone gave 93.81% without characters, so the 94.88% is a second choice. With
---seed 1 the 95.00% is 95.08%.
+does. Three last letters alone gave 93.81% without characters, so the 94.88% is a second choice.
+With --seed 1, the 95.00% is 95.08%.
 """
 
 from __future__ import annotations
