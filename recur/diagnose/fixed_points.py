@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from recur.checks import check_number, check_whole
-from recur.layer import Layer, check_layer
+from recur.diagnose.trajectory import check_forward, check_numbers
+from recur.layer import Layer
 from recur.types import Carry, Context, Mask, Params
 
 
@@ -102,15 +103,11 @@ def find_fixed_points(
       recurrent neural networks, https://doi.org/10.1162/NECO_a_00409
     """
     caller = "find_fixed_points"
-    check_layer(layer, caller)
+    check_forward(caller, layer)
     max_steps = check_whole(f"{caller}: max_steps", max_steps, 1)
     tolerance = check_number(f"{caller}: tolerance", tolerance)
     if tolerance <= 0:
         raise ValueError(f"{caller}: expected a tolerance above 0, got {tolerance}.")
-    if not layer.is_causal:
-        raise ValueError(
-            f"{caller}: expected a layer that reads forward, got direction={layer.direction!r}."
-        )
     starts = jax.tree.map(jnp.asarray, starts)
     _check_starts(caller, starts)
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], x)
@@ -166,9 +163,4 @@ def _check_starts(caller: str, starts: Carry) -> None:
             f"{caller}: expected starts as a carry whose leaves have a leading axis, got {shapes}. "
             "Add one with jax.tree.map(lambda leaf: leaf[None], carry)."
         )
-    for leaf in leaves:
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(
-                f"{caller}: expected starts of real numbers, got {leaf.dtype} of shape "
-                f"{list(leaf.shape)}."
-            )
+    check_numbers(caller, "starts", starts, real=True)

@@ -298,8 +298,8 @@ def _find_step(caller: str, step: Any, count: int, length: Any) -> jax.Array:
     known = isinstance(step, int) and not isinstance(step, bool)
     if known and not -count <= step < count:
         raise ValueError(f"{caller}: expected a step of a sequence of {count}, got step {step}.")
-    end = count if length is None else length
-    return jnp.where(jnp.asarray(step) < 0, end + jnp.asarray(step), jnp.asarray(step))
+    step, end = jnp.asarray(step), count if length is None else length
+    return jnp.where(step < 0, end + step, step)
 
 
 def _norms(gradients: Any) -> jax.Array:

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from recur.arrays import as_array
 from recur.checks import check_whole
-from recur.diagnose.trajectory import Trajectory, make_trajectory
+from recur.diagnose.trajectory import Trajectory, check_numbers, make_trajectory
 from recur.layer import Layer
 from recur.types import Carry, Context, Params
 
@@ -254,12 +254,7 @@ def vanishing_condition(recurrent_kernel: Any, activation: str = "tanh") -> Vani
 def _real_trajectory(caller: str, layer, params, xs, carry, context, length) -> Trajectory:
     """The trajectory of a layer whose carry has real numbers only."""
     steps = make_trajectory(caller, layer, params, xs, carry, context, length)
-    for leaf in jax.tree.leaves(steps.first):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(
-                f"{caller}: expected a carry of real numbers, got {leaf.dtype} of shape "
-                f"{list(leaf.shape)}."
-            )
+    check_numbers(caller, "a carry", steps.first, real=True)
     return steps
 
 

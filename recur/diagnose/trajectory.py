@@ -57,14 +57,8 @@ def make_trajectory(
       TypeError: if the layer is not one.
       ValueError: if it is batched, pooled, not causal or without a carry of floats.
     """
-    check_layer(layer, caller)
-    if not layer.is_causal:
-        raise ValueError(
-            f"{caller}: expected a layer that reads forward, whose carry at a step depends on the "
-            f"steps before it, got direction={layer.direction!r}."
-        )
+    check_forward(caller, layer)
     valid = make_mask(xs, length=length, batch_axes=0).valid
-    total = step_count(xs)
 
     def bind(params):
         return layer.bind(params, xs, context=context)
@@ -78,8 +72,10 @@ def make_trajectory(
 
     first = layer.begin(bind(params), xs) if carry is None else carry
     first = jax.tree.map(jnp.asarray, first)
-    _check_carry(caller, first)
-    return Trajectory(bind, step, first, (jax.tree.map(jnp.asarray, xs), valid), total)
+    if not jax.tree.leaves(first):
+        raise ValueError(f"{caller}: expected a recurrent layer, got one without a carry.")
+    check_numbers(caller, "a carry", first, real=False)
+    return Trajectory(bind, step, first, (jax.tree.map(jnp.asarray, xs), valid), step_count(xs))
 
 
 def repeat_zeros(carry: Carry, count: int) -> Carry:
@@ -88,13 +84,22 @@ def repeat_zeros(carry: Carry, count: int) -> Carry:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-def _check_carry(caller: str, carry: Carry) -> None:
-    leaves = jax.tree.leaves(carry)
-    if not leaves:
-        raise ValueError(f"{caller}: expected a recurrent layer, got one without a carry.")
-    for leaf in leaves:
-        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+def check_forward(caller: str, layer: Layer) -> None:
+    """Raises an error unless `layer` is a causal layer over one sequence."""
+    check_layer(layer, caller)
+    if not layer.is_causal:
+        raise ValueError(
+            f"{caller}: expected a layer that reads forward, whose carry at a step depends on the "
+            f"steps before it, got direction={layer.direction!r}."
+        )
+
+
+def check_numbers(caller: str, name: str, tree: Any, *, real: bool) -> None:
+    """Raises a ValueError unless all leaves are real, or also complex, floating-point numbers."""
+    for leaf in jax.tree.leaves(tree):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating if real else jnp.inexact):
+            kind = "real numbers" if real else "real or complex numbers"
             raise ValueError(
-                f"{caller}: expected a carry of real or complex numbers, got {leaf.dtype} of shape "
+                f"{caller}: expected {name} of {kind}, got {leaf.dtype} of shape "
                 f"{list(leaf.shape)}."
             )
