@@ -41,7 +41,6 @@ if __name__ == "__main__":
     interrupts.end_at_once()
 
 import dataclasses
-import itertools
 import math
 import pathlib
 import time
@@ -58,7 +57,7 @@ from jax.nn.initializers import normal
 import recur
 from recur import diagnose, runs, train
 from recur.cells import scaled_identity
-from recur.classic import receptive_field, tcn
+from recur.classic import tcn, tcn_levels
 from recur.sequences import batches, make_batches, pad, pool
 
 CELLS = ("irnn", "lstm", "gru", "lru", "min_gru", "tcn")
@@ -149,8 +148,8 @@ def build_layers(cell: str, features: int, steps: int) -> list[Any]:
     parts: list[Any] = [lambda x: x.astype(jnp.float32) / 128 - 0.25]
     if cell == "mlp":
         return [*parts, nn.Dense(features), nn.relu, nn.Dense(features), nn.relu]
-    if cell == "tcn":  # as many levels as it takes to read the whole sequence
-        levels = next(n for n in itertools.count(1) if receptive_field(n, TCN_KERNEL) >= steps)
+    if cell == "tcn":
+        levels = tcn_levels(steps, TCN_KERNEL)  # to read the whole sequence
         return [*parts, tcn(max(1, features // 4), levels, TCN_KERNEL)]
     identity = {"recurrent_kernel_init": scaled_identity()}
     radius = (1 - 5 / steps, 1 - 0.5 / steps)  # of the LRU: it remembers over the sequence

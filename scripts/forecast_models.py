@@ -13,7 +13,7 @@ from forecast_data import Problem
 
 import recur
 from recur import train
-from recur.classic import autoregressive, causal_conv, gaussian_head, receptive_field, tcn
+from recur.classic import autoregressive, causal_conv, gaussian_head, tcn, tcn_levels
 
 BASELINES = ("naive", "seasonal naive", "AR")
 NETWORKS = ("feed-forward AR", "TCN", "GRU", "LSTM", "minGRU")
@@ -105,10 +105,8 @@ def build_network(options: Any, name: str) -> recur.Layer:
     if name == "feed-forward AR":
         parts = [causal_conv(10, 4), "relu", causal_conv(10, 1), "relu"]
     elif name == "TCN":
-        levels, size = 1, 3
-        while receptive_field(levels, size) < options.window:
-            levels += 1
-        parts = [tcn(options.features, levels, size, dropout=options.dropout)]
+        levels = tcn_levels(options.window, kernel_size=3)
+        parts = [tcn(options.features, levels, 3, dropout=options.dropout)]
     else:
         parts = [recur.scan(CELLS[name](options.features)) for _ in range(options.layers)]
         parts += [nn.Dropout(options.dropout)] * bool(options.dropout)

@@ -9,7 +9,6 @@ learned nothing after 2,000 updates, while those below need 300.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,7 +19,6 @@ from jax.nn.initializers import normal
 
 import recur
 from recur import Cell, Layer, classic
-from recur.classic import receptive_field
 
 
 class Recipe(NamedTuple):
@@ -111,7 +109,7 @@ def lru(features: int, delay: int) -> Layer:
 def tcn(features: int, delay: int) -> Layer:
     """The temporal convolutional network by Bai et al. 2018; it reads twice the delay."""
     kernel_size = 7
-    levels = next(n for n in itertools.count(1) if receptive_field(n, kernel_size) >= 2 * delay)
+    levels = classic.tcn_levels(2 * delay, kernel_size)
     return classic.tcn(max(1, features // 4), levels, kernel_size)
 
 

@@ -4,7 +4,7 @@ from recur.classic import autoregressive, baum_welch, hidden_markov, markov
 from recur.classic.autoregressive import Autoregression
 from recur.classic.causal_convolution import CausalConvParams, causal_conv
 from recur.classic.contexts import Contexts, keep_probability
-from recur.classic.convolutional import TCNBlockParams, receptive_field, tcn
+from recur.classic.convolutional import TCNBlockParams, receptive_field, tcn, tcn_levels
 from recur.classic.crf import (
     CRF,
     bio_constraints,
@@ -87,6 +87,7 @@ __all__ = [
     "skip_gram",
     "smooth",
     "tcn",
+    "tcn_levels",
     "unigram_noise",
     "viterbi",
     "word2vec_loss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -221,3 +222,26 @@ def receptive_field(levels: int, kernel_size: int) -> int:
     levels = check_whole("receptive_field: levels", levels, 1)
     kernel_size = check_whole("receptive_field: kernel_size", kernel_size, 1)
     return 1 + 2 * (kernel_size - 1) * (2**levels - 1)
+
+
+def tcn_levels(steps: int, kernel_size: int) -> int:
+    """Computes the smallest number of levels with which a `tcn` reads as many steps.
+
+    Args:
+      steps: the number of steps, up to the current one.
+      kernel_size: the size of the kernels, at least 2.
+
+    Returns:
+      The smallest `levels` with `receptive_field(levels, kernel_size) >= steps`.
+
+    Raises:
+      ValueError: if steps is not a whole number of at least 1, or kernel_size of at least 2.
+
+    Example:
+      >>> from recur.classic import receptive_field, tcn_levels
+      >>> tcn_levels(784, kernel_size=7), receptive_field(7, 7)
+      (7, 1525)
+    """
+    steps = check_whole("tcn_levels: steps", steps, 1)
+    kernel_size = check_whole("tcn_levels: kernel_size", kernel_size, 2)
+    return next(n for n in itertools.count(1) if receptive_field(n, kernel_size) >= steps)

@@ -11,7 +11,7 @@ import pytest
 from flax import linen as nn
 
 import recur
-from recur.classic import causal_conv, receptive_field, tcn
+from recur.classic import causal_conv, receptive_field, tcn, tcn_levels
 from recur.decode import generate
 from recur_tests.helpers import assert_close, random_like, to_numpy, weighted_sum
 
@@ -158,6 +158,14 @@ def test_the_receptive_field_is_what_a_step_reads(levels, size):
     params = jax.tree.map(abs, random_like(layer.init(jax.random.key(0), xs), 1))  # no ReLU is dead
     gradient = jax.grad(lambda xs: layer(params, xs)[-1].sum())(xs)
     assert (gradient[-reach:] != 0).all() and not gradient[:-reach].any()
+
+
+@pytest.mark.parametrize("size", [2, 7])
+def test_the_levels_are_the_fewest_that_read_the_steps(size):
+    for steps in (1, 2, 3, 4, 12, 13, 14, 784):
+        levels = tcn_levels(steps, size)
+        assert receptive_field(levels, size) >= steps
+        assert levels == 1 or receptive_field(levels - 1, size) < steps
 
 
 # --- Carry ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from recur.classic import (
     mlp_autoregression,
     receptive_field,
     tcn,
+    tcn_levels,
 )
 from recur_tests.wrong_input import NO_CELLS, Row, rows_of_options
 
@@ -172,6 +173,16 @@ OF_LAYERS = [
     *rows_of_options(tcn, network, {"dropout": "tcn: expected dropout in [0, 1), got "}),
     *rows_of_options(receptive_field, lambda levels=2, kernel_size=2: receptive_field(
         levels, kernel_size)),
+    *(
+        Row("tcn_levels", partial(tcn_levels, *given), ValueError, f"tcn_levels: {sentence}")
+        for given, sentence in (
+            ((0, 2), "steps: expected a whole number of at least 1, got 0."),
+            ((2.0, 2), "steps: expected a whole number of at least 1, got 2.0."),
+            ((True, 2), "steps: expected a whole number of at least 1, got True."),
+            ((2, 1), "kernel_size: expected a whole number of at least 2, got 1."),
+            ((2, None), "kernel_size: expected a whole number of at least 2, got None."),
+        )
+    ),
     *rows_of_options(gaussian_head, lambda width: gaussian_head(width)),
     *rows_of_options(mlp_autoregression, lambda width=1, **rest: mlp_autoregression(width, **rest)),
     *rows_of_options(
