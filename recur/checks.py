@@ -285,3 +285,12 @@ def check_step_carry(before: Any, after: Any) -> None:
             f"before it, {describe(expected)}, got {describe(came)}. Make init_carry return the "
             "carry as the step does, or cast it in the step."
         )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raises a TypeError unless `optimizer` is an Optax transformation."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(
+            "optimizer: expected an Optax transformation, such as optax.adam(1e-3), got "
+            f"{type(optimizer).__name__}."
+        )

@@ -24,6 +24,12 @@ from recur.train.metrics import Average, Metric, accumulate, average, evaluate
 from recur.train.params_ema import ParamsEmaState, ema_params, params_ema
 from recur.train.params_file import load_params, read_metadata, save_params
 from recur.train.penalties import by_path, l1, l2
+from recur.train.recorded_norms import (
+    LayerNorms,
+    RecordNormsState,
+    record_norms,
+    recorded_norms,
+)
 from recur.train.regression_metrics import (
     interval_coverage,
     mae,
@@ -54,8 +60,10 @@ __all__ = [
     "ConfusionMatrix",
     "F1Score",
     "JsonLines",
+    "LayerNorms",
     "Metric",
     "ParamsEmaState",
+    "RecordNormsState",
     "Report",
     "Restored",
     "TensorBoard",
@@ -101,6 +109,8 @@ __all__ = [
     "quantile_loss",
     "read_json_lines",
     "read_metadata",
+    "record_norms",
+    "recorded_norms",
     "rmse",
     "save_params",
     "seasonal_naive_error",

@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from recur.arrays import check_one_number
-from recur.checks import check_function, check_leaves
+from recur.checks import check_function, check_leaves, check_optimizer
 from recur.dtypes import as_float
 from recur.keys import split
 from recur.train.step import (
     Loss,
     TrainState,
     advance,
-    check_optimizer,
     check_state,
     checked_loss,
 )

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 
 from recur.arguments import check_takes
-from recur.checks import check_function, check_leaves, describe
+from recur.checks import check_function, check_leaves, check_optimizer, describe
 from recur.keys import check_key
+from recur.train.recorded_norms import find_norms
 from recur.types import Carry, Params
 
 Loss = Callable[[Params, Carry, Any, jax.Array], tuple[jax.Array, tuple[Carry, dict[str, Any]]]]
@@ -89,7 +90,7 @@ def make_step(
     Returns:
       `step(state, batch) -> (state, metrics)`, a pure function for `jax.jit`; `donate_argnums=0`
       saves the memory of one state. Metrics are `loss`, `gradient_norm` (before clipping by the
-      optimizer) and those of the loss.
+      optimizer), those of the loss, and those that an optimizer made by `record_norms` records.
 
     Raises:
       TypeError: if `loss` is not a function, or `optimizer` is not an Optax transformation; when
@@ -158,15 +159,6 @@ def _check_scalar(value: Any) -> None:
         raise TypeError(f"loss: expected a float as its value, got {describe(value)}.")
 
 
-def check_optimizer(optimizer: Any) -> None:
-    """Raises a TypeError unless `optimizer` is an Optax transformation."""
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise TypeError(
-            "optimizer: expected an Optax transformation, such as optax.adam(1e-3), got "
-            f"{type(optimizer).__name__}."
-        )
-
-
 def check_state(state: Any, name: str = "state") -> None:
     """Raises a TypeError unless `state` is a TrainState."""
     if not isinstance(state, TrainState):
@@ -188,4 +180,6 @@ def advance(
         carry=carry,
         key=state.key,
     )
-    return after, {"loss": value, "gradient_norm": optax.tree.norm(gradient), **metrics}
+    norm = optax.tree.norm(gradient)
+    norms = find_norms(optimizer_state)
+    return after, {"loss": value, "gradient_norm": norm, **norms, **metrics}

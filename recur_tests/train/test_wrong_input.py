@@ -40,6 +40,8 @@ from recur.train import (
     params_ema,
     perplexity,
     read_json_lines,
+    record_norms,
+    recorded_norms,
     weight_drop,
     weight_noise,
 )
@@ -222,6 +224,32 @@ OF_CLIPPING = [
             "clip_by_average_norm: expected factor > 0 and 0 <= decay < 1, got factor=",
         )
         for change in ({"factor": 0}, {"factor": -1}, {"decay": 1.0}, {"decay": -0.1})
+    ),
+]
+OF_NORMS = [
+    Row("record_norms", lambda: record_norms(3), TypeError, "optimizer: expected an Optax transf"),
+    Row("record_norms", lambda: record_norms(optax.adam), TypeError, "adam(1e-3), got function."),
+    Row("record_norms", lambda: record_norms(OPTIMIZER, 1.0), TypeError, "adam(1e-3), got float."),
+    Row(
+        "record_norms",
+        lambda: record_norms(OPTIMIZER, depth=0),
+        ValueError,
+        "record_norms: depth: expected a whole number of at least 1, got 0.",
+    ),
+    Row(
+        "record_norms",
+        lambda: record_norms(OPTIMIZER).update(PARAMS, record_norms(OPTIMIZER).init(PARAMS)),
+        ValueError,
+        "record_norms: expected params in update(updates, state, params), got None.",
+    ),
+    *(
+        Row(
+            "recorded_norms",
+            functools.partial(recorded_norms, state),
+            ValueError,
+            "recorded_norms: expected record_norms in the optimizer, got none. Wrap the optimizer",
+        )
+        for state in (None, 3, PARAMS, OPTIMIZER.init(PARAMS), record_norms(OPTIMIZER))
     ),
 ]
 OF_AVERAGES = [
@@ -750,6 +778,7 @@ ROWS = [
     *OF_CHUNKS,
     *OF_MEANS,
     *OF_CLIPPING,
+    *OF_NORMS,
     *OF_AVERAGES,
     *OF_WEIGHTS,
     *OF_STEPS,
@@ -760,7 +789,14 @@ ROWS = [
     *wrong_params_file.ROWS,
 ]
 # Made by the library, never by hand.
-RECORDS = {"ClipByAverageNormState", "ParamsEmaState", "Report", "Restored"}
+RECORDS = {
+    "ClipByAverageNormState",
+    "LayerNorms",
+    "RecordNormsState",
+    "ParamsEmaState",
+    "Report",
+    "Restored",
+}
 RECORDS |= {"Average", "Bleu", "ConfusionMatrix", "F1Score", "Metric"}
 
 
