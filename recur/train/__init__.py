@@ -24,6 +24,7 @@ from recur.train.metrics import Average, Metric, accumulate, average, evaluate
 from recur.train.params_ema import ParamsEmaState, ema_params, params_ema
 from recur.train.params_file import load_params, read_metadata, save_params
 from recur.train.penalties import by_path, l1, l2
+from recur.train.quantized_params import QuantizedArray, dequantize_params, quantize_params
 from recur.train.recorded_norms import (
     LayerNorms,
     RecordNormsState,
@@ -63,6 +64,7 @@ __all__ = [
     "LayerNorms",
     "Metric",
     "ParamsEmaState",
+    "QuantizedArray",
     "RecordNormsState",
     "Report",
     "Restored",
@@ -82,6 +84,7 @@ __all__ = [
     "confusion_matrix",
     "cross_entropy",
     "ctc_loss",
+    "dequantize_params",
     "early_stopping",
     "edit_distance",
     "ema_params",
@@ -107,6 +110,7 @@ __all__ = [
     "params_ema",
     "perplexity",
     "quantile_loss",
+    "quantize_params",
     "read_json_lines",
     "read_metadata",
     "record_norms",

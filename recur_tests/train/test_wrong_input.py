@@ -24,6 +24,7 @@ from recur.train import (
     chunked_cross_entropy_sum,
     clip_by_average_norm,
     cross_entropy,
+    dequantize_params,
     early_stopping,
     ema_params,
     every,
@@ -39,6 +40,7 @@ from recur.train import (
     masked_mean,
     params_ema,
     perplexity,
+    quantize_params,
     read_json_lines,
     record_norms,
     recorded_norms,
@@ -300,6 +302,7 @@ def of_weights(function):
 WEIGHTS = {
     "l1": of_weights(l1),
     "l2": of_weights(l2),
+    "quantize_params": of_weights(quantize_params),
     "weight_drop": lambda params=PARAMS, where=None, key=KEY: weight_drop(0.5, where)(key, params),
     "weight_noise": lambda params=PARAMS, where=None, key=KEY: weight_noise(1.0, where)(
         key, params
@@ -772,6 +775,38 @@ OF_LOGGERS = [
         for run in (None, 3, "run", {"log": print}, PARAMS["bias"])
     ),
 ]
+OF_QUANTIZED = [
+    *(
+        Row(
+            "quantize_params",
+            lambda value=value: quantize_params({"kernel": np.full((2, 3), value)}),
+            ValueError,
+            "quantize_params: 'kernel': expected finite weights, got NaN or infinity.",
+        )
+        for value in (np.nan, np.inf)
+    ),
+    *(
+        Row(
+            "dequantize_params",
+            lambda params=params: dequantize_params(params),
+            TypeError,
+            f"dequantize_params: params{place}: {NUMBERS}",
+        )
+        for params, place in (("a", ""), ({"w": "a"}, "['w']"), ([np.ones(2), "a"], "[1]"))
+    ),
+    *(
+        Row(
+            "dequantize_params",
+            lambda shape=shape: dequantize_params(
+                {"w": train.QuantizedArray(np.ones((4, 3), np.int8), np.ones(shape))}
+            ),
+            ValueError,
+            "dequantize_params: 'w': expected a scale of shape [1, 3] for values of shape [4, 3], "
+            f"got {list(shape)}.",
+        )
+        for shape in ((3,), (4, 1), ())
+    ),
+]
 ROWS = [
     *OF_LOSSES,
     *OF_LOGITS,
@@ -781,6 +816,7 @@ ROWS = [
     *OF_NORMS,
     *OF_AVERAGES,
     *OF_WEIGHTS,
+    *OF_QUANTIZED,
     *OF_STEPS,
     *OF_LOOPS,
     *OF_FILES,
@@ -794,6 +830,7 @@ RECORDS = {
     "LayerNorms",
     "RecordNormsState",
     "ParamsEmaState",
+    "QuantizedArray",
     "Report",
     "Restored",
 }
