@@ -12,6 +12,7 @@ from recur.diagnose.gradient_flow import (
 from recur.diagnose.heatmap import heatmap
 from recur.diagnose.image_grid import image_grid
 from recur.diagnose.named_values import NamedValues, named_values
+from recur.diagnose.non_finite import NonFinite, explain_non_finite, find_non_finite
 from recur.diagnose.pen_strokes_plot import pen_strokes
 from recur.diagnose.plots import curves, panels, scatter
 from recur.diagnose.posteriorgram_plot import posteriorgram
@@ -29,13 +30,16 @@ from recur.diagnose.units import dead_units, effective_rank, saturation, time_co
 __all__ = [
     "FixedPoints",
     "NamedValues",
+    "NonFinite",
     "VanishingCondition",
     "carry_gradients",
     "confusion",
     "curves",
     "dead_units",
     "effective_rank",
+    "explain_non_finite",
     "find_fixed_points",
+    "find_non_finite",
     "forecast_fan",
     "gradient_by_lag",
     "heatmap",

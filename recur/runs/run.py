@@ -160,6 +160,7 @@ class Run:
         stop: Callable[[Report], bool] | None = None,
         report_every: int = 10,
         checkpoint_every: int = 500,
+        explain: Callable[[TrainState, Any], str] | None = None,
         progress: Progress | None = Progress(),
         curves: Curves | None = Curves(),
     ) -> TrainState:
@@ -181,6 +182,7 @@ class Run:
             that it has ended is not trained further.
           report_every: the number of updates between two reports.
           checkpoint_every: the number of updates between two checkpoints.
+          explain: the cause of a loss that is not finite, as for `recur.train.fit`.
           progress: what the progress bar shows; None for no bar.
           curves: what the picture shows; None for no picture.
 
@@ -221,6 +223,7 @@ class Run:
                 stop=stop,
                 report_every=report_every,
                 unread=unread,
+                explain=explain,
             )
 
     def best_state(self, like: TrainState) -> TrainState:

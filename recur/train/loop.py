@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur.checks import check_function, check_whole
+from recur.train.replay import Replay
 from recur.train.signals import agreed, first_signal_collected
 from recur.train.step import TrainState, check_state
 
@@ -56,6 +57,7 @@ def fit(
     stop: Callable[[Report], bool] | None = None,
     report_every: int = 10,
     unread: Sequence[Mapping[str, Any]] = (),
+    explain: Callable[[TrainState, Any], str] | None = None,
 ) -> TrainState:
     """Runs the training loop for a number of steps or epochs, and calls callbacks with reports.
 
@@ -86,6 +88,10 @@ def fit(
       report_every: the number of updates between two reports. Metrics are read from the device only
         then.
       unread: `Restored.unread` of the checkpoint from which the run resumes.
+      explain: `explain(state, batch) -> text`, added to the error if a loss or gradient is not
+        finite: given the state before the update and its batch, it finds the cause.
+        `recur.diagnose.explain_non_finite(loss)` makes one. The loop then keeps a copy of the
+        state, and the batches since the last report.
 
     Returns:
       The last state.
@@ -94,9 +100,9 @@ def fit(
       ValueError: if steps or epochs is not a whole number >= 0, both or none are given,
         report_every is not one >= 1, there is no batch, or the members of an ensemble have done
         different numbers of updates.
-      TypeError: if step, stop or a callback is not a function, state is not a `TrainState`, the
-        step does not return `(state, metrics)`, a callback returns neither a dict of numbers nor
-        None, or batches have no length for epochs.
+      TypeError: if step, stop, explain or a callback is not a function, state is not a
+        `TrainState`, the step does not return `(state, metrics)`, a callback returns neither a dict
+        of numbers nor None, or batches have no length for epochs.
       FloatingPointError: if the loss or the gradient norm is not finite, in no member of an
         ensemble; it names the update, and callbacks do not receive the state after it.
       KeyboardInterrupt: if a signal interrupted the loop, after the last report.
@@ -126,11 +132,15 @@ def fit(
         check_function("fit: a callback", callback)
     if stop is not None:
         check_function("fit: stop", stop)
+    if explain is not None:
+        check_function("fit: explain", explain)
     source = _without_end(batches)
     done = updates_done("fit", state)
     pending: list[Mapping[str, Any]] = [*unread]
     since = done - len(pending)
     report, epoch, is_enough, is_interrupted = None, None, False, False
+    replay = Replay(step, explain)
+    replay.begin(state, done)
     with first_signal_collected() as signals:
         while done < steps and not is_interrupted and not is_enough:
             batch = next(source, _END)
@@ -139,22 +149,24 @@ def fit(
                     f"fit: the batches ended after {done:,} of {steps:,} updates.", stacklevel=2
                 )
                 break
+            replay.add(batch)
             state, metrics = _checked(step(state, batch))
             pending.append(metrics)
             done += 1
             epoch = done // per_epoch if per_epoch and done % per_epoch == 0 else None
             if done < steps and (done % report_every == 0 or epoch):
-                means = _means(_read(pending, since))
+                means = _means(_read(pending, since, replay))
                 report = Report(done, since, state, means, epoch=epoch)
                 reported = _call_all(callbacks, report)
                 is_enough = stop is not None and bool(stop(reported))
                 since, pending = done, []
+                replay.begin(state, done)
             if done % report_every == 0 or jax.process_count() == 1:
                 is_interrupted = agreed(bool(signals))
         is_interrupted = agreed(bool(signals))
         is_early = is_interrupted and done < steps
         if pending:
-            read = _read(pending, since)
+            read = _read(pending, since, replay)
             unread = read if is_early else ()
             report = Report(done, since, state, _means(read), unread=unread, epoch=epoch)
         elif report:  # the loop ends right after a report that was not marked as the last
@@ -342,14 +354,16 @@ def _means(read: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: sum(metrics[name] for metrics in read) / len(read) for name in read[0]}
 
 
-def _read(unread: list[Mapping[str, Any]], since: int) -> list[dict[str, Any]]:
+def _read(unread: list[Mapping[str, Any]], since: int, replay: Replay) -> list[dict[str, Any]]:
     """Reads metrics from the device; raises an error if a loss or gradient norm is not finite."""
     read = [as_numbers("the metrics of the step", each) for each in jax.device_get(unread)]
     for number, metrics in enumerate(read, start=since + 1):
         for name in ("loss", "gradient_norm"):
             if not np.isfinite(metrics.get(name, 0.0)).any():
+                cause = replay.explain(number)
                 raise FloatingPointError(
-                    f"update {number}: the {name.replace('_', ' ')} is {metrics[name]}. Lower the "
-                    "learning rate or clip gradients; this state was not saved."
+                    f"update {number}: the {name.replace('_', ' ')} is {metrics[name]}. "
+                    f"{cause}{' ' * bool(cause)}Lower the learning rate or clip gradients; this "
+                    "state was not saved."
                 )
     return read

@@ -19,6 +19,7 @@ from recur.diagnose import (
     tagged,
 )
 from recur_tests.diagnose.wrong_layers import ROWS as OF_LAYERS
+from recur_tests.diagnose.wrong_reports import ROWS as OF_REPORTS
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 LINE = ([1, 2], [3.0, 4.0])
@@ -273,6 +274,7 @@ ROWS = [
     *WEIGHTS,
     *TAGGED,
     *OF_LAYERS,
+    *OF_REPORTS,
 ]
 
 

@@ -528,6 +528,7 @@ OF_LOOPS = rows(
         ({"callbacks": [lambda report: 3]}, TypeError, "a dict of numbers or None, got int."),
         ({"callbacks": [lambda r: {"a": "b"}]}, TypeError, "numbers, got str for 'a'."),
         ({"stop": 3}, TypeError, "fit: stop: expected a function, got int."),
+        ({"explain": "x"}, TypeError, "fit: explain: expected a function, got str."),
         ({"epochs": 2}, ValueError, "fit: expected either steps or epochs, got 1 and 2."),
         ({"steps": None}, ValueError, "fit: expected either steps or epochs, got None and None."),
         (
