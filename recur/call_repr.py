@@ -28,13 +28,14 @@ def call_repr(factory: Callable[P, R]) -> Callable[P, R]:
             raise
         if any(made is given for given in (*args, *kwargs.values())):
             return made  # the combinator returned its argument
-        shown = [*map(_show, args), *(f"{name}={_show(value)}" for name, value in kwargs.items())]
+        shown = [*map(show, args), *(f"{name}={show(value)}" for name, value in kwargs.items())]
         return dataclasses.replace(made, call=f"{factory.__name__}({', '.join(shown)})")
 
     return make
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """Formats an argument of a call: a cell or a layer as its call, an array as its shape."""
     if isinstance(value, type):
         return value.__name__
     if isinstance(value, np.generic):
@@ -55,4 +56,4 @@ def _fields_given(value: Any) -> str:
         return "..."
     fields = [field for field in dataclasses.fields(value) if field.init and field.repr]
     given = [(field.name, getattr(value, field.name), field.default) for field in fields]
-    return ", ".join(f"{n}={_show(v)}" for n, v, default in given if v is not default)
+    return ", ".join(f"{n}={show(v)}" for n, v, default in given if v is not default)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -46,6 +47,7 @@ class Layer:
       batch_axes: the number of batch axes before the time axis; 1 after `recur.batch`.
       is_truncated: whether gradients are those of truncated backpropagation through time.
       is_pooled: whether outputs have no time axis, as those of `recur.pooled`.
+      parts: layers within it that read one after the other, by the paths of their params.
       call: the call that created the layer, shown by `repr`.
     """
 
@@ -58,6 +60,7 @@ class Layer:
     batch_axes: int = 0
     is_truncated: bool = False
     is_pooled: bool = False
+    parts: Mapping[str, Layer] = dataclasses.field(default_factory=dict)
     call: str = dataclasses.field(default="Layer(...)", kw_only=True)
 
     def __repr__(self) -> str:

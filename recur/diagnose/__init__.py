@@ -24,6 +24,7 @@ from recur.diagnose.recurrent_jacobians import (
     vanishing_condition,
 )
 from recur.diagnose.step_weights_plot import step_weights
+from recur.diagnose.summary_table import ParamSummary, PartSummary, Summary, summary
 from recur.diagnose.tagged_plot import tagged
 from recur.diagnose.units import dead_units, effective_rank, saturation, time_constants
 
@@ -31,6 +32,9 @@ __all__ = [
     "FixedPoints",
     "NamedValues",
     "NonFinite",
+    "ParamSummary",
+    "PartSummary",
+    "Summary",
     "VanishingCondition",
     "carry_gradients",
     "confusion",
@@ -56,6 +60,7 @@ __all__ = [
     "scatter",
     "step_jacobians",
     "step_weights",
+    "summary",
     "tagged",
     "time_constants",
     "vanishing_condition",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -109,7 +110,13 @@ def batch(layer: Layer) -> Layer:
         batch_axes=axes,
         is_truncated=layer.is_truncated,
         is_pooled=layer.is_pooled,
+        parts={path: _batch_of_part(part) for path, part in layer.parts.items()},
     )
+
+
+def _batch_of_part(part: Layer) -> Layer:
+    """A part of a batched layer, which keeps its name."""
+    return dataclasses.replace(batch(part), call=part.call)
 
 
 def check_rows(name: str, value: Any, count: int) -> None:

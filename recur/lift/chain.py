@@ -79,6 +79,7 @@ def chain(*parts: Any) -> Layer:
         find_output_shape,
         direction=common_direction(layers),
         is_truncated=any(layer.is_truncated for layer in layers),
+        parts={str(number): layer for number, layer in enumerate(layers)},
     )
 
 

@@ -123,6 +123,7 @@ def pooled(
         direction="bidirectional",  # the output needs the whole sequence
         is_truncated=layer.is_truncated,
         is_pooled=True,
+        parts={"layer": layer},
     )
 
 

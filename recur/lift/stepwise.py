@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from recur.call_repr import show
 from recur.keys import check_key
 from recur.layer import Layer
 from recur.lift.mask import prepare_steps
@@ -37,7 +38,13 @@ def stepwise(thing: Any) -> Layer:
         return add_leading_axis(jax.eval_shape(module.apply, bound, step_of(xs)), step_count(xs))
 
     return Layer(
-        init, bind_nothing, begin_without_carry, apply, find_output_shape, direction="stepwise"
+        init,
+        bind_nothing,
+        begin_without_carry,
+        apply,
+        find_output_shape,
+        direction="stepwise",
+        call=thing if isinstance(thing, str) else show(thing),
     )
 
 

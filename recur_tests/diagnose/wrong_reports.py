@@ -4,7 +4,8 @@ import functools
 
 import jax.numpy as jnp
 
-from recur.diagnose import explain_non_finite, find_non_finite
+import recur
+from recur.diagnose import explain_non_finite, find_non_finite, summary
 from recur_tests.wrong_input import Row
 
 
@@ -16,7 +17,8 @@ def rows(function, *cases):
     ]
 
 
-NO_LOSS = "loss: expected it to take (params, carry, batch, key)"
+XS = jnp.ones((5, 3))
+LAYER = recur.scan(recur.elman(2))
 ROWS = [
     *rows(
         find_non_finite,
@@ -33,5 +35,14 @@ ROWS = [
         (("loss",), TypeError, "loss: expected a function, got str."),
         ((lambda params: 0.0,), TypeError, "loss: expected"),
         ((lambda params, batch: 0.0,), TypeError, "loss: expected"),
+    ),
+    *rows(
+        summary,
+        ((recur.elman(2), XS), TypeError, "summary: expected a layer, got Cell."),
+        ((3, XS), TypeError, "summary: expected a layer, got int."),
+        ((LAYER, "x"), TypeError, "summary: xs: expected an array of numbers"),
+        ((LAYER, XS, {"kernel": "x"}), TypeError, "summary: params['kernel']: expected an array"),
+        ((LAYER, jnp.ones(())), ValueError, "[]"),
+        ((recur.batch(LAYER), jnp.ones(5)), ValueError, "[5]"),
     ),
 ]
