@@ -11,6 +11,7 @@ from recur.diagnose.gradient_flow import (
 )
 from recur.diagnose.heatmap import heatmap
 from recur.diagnose.image_grid import image_grid
+from recur.diagnose.named_over_time import named_over_time
 from recur.diagnose.named_values import NamedValues, named_values
 from recur.diagnose.non_finite import NonFinite, explain_non_finite, find_non_finite
 from recur.diagnose.pen_strokes_plot import pen_strokes
@@ -23,6 +24,7 @@ from recur.diagnose.recurrent_jacobians import (
     step_jacobians,
     vanishing_condition,
 )
+from recur.diagnose.saturation_log import log_saturation
 from recur.diagnose.step_weights_plot import step_weights
 from recur.diagnose.summary_table import ParamSummary, PartSummary, Summary, summary
 from recur.diagnose.tagged_plot import tagged
@@ -49,7 +51,9 @@ __all__ = [
     "heatmap",
     "image_grid",
     "input_gradients",
+    "log_saturation",
     "lyapunov_exponents",
+    "named_over_time",
     "named_values",
     "panels",
     "param_gradient_by_lag",

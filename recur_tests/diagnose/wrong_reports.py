@@ -2,10 +2,17 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 
 import recur
-from recur.diagnose import explain_non_finite, find_non_finite, summary
+from recur.diagnose import (
+    explain_non_finite,
+    find_non_finite,
+    log_saturation,
+    named_over_time,
+    summary,
+)
 from recur_tests.wrong_input import Row
 
 
@@ -19,6 +26,8 @@ def rows(function, *cases):
 
 XS = jnp.ones((5, 3))
 LAYER = recur.scan(recur.elman(2))
+GRU = recur.scan(recur.gru(2))
+OF_GRU = GRU.init(jax.random.key(0), XS)
 ROWS = [
     *rows(
         find_non_finite,
@@ -44,5 +53,31 @@ ROWS = [
         ((LAYER, XS, {"kernel": "x"}), TypeError, "summary: params['kernel']: expected an array"),
         ((LAYER, jnp.ones(())), ValueError, "[]"),
         ((recur.batch(LAYER), jnp.ones(5)), ValueError, "[5]"),
+    ),
+    *rows(
+        named_over_time,
+        ((recur.gru(2), OF_GRU, XS), TypeError, "named_over_time: expected a layer, got Cell."),
+        ((None, OF_GRU, XS), TypeError, "named_over_time: expected a layer, got NoneType."),
+        ((GRU, OF_GRU, XS, 3), TypeError, "named_over_time: expected names as strings, got 3."),
+        ((GRU, OF_GRU, XS, "forget"), ValueError, "'update'], got 'forget'. A step names its val"),
+        ((LAYER, LAYER.init(jax.random.key(0), XS), XS, "a"), ValueError, "got 'a'. A step names"),
+    ),
+    *rows(
+        log_saturation,
+        ((recur.gru(2), XS), TypeError, "log_saturation: expected a layer, got Cell."),
+        ((3, XS), TypeError, "log_saturation: expected a layer, got int."),
+    ),
+    *(
+        Row(
+            "log_saturation",
+            functools.partial(log_saturation, GRU, XS, threshold=threshold),
+            ValueError,
+            f"log_saturation: {sentence}",
+        )
+        for threshold, sentence in (
+            ("a", "threshold: expected a finite number, got 'a'."),
+            (0.6, "expected a threshold from 0 to 0.5, got 0.6."),
+            (-1, "expected a threshold from 0 to 0.5, got -1.0."),
+        )
     ),
 ]
