@@ -25,6 +25,7 @@ from recur.diagnose.recurrent_jacobians import (
     vanishing_condition,
 )
 from recur.diagnose.saturation_log import log_saturation
+from recur.diagnose.spectrum_plot import spectrum
 from recur.diagnose.step_weights_plot import step_weights
 from recur.diagnose.summary_table import ParamSummary, PartSummary, Summary, summary
 from recur.diagnose.tagged_plot import tagged
@@ -62,6 +63,7 @@ __all__ = [
     "product_singular_values",
     "saturation",
     "scatter",
+    "spectrum",
     "step_jacobians",
     "step_weights",
     "summary",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from recur.checks import check_flag
 from recur.diagnose.data import check_lines, check_panels, check_points
 from recur.diagnose.figure import make_figure
 from recur.diagnose.labels import AS_IT_IS, add_legend, label_axes
+from recur.diagnose.palette import line_style, point_style
 
 
 def curves(
@@ -17,24 +18,29 @@ def curves(
     x: str = "update",
     y: str = "",
     title: str = "",
+    logarithmic: bool = False,
+    smooth: bool = True,
 ) -> Any:
     """Plots curves in one panel, such as training and validation losses.
 
     A curve of at most 20 points is drawn with markers; a longer one as a pale line with its running
-    mean.
+    mean, or as it is with `smooth=False`, such as a gradient norm by lag.
 
     Args:
       lines: for each name, the positions and the values of a curve, of the same length.
       x: label of the x axis.
       y: label of the y axis, with the unit.
       title: title of the plot.
+      logarithmic: whether the y axis is logarithmic; values that are not above 0 are left out.
+      smooth: whether to draw the running mean of a long curve.
 
     Returns:
       A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it, a notebook shows it.
 
     Raises:
       ModuleNotFoundError: if matplotlib is not installed; the extra `train` installs it.
-      TypeError: if lines is not a mapping, or a curve is not a pair of sequences of numbers.
+      TypeError: if lines is not a mapping, a curve is not a pair of sequences of numbers, or a flag
+        is not a bool.
       ValueError: if positions and values of a curve differ in length.
 
     Example:
@@ -44,10 +50,13 @@ def curves(
       'update'
     """
     check_lines("curves", lines)
+    logarithmic = check_flag("curves: logarithmic", logarithmic)
+    smooth = check_flag("curves: smooth", smooth)
     figure = make_figure(7, 4)
     axes = figure.add_subplot()
     label_axes(axes, title=title, x=x, y=y)
-    add_legend(axes, _draw(axes, lines))
+    axes.set_yscale(**_SCALES[logarithmic])
+    add_legend(axes, _draw(axes, lines, _number(lines), smooth))
     return figure
 
 
@@ -58,25 +67,29 @@ def panels(
     x: str = "update",
     y: str = "",
     logarithmic: bool = False,
+    smooth: bool = True,
+    share_y: bool = False,
 ) -> Any:
     """Plots curves in a grid of panels with two columns, such as several models on several tasks.
 
-    A name has the same color in all panels, and one entry in the legend below them.
+    A name has the same style in all panels, and one entry in the legend below them.
 
     Args:
       panels: for each title, the curves of a panel as in `curves`.
       levels: for each title, numbers by name, drawn as dashed horizontal lines, such as bounds.
       x: label of the x axes.
       y: label of the y axes, with the unit.
-      logarithmic: whether the y axes are logarithmic.
+      logarithmic: whether the y axes are logarithmic; values that are not above 0 are left out.
+      smooth: whether to draw the running mean of a long curve, as in `curves`.
+      share_y: whether all y axes have the same limits, to compare panels.
 
     Returns:
       A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it, a notebook shows it.
 
     Raises:
       ModuleNotFoundError: if matplotlib is not installed; the extra `train` installs it.
-      TypeError: if panels, a panel or levels is not a mapping, or a curve is not a pair of
-        sequences of numbers.
+      TypeError: if panels, a panel or levels is not a mapping, a curve is not a pair of sequences
+        of numbers, or a flag is not a bool.
       ValueError: if there is no panel, a level belongs to no panel or is not a number, or positions
         and values of a curve differ in length.
 
@@ -92,21 +105,24 @@ def panels(
     levels = levels or {}
     check_panels(panels, levels)
     logarithmic = check_flag("panels: logarithmic", logarithmic)
-    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    colors = {name: f"C{number % 10}" for number, name in enumerate(names)}
+    smooth = check_flag("panels: smooth", smooth)
+    share_y = check_flag("panels: share_y", share_y)
+    numbers = _number(name for lines in panels.values() for name in lines)
     rows, columns = -(-len(panels) // 2), min(2, len(panels))
     figure = make_figure(6 * columns, 3.5 * rows + 0.5)
     handles: dict[str, Any] = {}
+    first: Any = None
     for number, (title, lines) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(rows, columns, number)
+        axes = figure.add_subplot(rows, columns, number, sharey=first)
+        first = axes if share_y else None
         label_axes(axes, title=title, x=x, y=y)
-        axes.set_yscale("log" if logarithmic else "linear")
-        handles |= _draw(axes, lines, colors)
+        axes.set_yscale(**_SCALES[logarithmic])
+        handles |= _draw(axes, lines, numbers, smooth)
         for name, level in levels.get(title, {}).items():
             handles[name] = axes.axhline(
                 level, color="black", linestyle="--", linewidth=1, label=name
             )
-    shown = dict.fromkeys(names) | handles  # curves first
+    shown = dict.fromkeys(numbers) | handles  # curves first
     add_legend(figure, shown, loc="outside lower center", ncols=min(6, len(shown)))
     return figure
 
@@ -160,22 +176,32 @@ def scatter(
 def _draw(
     axes: Any,
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    colors: Mapping[str, str] | None = None,
+    numbers: Mapping[str, int],
+    smooth: bool,
 ) -> dict[str, Any]:
     """Draws curves and a grid; returns the line of each name."""
     drawn = {}
     for name, (places, values) in lines.items():
-        color = colors[name] if colors else None
+        style = {**line_style(numbers[name]), "label": name}
         if len(places) <= _FEW:
-            (drawn[name],) = axes.plot(places, values, marker="o", label=name, color=color)
-            continue
-        (pale,) = axes.plot(places, values, alpha=0.3, linewidth=1, color=color)
-        mean = _running_mean(values)
-        (drawn[name],) = axes.plot(places, mean, color=pale.get_color(), label=name)
+            style |= point_style(numbers[name])
+        elif smooth:
+            axes.plot(places, values, alpha=0.3, linewidth=1, color=style["color"])
+            values = _running_mean(values)
+        (drawn[name],) = axes.plot(places, values, **style)
     axes.grid(alpha=0.3)
     return drawn
 
 
+def _number(names: Iterable[str]) -> dict[str, int]:
+    """Numbers names from 0, each once."""
+    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+
+
+_SCALES: dict[bool, Any] = {
+    False: {"value": "linear"},
+    True: {"value": "log", "nonpositive": "mask"},
+}
 _FEW = 20
 
 

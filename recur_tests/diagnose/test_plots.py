@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from recur.diagnose import curves, panels
@@ -103,3 +104,42 @@ def test_labels_are_shown_as_they_are(tmp_path):
             assert not text.get_parse_math()
         figure.savefig(tmp_path / f"{number}.png")  # where a formula that is none would be an error
     assert many.axes[0].get_title() == "$^$" and one.axes[0].get_xlabel() == "$x$"
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.lines}
+
+
+@pytest.mark.parametrize("count", [5, 100])
+def test_gradients_by_lag_are_drawn_as_they_are_on_a_log_axis(count, tmp_path):
+    lags, norms = np.arange(1, count + 1), 0.5 ** np.arange(count)
+    norms[-1] = 0.0  # vanished: there is no place for it
+    figure = curves({"elman": (lags, norms), "gru": (lags, norms + 1)}, logarithmic=True,
+                    smooth=False)  # fmt: skip
+    (axes,) = figure.axes
+    assert axes.get_yscale() == "log" and len(axes.lines) == 2
+    for name, values in {"elman": norms, "gru": norms + 1}.items():
+        assert np.array_equal(lines_of(axes)[name].get_xydata(), np.stack([lags, values], 1))
+    figure.savefig(tmp_path / "lags.png")
+    assert axes.get_ylim()[0] > norms[-2] / 100
+
+
+def test_curves_differ_in_grey():
+    """Each in the dashes of its line, and in the marker if it has few points."""
+    places = range(40)
+    figure = curves({str(n): (places, places) for n in range(8)}, smooth=False)
+    shown = [(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines]
+    assert len(set(shown)) == 8 and len({dashes for _, dashes in shown[:4]}) == 4
+    few = curves({str(n): ([0], [n]) for n in range(6)}).axes[0].lines
+    assert len({line.get_marker() for line in few}) == 6
+
+
+def test_panels_on_one_scale():
+    given = {"before": {"a": ([1, 2], [1.0, 10.0])}, "after": {"a": ([1, 2], [3.0, 100.0])}}
+    apart, shared = panels(given), panels(given, share_y=True)
+    assert len({axes.get_ylim() for axes in apart.axes}) == 2
+    assert len({axes.get_ylim() for axes in shared.axes}) == 1
+    long = {"one": {"a": (range(40), range(40))}}
+    assert (
+        len(panels(long).axes[0].lines) == 2 and len(panels(long, smooth=False).axes[0].lines) == 1
+    )

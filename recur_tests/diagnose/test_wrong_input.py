@@ -15,6 +15,7 @@ from recur.diagnose import (
     pen_strokes,
     posteriorgram,
     scatter,
+    spectrum,
     step_weights,
     tagged,
 )
@@ -76,6 +77,18 @@ OWN = [
     Row("panels", of_panels(levels={"title": 3}), TypeError, "levels of 'title' as a mapping"),
     Row("panels", of_panels(levels={"title": {"b": "x"}}), ValueError, "the level 'b': expected a"),
     Row("panels", of_panels(logarithmic="x"), TypeError, "logarithmic: expected True or False"),
+    Row("panels", of_panels(smooth=None), TypeError, "panels: smooth: expected True or False"),
+    Row("panels", of_panels(share_y=1), TypeError, "panels: share_y: expected True or False"),
+    Row("curves", lambda: curves({}, logarithmic=1), TypeError, "logarithmic: expected True or F"),
+    Row("curves", lambda: curves({}, smooth="x"), TypeError, "curves: smooth: expected True or F"),
+    Row(
+        "spectrum", lambda: spectrum([1.0]), TypeError, "as a mapping of names to numbers, got list"
+    ),
+    Row("spectrum", lambda: spectrum({}), ValueError, "eigenvalues of at least one name, got none"),
+    Row("spectrum", lambda: spectrum({"a": "x"}), TypeError, "'a': expected numbers, got str."),
+    Row("spectrum", lambda: spectrum({"a": {}}), TypeError, "'a': expected numbers, got dict."),
+    Row("spectrum", lambda: spectrum({"a": []}), ValueError, "at least one, got the shape [0]."),
+    Row("spectrum", lambda: spectrum({"a": [np.nan]}), ValueError, "'a': expected finite numbers"),
     Row("scatter", of_points([], []), ValueError, f"{POINTS}[0] and 0 labels."),
     Row("scatter", of_points([[1, 2]], ["a", "b"]), ValueError, f"{POINTS}[1, 2] and 2 labels."),
     Row("scatter", of_points([[1, 2, 3]]), ValueError, f"{POINTS}[1, 3] and 1 labels."),
