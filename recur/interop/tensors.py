@@ -47,11 +47,12 @@ def check_finite(caller: str, tree: Any) -> None:
         value = known_value(leaf)
         if value is None:
             continue
-        wrong = ~np.isfinite(value.astype(np.float64))
+        is_complex = np.iscomplexobj(value)
+        wrong = ~np.isfinite(value if is_complex else value.astype(np.float64))
         if wrong.any():
             raise ValueError(
                 f"{caller}: {leaf_name(path)} has {wrong.sum()} of {wrong.size} entries that are "
-                "NaN or infinite. Convert the weights of an earlier checkpoint."
+                "NaN or infinite. Take the weights of an earlier checkpoint."
             )
 
 

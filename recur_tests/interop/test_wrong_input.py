@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recur
-from recur_tests.interop import wrong_weights
+from recur_tests.interop import wrong_programs, wrong_weights
 from recur_tests.wrong_input import Row, check_five_rows, each_row
 
 eqx = pytest.importorskip("equinox")
@@ -93,7 +93,7 @@ OWN = [
     ),
     Row("from_haiku", lambda: recur.interop.from_haiku(recur.gru(3)), TypeError, "got Cell."),
 ]
-ROWS = [*MAKERS, *PARAMS, *LISTS, *OWN, *wrong_weights.ROWS]
+ROWS = [*MAKERS, *PARAMS, *LISTS, *OWN, *wrong_weights.ROWS, *wrong_programs.ROWS]
 
 
 @each_row(ROWS)
