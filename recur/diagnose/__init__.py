@@ -15,6 +15,7 @@ from recur.diagnose.named_over_time import named_over_time
 from recur.diagnose.named_values import NamedValues, named_values
 from recur.diagnose.non_finite import NonFinite, explain_non_finite, find_non_finite
 from recur.diagnose.pen_strokes_plot import pen_strokes
+from recur.diagnose.phase_plot import phase_portrait
 from recur.diagnose.plots import curves, panels, scatter
 from recur.diagnose.posteriorgram_plot import posteriorgram
 from recur.diagnose.recurrent_jacobians import (
@@ -59,6 +60,7 @@ __all__ = [
     "panels",
     "param_gradient_by_lag",
     "pen_strokes",
+    "phase_portrait",
     "posteriorgram",
     "product_singular_values",
     "saturation",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from recur.checks import check_number, check_whole
@@ -44,6 +45,27 @@ class FixedPoints(NamedTuple):
         """Whether all eigenvalues are below 1 in absolute value, bool `[S]`; on CPU only."""
         return (jnp.abs(self.eigenvalues) < 1).all(-1)
 
+    def distinct(self, tolerance: float = 1e-2) -> FixedPoints:
+        """Returns the points that are converged, each once, in the order of the starts.
+
+        Args:
+          tolerance: the distance up to which two points are the same.
+
+        Raises:
+          ValueError: if the tolerance is not a number of at least 0.
+        """
+        tolerance = check_number("distinct: tolerance", tolerance)
+        if tolerance < 0:
+            raise ValueError(f"distinct: expected a tolerance of at least 0, got {tolerance}.")
+        leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(self.carry)]
+        points = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], 1)
+        kept: list[int] = []
+        for number in np.flatnonzero(self.converged):
+            if not (np.linalg.norm(points[kept] - points[number], axis=1) <= tolerance).any():
+                kept.append(number)
+        chosen = np.array(kept, int)
+        return jax.tree.map(lambda leaf: leaf[chosen], self)
+
 
 def find_fixed_points(
     layer: Layer,
@@ -62,7 +84,7 @@ def find_fixed_points(
     At each step λ is the largest of 1, 1/2, ..., 1/32 that lowers the speed || F(h, x) - h ||; if
     none does, the search from that start ends. Such a point may be slow, and is not converged.
     Newton's method finds unstable points and saddles too. Different starts can end at the same
-    point: compare them, or keep the distinct ones with `jnp.unique`.
+    point: `FixedPoints.distinct` keeps each once.
 
     Args:
       layer: a causal layer over one sequence.

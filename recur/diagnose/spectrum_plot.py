@@ -48,9 +48,10 @@ def spectrum(eigenvalues: Mapping[str, Any], *, title: str = "") -> Any:
     axes.axhline(0, color="0.8", linewidth=0.8)
     axes.axvline(0, color="0.8", linewidth=0.8)
     axes.plot(np.cos(angles), np.sin(angles), color="0.3", linewidth=1)
+    size = 5 if sum(map(len, checked.values())) <= 300 else 2.5
     handles = {}
     for number, (name, values) in enumerate(checked.items()):
-        style = {**point_style(number), "linestyle": "none", "alpha": 0.8, "markersize": 5}
+        style = {**point_style(number), "linestyle": "none", "alpha": 0.8, "markersize": size}
         style |= {"markerfacecolor": "none"} if number % 2 else {}  # filled beside hollow ones
         (handles[name],) = axes.plot(values.real, values.imag, label=name, **style)
     limit = 1.08 * max(1.0, *(np.abs(values).max() for values in checked.values()))

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import recur
-from recur.diagnose import find_fixed_points, step_jacobians
+from recur.diagnose import FixedPoints, find_fixed_points, step_jacobians
 
 
 def test_the_fixed_point_of_a_linear_layer():
@@ -52,3 +53,17 @@ def test_a_recurrence_without_a_fixed_point_does_not_converge():
     )
     found = find_fixed_points(recur.scan(cell), (), 0.0, jnp.array([0.5]), max_steps=20)
     assert not found.converged[0] and found.speed[0] > 0.5
+
+
+def test_distinct_points_are_converged_and_apart():
+    carry = {"a": jnp.array([[0.0], [1.0], [0.0], [1.005], [2.0]]), "b": jnp.zeros((5, 2))}
+    converged = jnp.array([True, True, True, True, False])
+    found = FixedPoints(carry, jnp.arange(5.0), converged, jnp.arange(5), jnp.ones((5, 3, 3)))
+    kept = found.distinct()
+    assert kept.steps.tolist() == [0, 1] and kept.carry["a"].tolist() == [[0.0], [1.0]]
+    assert kept.carry["b"].shape == (2, 2) and kept.jacobian.shape == (2, 3, 3)
+    assert found.distinct(1e-3).steps.tolist() == [0, 1, 3]
+    none = found._replace(converged=jnp.zeros(5, bool)).distinct()
+    assert none.steps.shape == (0,) and none.carry["b"].shape == (0, 2)
+    with pytest.raises(ValueError, match="distinct: expected a tolerance of at least 0, got -1"):
+        found.distinct(-1)

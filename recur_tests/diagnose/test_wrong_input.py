@@ -13,6 +13,7 @@ from recur.diagnose import (
     image_grid,
     panels,
     pen_strokes,
+    phase_portrait,
     posteriorgram,
     scatter,
     spectrum,
@@ -276,8 +277,30 @@ STROKES = [
         ),
     ]
 ]
+STATES = np.arange(12.0).reshape(2, 3, 2)
+PHASES = [
+    Row("phase_portrait", functools.partial(phase_portrait, *given, **options), error, sentence)
+    for given, options, error, sentence in [
+        (["x"], {}, TypeError, "phase_portrait: states: expected numbers, got str."),
+        ([STATES * 1j], {}, TypeError, "states: expected real numbers, got complex ones."),
+        ([()], {}, ValueError, "[T, H] or [N, T, H] of at least two units, got no array."),
+        ([STATES[0, 0]], {}, ValueError, "of at least two units, got [2]."),
+        ([STATES[..., :1]], {}, ValueError, "of at least two units, got [2, 3, 1]."),
+        ([(STATES, STATES[0])], {}, ValueError, "two units, got [2, 3, 2], [3, 2]."),
+        ([STATES + np.nan], {}, ValueError, "states: expected finite numbers, got others."),
+        (
+            [STATES],
+            {"labels": ["a"]},
+            ValueError,
+            "2 sequences or 3 steps, got labels of shape [1]",
+        ),
+        ([STATES], {"fixed_points": 3}, TypeError, "what find_fixed_points returns, got int."),
+        ([STATES], {"step": 3}, TypeError, "phase_portrait: step: expected a function, got int."),
+    ]
+]
 ROWS = [
     *HEATMAP,
+    *PHASES,
     *STROKES,
     *IMAGES,
     *OF_LINES,
