@@ -21,6 +21,7 @@ from recur.train.loggers import TensorBoard, WeightsAndBiases
 from recur.train.loop import Report, every, every_epoch, fit
 from recur.train.losses import bits, cross_entropy, masked_mean, perplexity
 from recur.train.metrics import Average, Metric, accumulate, average, evaluate
+from recur.train.model_card import write_model_card
 from recur.train.params_ema import ParamsEmaState, ema_params, params_ema
 from recur.train.params_file import load_params, read_metadata, save_params
 from recur.train.penalties import by_path, l1, l2
@@ -124,4 +125,5 @@ __all__ = [
     "weight_drop",
     "weight_noise",
     "word_error_rate",
+    "write_model_card",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import warnings
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -48,7 +49,7 @@ def save_params(
 
     Each array is saved by its path in the params, such as `0/recurrent_kernel`; `by_path` uses the
     same names. Sharded arrays are saved whole. A file at `path` is replaced once the new one is
-    written; if that fails, it is unchanged.
+    written; if that fails, it is unchanged. A NaN is saved, with a warning.
 
     Args:
       path: the path of the file; its folder must exist.
@@ -86,8 +87,9 @@ def save_params(
         )
     arrays = {
         name: np.asarray(leaf, order="C")
-        for name, leaf in _named_arrays("save_params: params", params).items()
+        for name, leaf in named_arrays("save_params: params", params).items()
     }
+    _warn_of_nan(arrays)
     try:
         data = library.numpy.save(arrays, dict(strings) or None)
     except UnicodeEncodeError as error:
@@ -129,7 +131,7 @@ def load_params(path: str | os.PathLike, like: Params | None = None) -> Any:
       ('LSTMParams', True)
     """
     library = _library("load_params")
-    wanted = None if like is None else _named_arrays("load_params: like", like)
+    wanted = None if like is None else named_arrays("load_params: like", like)
     try:
         entries = dict(library.deserialize(pathlib.Path(path).read_bytes()))
     except library.SafetensorError as error:
@@ -180,7 +182,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
         raise _not_the_format("read_metadata", path, error) from error
 
 
-def _named_arrays(caller: str, tree: Any) -> dict[str, Any]:
+def named_arrays(caller: str, tree: Any) -> dict[str, Any]:
     """Returns the leaves by path, in the order of the tree, with Python numbers as NumPy arrays."""
     named: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -205,6 +207,19 @@ def _named_arrays(caller: str, tree: Any) -> dict[str, Any]:
             )
         named[name] = array
     return named
+
+
+def _warn_of_nan(arrays: dict[str, np.ndarray]) -> None:
+    """Warns of the first array that holds NaN."""
+    for name, array in arrays.items():
+        is_nan = array != array
+        if is_nan.any():
+            warnings.warn(
+                f"save_params: params: {is_nan.sum()} of {array.size} entries of {name!r} are NaN. "
+                "Save the params of an earlier checkpoint if this is a trained model.",
+                stacklevel=3,
+            )
+            return
 
 
 def _decode(path: Any, name: str, dtype: str, shape: list[int], data: bytearray) -> np.ndarray:

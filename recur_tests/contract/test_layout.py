@@ -113,6 +113,8 @@ def test_few_files_know_each_library():
         "tokenizers": {("text", "engine")},
         "sacrebleu": {("train", "text_metrics")},
         "soundfile": {("sequences", "audio_file")},
+        "jax2onnx": {("interop", "onnx_file")},
+        "onnxruntime": {("interop", "onnx_file")},
         "tensorboardX": {("train", "loggers")},
         "wandb": set(),
     }
@@ -166,7 +168,7 @@ assert jax.config.values == before
 assert not xla_bridge._backends
 libraries = {"flax", "optax", "torch", "keras", "haiku", "equinox", "matplotlib", "grain"}
 libraries |= {"tyro", "tqdm", "orbax", "tokenizers", "sacrebleu", "safetensors", "mido", "rich"}
-libraries |= {"tensorboardX", "wandb", "soundfile"}
+libraries |= {"tensorboardX", "wandb", "soundfile", "jax2onnx", "onnxruntime"}
 assert not libraries & sys.modules.keys(), libraries & sys.modules.keys()
 recur.scan(recur.readout(recur.lstm(4), "tanh"))
 assert "flax" not in sys.modules

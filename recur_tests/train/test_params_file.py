@@ -53,6 +53,7 @@ def test_files_of_the_library_are_read(path):
     assert loaded["c"] is True and read_metadata(path) == {}
 
 
+@pytest.mark.filterwarnings("ignore:.* are NaN:UserWarning")
 @pytest.mark.parametrize("dtype", params_file._DTYPES.values())
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (2, 3)])
 def test_every_dtype_and_shape_is_exact(path, dtype, shape):
@@ -65,6 +66,16 @@ def test_every_dtype_and_shape_is_exact(path, dtype, shape):
         (loaded,) = load_params(path, like=[kind(np.zeros(shape, array.dtype))])
         same(loaded, array)
         assert isinstance(loaded, np.ndarray if kind is np.asarray else jax.Array)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_a_nan_is_saved_with_a_warning(path, dtype):
+    params = {"a": np.ones(2), "b": np.array([1, np.nan, np.inf], jnp.dtype(dtype))}
+    with pytest.warns(
+        UserWarning, match="save_params: params: 1 of 3 entries of 'b' are NaN. Save"
+    ):
+        save_params(path, params)
+    same(load_params(path)["b"], params["b"])
 
 
 def test_numbers_keep_their_types(path):
