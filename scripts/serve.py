@@ -44,6 +44,7 @@ from recur.train import quantize_params
 
 HERE = pathlib.Path(__file__).parent
 SMALL_RUN = pathlib.Path("runs/serve-model")
+SMALL_MODEL = {"features": 128, "steps": 1000, "sample_length": 100}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,7 @@ def small_run() -> pathlib.Path:
     """Trains a small model on the scripts of this folder, unless that was done."""
     if not (SMALL_RUN / "results.json").exists():
         text = tuple(sorted(HERE.glob("*.py")))
-        options = char_lm.Options(text, SMALL_RUN, features=128, steps=1000, sample_length=100)
+        options = char_lm.Options(text, SMALL_RUN, **SMALL_MODEL)
         with runs.start_run(SMALL_RUN, options, name="runs/serve", best="held_out_bits") as run:
             char_lm.learn(options, run)
     return SMALL_RUN

@@ -39,7 +39,7 @@ from recur.text import Characters
 
 MOST_ERRORS = 10  # bad messages of a connection, which is then closed
 PAGE = pathlib.Path(__file__).with_name("serve_page.html")
-_INLINE = "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_INLINE = "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 _POLICY = f"default-src 'none'; connect-src 'self'; {_INLINE}"
 _FIELDS = {"generate", "prompt", "temperature", "seed"}
 _GONE = (ConnectionError, RuntimeError)  # what aiohttp raises for a connection that is closed
@@ -136,6 +136,7 @@ class Server:
             **self._scheduler.counts(),
             "characters": self._characters,
             "limits": self._limits._asdict(),
+            "vocabulary": self._vocabulary.characters,
         }
         return web.json_response(found, status=503 if self._is_draining else 200)
 
@@ -156,7 +157,10 @@ class Server:
                 taking_over = asyncio.create_task(_take_over(before))
                 self._tasks.add(taking_over)
                 taking_over.add_done_callback(self._tasks.discard)
-            await connection.prepare(request)
+            try:
+                await connection.prepare(request)
+            except _GONE:
+                return web.Response()
             sender = asyncio.create_task(self._send(session, connection))
             await self._receive(session, connection)
         finally:

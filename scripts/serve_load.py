@@ -26,7 +26,6 @@ import json
 import os
 import pathlib
 import random
-import string
 import subprocess
 import sys
 import tempfile
@@ -83,14 +82,15 @@ class Measured:
     characters: int = 0
     sessions: int = 0
     continued: int = 0
+    refused: int = 0
     differing: int = 0
 
 
-def make_stories(count: int, rng: random.Random) -> list[Story]:
-    """Draws stories whose prompts have letters only; every eighth has a long prompt."""
+def make_stories(count: int, letters: str, rng: random.Random) -> list[Story]:
+    """Draws stories with prompts of random letters; every eighth has a long prompt."""
 
     def prompt(size):
-        return "".join(rng.choices(string.ascii_lowercase + "  ", k=size))
+        return "".join(rng.choices(letters, k=size))
 
     def request(size):
         heat = rng.choice([0, 0.5, 0.7, 1.0])
@@ -113,11 +113,22 @@ class Client:
     async def connection(self):
         """Connects, or continues the session."""
         known = {"session": self._session, "received": len(self.text)} if self._session else {}
-        async with self._http.ws_connect(self._url, params=known) as connection:
+        async with await self._connect(known) as connection:
             begin = await connection.receive_json(timeout=60)
             assert begin["position"] == len(self.text), begin
             self._session = begin["session"]
             yield connection
+
+    async def _connect(self, known: dict[str, Any]):
+        """Connects; after a refusal, since the server is full, it tries again."""
+        while True:
+            try:
+                return await self._http.ws_connect(self._url, params=known)
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status != 503:
+                    raise
+                self._measured.refused += 1
+                await asyncio.sleep(float(error.headers["Retry-After"]))
 
     async def read(self, connection, until: int | None, pause: float = 0.0) -> bool:
         """Reads characters until a number of them; returns whether the request has ended."""
@@ -154,7 +165,7 @@ class Client:
                 self._asked = time.perf_counter()
                 self._is_long = len(request["prompt"]) == LONG
                 await connection.send_str(json.dumps(request))
-                begun, pause = len(self.text), 0.05 * rng.random() if mishap == "slow" else 0.0
+                begun, pause = len(self.text), 0.03 * rng.random() if mishap == "slow" else 0.0
                 is_partial = mishap == "leave" or (mishap == "stop" and is_last)
                 until = begun + part if is_partial else None
                 if await self.read(connection, until, pause):
@@ -176,12 +187,14 @@ class Client:
 async def visit(http, url, stories, measured, rng, deadline) -> None:
     """One client: tells stories until a deadline, each in a new session."""
     await asyncio.sleep(rng.random())  # clients do not come in one moment
-    while time.perf_counter() < deadline:
+    while True:
         story, client = rng.choice(stories), Client(http, url, measured)
         is_whole = await client.tell(story, rng, whole=False)
         measured.sessions += 1
         expected = story.text if is_whole else story.text[: len(client.text)]
         measured.differing += client.text != expected
+        if time.perf_counter() >= deadline:
+            return
 
 
 async def disturb(url: str, rng: random.Random) -> None:
@@ -203,10 +216,12 @@ async def disturb(url: str, rng: random.Random) -> None:
         sent, seconds = rng.choice([(hello + generate, 0.2), (hello + generate, 10), (garbage, 1)])
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection(host, int(port))
-            writer.transport.pause_reading()
-            writer.write(sent)
-            await asyncio.sleep(seconds)
-            writer.transport.abort()
+            try:
+                writer.transport.pause_reading()
+                writer.write(sent)
+                await asyncio.sleep(seconds)
+            finally:
+                writer.transport.abort()
 
 
 @contextlib.contextmanager
@@ -216,15 +231,14 @@ def server(options: Options) -> Iterator[tuple[str, int]]:
         command = [sys.executable, SERVER, "--port", "0", "--store", folder, "--drain", "1"]
         command += ["--rows", str(options.rows), "--weights", options.weights]
         command += ["--run", options.run] if options.run else []
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            line = next((line for line in process.stdout if line.startswith("Serving ")), None)
-            if line is None:
-                raise ValueError("expected a server, got one that has ended; see above.")
-            yield line.split()[-1], process.pid
-        finally:
-            process.terminate()
-            process.wait()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                line = next((line for line in process.stdout if line.startswith("Serving ")), None)
+                if line is None:
+                    raise ValueError("expected a server, got one that has ended; see above.")
+                yield line.split()[-1], process.pid
+            finally:
+                process.terminate()
 
 
 def usage(pid: int) -> tuple[float, float]:
@@ -243,7 +257,9 @@ async def measure(options: Options, url: str, pid: int) -> list[dict[str, Any]]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http:
         alone = []
-        for story in tqdm(make_stories(options.stories, rng), "alone", disable=None):
+        async with http.get(f"{url}/health") as answer:
+            letters = (await answer.json())["vocabulary"]
+        for story in tqdm(make_stories(options.stories, letters, rng), "alone", disable=None):
             client = Client(http, url, Measured())
             await client.tell(story, rng, whole=True)
             alone.append(Story(story.requests, client.text))
@@ -255,6 +271,7 @@ async def measure(options: Options, url: str, pid: int) -> list[dict[str, Any]]:
             await asyncio.gather(*visits)
             for trouble in troubles:
                 trouble.cancel()
+            await asyncio.gather(*troubles, return_exceptions=True)
             wall, (memory, cpu_now) = time.perf_counter() - begun, usage(pid)
             table.append(row(clients, wall, measured, memory, cpu_now - cpu))
             print(table[-1], flush=True)
@@ -272,6 +289,7 @@ def row(clients: int, wall: float, measured: Measured, memory: float, cpu: float
         "seconds": f"{wall:.0f}",
         "sessions": f"{measured.sessions:,}",
         "continued": f"{measured.continued:,}",
+        "refused": f"{measured.refused:,}",
         "differing texts": str(measured.differing),
         "characters a second": f"{measured.characters / wall:,.0f}",
         "first character p50": f"{at(measured.first, 50):.1f}",

@@ -21,7 +21,6 @@ from serve_step import Carry
 from recur.text import BOUNDARY
 from recur.train import load_params, read_metadata, save_params
 
-MOST_WRITES = 256  # sessions that wait to be written; then no new one is accepted
 _SAVED = ("unread", "seed", "temperature", "drawn", "left", "received", "text")
 
 
@@ -97,7 +96,7 @@ class SessionStore:
 
     Args:
       folder: of the files; None to forget the sessions that leave the memory.
-      most: sessions in memory.
+      most: sessions in memory; besides, at most as many wait to be written.
       most_files: saved sessions; then the oldest file is removed.
       model: the digest of the model, whose carries the files hold.
       first_carry: an example of a carry.
@@ -160,7 +159,7 @@ class SessionStore:
         if len(self._sessions) < self._most:
             return
         away = next((session for session in self._sessions.values() if session.is_away()), None)
-        if away is None or len(self._writing) >= MOST_WRITES:
+        if away is None or len(self._writing) >= self._most:
             raise FullError
         del self._sessions[away.id]
         if self._folder:

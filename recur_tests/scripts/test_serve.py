@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import functools
 import json
+import shutil
+import socket
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,7 @@ from flax import linen as nn
 import recur
 from recur.decode import argmax, generate, temperature
 from recur.text import BOUNDARY, UNKNOWN, Characters
+from recur.train import dequantize_params
 
 aiohttp = pytest.importorskip("aiohttp", reason="the extra serve is not installed")
 
@@ -448,3 +452,173 @@ def test_rows_that_round_differently_are_refused(model, scripts):
     steps._generate = one_row_differs
     with pytest.raises(ValueError, match="--rows: expected rows that round alike.*row 2 of 4"):
         steps.check_rows()
+
+
+# --- The commands ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory, scripts):
+    """What serve.py trains if it is given no model, with few weights."""
+    import serve
+
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "text.py").write_text("the sea is in the sand and the hat\n" * 60)
+    small = {"features": 8, "embedding": 4, "steps": 2, "sample_length": 1, "batch_size": 2}
+    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(False):
+        patch.setattr(serve, "HERE", folder)
+        patch.setattr(serve, "SMALL_RUN", folder / "run")
+        patch.setattr(serve, "SMALL_MODEL", {**small, "k1": 8})
+        assert serve.small_run() == folder / "run"
+        patch.setattr("char_lm.learn", None)  # the second time there is one
+        assert serve.small_run() == folder / "run"
+    return folder / "run"
+
+
+def test_the_load_test_starts_a_server_and_compares_texts(small_run, scripts, tmp_path, capsys):
+    import serve_load
+
+    options = ["--run", small_run, "--rows", 4, "--stories", 3, "--table", tmp_path / "table.md"]
+    options += ["--clients", 1, 9, "--seconds", 0.2, 0.5]
+    serve_load.main(list(map(str, options)))
+    table = (tmp_path / "table.md").read_text()
+    assert table in capsys.readouterr().out
+    columns, _, *rows = [line.strip("|").split("|") for line in table.splitlines()]
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert [row[" clients "] for row in found] == [" 1 ", " 9 "]
+    assert all(row[" differing texts "] == " 0 " for row in found)
+    assert int(found[1][" sessions "]) >= 9
+
+
+def test_the_weights_are_compared(small_run, scripts, capsys):
+    import serve_weights
+
+    serve_weights.main(["--run", str(small_run), "--rows", "2", "--rounds", "1"])
+    table = capsys.readouterr().out
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [
+        *("float32", "bfloat16", "int8")
+    ]
+
+
+def test_int8_serves_the_text_of_the_rounded_weights(serve, small_run):
+    quantized = serve.load_model(small_run, "int8")
+    rounded = quantized._replace(params=dequantize_params(quantized.params))
+    assert serve.load_model(small_run, "bfloat16").params[0]["embedding"].dtype == jnp.bfloat16
+
+    async def text(served):
+        async with serving(serve, served) as (url, http):
+            client = Client(http, url)
+            for seed in range(9):
+                await client.tell(generate=50, temperature=1, seed=seed, prompt="the sea ")
+            return client.text
+
+    found = [asyncio.run(text(served)) for served in (quantized, rounded)]
+    assert found[0] == found[1] and len(found[0]) > 20
+
+
+def test_mistakes_on_the_command_line(small_run, complaint, tmp_path):
+    assert "expected the folder of a run" in complaint("--run", tmp_path)
+    assert "--rows: expected from 1 to 65,536, got 0" in complaint("--rows", 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "address already in use" in complaint("--run", small_run, "--port", port)
+
+
+# --- The page, in a browser -----------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def browser(profile, width=1280, height=900):
+    """A page of a headless browser: `send(method, **params)` of the DevTools protocol."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no Chromium is installed")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    options += ["--disable-background-networking", "--disable-component-update", "--disable-quic"]
+    options += ["--remote-debugging-port=0", f"--window-size={width},{height}", "--hide-scrollbars"]
+    command = [path, *options, f"--user-data-dir={profile}", "about:blank"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        port = profile / "DevToolsActivePort"
+        for _ in range(600):
+            if port.exists() and "\n" in port.read_text():
+                break
+            await asyncio.sleep(0.05)
+        address = f"http://127.0.0.1:{port.read_text().split()[0]}"
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"{address}/json") as answer:
+                [page] = [each for each in await answer.json() if each["type"] == "page"]
+            socket = page["webSocketDebuggerUrl"]
+            async with http.ws_connect(socket, max_msg_size=0) as devtools:
+                yield Page(devtools)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Page:
+    """Runs JavaScript in a page, and collects what its console says."""
+
+    def __init__(self, devtools):
+        self._devtools, self._number, self.console = devtools, 0, []
+
+    async def send(self, method, **params):
+        self._number += 1
+        await self._devtools.send_json({"id": self._number, "method": method, "params": params})
+        while True:
+            message = await self._devtools.receive_json(timeout=30)
+            if message.get("id") == self._number:
+                assert "error" not in message, message
+                return message["result"]
+            if message["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.console.append(message["params"])
+
+    async def run(self, script):
+        found = await self.send("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    async def wait_for(self, script):
+        for _ in range(300):
+            if await self.run(script):
+                return
+            await asyncio.sleep(0.03)
+        raise AssertionError(f"{script}, {await self.run('document.body.innerText')}")
+
+    async def open(self, url):
+        for domain in ("Runtime", "Log"):
+            await self.send(f"{domain}.enable")
+        await self.send("Page.navigate", url=url)
+        await self.wait_for("document.readyState === 'complete' && typeof generate === 'function'")
+
+
+def test_the_page_shows_continues_and_stops_a_text(serve, model, alone, tmp_path):
+    async def run():
+        async with serving(serve, model) as (url, _), browser(tmp_path / "profile") as page:
+            await page.open(f"{url}/")
+            await page.run("$('prompt').value = 'sea'; $('characters').value = 20")
+            await page.run("$('seed').value = 5; $('go').click()")
+            await page.wait_for("$('status').textContent === 'Done: 20 characters.'")
+            texts = [await page.run("$('text').textContent")]
+            assert await page.run("$('go').textContent") == "Continue"
+            await page.run("socket.close()")  # the network is lost
+            await page.wait_for("socket === null")
+            await page.run("$('characters').value = 40; $('go').click()")
+            await page.wait_for("$('status').textContent === 'Done: 40 characters.'")
+            texts.append(await page.run("$('text').textContent"))
+            await page.run("$('characters').value = 10000; $('go').click()")
+            await page.wait_for("position > 65")
+            assert await page.run("$('go').disabled")
+            await page.run("$('stop').click()")
+            await page.wait_for("$('status').textContent.startsWith('Stopped')")
+            await page.run("$('prompt').value = 'Ж'; $('go').click()")
+            await page.wait_for("$('status').className === 'wrong'")
+            wrong = await page.run("$('status').textContent")
+            await page.run("$('new').click()")
+            assert await page.run("$('text').textContent") == ""
+            return texts, wrong, page.console
+
+    texts, wrong, console = asyncio.run(run())
+    whole = alone("sea", 60, 0.7, 5)
+    assert texts == ["sea" + whole[:20], "sea" + whole]
+    assert wrong == "prompt: expected characters of the model, got 'Ж'." and console == []
