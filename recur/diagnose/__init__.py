@@ -25,6 +25,7 @@ from recur.diagnose.recurrent_jacobians import (
     step_jacobians,
     vanishing_condition,
 )
+from recur.diagnose.saliency_html import Html, saliency_html
 from recur.diagnose.saturation_log import log_saturation
 from recur.diagnose.spectrum_plot import spectrum
 from recur.diagnose.step_weights_plot import step_weights
@@ -34,6 +35,7 @@ from recur.diagnose.units import dead_units, effective_rank, saturation, time_co
 
 __all__ = [
     "FixedPoints",
+    "Html",
     "NamedValues",
     "NonFinite",
     "ParamSummary",
@@ -63,6 +65,7 @@ __all__ = [
     "phase_portrait",
     "posteriorgram",
     "product_singular_values",
+    "saliency_html",
     "saturation",
     "scatter",
     "spectrum",

@@ -15,6 +15,7 @@ from recur.diagnose import (
     pen_strokes,
     phase_portrait,
     posteriorgram,
+    saliency_html,
     scatter,
     spectrum,
     step_weights,
@@ -298,8 +299,22 @@ PHASES = [
         ([STATES], {"step": 3}, TypeError, "phase_portrait: step: expected a function, got int."),
     ]
 ]
+SALIENCY = [
+    Row("saliency_html", functools.partial(saliency_html, *given), error, sentence)
+    for given, error, sentence in [
+        ((3, [1.0]), TypeError, "expected tokens as a sequence of strings, got 3."),
+        (([1, 2], [1.0, 2.0]), TypeError, "tokens as a sequence of strings, got [1, 2]."),
+        ((b"ab", [1.0, 2.0]), TypeError, "tokens as a sequence of strings, got b'ab'."),
+        (("ab", "cd"), TypeError, "saliency_html: values: expected numbers, got str."),
+        (("ab", [1.0]), ValueError, "got 2 tokens and values of shape [1]."),
+        (("ab", [[1.0], [2.0]]), ValueError, "got 2 tokens and values of shape [2, 1]."),
+        (([], []), ValueError, "at least one token, got 0 tokens and values of shape [0]."),
+        (("ab", [1.0, np.nan]), ValueError, "saliency_html: values: expected finite numbers"),
+    ]
+]
 ROWS = [
     *HEATMAP,
+    *SALIENCY,
     *PHASES,
     *STROKES,
     *IMAGES,
