@@ -1,6 +1,7 @@
 """Gradients, Jacobians, gates and states of layers as numbers, and plots with matplotlib."""
 
 from recur.diagnose.confusion_plot import confusion
+from recur.diagnose.diagnosis import Diagnosis, diagnose_example
 from recur.diagnose.fixed_points import FixedPoints, find_fixed_points
 from recur.diagnose.forecast_plot import forecast_fan
 from recur.diagnose.gradient_flow import (
@@ -25,6 +26,7 @@ from recur.diagnose.recurrent_jacobians import (
     step_jacobians,
     vanishing_condition,
 )
+from recur.diagnose.run_report import write_report
 from recur.diagnose.saliency_html import Html, saliency_html
 from recur.diagnose.saturation_log import log_saturation
 from recur.diagnose.spectrum_plot import spectrum
@@ -34,6 +36,7 @@ from recur.diagnose.tagged_plot import tagged
 from recur.diagnose.units import dead_units, effective_rank, saturation, time_constants
 
 __all__ = [
+    "Diagnosis",
     "FixedPoints",
     "Html",
     "NamedValues",
@@ -46,6 +49,7 @@ __all__ = [
     "confusion",
     "curves",
     "dead_units",
+    "diagnose_example",
     "effective_rank",
     "explain_non_finite",
     "find_fixed_points",
@@ -75,4 +79,5 @@ __all__ = [
     "tagged",
     "time_constants",
     "vanishing_condition",
+    "write_report",
 ]

@@ -82,6 +82,17 @@ def named_over_time(
     return {n: found[n][0] if len(found[n]) == 1 else tuple(found[n]) for n in chosen}
 
 
+def numbered(named: dict[str, Any]) -> dict[str, Any]:
+    """Values by name, with a number where several cells have a name: `forget/0`."""
+    flat = {}
+    for name, values in named.items():
+        if isinstance(values, tuple):
+            flat |= {f"{name}/{number}": value for number, value in enumerate(values)}
+        else:
+            flat[name] = values
+    return flat
+
+
 def _grouped(named: Named) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for name, value in named:

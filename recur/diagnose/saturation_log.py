@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from recur.checks import check_number
-from recur.diagnose.named_over_time import named_over_time
+from recur.diagnose.named_over_time import named_over_time, numbered
 from recur.layer import Layer, check_is_layer
 from recur.train import Report
 from recur.types import Context
@@ -65,7 +65,7 @@ def log_saturation(
     @jax.jit
     def measure(params):
         named = named_over_time(layer, params, xs, context=context, length=length)
-        return {name: _shares(name, value, threshold) for name, value in _flat(named).items()}
+        return {name: _shares(name, value, threshold) for name, value in numbered(named).items()}
 
     def log(report: Report) -> dict[str, float]:
         found = jax.device_get(measure(report.state.params))
@@ -76,17 +76,6 @@ def log_saturation(
         }
 
     return log
-
-
-def _flat(named: dict[str, Any]) -> dict[str, jax.Array]:
-    """Values by name, with a number where cells share a name."""
-    flat = {}
-    for name, values in named.items():
-        if isinstance(values, tuple):
-            flat |= {f"{name}/{number}": value for number, value in enumerate(values)}
-        else:
-            flat[name] = values
-    return flat
 
 
 def _shares(name: str, value: jax.Array, threshold: float) -> tuple[jax.Array, dict[str, Any]]:

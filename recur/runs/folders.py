@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 from recur.train.run_folder import MARKER, RunFolder
 
@@ -75,6 +76,13 @@ def new_folder(folder: str | os.PathLike | None, name: str) -> pathlib.Path:
         raise _other_files(folder, "a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def existing(run: Any, found: Any) -> Any:
+    """Returns what was read of a checkpoint of a run; raises a ValueError if it is None."""
+    if found is None:
+        raise ValueError(f"{run}: expected a checkpoint, got none yet. Train it longer.")
+    return found
 
 
 def is_new_folder(folder: pathlib.Path) -> bool:

@@ -8,16 +8,12 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from recur.diagnose.diagnosis import DIAGNOSIS, diagnose_example
+from recur.layer import Layer
 from recur.runs.curves_file import Curves, drawn_at_the_end
-from recur.runs.folders import OPTIONS, claimed
+from recur.runs.folders import OPTIONS, claimed, existing
 from recur.runs.metrics_log import has_stopped, read_points, read_records
-from recur.runs.options import (
-    Options,
-    check_unchanged,
-    is_options,
-    load_options,
-    save_options,
-)
+from recur.runs.options import Options, check_unchanged, is_options, load_options, save_options
 from recur.runs.progress import Progress, ProgressBar
 from recur.runs.results import markdown_table
 from recur.runs.run_files import read_json, write_json, write_text
@@ -36,6 +32,7 @@ class Run:
         checkpoints/    the last few and the best
         curve.png       metrics over updates
         results.json    results, and table.md
+        diagnosis.npz   gradients and gates on an example
 
     `start_run` makes one to train; `Run(folder)` reads one that was trained.
 
@@ -240,7 +237,7 @@ class Run:
         """
         with self._reading() as checkpoints:
             restored = checkpoints.restore(like, checkpoints.best_step())
-        return _existing(self, restored and restored.state)
+        return existing(self, restored and restored.state)
 
     def best_params(self, like: Any) -> Any:
         """Restores the params of the best checkpoint, without the optimizer.
@@ -258,7 +255,7 @@ class Run:
         with self._reading() as checkpoints:
             step = checkpoints.best_step()
             params = None if step is None else checkpoints.restore_params(like, step)
-        return _existing(self, params)
+        return existing(self, params)
 
     def records(self) -> list[dict[str, Any]]:
         """Reads the logged metrics, one dict for each report; none before the first."""
@@ -337,6 +334,28 @@ class Run:
         path = self.folder / _RESULTS
         return read_json(path, list) if path.exists() else []
 
+    def save_diagnosis(
+        self, layer: Layer, params: Any, xs: Any, loss: Any = None, **options: Any
+    ) -> None:
+        """Computes gradients by lag and gates on a held-out example, for the report of the run.
+
+        `python -m recur.diagnose FOLDER` writes the report, which shows them.
+
+        Args:
+          layer: the model.
+          params: its params.
+          xs: one example, inputs `[T, ...]` without a batch axis.
+          loss: `loss(y) -> scalar`, of the output of the last step; the sum of the output by
+            default.
+          **options: `labels` of the steps and a `context`, as for
+            `recur.diagnose.diagnose_example`.
+
+        Raises:
+          ValueError: if the layer has no carry, or the loss is not a scalar.
+          OSError: if the file could not be written.
+        """
+        diagnose_example(layer, params, xs, loss, **options).save(self.folder / DIAGNOSIS)
+
     def _save_options(self) -> None:
         """Saves the options, of which some may have changed since the start of the run."""
         if self._options is not None:
@@ -361,7 +380,7 @@ class Run:
             with Checkpoints(path, best=self._best) as checkpoints:
                 yield checkpoints
         else:
-            _existing(self, None)
+            existing(self, None)
 
 
 @contextlib.contextmanager
@@ -415,9 +434,3 @@ def start_run(
                 yield run
         finally:
             run._checkpoints = run._open = None
-
-
-def _existing(run: Run, found: Any) -> Any:
-    if found is None:
-        raise ValueError(f"{run}: expected a checkpoint, got none yet. Train it longer.")
-    return found

@@ -17,7 +17,15 @@ from recur.checks import check_whole
 from recur.train.checkpoint_files import CheckpointFiles, Unreadable
 from recur.train.loop import Report, as_numbers, check_one_number, is_due, updates_done
 from recur.train.signals import signals_held_back
-from recur.train.state_arrays import check_same, digests, from_arrays, shapes, to_arrays
+from recur.train.state_arrays import (
+    check_same,
+    digests,
+    from_arrays,
+    path_of_param,
+    shapes,
+    shapes_of_params,
+    to_arrays,
+)
 from recur.train.step import TrainState, check_state
 from recur.types import Params
 
@@ -209,6 +217,38 @@ class Checkpoints:
         """
         caller = "Checkpoints.restore_params"
         return self._intact(caller, step, functools.partial(self._read_params, like))[1]
+
+    def params_by_path(self, step: int | None = None) -> dict[str, np.ndarray]:
+        """Reads the params of a checkpoint without their model, by path, and verifies them.
+
+        To go on with the model, use `restore_params`.
+
+        Args:
+          step: the update of the checkpoint, such as `best_step()`; the last one by default.
+
+        Returns:
+          A dict of NumPy arrays, such as that of `0/recurrent_kernel`.
+
+        Raises:
+          ValueError: as for `restore`; also if the folder holds no checkpoint.
+          OSError: if a checkpoint that was being written could not be written.
+
+        Example:
+          >>> import tempfile, jax, jax.numpy as jnp, optax
+          >>> from recur.train import Checkpoints, init_state
+          >>> state = init_state({"w": jnp.ones(3)}, optax.adam(0.1), jax.random.key(0))
+          >>> with Checkpoints(tempfile.mkdtemp()) as checkpoints:
+          ...     checkpoints.save(state)
+          ...     checkpoints.params_by_path()
+          {'w': array([1., 1., 1.], dtype=float32)}
+        """
+
+        def read(step: int) -> dict[str, np.ndarray]:
+            like = shapes_of_params(self._files.read_record(step)["shapes"])
+            arrays = self._files.read(step, like)
+            return {path_of_param(name): np.asarray(array) for name, array in arrays.items()}
+
+        return self._intact("Checkpoints.params_by_path", step, read)[1]
 
     def callback(self, every: int, batches: Any = None) -> Callable[[Report], None]:
         """Makes a callback for `fit` that saves checkpoints.

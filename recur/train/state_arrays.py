@@ -47,6 +47,27 @@ def shapes(arrays: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in arrays.items()}
 
 
+def shapes_of_params(saved: Mapping[str, str]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The params among arrays whose dtypes and shapes are given as `shapes` formats them."""
+    sharding, found = jnp.zeros(()).sharding, {}
+    for name, text in saved.items():
+        if path_of_param(name):
+            dtype, _, sizes = text.rstrip("]").partition("[")
+            shape = tuple(int(size) for size in sizes.split(",") if size)
+            found[name] = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=sharding)
+    return found
+
+
+def path_of_param(name: str) -> str:
+    """The path in the params of an array of a state; "" if it is not one of the params."""
+    if name in ("params", ".params"):
+        return "params"
+    for prefix in ("params/", ".params"):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return ""
+
+
 def check_same(saved: Mapping[str, str], like: Mapping[str, Any], where: Any) -> None:
     """Raises a ValueError that names the first array in which a checkpoint is unlike `like`."""
     expected = shapes(like)
