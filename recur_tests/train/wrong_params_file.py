@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save
 
-from recur.train import load_params, read_metadata, save_params
+from recur.train import load_params, read_metadata, save_params, write_model_card
 from recur_tests.wrong_input import Row
 
 ONES = np.ones(2, np.float32)
@@ -36,6 +36,28 @@ def reading(read, content, *like):
         read(path, *like)
 
 
+def writing(params=PARAMS, title="A GRU", **options):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            write_model_card(pathlib.Path(folder) / "README.md", params, title=title, **options)
+        finally:
+            assert not list(pathlib.Path(folder).iterdir())
+
+
+CARDS = [
+    ({"title": 3}, TypeError, "title: expected a string, got 3."),
+    ({"title": " "}, ValueError, "title: expected a name, got an empty string."),
+    ({"description": None}, TypeError, "description: expected a string, got None."),
+    ({"license": ["mit"]}, TypeError, "license: expected a string, got ['mit']."),
+    ({"weights": None}, TypeError, "weights: expected a string, got None."),
+    ({"tags": "jax"}, TypeError, "tags: expected a list of strings, got 'jax'."),
+    ({"datasets": [3]}, TypeError, "datasets: expected a list of strings, got [3]."),
+    ({"metrics": ["loss"]}, TypeError, "metrics: expected numbers by name, got ['loss']."),
+    ({"metrics": {"loss": "low"}}, TypeError, "metrics: loss: expected a number, got 'low'."),
+    ({"metrics": {"a": np.nan}}, ValueError, "metrics: a: expected a finite number, got nan."),
+    ({"layer": "gru"}, TypeError, "layer: expected a layer, got str."),
+    ({"params": {"a": "gru"}}, TypeError, f"params: 'a': {HOLDS}str"),
+]
 DAMAGED = [
     (b"", ValueError, "model.safetensors: expected a safetensors file (Error"),
     (b"not one at all", ValueError, "expected a safetensors file (Error"),
@@ -45,6 +67,10 @@ DAMAGED = [
     (None, FileNotFoundError, "model.safetensors"),
 ]
 ROWS = [
+    *(
+        Row("write_model_card", functools.partial(writing, **options), error, sentence)
+        for options, error, sentence in CARDS
+    ),
     *(
         Row("save_params", functools.partial(saving, params), error, f"save_params: params{s}")
         for params, error, s in (
