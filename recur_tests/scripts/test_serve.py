@@ -614,6 +614,8 @@ def test_the_page_shows_continues_and_stops_a_text(serve, model, alone, tmp_path
             await page.run("$('prompt').value = 'Ж'; $('go').click()")
             await page.wait_for("$('status').className === 'wrong'")
             wrong = await page.run("$('status').textContent")
+            assert await page.run("$('prompt').value") == "Ж"
+            assert "Ж" not in await page.run("$('text').textContent")
             await page.run("$('new').click()")
             assert await page.run("$('text').textContent") == ""
             return texts, wrong, page.console
