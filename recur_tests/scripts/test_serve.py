@@ -253,9 +253,12 @@ def test_a_client_that_never_reads_pauses_and_hurts_nobody(serve, model, alone):
                     await client.send(generate=10_000, temperature=0, prompt="t" * number)
                 reader = Client(http, url)
                 end = await reader.tell(generate=60, temperature=0.7, seed=5, prompt="sea")
-                await asyncio.sleep(0.05)
-                async with http.get(f"{url}/health") as answer:
-                    health = await answer.json()
+                for _ in range(500):
+                    async with http.get(f"{url}/health") as answer:
+                        health = await answer.json()
+                    if health["generating"] == health["waiting"] == 0:
+                        break
+                    await asyncio.sleep(0.01)
             return end, reader.text, health
 
     end, text, health = asyncio.run(run())
