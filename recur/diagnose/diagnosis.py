@@ -69,7 +69,7 @@ class Diagnosis(NamedTuple):
           OSError: if it cannot be read.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return cls(
                 tuple(arrays.pop("labels").tolist()),
@@ -163,7 +163,8 @@ def _last_eigenvalues(layer, params, xs, carry, context) -> np.ndarray | None:
 
 
 def _sum(y: Any) -> jax.Array:
-    return sum((leaf.sum() for leaf in jax.tree.leaves(y)), jnp.zeros(()))
+    sums = [leaf.sum() for leaf in jax.tree.leaves(y)]
+    return sum(sums[1:], sums[0])
 
 
 def _check_labels(caller: str, labels: Any, count: int) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from recur.diagnose.summary_table import param_rows
 _LARGEST_KERNEL = 1536  # whose eigenvalues are computed
 _LINES = 10  # in one panel
 _LOGARITHMIC = ("gradient_norm", "clipped_norm", "update_ratio")
-_CAPTIONS = {
-    "gradient_norm": "Norms of the gradient before clipping, of all weights and of each layer.",
+_SHARES = ("clipped", "closed", "open", "saturated")  # from 0 to 1
+_CAPTIONS = {  # of the metrics of layers, in their order on the page
+    "gradient_norm": "Norms of the gradient before clipping, of each layer and of all weights.",
     "clipped_norm": "Norms of the gradient of each layer after clipping.",
     "clipped": "Share of updates whose gradient was clipped.",
     "update_ratio": "Norm of the update of each layer, relative to that of its weights. Often near "
@@ -34,7 +35,7 @@ def make_sections(run: RunContents, prefix: str = "") -> list[Section]:
     """Makes the sections of a run or a part; those of which it holds nothing are left out."""
     sections = [
         Section("Results", tables=_results(run.results)),
-        Section("Curves", pictures=_curves(prefix, run.metrics)),
+        *_curves(prefix, run.metrics),
         *(example_sections(prefix, run.diagnosis) if run.diagnosis else ()),
         _spectra(prefix, run.params),
         _params(run.params),
@@ -59,21 +60,32 @@ def compare_parts(run: RunContents) -> Section:
     return Section("Parts compared", pictures=pictures)
 
 
-def _curves(prefix: str, metrics: Lines) -> list[Picture]:
+def _curves(prefix: str, metrics: Lines) -> list[Section]:
     """A picture for each kind of metric, such as `gradient_norm` of all layers."""
-    kinds: dict[str, Lines] = {}
+    kinds: dict[str, Lines] = {kind: {} for kind in ("loss", *_CAPTIONS)}
     for metric, line in metrics.items():
         kind, _, entry = metric.partition("/")
-        kinds.setdefault(kind, {})[entry or "all"] = line
-    return [_curve(f"{prefix}{kind}", kind, _first(lines, _LINES)) for kind, lines in kinds.items()]
+        kinds.setdefault(kind, {})[entry] = line
+    pictures = {
+        kind: _curve(f"{prefix}{kind}", kind, _first(lines, _LINES))
+        for kind, lines in kinds.items()
+        if lines
+    }
+    plain = [picture for kind, picture in pictures.items() if kind not in _CAPTIONS]
+    of_layers = [picture for kind, picture in pictures.items() if kind in _CAPTIONS]
+    return [Section("Curves", "", plain), Section("Gradients and updates", "", of_layers)]
 
 
 def _curve(name: str, metric: str, lines: Lines) -> Picture:
     log = metric in _LOGARITHMIC and all(min(values) > 0 for _, values in lines.values())
-    lines = {label: line for label, line in lines.items() if line[0]}
-    figure = curves(lines, title=metric, logarithmic=log)
-    if list(lines) == ["all"]:
-        figure.axes[0].get_legend().remove()
+    named = {label: line for label, line in lines.items() if label}
+    named |= {"all" if named else metric: line for label, line in lines.items() if not label}
+    figure = curves(named, title=metric, logarithmic=log)
+    (axes,) = figure.axes
+    if metric in _SHARES:
+        axes.set_ylim(-0.03, 1.03)
+    if len(named) == 1:
+        axes.get_legend().remove()
     return drawn(name, figure, _CAPTIONS.get(metric, ""))
 
 

@@ -52,9 +52,8 @@ def write_report(run: str | os.PathLike, folder: str | os.PathLike | None = None
     out = pathlib.Path(run) / "report" if folder is None else pathlib.Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     name = contents.folder.resolve().name
-    sections = make_sections(contents)
-    if contents.parts:
-        sections.insert(0, compare_parts(contents))
+    compared, sections = compare_parts(contents), make_sections(contents)
+    sections = [compared, *sections] if compared.pictures else sections
     chapters: list[Chapter] = [(name, _facts(contents), sections)]
     for part in contents.parts:
         name_of_part = part.folder.name
