@@ -10,6 +10,7 @@ from recur.diagnose.gradient_flow import (
     input_gradients,
     param_gradient_by_lag,
 )
+from recur.diagnose.graph_plot import computation_graph
 from recur.diagnose.heatmap import heatmap
 from recur.diagnose.image_grid import image_grid
 from recur.diagnose.named_over_time import named_over_time
@@ -46,6 +47,7 @@ __all__ = [
     "Summary",
     "VanishingCondition",
     "carry_gradients",
+    "computation_graph",
     "confusion",
     "curves",
     "dead_units",

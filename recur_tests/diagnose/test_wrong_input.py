@@ -4,8 +4,10 @@ import functools
 
 import numpy as np
 
+import recur
 from recur import diagnose
 from recur.diagnose import (
+    computation_graph,
     confusion,
     curves,
     forecast_fan,
@@ -23,8 +25,9 @@ from recur.diagnose import (
 )
 from recur_tests.diagnose.wrong_layers import ROWS as OF_LAYERS
 from recur_tests.diagnose.wrong_reports import ROWS as OF_REPORTS
-from recur_tests.wrong_input import Row, check_five_rows, each_row
+from recur_tests.wrong_input import NO_CELLS, Row, check_five_rows, each_row
 
+X = np.ones(3)
 LINE = ([1, 2], [3.0, 4.0])
 LINES = [
     (3, TypeError, "expected lines as a mapping of names to positions and values, got int."),
@@ -312,8 +315,25 @@ SALIENCY = [
         (("ab", [1.0, np.nan]), ValueError, "saliency_html: values: expected finite numbers"),
     ]
 ]
+GRAPHS = [
+    Row("computation_graph", functools.partial(computation_graph, cell, X), TypeError, sentence)
+    for cell, sentence in NO_CELLS.values()
+] + [
+    Row(
+        "computation_graph",
+        functools.partial(computation_graph, recur.elman(3), X, **options),
+        error,
+        sentence,
+    )
+    for options, error, sentence in [
+        ({"steps": 0}, ValueError, "computation_graph: steps: expected a whole number of at least"),
+        ({"steps": 1.5}, ValueError, "steps: expected a whole number of at least 1, got 1.5."),
+        ({"context": 3}, TypeError, "expected the context as a mapping of names to values"),
+    ]
+]
 ROWS = [
     *HEATMAP,
+    *GRAPHS,
     *SALIENCY,
     *PHASES,
     *STROKES,
