@@ -137,7 +137,7 @@ class Scheduler:
         session.left -= 1
         if token == BOUNDARY:  # the next text starts from the initial carry
             self._rows[session.row] = None
-            session.row = session.carry = None
+            session.row = None
             _end(session, "text")
             return
         session.text += self._text_of[token]
