@@ -34,6 +34,7 @@ from recur.diagnose.spectrum_plot import spectrum
 from recur.diagnose.step_weights_plot import step_weights
 from recur.diagnose.summary_table import ParamSummary, PartSummary, Summary, summary
 from recur.diagnose.tagged_plot import tagged
+from recur.diagnose.text_map import text_map
 from recur.diagnose.units import dead_units, effective_rank, saturation, time_constants
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "step_weights",
     "summary",
     "tagged",
+    "text_map",
     "time_constants",
     "vanishing_condition",
     "write_report",

@@ -22,6 +22,7 @@ from recur.diagnose import (
     spectrum,
     step_weights,
     tagged,
+    text_map,
 )
 from recur_tests.diagnose.wrong_layers import ROWS as OF_LAYERS
 from recur_tests.diagnose.wrong_reports import ROWS as OF_REPORTS
@@ -331,8 +332,21 @@ GRAPHS = [
         ({"context": 3}, TypeError, "expected the context as a mapping of names to values"),
     ]
 ]
+TEXTS = [
+    Row("text_map", functools.partial(text_map, *given, **options), error, sentence)
+    for given, options, error, sentence in [
+        ((3, [[1.0]], ["a"]), {}, TypeError, "text_map: text: expected a string, got int."),
+        (("x", [[1.0]], "a"), {}, TypeError, "names: expected a sequence of strings, got str."),
+        (("x", "y", ["a"]), {}, TypeError, "text_map: values: expected numbers, got str."),
+        (("x", [1.0], ["a"]), {}, ValueError, "got the shape [1], 1 names and 1 characters."),
+        (("", [[]], ["a"]), {}, ValueError, "got the shape [1, 0], 1 names and 0 characters."),
+        (("x", [[1.0]], ["a"]), {"columns": 0}, ValueError, "columns: expected a whole number"),
+        (("x", [[1.0]], ["a"]), {"low": 1}, ValueError, "expected low below high, got 1.0 and 1.0"),
+    ]
+]
 ROWS = [
     *HEATMAP,
+    *TEXTS,
     *GRAPHS,
     *SALIENCY,
     *PHASES,
