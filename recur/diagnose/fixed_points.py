@@ -60,7 +60,7 @@ class FixedPoints(NamedTuple):
         leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(self.carry)]
         points = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], 1)
         kept: list[int] = []
-        for number in np.flatnonzero(self.converged):
+        for number in np.flatnonzero(self.converged).tolist():
             if not (np.linalg.norm(points[kept] - points[number], axis=1) <= tolerance).any():
                 kept.append(number)
         chosen = np.array(kept, int)

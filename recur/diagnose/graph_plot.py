@@ -237,7 +237,7 @@ def _box(axes: Any, center: tuple[float, float], width: float, place: str) -> An
 
 def _circle(axes: Any, x: float, y: float, name: str, step: int) -> None:
     """Writes the name of a value of one step, with its number as an index."""
-    box = {"boxstyle": "circle" if len(name) == 1 else "round", "facecolor": "white"}
-    box |= {"edgecolor": "0.3", "pad": 0.25}
+    box: dict[str, Any] = {"edgecolor": "0.3", "pad": 0.25}
+    box |= {"boxstyle": "circle" if len(name) == 1 else "round", "facecolor": "white"}
     text = {"ha": "center", "va": "center", "zorder": 5, "fontsize": 9, **AS_IT_IS}
     axes.text(x, y, name + str(step).translate(_DIGITS), bbox=box, **text)

@@ -148,7 +148,8 @@ def _draw_fixed(axes: Any, plane: _Plane, points: np.ndarray, is_stable: np.ndar
 
 def _draw_field(axes: Any, plane: _Plane, step: Callable[[Carry], Carry], states: Carry) -> None:
     """Draws the direction of the step as arrows, the longer the faster."""
-    places = [np.linspace(*limits, _ARROWS) for limits in (axes.get_xlim(), axes.get_ylim())]
+    limits = axes.get_xlim(), axes.get_ylim()
+    places = [np.linspace(low, high, _ARROWS) for low, high in limits]
     grid = np.stack(np.meshgrid(*places), -1).reshape(-1, 2)
     points = plane.origin + grid @ plane.axes
     after = jax.vmap(step)(_split(points, states))

@@ -100,9 +100,9 @@ class _Groups:
                 ends[id(equation)] = (name, id(equation))
         for label, atoms in (("next", self.found.next_carry), ("output", self.found.outputs)):
             for number, atom in enumerate(atoms):
-                equation = None if isinstance(atom, Literal) else self.maker.get(atom)
-                if equation is not None:
-                    ends.setdefault(id(equation), (label, number))
+                maker = None if isinstance(atom, Literal) else self.maker.get(atom)
+                if maker is not None:
+                    ends.setdefault(id(maker), (label, number))
         return ends
 
     def _find_keys(self) -> dict[int, Hashable]:
