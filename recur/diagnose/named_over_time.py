@@ -84,7 +84,7 @@ def named_over_time(
 
 def numbered(named: dict[str, Any]) -> dict[str, Any]:
     """Values by name, with a number where several cells have a name: `forget/0`."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, values in named.items():
         if isinstance(values, tuple):
             flat |= {f"{name}/{number}": value for number, value in enumerate(values)}

@@ -23,8 +23,8 @@ class NonFinite(NamedTuple):
       operation: the primitive of JAX whose result is not finite though its inputs are, such as
         "exp"; "argument" if an argument is not finite, "constant" if a constant is not.
       value: the first value of its result that is not finite, a float.
-      index: the index of this value. Where an operation runs once for all steps, such as that of an
-        output, the first entry is the step t.
+      entry: the index of this value. Where an operation runs once for all steps, such as that of an
+        output, its first number is the step t.
       shape: the shape of the result of the operation.
       steps: the positions in the loops around the operation: `(t,)` in a layer.
       source: the source line of the operation, with its function; "" for an argument.
@@ -35,7 +35,7 @@ class NonFinite(NamedTuple):
     result: str
     operation: str
     value: float
-    index: tuple[int, ...]
+    entry: tuple[int, ...]
     shape: tuple[int, ...]
     steps: tuple[int, ...]
     source: str
@@ -43,7 +43,7 @@ class NonFinite(NamedTuple):
 
     def __str__(self) -> str:
         named = ", ".join(self.arguments)
-        entry = f", entry {list(self.index)} of {list(self.shape)}" if self.index else ""
+        entry = f", entry {list(self.entry)} of {list(self.shape)}" if self.entry else ""
         if self.operation == "argument":
             return f"{named} is {self.value} before the first operation{entry}."
         step = f" at step {', '.join(map(str, self.steps))}" if self.steps else ""
@@ -172,6 +172,6 @@ def _described(result: str, origin: Any, names: list[str], inputs: list[Any]) ->
     """An origin with the names of the nearest arguments of floats."""
     near = {n: d for n, d in origin.near.items() if jnp.issubdtype(inputs[n].dtype, jnp.inexact)}
     nearest = [names[n] for n, distance in near.items() if distance == min(near.values())]
-    value, index, shape, steps = origin.value, origin.index, origin.shape, origin.steps
-    place = (value, index, shape, steps, origin.source)
+    value, entry, shape, steps = origin.value, origin.entry, origin.shape, origin.steps
+    place = (value, entry, shape, steps, origin.source)
     return NonFinite(result, origin.operation, *place, tuple(nearest))

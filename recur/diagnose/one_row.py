@@ -31,9 +31,17 @@ def one_row(layer: Layer) -> Layer:
         carry, ys = layer.apply(bound, _add(carry), _add(xs), mask, key, all_carries=all_carries)
         return _drop(carry), _drop(ys)
 
-    row = dataclasses.replace(layer, batch_axes=layer.batch_axes - 1, parts={}, call=layer.call)
-    changed = {"init": init, "bind": bind, "begin": begin, "apply": apply}
-    return one_row(dataclasses.replace(row, **changed, find_output_shape=None))
+    row = dataclasses.replace(
+        layer,
+        init=init,
+        bind=bind,
+        begin=begin,
+        apply=apply,
+        find_output_shape=None,
+        batch_axes=layer.batch_axes - 1,
+        parts={},
+    )
+    return one_row(row)
 
 
 def _add(tree: Shaped) -> Any:

@@ -23,7 +23,7 @@ class Origin(NamedTuple):
       operation: the name of its primitive; "constant" of a value that the program contains.
       source: its source line.
       value: the first value of its result that is not finite.
-      index: the index of that value in the result.
+      entry: the index of that value in the result.
       shape: the shape of the result.
       steps: the positions in the loops around it, the outermost first.
       near: for each input that it depends on, by number, how many operations are between them.
@@ -32,7 +32,7 @@ class Origin(NamedTuple):
     operation: str
     source: str
     value: float
-    index: tuple[int, ...]
+    entry: tuple[int, ...]
     shape: tuple[int, ...]
     steps: tuple[int, ...] = ()
     near: Mapping[int, int] = {}
@@ -157,10 +157,10 @@ class Finder:
         """Searches the body of a loop, from the step of a bad result to the steps before it."""
         bad = [not is_finite(loop.results[place][position]) for position in loop.order]
         constants, carries = len(loop.constants), len(loop.before)
-        if not any(bad):
+        if not any(bad):  # also of a loop without steps
             return None
         at = bad.index(True)
-        if place < carries:  # the final carry is bad: where the last run of bad carries began
+        if place < carries and bad[-1]:  # where the last run of bad carries began
             at = len(bad) - [*bad[::-1], False].index(False)
         fallback = None
         while True:

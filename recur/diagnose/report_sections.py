@@ -100,7 +100,8 @@ def _spectra(prefix: str, params: Mapping[str, np.ndarray]) -> Section:
         values = np.linalg.eigvals(kernel)
         layer, _, gate = path.partition("recurrent_kernel")
         layers.setdefault(layer.rstrip("/"), {})[gate.strip("/") or "kernel"] = values
-        rows.append((path, short(np.abs(values).max()), short(np.linalg.norm(kernel, 2))))
+        radius, largest = np.abs(values).max(), np.linalg.norm(kernel, 2)
+        rows.append((path, short(float(radius)), short(float(largest))))
     pictures = [
         drawn(
             f"{prefix}spectrum-{layer.replace('/', '-') or 'layer'}",
@@ -131,10 +132,11 @@ def _params(params: Mapping[str, np.ndarray]) -> Section:
     for path in params:  # in the order of the model
         row = by_path[path]
         norm = "" if row.norm is None else short(row.norm)
-        rows.append((path, str(list(row.shape)), row.dtype, f"{row.count:,}", norm))
-    total = sum(row.count for row in found)
+        rows.append((path, str(list(row.shape)), row.dtype, f"{row.size:,}", norm))
+    total = sum(row.size for row in found)
     size = sum(row.bytes for row in found)
-    text = f"{total:,} weights in {len(found)} arrays, {size / 2**20:.2f} MiB."
+    unit, factor = ("MiB", 2**20) if size >= 2**20 else ("KiB", 2**10)
+    text = f"{total:,} weights in {len(found)} arrays, {size / factor:.1f} {unit}."
     return Section(
         "Parameters", text, [], [Table(("path", "shape", "dtype", "count", "norm"), rows, 2)]
     )

@@ -13,6 +13,7 @@ from recur.diagnose.diagnosis import DIAGNOSIS, Diagnosis
 from recur.train import Checkpoints, read_json_lines
 
 _OPTIONS = "options.json"  # a folder with this file is that of a run
+_CURVE = "curve.png"  # of metrics, which the report draws itself
 _PICTURES = 12  # of the run at most, of at most so many bytes each
 _LARGEST_PICTURE = 2_000_000
 
@@ -30,7 +31,7 @@ class RunContents(NamedTuple):
       step: the update of the last checkpoint; None if there is none.
       params: its params by path.
       diagnosis: the model on a held-out example, if the run has saved it.
-      pictures: the pictures in the folder.
+      pictures: other pictures in the folder.
       parts: the parts of the run.
     """
 
@@ -71,7 +72,11 @@ def read_run(folder: str | os.PathLike) -> RunContents:
 def _read(folder: pathlib.Path) -> RunContents:
     step, params = _read_checkpoint(folder / "checkpoints")
     inside = sorted(path.parent for path in folder.glob(f"*/{_OPTIONS}"))
-    pictures = [p for p in sorted(folder.glob("*.png")) if p.stat().st_size <= _LARGEST_PICTURE]
+    pictures = [
+        path
+        for path in sorted(folder.glob("*.png"))
+        if path.name != _CURVE and path.stat().st_size <= _LARGEST_PICTURE
+    ]
     log, saved = folder / "metrics.jsonl", folder / DIAGNOSIS
     return RunContents(
         folder,

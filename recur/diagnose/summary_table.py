@@ -24,14 +24,14 @@ class PartSummary(NamedTuple):
       layer: the call that created it.
       output: the shapes and dtypes of its outputs, as text.
       carry: those of its carry.
-      count: the number of its weights.
+      size: the number of its weights.
     """
 
     path: str
     layer: str
     output: str
     carry: str
-    count: int
+    size: int
 
 
 class ParamSummary(NamedTuple):
@@ -41,7 +41,7 @@ class ParamSummary(NamedTuple):
       path: its path in the params.
       shape: its shape.
       dtype: its dtype.
-      count: the number of its values.
+      size: the number of its values.
       bytes: its size in bytes.
       norm: its L2 norm; None if only its shape is known.
     """
@@ -49,7 +49,7 @@ class ParamSummary(NamedTuple):
     path: str
     shape: tuple[int, ...]
     dtype: str
-    count: int
+    size: int
     bytes: int
     norm: float | None
 
@@ -75,10 +75,11 @@ class Summary(NamedTuple):
             tables[1] = _aligned([row[:5] for row in (*rows, total)], right=(3, 4))
         return "\n\n".join(tables if self.params else tables[:1])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
     def _counts(self) -> tuple[list[int], list[int]]:
-        return [row.count for row in self.params], [row.bytes for row in self.params]
+        return [row.size for row in self.params], [row.bytes for row in self.params]
 
 
 def summary(layer: Layer, xs: Shaped, params: Params = None, *, context: Context = None) -> Summary:
@@ -187,9 +188,9 @@ def _entry(params: Params, name: str) -> Params:
 def _texts(row: PartSummary | ParamSummary) -> tuple[str, ...]:
     if isinstance(row, PartSummary):
         short = row.layer if len(row.layer) <= _WIDTH else row.layer[: _WIDTH - 3] + "..."
-        return row.path, short, row.output, row.carry, f"{row.count:,}"
+        return row.path, short, row.output, row.carry, f"{row.size:,}"
     norm = "" if row.norm is None else f"{row.norm:.4g}"
-    return row.path, str(list(row.shape)), row.dtype, f"{row.count:,}", f"{row.bytes:,}", norm
+    return row.path, str(list(row.shape)), row.dtype, f"{row.size:,}", f"{row.bytes:,}", norm
 
 
 _WIDTH = 40  # of the call that created a layer

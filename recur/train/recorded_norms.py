@@ -164,7 +164,7 @@ def recorded_norms(state: Any) -> dict[str, jax.Array]:
 
 def find_norms(state: Any) -> dict[str, jax.Array]:
     """The recorded values in a pytree with optimizer states; none if it has none."""
-    found = {}
+    found: dict[str, jax.Array] = {}
     for node in jax.tree.leaves(state, is_leaf=_is_state):
         for layer, norms in node.layers.items() if _is_state(node) else ():
             ratio = jnp.where(norms.weight > 0, norms.update / norms.weight, 0)

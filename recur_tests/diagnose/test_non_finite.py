@@ -20,7 +20,7 @@ ONES = jnp.ones(3)
 
 
 def place_of(found):
-    return found.operation, found.value, found.steps, found.index
+    return found.operation, found.value, found.steps, found.entry
 
 
 def source_line(found):
@@ -94,7 +94,7 @@ def test_only_the_gradient_is_not_finite():
     given = {"w": jnp.array([4.0, 0.0])}
     assert find_non_finite(root, given) is None
     found = find_non_finite(jax.grad(root), given)
-    assert (found.result, found.operation, found.index) == ("w", "div", (1,))
+    assert (found.result, found.operation, found.entry) == ("w", "div", (1,))
     assert source_line(found) == line_of(root, "# here")
 
 
@@ -124,6 +124,11 @@ def test_in_branches_whiles_and_nested_loops():
 
     found = find_non_finite(repeated, 0.0)  # exp^n(0): 1, 2.7, 15, 3.8 million, overflow
     assert place_of(found)[:3] == ("exp", math.inf, (4,))
+
+    def no_step(x):
+        return jax.lax.while_loop(lambda c: False, lambda c: c, jnp.log(x))
+
+    assert find_non_finite(no_step, -1.0).operation == "log"
     layer = recur.checkpoint(recur.scan(recur.elman(2, activation="relu")), segments=4)
     xs = jnp.ones((40, 2), jnp.float32)
     params = jax.tree.map(lambda w: jnp.full_like(w, 1e3), layer.init(jax.random.key(0), xs))

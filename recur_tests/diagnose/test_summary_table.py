@@ -35,15 +35,15 @@ def test_a_chain_of_modules_and_cells():
         ys = part(params[number], ys)
         assert row.output == describe(ys)
         assert row.carry == (describe(carry[number]) if number == 1 else "-")
-        assert row.count == sum(w.size for w in jax.tree.leaves(params[number]))
+        assert row.size == sum(w.size for w in jax.tree.leaves(params[number]))
     assert found.parts[-1].output == describe(model(params, tokens))
     for row, leaf in zip(found.params, jax.tree.leaves(params), strict=True):
-        assert (row.shape, row.dtype, row.count) == (leaf.shape, leaf.dtype.name, leaf.size)
+        assert (row.shape, row.dtype, row.size) == (leaf.shape, leaf.dtype.name, leaf.size)
         assert row.bytes == leaf.nbytes
         np.testing.assert_allclose(row.norm, np.sqrt((np.asarray(leaf) ** 2).sum()), rtol=1e-6)
     assert {"1/recurrent_kernel/forget", "0/embedding"} < {row.path for row in found.params}
     total = sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert found.parts[-1].count == total and f"{total:,}" in str(found).split("\n")[-1]
+    assert found.parts[-1].size == total and f"{total:,}" in str(found).split("\n")[-1]
 
 
 def test_a_batch_of_a_pooled_layer_shows_the_parts_within():

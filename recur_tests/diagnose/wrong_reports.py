@@ -1,19 +1,29 @@
 """Rows of `test_wrong_input`: values that are not finite, summaries and reports."""
 
 import functools
+import pathlib
+import tempfile
 
 import jax
 import jax.numpy as jnp
 
 import recur
 from recur.diagnose import (
+    diagnose_example,
     explain_non_finite,
     find_non_finite,
     log_saturation,
     named_over_time,
     summary,
+    write_report,
 )
+from recur.sequences import pool
 from recur_tests.wrong_input import Row
+
+EMPTY = pathlib.Path(tempfile.mkdtemp())
+NEW, BROKEN = (pathlib.Path(tempfile.mkdtemp()) for _ in range(2))
+(NEW / "options.json").write_text("{}")
+(BROKEN / "options.json").write_text("{")
 
 
 def rows(function, *cases):
@@ -79,5 +89,37 @@ ROWS = [
             (0.6, "expected a threshold from 0 to 0.5, got 0.6."),
             (-1, "expected a threshold from 0 to 0.5, got -1.0."),
         )
+    ),
+    *rows(
+        diagnose_example,
+        ((recur.gru(2), OF_GRU, XS), TypeError, "diagnose_example: expected a layer, got Cell."),
+        ((recur.pooled(GRU, pool.last), OF_GRU, XS), ValueError, "got a pooled layer"),
+        (
+            (recur.chain("tanh"), ((),), XS),
+            ValueError,
+            "a recurrent layer, got one without a carry",
+        ),
+        ((GRU, OF_GRU, XS, 3), TypeError, "loss: expected a function, got int."),
+        ((GRU, OF_GRU, XS, lambda y: y), ValueError, "a loss that returns one real number, got Sh"),
+    ),
+    *(
+        Row(
+            "diagnose_example",
+            functools.partial(diagnose_example, GRU, OF_GRU, XS, labels=labels),
+            error,
+            f"diagnose_example: expected {sentence}",
+        )
+        for labels, error, sentence in (
+            ("abcde", TypeError, "labels as a sequence of strings, got str."),
+            (["a"], ValueError, "a label for each of 5 steps, got 1."),
+        )
+    ),
+    *rows(
+        write_report,
+        ((EMPTY,), ValueError, "expected the folder of a run, with options.json in it, got one wi"),
+        ((EMPTY / "none",), ValueError, "with options.json in it, got none."),
+        ((__file__,), ValueError, "with options.json in it, got a file."),
+        ((NEW,), ValueError, "expected a run with a checkpoint, got none. Train it longer."),
+        ((BROKEN,), ValueError, "options.json: expected JSON, got a damaged file"),
     ),
 ]

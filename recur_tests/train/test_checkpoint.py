@@ -15,6 +15,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import recur
+from recur.checks import leaf_name
 from recur.lift import run_window
 from recur.sequences import Streams
 from recur.train import (
@@ -178,6 +179,8 @@ def test_params_are_restored_without_an_optimizer(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         with pytest.raises(ValueError, match="restore_params: .*expected a checkpoint, got none"):
             checkpoints.restore_params(state.params)
+        with pytest.raises(ValueError, match="params_by_path: .*expected a checkpoint, got none"):
+            checkpoints.params_by_path()
         for step in (3, 5):
             checkpoints.save(at(state, step)._replace(params=scaled(state.params, step)))
     tokens = jnp.zeros((2, K1), jnp.int32)
@@ -188,6 +191,12 @@ def test_params_are_restored_without_an_optimizer(tmp_path):
                 found = checkpoints.restore_params(params, step)
                 assert_close(found, scaled(state.params, step or 5), 0)
                 assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(found))
+        for step in (None, 3):
+            found = checkpoints.params_by_path(step)
+            leaves = jax.tree_util.tree_leaves_with_path(scaled(state.params, step or 5))
+            assert list(found) == [leaf_name(path) for path, _ in leaves]
+            for array, (_, leaf) in zip(found.values(), leaves, strict=True):
+                assert array.dtype == leaf.dtype and np.array_equal(array, leaf)
         with pytest.raises(ValueError, match="update of a checkpoint, got 4; there are 3, 5"):
             checkpoints.restore_params(like, step=4)
         with pytest.raises(ValueError, match=r"at params/1/.*, as in like, but .*\[3, 3\]"):
@@ -349,6 +358,7 @@ def test_leaves_of_every_kind(tmp_path, params):
         checkpoints.save(state)
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore(state).state
+        assert len(checkpoints.params_by_path()) == len(jax.tree.leaves(params))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for found, expected in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert type(found) is type(expected)
