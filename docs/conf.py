@@ -26,6 +26,7 @@ extensions = [
     "sphinx_design",
     "myst_nb",
     "docstrings",
+    "notebook_links",
     "reference",
     "signatures",
 ]
