@@ -52,8 +52,8 @@ class Options:
     """Serve a character model over WebSockets, with a page to try it in a browser."""
 
     run: pathlib.Path | None = None
-    """The folder of a run of char_lm.py. Default: runs/serve-model, which is trained first, within
-    two minutes."""
+    """The folder of a run of char_lm.py. Default: runs/serve-model, which is trained first, in half
+    a minute."""
     weights: Literal["float32", "bfloat16", "int8"] = "float32"
     """Float32 as trained; bfloat16, with products in bfloat16 too; or int8 kernels with products in
     float32."""

@@ -72,6 +72,19 @@ async def serving(serve, model, **options):
         yield running.url, http
 
 
+async def until_there_is_room(ask):
+    """The status or the connection that `ask` returns; a full server refuses at first."""
+    for _ in range(1000):
+        try:
+            answer = await ask()
+        except aiohttp.WSServerHandshakeError as error:
+            answer = error.status
+        if answer != 503:
+            return answer
+        await asyncio.sleep(0.01)
+    raise AssertionError("there is no room")
+
+
 class Client:
     """Reads the text of a session."""
 
@@ -82,7 +95,8 @@ class Client:
     async def connected(self, **params):
         if self.session:
             params = {"session": self.session, "received": len(self.text), **params}
-        async with self.http.ws_connect(f"{self.url}/stream", params=params) as self.socket:
+        connect = functools.partial(self.http.ws_connect, f"{self.url}/stream", params=params)
+        async with await until_there_is_room(connect) as self.socket:
             self.begin = await self.message()
             self.session = self.begin["session"]
             yield self
@@ -381,10 +395,13 @@ def test_sessions_and_files_have_a_maximum(serve, model, alone, tmp_path):
                 await one.read()
             for _ in range(6):
                 await Client(http, url).tell(generate=1)
-            async with http.get(f"{url}/stream", params={"session": two.session}) as answer:
-                gone = answer.status
-            async with http.get(f"{url}/stream") as answer:
-                no_websocket = answer.status
+
+            async def status(**params):
+                async with http.get(f"{url}/stream", params=params) as answer:
+                    return answer.status
+
+            gone = await until_there_is_room(functools.partial(status, session=two.session))
+            no_websocket = await until_there_is_room(status)
             async with http.get(f"{url}/health") as answer:
                 count = (await answer.json())["sessions"]
             client = Client(http, url)
