@@ -210,13 +210,17 @@ class Server:
         begin = {"session": session.id, "position": session.sent, "generating": session.left > 0}
         try:
             await connection.send_str(json.dumps(begin))
-            while session.connection is connection:
+            while True:
                 await session.changed.wait()
+                if session.connection is not connection:  # the new one sends from now on
+                    session.changed.set()
+                    return
                 session.changed.clear()
                 if text := session.text[session.sent - session.received :]:
                     session.sent += len(text)
                     await connection.send_str(json.dumps({"text": text, "position": session.sent}))
-                if session.end and session.sent == session.position:
+                is_sent = session.connection is connection and session.sent == session.position
+                if session.end and is_sent:
                     end, session.end = session.end, None
                     await connection.send_str(json.dumps({"end": end, "position": session.sent}))
         except _GONE:

@@ -13,6 +13,7 @@ import json
 import pathlib
 import re
 import secrets
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -165,16 +166,17 @@ class SessionStore:
         if self._folder:
             self._writing[away.id] = away
             written = asyncio.get_running_loop().run_in_executor(self._writers, self._save, away)
-            written.add_done_callback(lambda _: self._note_file(away))
+            written.add_done_callback(lambda done: self._note_file(away, done.exception()))
 
     async def save_all(self) -> None:
         """Writes all sessions to files; their carries are on the host."""
         if self._folder:
             loop, everyone = asyncio.get_running_loop(), [*self._sessions.values()]
             writes = [loop.run_in_executor(self._writers, self._save, each) for each in everyone]
-            await asyncio.gather(*writes)
-            for session in everyone:
-                self._note_file(session)
+            for session, error in zip(
+                everyone, await asyncio.gather(*writes, return_exceptions=True), strict=True
+            ):
+                self._note_file(session, error)
         self._writers.shutdown()
 
     def _save(self, session: Session) -> None:
@@ -199,9 +201,12 @@ class SessionStore:
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise UnknownSessionError("session: its file is damaged.") from error
 
-    def _note_file(self, session: Session) -> None:
+    def _note_file(self, session: Session, error: BaseException | None) -> None:
         if self._writing.get(session.id) is session:
             del self._writing[session.id]
+        if error is not None:
+            print(f"serve: a session could not be saved: {error}", file=sys.stderr)
+            return
         self._files[session.id] = None
         self._files.move_to_end(session.id)
         self._remove_old_files()

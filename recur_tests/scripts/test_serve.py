@@ -350,15 +350,17 @@ def test_what_ends_a_connection(serve, model, alone):
             client = Client(http, url)
             async with client.connected():
                 first = client.socket
+                await client.send(generate=60, temperature=0.7, seed=5, prompt="sea")
+                await client.read(until=9)
                 async with client.connected():  # as if the first had lost its network
-                    await first.receive()
+                    async for _ in first:
+                        pass
                     codes.append(first.close_code)
-                    await client.send(generate=5, prompt="sea", temperature=0)
                     await client.read()
             return codes, client.text
 
     codes, text = asyncio.run(run())
-    assert codes == [1008, 1009, 4001] and text == alone("sea", 5, 0, 0)
+    assert codes == [1008, 1009, 4001] and text == alone("sea", 60, 0.7, 5)
 
 
 def test_stop_ends_a_request_and_the_next_one_goes_on(serve, model, alone):
