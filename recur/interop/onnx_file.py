@@ -118,7 +118,8 @@ def _full_names(named: dict[str, Any]) -> list[str]:
 
 def _examples(names: list[str], shapes: list[Any]) -> list[np.ndarray]:
     """Returns random inputs, with a size of its own for each symbolic dimension."""
-    rng, sizes = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    sizes: dict[str, int] = {}
 
     def size_of(size):
         if not export.is_symbolic_dim(size):
@@ -139,8 +140,8 @@ def _examples(names: list[str], shapes: list[Any]) -> list[np.ndarray]:
 def _libraries(caller: str) -> tuple[Callable, Callable]:
     """Returns the converter and the class of sessions."""
     try:
-        import onnxruntime
-        from jax2onnx import to_onnx
+        import onnxruntime  # pyright: ignore[reportMissingImports]
+        from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(f'{caller} needs jax2onnx: pip install "recur-jax[onnx]".') from error
 
