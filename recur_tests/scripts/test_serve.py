@@ -99,6 +99,7 @@ class Client:
         async with await until_there_is_room(connect) as self.socket:
             self.begin = await self.message()
             self.session = self.begin["session"]
+            assert self.begin["position"] == len(self.text)
             yield self
 
     async def message(self):
