@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jaxlib
+import jaxlib.version
 from jax import export
 
 import recur
@@ -118,7 +118,7 @@ def export_program(
         "versions": {
             "recur": recur.__version__,
             "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
+            "jaxlib": jaxlib.version.__version__,
             "calling_convention": exported.calling_convention_version,
         },
     }
