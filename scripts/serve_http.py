@@ -145,7 +145,7 @@ class Server:
         connection = web.WebSocketResponse(
             heartbeat=30,
             timeout=1,
-            compress=False,  # a compressor has 300 kB a connection
+            compress=False,  # it needs about 300 kB a connection
             max_msg_size=1000 + 12 * self._limits.prompt,  # a character is \ud83d\ude00 at most
         )
         before, session.connection = session.connection, connection

@@ -8,7 +8,8 @@ and a temperature. Then many clients at once repeat these sessions, in random or
 slowly, some leave in the middle and continue over another connection, some stop early. Meanwhile
 others send garbage, vanish, or never read. Each text must equal that of the session alone.
 
-Install: pip install -e ".[train,serve]". Results are in results/serving-*.md.
+Install: pip install -e ".[train,serve]". Cost: a minute and a half by default. Results are in
+results/serving-*.md.
 """
 
 from __future__ import annotations
