@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-LINK = re.compile(r"\[([^\]]+)\]\((\d+_\w+)\.ipynb\)")
+LINK = re.compile(r"\[([^\[\]]+)\]\((\d+_\w+)\.ipynb\)")
 
 
 def process(app: Any, docname: str, source: list[str]) -> None:
