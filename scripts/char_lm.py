@@ -4,6 +4,7 @@ r"""Trains a character-level language model, evaluates it on held-out text, and 
     python scripts/char_lm.py --text FILE...       on your own text; the last tenth is held out
     python scripts/char_lm.py --run DIR            resumes a run that was stopped
     python scripts/char_lm.py generate --run DIR --prompt "def " --temperature 0.7 --top-k 40
+    python -m recur.diagnose DIR                   a report of the run, as an HTML page
 
 Install: pip install -e ".[train]". Cost: the default takes two and a half minutes on two idle CPU
 cores. Result, seed 0, on held-out files of CPython 3.11: 1.863 bits per character; gzip -9 needs
@@ -26,6 +27,7 @@ if __name__ == "__main__":
     interrupts.end_at_once()
 
 import dataclasses
+import functools
 import gzip
 import lzma
 import math
@@ -41,7 +43,7 @@ from flax import linen as nn
 from tqdm import tqdm
 
 import recur
-from recur import runs, train
+from recur import diagnose, runs, train
 from recur.decode import argmax, categorical, generate, temperature, top_k, top_p
 from recur.sequences import Streams
 from recur.text import BOUNDARY, UNKNOWN, Characters, python_sources, read_text, split_by_hash
@@ -49,6 +51,7 @@ from recur.text import BOUNDARY, UNKNOWN, Characters, python_sources, read_text,
 CELLS = {"elman": recur.elman, "gru": recur.gru, "lstm": recur.lstm, "ugrnn": recur.ugrnn}
 HELD_OUT_ONE_IN = 20  # files of the standard library
 RARE = 50  # characters with a lower count in the training text are unknown
+EXAMPLE = 200  # characters of the held-out example in the report
 SPELLED_OUT = math.log(0x110000)  # nats of an unknown character, uniform over all code points
 
 
@@ -177,7 +180,7 @@ def build_model(options: Options, vocabulary: Characters) -> recur.Layer:
 
 
 def build_optimizer(options: Options, steps_per_epoch: int) -> optax.GradientTransformation:
-    """Gradient clipping, then the optimizer with its schedule."""
+    """Gradient clipping, then the optimizer with its schedule; norms of each layer are logged."""
     rate = options.learning_rate
     schedules = {
         "constant": lambda: rate,
@@ -189,12 +192,12 @@ def build_optimizer(options: Options, steps_per_epoch: int) -> optax.GradientTra
     clips = {"average": train.clip_by_average_norm, "none": optax.identity}
     clip = clips.get(options.clip, lambda: optax.clip_by_global_norm(options.clip))
     scale = {"adam": optax.scale_by_adam, "rmsprop": lambda: optax.scale_by_rms(decay=0.95)}
-    return optax.chain(
-        clip(),
+    optimizer = optax.chain(
         scale[options.optimizer](),
         optax.add_decayed_weights(options.weight_decay, mask=train.by_path("*kernel")),
         optax.scale_by_learning_rate(schedules[options.schedule]()),
     )
+    return train.record_norms(optimizer, clip())
 
 
 def first_state(
@@ -355,17 +358,23 @@ def learn(options: Options, run: runs.Run) -> None:
     validate = make_validate(model, vocabulary, corpus.held_out)
     quarter, half = (max(1, options.steps // parts) for parts in (4, 2))
     characters = options.batch_size * options.k1
-    run.fit(
-        jax.jit(train.make_step(make_loss(model, options.k1), optimizer), donate_argnums=0),
+    loss = make_loss(model, options.k1)
+    state = run.fit(
+        jax.jit(train.make_step(loss, optimizer), donate_argnums=0),
         state,
         streams,
         steps=options.steps,
         callbacks=[train.every(quarter, sample), train.every(half, validate)],
         report_every=options.report_every,
         checkpoint_every=options.checkpoint_every,
+        explain=diagnose.explain_non_finite(loss),
         progress=runs.Progress("char", characters, lambda found: f"{found['bits']:.3f} bits/char"),
         curves=runs.Curves("bits per character", {"training": "bits", "held out": "held_out_bits"}),
     )
+    *text, target = next(iter(corpus.held_out.values()))[:EXAMPLE]
+    tokens, [after] = vocabulary.encode("".join(text)), vocabulary.encode(target)
+    surprise = functools.partial(train.cross_entropy, targets=after)
+    run.save_diagnosis(model, state.params, tokens, surprise, labels=text)
     table = run.save_results(compare(corpus.held_out, run.last("held_out_bits")))
     write = runs.command_line("generate", "--run", run, "--prompt", "def ")
     print(f"\n{table}\n\nResults are in {run}. To generate text:\n  {write}")

@@ -192,7 +192,9 @@ def learn(cell: str, split: Split, options: Options, part: runs.Run) -> dict[str
     steps = options.steps or (20 if options.quick else STEPS[options.by])
     highest = options.learning_rate or RATES.get(cell, {}).get(options.by, RATE)
     rate = optax.warmup_cosine_decay_schedule(0.0, highest, steps // 20, steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(options.clip), optax.adam(rate))
+    optimizer = train.record_norms(
+        optax.adam(rate), optax.clip_by_global_norm(options.clip), depth=2
+    )
     params_key, run_key = jax.random.split(jax.random.key(options.seed))
     params = model.init(params_key, training[0].steps[None])
     given = {"seed": options.seed, "lengths": training.lengths}
@@ -239,6 +241,9 @@ def learn(cell: str, split: Split, options: Options, part: runs.Run) -> dict[str
         row["published, by pixels"] = PUBLISHED.get(cell, ("", ""))[options.permuted]
     draw_answers(answers, split.test, part.folder / "answers.png")
     draw_beliefs(layers, head, params, split.test, test, part.folder / "beliefs.png")
+    if cell not in ("tcn", "mlp"):
+        reader = recur.chain(*layers, head)
+        part.save_diagnosis(reader, (*params.layer, params.head), test[0].steps)
     row["updates"] = part.records()[-1]["step"]
     return row if done or failure else row | {"updates per second": steps / seconds}
 
