@@ -106,7 +106,8 @@ def record_norms(
         clip_state = None if clip is None else clip.init(params)
         return RecordNormsState(clip_state, optimizer.init(params), layers)
 
-    def update(gradient, state, params=None, **extra):
+    def update(updates, state, params=None, **extra):
+        gradient = updates
         if params is None:
             raise ValueError(
                 "record_norms: expected params in update(updates, state, params), got None."
