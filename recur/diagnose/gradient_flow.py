@@ -191,7 +191,7 @@ def param_gradient_by_lag(
         (_, y), pull = jax.vjp(outputs, params)
         of_y = jax.tree.map(lambda g: jnp.where(number == step, g, 0), jax.grad(loss)(y))
         (found,) = pull((gradient, of_y))
-        return jax.tree.map(jnp.linalg.norm, jax.tree.map(jnp.ravel, found))
+        return jax.tree.map(lambda g: _norms(g[None])[0], found)
 
     before = jax.tree.map(lambda h: h[:-1], carries)
     after = jax.tree.map(lambda g: g[1:], gradients)
@@ -303,11 +303,15 @@ def _find_step(caller: str, step: Any, count: int, length: Any) -> jax.Array:
 
 
 def _norms(gradients: Any) -> jax.Array:
-    """The norm of each entry of the leading axis, over all leaves."""
-    squares = [
-        jnp.square(jnp.abs(g)).reshape(len(g), -1).sum(1) for g in jax.tree.leaves(gradients)
-    ]
-    return jnp.sqrt(sum(squares[1:], squares[0]))
+    """The norm of each entry of the leading axis, over all leaves.
+
+    Entries are scaled by the largest one, so that the squares of small gradients do not underflow.
+    """
+    sizes = [jnp.abs(g).reshape(len(g), -1) for g in jax.tree.leaves(gradients)]
+    largest = jnp.stack([each.max(1, initial=0) for each in sizes]).max(0)
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    squares = [jnp.square(each / scale[:, None]).sum(1) for each in sizes]
+    return scale * jnp.sqrt(sum(squares[1:], squares[0]))
 
 
 def _backwards_from(step: jax.Array, values: jax.Array) -> jax.Array:

@@ -42,6 +42,18 @@ def by_hand(end):
     return gradients[::-1], states, parts  # parts by lag
 
 
+def test_small_gradients_do_not_underflow():
+    layer = recur.scan(recur.elman(H, activation="identity"))
+    params = LAYER.init(jax.random.key(0), XS)._replace(recurrent_kernel=1e-5 * jnp.eye(H))
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
+    found = gradient_by_lag(layer, params, XS, loss)
+    assert found.dtype == jnp.float32
+    expected = np.linalg.norm(WEIGHTS) * 1e-5 ** np.arange(1.0, T + 1)  # down to 1e-35
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    of_bias = param_gradient_by_lag(layer, params, XS, loss).bias
+    np.testing.assert_allclose(of_bias[1:], expected[:-1], rtol=1e-5)
+
+
 def test_carry_gradients_are_those_of_backpropagation_by_hand():
     found = carry_gradients(LAYER, PARAMS, XS, lambda ys: loss(ys[-1]), carry=FIRST)
     expected, _, _ = by_hand(T)
