@@ -299,6 +299,8 @@ def _iterate(equations: System, settings: _Settings, count: int) -> tuple[jax.Ar
         residuals = equations.after(zs) - zs
         size, scale = (jnp.abs(a).max((1, 2), initial=0) for a in (residuals, zs))
         largest = (size / (1 + scale)).max(initial=0)
+        # The maximum of a large array ignores NaN on CPUs.
+        largest = jnp.where(jnp.isfinite(residuals).all(), largest, jnp.nan)
         return zs, residuals, NewtonReport(steps, largest, largest <= tolerance)
 
     def goes_on(state):

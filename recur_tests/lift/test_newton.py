@@ -160,6 +160,18 @@ def test_rows_that_converge_and_rows_that_do_not():
     check(jax.jit(jax.shard_map(run, mesh=mesh, in_specs=rows, out_specs=rows)))
 
 
+def test_a_solution_that_is_not_a_number_has_not_converged():
+    cell, count = recur.gru(8), 512  # jnp.max ignores NaN in an array of this size on CPUs
+    xs = jax.random.normal(jax.random.key(0), (count, 3), jnp.float32)
+    layer = newton(cell)
+    params = layer.init(jax.random.key(1), xs)
+    large = jax.tree.map(lambda leaf: 16 * leaf, params.recurrent_kernel)
+    params = params._replace(recurrent_kernel=large)
+    _, ys, report = layer.solve(params, xs)
+    assert not report.converged and jnp.isnan(report.residual)
+    np.testing.assert_allclose(ys, recur.scan(cell)(params, xs), atol=1e-4)
+
+
 @KINDS
 def test_a_reset_discards_a_carry_that_is_not_a_number(jacobian):
     given = given_for(GRU)._replace(carry=jnp.full(3, jnp.nan))
