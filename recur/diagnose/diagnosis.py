@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -163,8 +164,7 @@ def _last_eigenvalues(layer, params, xs, carry, context) -> np.ndarray | None:
 
 
 def _sum(y: Any) -> jax.Array:
-    sums = [leaf.sum() for leaf in jax.tree.leaves(y)]
-    return sum(sums[1:], sums[0])
+    return functools.reduce(jnp.add, [leaf.sum() for leaf in jax.tree.leaves(y)])
 
 
 def _check_labels(caller: str, labels: Any, count: int) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def spectrum(eigenvalues: Mapping[str, Any], *, title: str = "") -> Any:
     for number, (name, values) in enumerate(checked.items()):
         style = {**point_style(number), "linestyle": "none", "alpha": 0.8, "markersize": size}
         style |= {"markerfacecolor": "none"} if number % 2 else {}  # filled beside hollow ones
-        (handles[name],) = axes.plot(values.real, values.imag, label=name, **style)
+        (handles[name],) = axes.plot(np.real(values), np.imag(values), label=name, **style)
     limit = 1.08 * max(1.0, *(np.abs(values).max() for values in checked.values()))
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     axes.locator_params(nbins=5)

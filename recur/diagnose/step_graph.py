@@ -176,7 +176,7 @@ class _Groups:
         if kind == "next":
             return Node(f"next {_bare(self.carry[key[1]])}", operations, place)
         labels = {"output": "output", "shared": "elementwise", "dot_general": "product"}
-        return Node(labels.get(kind, kind), operations, place)
+        return Node(str(labels.get(kind, kind)), operations, place)
 
 
 def _ops(equations: Iterable[JaxprEqn]) -> list[str]:

@@ -148,7 +148,7 @@ def names_of(tree: Any) -> dict[str, Any]:
 
 def array_or_names(tree: Any) -> Any:
     """Returns a single array as it is, and other pytrees as a dict of arrays by path."""
-    return tree if jax.tree.structure(tree) == jax.tree.structure(0) else names_of(tree)
+    return tree if jax.tree_util.all_leaves([tree]) else names_of(tree)
 
 
 def from_names(like: Any, given: Any) -> Any:

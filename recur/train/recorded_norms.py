@@ -100,7 +100,7 @@ def record_norms(
     if clip is not None:
         check_optimizer(clip)
 
-    def init(params):
+    def init(params: Params) -> Any:
         names = _by_layer(params, depth)
         layers = {n: LayerNorms(*(_zero() for _ in range(3 if clip is None else 5))) for n in names}
         clip_state = None if clip is None else clip.init(params)
