@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 from recur.checks import check_cell, check_context, check_whole
@@ -183,9 +184,9 @@ def _draw_step(axes: Any, graph: StepGraph, places: _Places, step: int) -> None:
             if target in graph.carry:
                 path = [(shift + x + places.widths[source] / 2, y), end]
             else:
-                path = [(shift + x, y + _HIGH / 2), end]
+                path = _between_boxes(places, shift, (shift + x, y + _HIGH / 2), end)
         elif source == "x":
-            path = [(middle, 0.13), end]
+            path = _between_boxes(places, shift, (middle, 0.13), end)
         else:
             path = _from_carry(graph, places, step, source, target, end)
         if len(path) > 2:
@@ -199,6 +200,29 @@ def _draw_step(axes: Any, graph: StepGraph, places: _Places, step: int) -> None:
         text = {"ha": "center", "va": "center", "zorder": 4, **AS_IT_IS}
         axes.text(shift + x, y + (0.085 if node.detail else 0), node.label, fontsize=8, **text)
         axes.text(shift + x, y - 0.1, node.detail, fontsize=6.5, **text)
+
+
+def _between_boxes(
+    places: _Places, shift: float, begin: tuple[float, float], end: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """The path of an arrow upward, through the nearest gap of each row that is in its way."""
+    path = [begin]
+    for row in sorted({y for _, y in places.centers if begin[1] < y < end[1]}):
+        boxes = sorted(
+            (shift + x - width / 2, shift + x + width / 2)
+            for (x, y), width in zip(places.centers, places.widths, strict=True)
+            if y == row
+        )
+        (x0, y0), (x1, y1) = path[-1], end
+        low, high = (
+            x0 + (x1 - x0) * (y - y0) / (y1 - y0) for y in (row - _HIGH / 2, row + _HIGH / 2)
+        )
+        if any(max(low, high) > left and min(low, high) < right for left, right in boxes):
+            between = [(a[1] + b[0]) / 2 for a, b in itertools.pairwise(boxes)]
+            gaps = [boxes[0][0] - 0.1, *between, boxes[-1][1] + 0.1]
+            x = min(gaps, key=lambda gap: abs(gap - low))
+            path += [(x, row - _HIGH / 2), (x, row + _HIGH / 2)]
+    return [*path, end]
 
 
 def _from_carry(

@@ -123,3 +123,16 @@ def test_a_cell_without_a_carry_and_one_without_operations():
         init=lambda key, x: (), init_carry=lambda w, x: x, step=lambda w, c, x: (x, c)
     )
     assert computation_graph(copy, X).axes[0].texts
+
+
+def test_arrows_pass_between_the_boxes():
+    for cell in (recur.gru(4), recur.stack(recur.gru(4), recur.lstm(4))):
+        axes = computation_graph(cell, X, steps=1).axes[0]
+        boxes = np.array([patch.get_bbox().extents for patch in axes.patches])
+        low, high = boxes[:, None, :2] + 0.02, boxes[:, None, 2:] - 0.02
+        paths = [line.get_xydata() for line in axes.lines]
+        paths += [np.stack([note.xyann, note.xy]) for note in axes.texts if hasattr(note, "xyann")]
+        assert paths
+        for path in paths:
+            along = np.linspace(path[:-1], path[1:], 100).reshape(-1, 2)
+            assert not ((low < along) & (along < high)).all(-1).any()
