@@ -19,7 +19,7 @@ def check_lines(caller: str, lines: Any) -> None:
                 f"{caller}: expected a pair of positions and values for {name!r}, got "
                 f"{type(line).__name__}."
             )
-        places, values = (_numbers(f"{caller}: {name!r}", part) for part in line)
+        places, values = (as_numbers(f"{caller}: {name!r}", part) for part in line)
         if places.ndim != 1 or values.ndim != 1 or len(places) != len(values):
             came = " and ".join(str(part.shape[0] if part.ndim == 1 else list(part.shape))
                                 for part in (places, values))  # fmt: skip
@@ -47,7 +47,7 @@ def check_panels(panels: Any, levels: Any) -> None:
 
 def check_points(points: Any, labels: Any, size: Any) -> None:
     """Raises an error unless there are points `[N, 2]`, and a label for each."""
-    array = _numbers("scatter: points", points)
+    array = as_numbers("scatter: points", points)
     if isinstance(labels, str) or not hasattr(labels, "__len__"):
         raise TypeError(
             f"scatter: expected labels as a sequence of strings, got {type(labels).__name__}."
@@ -63,7 +63,7 @@ def check_points(points: Any, labels: Any, size: Any) -> None:
 
 def check_confusion(counts: Any, names: Any) -> np.ndarray:
     """Returns counts `[V, V]` as floats; raises an error unless there is a name for each class."""
-    table = _numbers("confusion: counts", counts)
+    table = as_numbers("confusion: counts", counts)
     if isinstance(names, str) or not hasattr(names, "__len__"):
         raise TypeError(
             f"confusion: expected names as a sequence of strings, got {type(names).__name__}."
@@ -93,9 +93,9 @@ def check_weighted(examples: Any) -> list[tuple[str, Any, np.ndarray]]:
         if not isinstance(example, tuple | list) or len(example) != 3:
             raise TypeError(f"{caller}: expected (title, steps, weights), got {example!r:.60}.")
         title, steps, given = example
-        weights = _numbers(f"{caller}: weights", given)
+        weights = as_numbers(f"{caller}: weights", given)
         is_text = isinstance(steps, tuple | list) and all(isinstance(s, str) for s in steps)
-        steps = list(steps) if is_text else _numbers(f"{caller}: steps", steps)
+        steps = list(steps) if is_text else as_numbers(f"{caller}: steps", steps)
         shape = (len(steps),) if isinstance(steps, list) else steps.shape
         if not 1 <= len(shape) <= 4 or (len(shape) == 4 and shape[3] != 1):
             raise ValueError(
@@ -122,8 +122,8 @@ def check_fans(history: Any, fans: Any, future: Any, lines: Any) -> tuple[Any, .
             f"forecast_fan: expected at least one fan, and lines only of these fans, got fans "
             f"{list(fans)} and lines of {list(lines)}."
         )
-    past = _numbers("forecast_fan: history", history)
-    paths = {name: _numbers(f"forecast_fan: {name!r}", each) for name, each in fans.items()}
+    past = as_numbers("forecast_fan: history", history)
+    paths = {name: as_numbers(f"forecast_fan: {name!r}", each) for name, each in fans.items()}
     steps = next(iter(paths.values())).shape[-1:]
     for name, each in paths.items():
         if each.ndim != 2 or not each.size or each.shape[1:] != steps:
@@ -133,8 +133,8 @@ def check_fans(history: Any, fans: Any, future: Any, lines: Any) -> tuple[Any, .
             )
         if not np.isfinite(each).all():
             raise ValueError(f"forecast_fan: expected finite paths, got others for {name!r}.")
-    came = None if future is None else _numbers("forecast_fan: future", future)
-    drawn = {name: _numbers(f"forecast_fan: {name!r}", each) for name, each in lines.items()}
+    came = None if future is None else as_numbers("forecast_fan: future", future)
+    drawn = {name: as_numbers(f"forecast_fan: {name!r}", each) for name, each in lines.items()}
     shapes = {name: each.shape for name, each in drawn.items()}
     for name, shape in (shapes if came is None else {"future": came.shape, **shapes}).items():
         if shape != steps:
@@ -154,7 +154,8 @@ def _check_mapping(caller: str, value: Any, expected: str) -> None:
         raise TypeError(f"{caller}: expected {expected}, got {type(value).__name__}.")
 
 
-def _numbers(name: str, value: Any) -> np.ndarray:
+def as_numbers(name: str, value: Any) -> np.ndarray:
+    """Returns numbers as an array of floats."""
     try:
         return np.asarray(value, float)
     except (TypeError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recur.checks import check_number
+from recur.diagnose.data import as_numbers
 from recur.diagnose.figure import make_figure
 from recur.diagnose.labels import AS_IT_IS, label_axes
 
@@ -87,12 +88,7 @@ def _check(values: Any, rows: Any, columns: Any) -> np.ndarray:
             raise TypeError(
                 f"heatmap: {name}: expected a sequence of labels, got {type(labels).__name__}."
             )
-    try:
-        matrix = np.asarray(values, float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"heatmap: values: expected numbers [R, C], got {type(values).__name__}."
-        ) from error
+    matrix = as_numbers("heatmap: values", values)
     if matrix.shape != (len(rows), len(columns)) or not matrix.size:
         raise ValueError(
             "heatmap: expected values of shape [R, C], R rows and C columns, got the shape "

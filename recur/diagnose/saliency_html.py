@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from recur.diagnose.data import as_numbers
+
 # Blue and vermilion of Okabe and Ito. They are transparent enough for black text on a light page
 # and for light text on a dark one, in the color of the page.
 _ABOVE, _BELOW = "0,114,178", "213,94,0"
@@ -109,12 +111,7 @@ def _check(tokens: Any, values: Any) -> np.ndarray:
         raise TypeError(
             f"saliency_html: expected tokens as a sequence of strings, got {tokens!r:.60}."
         )
-    try:
-        numbers = np.asarray(values, float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"saliency_html: values: expected numbers, got {type(values).__name__}."
-        ) from error
+    numbers = as_numbers("saliency_html: values", values)
     if not len(tokens) or numbers.shape != (len(tokens),):
         raise ValueError(
             f"saliency_html: expected a value for each of at least one token, got {len(tokens)} "

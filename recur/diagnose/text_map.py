@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recur.checks import check_number, check_whole
+from recur.diagnose.data import as_numbers
 from recur.diagnose.figure import make_figure
 from recur.diagnose.labels import AS_IT_IS
 from recur.diagnose.palette import COLORS
@@ -95,12 +96,7 @@ def _check(text: Any, values: Any, names: Any) -> np.ndarray:
         raise TypeError(
             f"text_map: names: expected a sequence of strings, got {type(names).__name__}."
         )
-    try:
-        matrix = np.asarray(values, float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"text_map: values: expected numbers, got {type(values).__name__}."
-        ) from error
+    matrix = as_numbers("text_map: values", values)
     if matrix.shape != (len(names), len(text)) or not matrix.size:
         raise ValueError(
             "text_map: expected values [R, T] for R names and T characters, got the shape "

@@ -220,7 +220,7 @@ def of_map(values=((1.0, 2.0),), rows=("a",), columns=("b", "c"), **options):
 
 SHAPE = "expected values of shape [R, C], R rows and C columns, got the shape "
 HEATMAP = [
-    Row("heatmap", of_map("x"), TypeError, "heatmap: values: expected numbers [R, C], got str."),
+    Row("heatmap", of_map("x"), TypeError, "heatmap: values: expected numbers, got str."),
     Row("heatmap", of_map(3), ValueError, f"{SHAPE}[], 1 rows and 2 columns."),
     Row("heatmap", of_map([[1.0]]), ValueError, f"{SHAPE}[1, 1], 1 rows and 2 columns."),
     Row("heatmap", of_map([], [], []), ValueError, f"{SHAPE}[0], 0 rows and 0 columns."),
