@@ -52,6 +52,20 @@ def test_of_a_batch_a_backward_layer_and_lengths():
     )
 
 
+def test_of_both_directions():
+    """The gates of the backward part are those of its cell on flipped inputs, flipped back."""
+    cell = recur.gru(4)
+    layer = recur.bidirectional(recur.scan(cell), recur.scan(cell, reverse=True))
+    params, read = layer.init(KEY, XS), recur.scan(named_values(cell))
+    found = named_over_time(layer, params, XS.at[4:].set(jnp.nan), "reset", "update", length=4)
+    forward = read(params.forward, XS[:4])[1]
+    backward = read(params.backward, XS[3::-1])[1]
+    check_same(
+        {name: tuple(v[:4] for v in values) for name, values in found.items()},
+        {name: (forward[name], backward[name][::-1]) for name in ("reset", "update")},
+    )
+
+
 def test_under_jit_and_of_layers_without_names():
     layer = recur.scan(recur.lru(4))
     assert named_over_time(layer, layer.init(KEY, XS), XS) == {}

@@ -113,6 +113,22 @@ def test_in_a_gradient_through_time():
     assert math.isinf(found.value) or math.isnan(found.value)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_nan_that_moves_between_carries_is_followed_to_its_step(reverse):
+    """It begins in one carry, goes through two others, and only then is in an output."""
+
+    def delayed(scale, xs):
+        def step(carry, x):
+            last, middle, first = carry
+            return (scale * middle, scale * first, jnp.log(x)), scale * last
+
+        return jax.lax.scan(step, (1.0, 1.0, 1.0), xs, reverse=reverse)[1]
+
+    found = find_non_finite(delayed, 2.0, jnp.ones(9).at[4].set(-1.0))
+    assert (found.operation, found.steps) == ("log", (4,))
+    assert math.isnan(found.value)
+
+
 def test_in_branches_whiles_and_nested_loops():
     def branch(x):
         return jax.lax.cond(x > 0, lambda x: x, lambda x: jnp.sqrt(x), x)
