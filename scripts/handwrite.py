@@ -41,6 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import strokes
 
 import recur
 from recur import diagnose, runs, train
@@ -274,7 +275,8 @@ def learn(options: Options, run: runs.Run) -> None:
     """Trains the writer and the reader, writes, and reads what was written."""
     parts = data.read_parts(options)
     run.check_data(strokes=[[(item.steps, item.text) for item in part] for part in parts])
-    encoder = data.make_encoder(parts[0], options.conditioned)
+    letters = "" if options.data else strokes.ALPHABET  # of all texts that it makes
+    encoder = data.make_encoder(parts[0], options.conditioned, letters)
     for text in options.texts:
         encoder.text(text, "--texts")
     about = {"characters": encoder.vocabulary.characters, "scale": encoder.scale}

@@ -112,9 +112,9 @@ class Encoder(NamedTuple):
         ]
 
 
-def make_encoder(items: Sequence[Item], conditioned: bool) -> Encoder:
-    """Finds the characters and the scale of the training set."""
-    vocabulary = Characters.of([item.text for item in items])
+def make_encoder(items: Sequence[Item], conditioned: bool, letters: str = "") -> Encoder:
+    """Finds the characters, besides the given letters, and the scale of the training set."""
+    vocabulary = Characters.of([*(item.text for item in items), letters])
     scale = float(np.concatenate([item.steps[1:, :2] for item in items]).std())
     return Encoder(vocabulary, scale, conditioned)
 

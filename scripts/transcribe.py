@@ -54,6 +54,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import strokes
 import transcribe_data as data
 from flax import linen as nn
 
@@ -285,7 +286,8 @@ def draw(run_model, params, vocabulary: Characters, examples: Sequence[Example],
 def learn(options: Options, run: runs.Run) -> None:
     """Trains a model, in the folder of the run."""
     made = read_data(options)
-    encoder = data.make_encoder(made.training, options.stack)
+    letters = "" if options.train else strokes.ALPHABET  # of all texts that it makes
+    encoder = data.make_encoder(made.training, options.stack, letters)
     vocabulary = encoder.vocabulary
     parts = {"training": made.training, "validation": made.valid, **made.tests}
     run.check_data(data=[[(item.steps, item.text) for item in part] for part in parts.values()])

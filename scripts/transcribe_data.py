@@ -261,8 +261,8 @@ class Encoder(NamedTuple):
         return examples
 
 
-def make_encoder(items: Sequence[Item], stack: int) -> Encoder:
-    """Finds the characters and the scale of the channels of the training set."""
-    vocabulary = Characters.of([item.text for item in items])
+def make_encoder(items: Sequence[Item], stack: int, letters: str = "") -> Encoder:
+    """Finds the characters, besides the given letters, and the scale of the training set."""
+    vocabulary = Characters.of([*(item.text for item in items), letters])
     steps = np.concatenate([item.steps for item in items])
     return Encoder(vocabulary, steps.mean(0), steps.std(0) + 1e-6, stack)

@@ -110,6 +110,15 @@ def test_wrong_combinations(complaint, tmp_path):
 # --- Its own functions ----------------------------------------------------------------------------
 
 
+def test_made_texts_may_have_letters_that_the_training_set_lacks(data):
+    points = np.array([[0, 0, 0], [3, 0, 0], [0, 1, 1]], np.float32)
+    items = [data.Item(points, "ba", "here")]
+    encoder = data.make_encoder(items, True, data.strokes.ALPHABET)
+    assert not encoder.vocabulary.unknown_in("hello world jq")
+    with pytest.raises(ValueError, match="expected characters of the training texts"):
+        data.make_encoder(items, True).text("abc", "--texts")
+
+
 def test_steps_of_the_pen_and_back(data, models):
     points = np.array([[0, 0, 0], [3, 0, 0], [0, 1, 1], [-2, 0, 0], [0, -2, 1]], np.float32)
     items = [data.Item(points, "ba", "here")]

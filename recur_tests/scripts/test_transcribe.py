@@ -157,6 +157,7 @@ def test_xml_of_strokes(tmp_path, data):
 
 def test_frames_and_labels(data):
     items = [data.Item(np.arange(10.0).reshape(5, 2), "aba", "here")]
+    assert data.make_encoder(items, 2, "zc").vocabulary.unknown_in("abcz") == ""
     encoder = data.make_encoder(items, 2)
     frames = encoder.frames(items[0].steps)
     assert frames.shape == (3, 4) and not frames[2, 2:].any()
