@@ -14,9 +14,9 @@ def register_namedtuples() -> None:
 
     An exported function of params or carries can then be saved by `serialize`, and loaded by
     `jax.export.deserialize` if recur is imported. The NamedTuples of `recur.classic`, `decode`,
-    `runs`, `text` and `train` are registered when these are imported. `recur.cells.lstm.LSTMParams`
-    is registered as "recur.LSTMParams", so the name stays the same if the class moves to another
-    file.
+    `diagnose`, `interop`, `runs`, `text` and `train` are registered when these are imported.
+    `recur.cells.lstm.LSTMParams` is registered as "recur.LSTMParams", so the name stays the same if
+    the class moves to another file.
     """
     modules = {name: module for name, module in sys.modules.items() if name.startswith("recur.")}
     for module_name, module in modules.items():

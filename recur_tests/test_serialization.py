@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -38,6 +39,13 @@ def test_every_public_namedtuple_has_a_name():
     for each in public:
         with pytest.raises(ValueError, match="Duplicate|already"):
             export.register_namedtuple_serialization(each, serialized_name=each.__name__)
+
+
+@pytest.mark.parametrize("room", ["classic", "decode", "diagnose", "interop", "runs", "text"])
+def test_a_room_that_is_imported_last_registers_its_own(room):
+    """Rooms are imported when they are first used, in any order."""
+    module = importlib.import_module(f"recur.{room}")
+    assert module.register_namedtuples is serialization.register_namedtuples
 
 
 def test_registering_twice_does_nothing():

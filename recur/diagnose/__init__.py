@@ -36,6 +36,9 @@ from recur.diagnose.summary_table import ParamSummary, PartSummary, Summary, sum
 from recur.diagnose.tagged_plot import tagged
 from recur.diagnose.text_map import text_map
 from recur.diagnose.units import dead_units, effective_rank, saturation, time_constants
+from recur.serialization import register_namedtuples
+
+register_namedtuples()
 
 __all__ = [
     "Diagnosis",

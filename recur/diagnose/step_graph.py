@@ -22,7 +22,7 @@ _OWN = frozenset({"dot_general", "conv_general_dilated", "random_bits"})
 _MOST = 4  # operations that a label lists
 
 
-class Node(NamedTuple):
+class StepNode(NamedTuple):
     """A group of operations of a step.
 
     Attributes:
@@ -48,7 +48,7 @@ class StepGraph(NamedTuple):
       carry: the names of the parts of the carry.
     """
 
-    nodes: list[Node]
+    nodes: list[StepNode]
     edges: list[tuple[int | str, int | str]]
     carry: list[str]
 
@@ -160,7 +160,7 @@ class _Groups:
                 sources.update(dict.fromkeys(self._sources(equation.invars)))
         return [*sources]
 
-    def _node(self, key: Any, equations: Sequence[JaxprEqn]) -> Node:
+    def _node(self, key: Any, equations: Sequence[JaxprEqn]) -> StepNode:
         place, names = self.place[id(equations[-1])], _ops(equations)
         operations = ", ".join(names if len(names) <= _MOST else [*names[: _MOST - 1], "…"])
         kind = key[0]
@@ -170,13 +170,13 @@ class _Groups:
             from_below = all(s[0] == "next" for s in self._sources([factor]))  # of a stack
             is_input = from_below or factor not in self.found.on_carry
             word = {"after": "output"}.get(place, "input" if is_input else "recurrent")
-            return Node(f"{word} product", _shapes(products), place)
+            return StepNode(f"{word} product", _shapes(products), place)
         if kind == "name":
-            return Node(equations[-1].params["name"], operations, place)
+            return StepNode(equations[-1].params["name"], operations, place)
         if kind == "next":
-            return Node(f"next {_bare(self.carry[key[1]])}", operations, place)
+            return StepNode(f"next {_bare(self.carry[key[1]])}", operations, place)
         labels = {"output": "output", "shared": "elementwise", "dot_general": "product"}
-        return Node(str(labels.get(kind, kind)), operations, place)
+        return StepNode(str(labels.get(kind, kind)), operations, place)
 
 
 def _ops(equations: Iterable[JaxprEqn]) -> list[str]:

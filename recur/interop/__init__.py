@@ -18,6 +18,9 @@ from recur.interop.nnx import from_nnx, to_nnx
 from recur.interop.onnx_file import export_onnx
 from recur.interop.program import Program, load_program
 from recur.interop.torch_weights import from_torch_weights, to_torch_weights
+from recur.serialization import register_namedtuples
+
+register_namedtuples()
 
 __all__ = [
     "Program",
