@@ -9,7 +9,7 @@ import jax
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from recur.layer import Layer, check_is_layer
-from recur.structure.jaxprs import Atom, contains, evaluate
+from recur.structure.jaxprs import Atom, contains, evaluate, scan_counts
 from recur.types import Carry, Context, Params
 
 Named = list[tuple[str, Any]]
@@ -137,8 +137,8 @@ def _run(equation: JaxprEqn, inputs: list[Any]) -> tuple[Sequence[Any], Named]:
 
 def _scan(equation: JaxprEqn, inputs: list[Any]) -> tuple[Sequence[Any], Named]:
     params = equation.params
-    body, constants = params["jaxpr"], params["num_consts"]
-    inside = constants + params["num_carry"]
+    body, (constants, carries) = params["jaxpr"], scan_counts(params)
+    inside = constants + carries
     names: list[str] = []
 
     def step(carry, xs):

@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
-from recur.structure.jaxprs import Atom, Values, evaluate, made_by, variables
+from recur.structure.jaxprs import Atom, Values, evaluate, made_by, scan_counts, variables
 
 _CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters that hold a called function
 
@@ -177,8 +177,8 @@ class Finder:
             at, place = at - 1, found.input - constants
 
     def _run_scan(self, params: Mapping[str, Any], inputs: list[Any]) -> Loop:
-        body, constants = params["jaxpr"], params["num_consts"]
-        inside = constants + params["num_carry"]
+        body, (constants, carries) = params["jaxpr"], scan_counts(params)
+        inside = constants + carries
         length, reverse = params["length"], params["reverse"]
 
         def run(*inputs):

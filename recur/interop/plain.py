@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
+from recur.structure.jaxprs import scan_counts
+
 _INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # the parameters that hold the function of a call
 
 
@@ -58,7 +60,7 @@ def _run(equation: JaxprEqn, arrays: list[Any]) -> Sequence[Any]:
 
 
 def _scan(arrays: list[Any], *, jaxpr: Any, reverse: bool, length: Any, **params: Any) -> list[Any]:
-    first, count = params["num_consts"], params["num_carry"]
+    first, count = scan_counts(params)
     constants, carry, xs = arrays[:first], arrays[first : first + count], arrays[first + count :]
 
     def turned(steps):

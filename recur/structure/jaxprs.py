@@ -127,6 +127,14 @@ def is_control_flow(equation: JaxprEqn) -> bool:
     return equation.primitive.name in _CONTROL_FLOW
 
 
+def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
+    """The number of constants and of carries of a `scan`, in each version of JAX."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carry, _ = params["ft_in"].unpack()  # since 0.12
+    return len(constants), len(carry)
+
+
 def is_callback(equation: JaxprEqn) -> bool:
     """Whether an equation has an effect or calls a function outside XLA."""
     return bool(equation.effects) or equation.primitive.name in _CALLBACKS
