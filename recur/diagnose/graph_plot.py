@@ -228,7 +228,7 @@ def _between_boxes(
 def _from_carry(
     graph: StepGraph, places: _Places, step: int, source: str, target: Any, end: Any
 ) -> list[tuple[float, float]]:
-    """The path of an arrow from the carry: to the left, along a line of its own, to the target."""
+    """The path of an arrow from the carry: to the left, along a separate line, to the target."""
     begin = _at_carry(places, step - 1)
     x, height = begin + _half(source), places.carry[source]
     if not isinstance(target, int):

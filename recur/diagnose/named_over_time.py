@@ -9,11 +9,10 @@ import jax
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from recur.layer import Layer, check_is_layer
-from recur.structure.jaxprs import Atom, contains, evaluate, scan_counts
+from recur.structure.jaxprs import Atom, called_by, contains, evaluate, scan_counts
 from recur.types import Carry, Context, Params
 
 Named = list[tuple[str, Any]]
-_CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters that hold a called function
 
 
 def named_over_time(
@@ -126,10 +125,9 @@ def _run(equation: JaxprEqn, inputs: list[Any]) -> tuple[Sequence[Any], Named]:
         return inputs, [(equation.params["name"], inputs[0])]
     if equation.primitive.name == "scan":
         return _scan(equation, inputs)
-    for called in (equation.params.get(key) for key in _CALLED):
-        inner = getattr(called, "jaxpr", called)
-        if isinstance(inner, Jaxpr) and len(inner.invars) == len(inputs):
-            return _collect(inner, getattr(called, "consts", ()), inputs)
+    called = called_by(equation)
+    if called:
+        return _collect(*called, inputs)
     values = dict(zip(equation.invars, inputs, strict=True))
     read = evaluate([equation], {v: x for v, x in values.items() if not isinstance(v, Literal)})
     return [*map(read, equation.outvars)], []

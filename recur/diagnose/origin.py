@@ -11,9 +11,15 @@ import numpy as np
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
-from recur.structure.jaxprs import Atom, Values, evaluate, made_by, scan_counts, variables
-
-_CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters that hold a called function
+from recur.structure.jaxprs import (
+    Atom,
+    Values,
+    called_by,
+    evaluate,
+    made_by,
+    scan_counts,
+    variables,
+)
 
 
 class Origin(NamedTuple):
@@ -147,11 +153,8 @@ class Finder:
         if name == "cond":
             branch = params["branches"][int(inputs[0])]
             return _shifted(self.find(branch.jaxpr, branch.consts, inputs[1:], place), 1)
-        for called in (params.get(key) for key in _CALLED):
-            inner = getattr(called, "jaxpr", called)
-            if isinstance(inner, Jaxpr) and len(inner.invars) == len(inputs):
-                return self.find(inner, getattr(called, "consts", ()), inputs, place)
-        return None
+        called = called_by(equation)
+        return called and self.find(*called, inputs, place)
 
     def _in_loop(self, loop: Loop, place: int) -> Found | None:
         """Searches the body of a loop, from the step of a bad result to the steps before it."""

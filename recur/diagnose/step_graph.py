@@ -187,7 +187,7 @@ def _ops(equations: Iterable[JaxprEqn]) -> list[str]:
 
 def _operation(equation: JaxprEqn) -> str:
     """The name of the function or primitive of an equation."""
-    if "call_jaxpr" in equation.params:  # with a derivative of its own, such as relu
+    if "call_jaxpr" in equation.params:  # with a custom derivative, such as relu
         info = getattr(equation.params["call_jaxpr"], "jaxpr", None)
         return str(getattr(getattr(info, "debug_info", None), "func_name", equation.primitive.name))
     return str(equation.params.get("name", equation.primitive.name))

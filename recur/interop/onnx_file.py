@@ -117,7 +117,7 @@ def _full_names(named: dict[str, Any]) -> list[str]:
 
 
 def _examples(names: list[str], shapes: list[Any]) -> list[np.ndarray]:
-    """Returns random inputs, with a size of its own for each symbolic dimension."""
+    """Returns random inputs, with a different size for each symbolic dimension."""
     rng = np.random.default_rng(0)
     sizes: dict[str, int] = {}
 

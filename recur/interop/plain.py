@@ -9,9 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
-from recur.structure.jaxprs import scan_counts
-
-_INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # the parameters that hold the function of a call
+from recur.structure.jaxprs import called_by, scan_counts
 
 
 def to_plain(traced: ClosedJaxpr, *shapes: Any) -> ClosedJaxpr:
@@ -49,11 +47,9 @@ def _run(equation: JaxprEqn, arrays: list[Any]) -> Sequence[Any]:
     if primitive.name == "cond":
         branches = [lambda *given, b=branch: _evaluate(b, given) for branch in params["branches"]]
         return jax.lax.switch(arrays[0], branches, *arrays[1:])
-    for name in _INNER:
-        if name in params:
-            inner = params[name]
-            closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-            return _evaluate(closed, arrays)
+    called = called_by(equation)
+    if called:
+        return _evaluate(ClosedJaxpr(*called), arrays)
     is_own = getattr(primitive.impl, "__module__", "").startswith("recur.")
     result = (primitive.impl if is_own else primitive.bind)(*arrays, **params)
     return result if primitive.multiple_results else [result]

@@ -135,6 +135,15 @@ def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
     return len(constants), len(carry)
 
 
+def called_by(equation: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]] | None:
+    """Returns the function that an equation calls with its inputs, and the its constants."""
+    for called in (equation.params.get(key) for key in _CALLED):
+        inner = getattr(called, "jaxpr", called)
+        if isinstance(inner, Jaxpr) and len(inner.invars) == len(equation.invars):
+            return inner, getattr(called, "consts", ())
+    return None
+
+
 def is_callback(equation: JaxprEqn) -> bool:
     """Whether an equation has an effect or calls a function outside XLA."""
     return bool(equation.effects) or equation.primitive.name in _CALLBACKS
@@ -173,6 +182,7 @@ def source_of(equation: JaxprEqn) -> AbstractContextManager:
     return source_info_util.user_context(source.traceback, name_stack=stack)
 
 
+_CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters that hold a called function
 _NO_DEBUG_INFO: Any = jax.make_jaxpr(lambda: ())().jaxpr.debug_info
 
 
