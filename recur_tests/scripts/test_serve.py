@@ -35,8 +35,13 @@ def model(scripts):
     layer = char_lm.build_model(options, vocabulary)
     params = layer.init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
     params = jax.tree.map(lambda leaf: 2 * leaf, params)  # far from uniform
-    params[2]["bias"] = params[2]["bias"].at[BOUNDARY].set(-3.0)  # few texts end
-    return serve_step.Model(layer, params, vocabulary)
+    return with_end_bias(serve_step.Model(layer, params, vocabulary), -3.0)  # few texts end
+
+
+def with_end_bias(model, bias):
+    embed, scan, head = model.params
+    head = head | {"bias": head["bias"].at[BOUNDARY].set(bias)}
+    return model._replace(params=(embed, scan, head))
 
 
 @pytest.fixture(scope="module")
@@ -616,8 +621,10 @@ class Page:
 
 
 def test_the_page_shows_continues_and_stops_a_text(serve, model, alone, tmp_path):
+    endless = with_end_bias(model, -1e9)  # nothing but the click on Stop ends it
+
     async def run():
-        async with serving(serve, model) as (url, _), browser(tmp_path / "profile") as page:
+        async with serving(serve, endless) as (url, _), browser(tmp_path / "profile") as page:
             await page.open(f"{url}/")
             await page.run("$('prompt').value = 'sea'; $('characters').value = 20")
             await page.run("$('seed').value = 5; $('go').click()")
