@@ -175,8 +175,24 @@ def convolve_steps(
     conv: Any, steps: StepOrder, buffer: jax.Array, xs: jax.Array, dilation: int, all_carries: bool
 ) -> tuple[jax.Array, jax.Array]:
     """Convolves compact inputs; returns the buffer after them, and the outputs."""
-    ys = convolve_inputs(conv, last_inputs(steps, buffer, xs, len(conv.kernel), dilation))
+    if steps.segment is None and step_count(xs) != 1:
+        ys = _convolve(conv, jnp.concatenate([buffer, xs]), dilation)
+    else:  # with resets, since a convolution would read the steps before them, and in generation
+        ys = convolve_inputs(conv, last_inputs(steps, buffer, xs, len(conv.kernel), dilation))
     return next_buffer(steps, buffer, xs, all_carries), ys
+
+
+def _convolve(conv: Any, inputs: jax.Array, dilation: int) -> jax.Array:
+    """The same as `convolve_inputs`, faster for many steps: it does not copy the inputs of each."""
+    ys = jax.lax.conv_general_dilated(
+        inputs[None],
+        conv.kernel,
+        window_strides=(1,),
+        padding="VALID",
+        rhs_dilation=(dilation,),
+        dimension_numbers=("NWC", "WIO", "NWC"),
+    )[0]
+    return ys if conv.bias is None else ys + conv.bias[None]
 
 
 def convolve_inputs(conv: Any, inputs: jax.Array) -> jax.Array:

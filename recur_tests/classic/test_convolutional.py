@@ -96,10 +96,11 @@ MASKS = {
     "holes": {"mask": HOLES},
     "both": {"mask": HOLES, "reset": RESETS},
 }
-CASES = [*((name, "both") for name in LAYERS), *(("tcn", which) for which in MASKS)]
+CASES = [(name, which) for name in ("conv", "tcn") for which in MASKS]
+CASES += [(name, which) for name in ("normed", "same width") for which in ("none", "both")]
 
 
-@pytest.mark.parametrize(("name", "which"), CASES[:-1])
+@pytest.mark.parametrize(("name", "which"), CASES)
 def test_values_are_those_of_a_loop_over_steps(name, which):
     """Masked steps are skipped, also between others, and a reset starts from zeros."""
     layer, masks = LAYERS[name], MASKS[which]
@@ -272,6 +273,18 @@ def test_dtypes(dtype, of_xs):
     exact = tcn(4, 2, 3)(as_doubles, jnp.asarray(xs, jnp.float64), length=9)
     tolerance = 0.1 if dtype == jnp.bfloat16 else 1e-4
     np.testing.assert_allclose(np.float64(ys), exact, atol=tolerance * abs(exact).max())
+
+
+def test_without_resets_the_inputs_of_each_step_are_not_copied():
+    layer, xs = causal_conv(4, kernel_size=16), jnp.ones((100, 4), jnp.float32)
+    params = layer.init(jax.random.key(0), xs)
+
+    def temporary(**masks):
+        compiled = jax.jit(layer).lower(params, xs, **masks).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    copies = 16 * xs.nbytes
+    assert temporary() < copies / 2 < temporary(reset=jnp.ones(100, bool))
 
 
 def test_weight_norm_starts_as_the_kernel_and_needs_no_scale_of_it():

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax import export
 
 import recur
+from recur import classic
 from recur_tests.helpers import assert_close
 
 CELL = recur.lstm(4)
@@ -31,6 +32,8 @@ LAYERS = {
     "newton backward": recur.newton(recur.gru(4), jacobian="diagonal", reverse=True),
     "noise": recur.scan(recur.recurrent_dropout(CELL, 0.5)),
     "batch": recur.batch(recur.scan(CELL)),
+    "tcn": classic.tcn(4, levels=2, kernel_size=3),
+    "batch of tcn": recur.batch(classic.tcn(4, levels=2, kernel_size=3)),
     "without x": recur.scan(
         recur.cell(
             lambda key, x: jnp.eye(3),
