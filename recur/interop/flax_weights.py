@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -220,7 +221,8 @@ def _from_flax(module: Any, weights: Any, library: Any, caller: str) -> tuple[La
         (forward, options), (backward, others) = converted
         if options != others:
             raise ValueError(f"{caller}: both directions must have the same options.")
-        if module.merge_fn.__name__ != "_concatenate":
+        default = inspect.signature(library.Bidirectional.__init__).parameters["merge_fn"].default
+        if module.merge_fn is not default:
             options["merge"] = module.merge_fn
         params: Any = Directions(forward, backward)
     else:

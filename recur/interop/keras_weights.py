@@ -48,7 +48,7 @@ def from_keras_weights(layer: Any, weights: Sequence[Any] | None = None) -> tupl
       A `Layer` over one sequence, and its params. Dropout of the layer is on if a key is given.
 
     Raises:
-      TypeError: if it is another layer.
+      TypeError: if it is another layer, or a subclass of one.
       ValueError: if it has not been built, has an option that no cell here has, such as another
         `recurrent_activation` than "sigmoid", or if weights are missing, of other shapes, NaN or
         infinite.
@@ -79,6 +79,9 @@ def from_keras_weights(layer: Any, weights: Sequence[Any] | None = None) -> tupl
             "layer.build((None, None, input_size))."
         )
     weights = list(layer.weights if weights is None else weights)
+    options = _options(layers[0], kind, caller)
+    if is_bidirectional:
+        _check_directions(layers, options, kind, caller)
     names = ARRAYS[: 2 + bool(layers[0].use_bias)]
     if len(weights) != len(names) * len(layers):
         raise ValueError(
@@ -88,10 +91,7 @@ def from_keras_weights(layer: Any, weights: Sequence[Any] | None = None) -> tupl
     each = [weights[: len(names)], weights[len(names) :]][: len(layers)]
     pairs = zip(layers, each, strict=True)
     converted = [_convert(one, dict(zip(names, w, strict=True)), kind, caller) for one, w in pairs]
-    options = _options(layers[0], kind, caller)
     if is_bidirectional:
-        if _options(layers[1], kind, caller) != options:
-            raise ValueError(f"{caller}: both directions must have the same options.")
         params: Any = Directions(*converted)
         merge = MERGES[layer.merge_mode]
     else:
@@ -148,12 +148,30 @@ def to_keras_weights(
 
 
 def _kind_of(layer: Any) -> str | None:
-    """Returns the name of a layer's class in Keras, whichever package it comes from."""
-    for each in type(layer).__mro__:
-        name = each.__name__.rstrip("123D")
-        if "keras" in each.__module__ and (name in KINDS or name == "Bidirectional"):
-            return name
-    return None
+    """Returns the name of a layer's class in Keras, whichever package it comes from.
+
+    A subclass has none, since its own `call` may compute something else.
+    """
+    name = type(layer).__name__.rstrip("123D")
+    is_known = "keras" in type(layer).__module__ and (name in KINDS or name == "Bidirectional")
+    return name if is_known else None
+
+
+def _check_directions(
+    layers: Sequence[Any], options: dict[str, Any], kind: str, caller: str
+) -> None:
+    """Raises a ValueError unless the layers of a `Bidirectional` are those of two directions."""
+    forward, backward = layers
+    same = ("use_bias", "dropout", "recurrent_dropout")
+    differ = [name for name in same if getattr(forward, name) != getattr(backward, name)]
+    if differ or _options(backward, kind, caller) != options:
+        raise ValueError(f"{caller}: both directions must have the same options.")
+    if forward.go_backwards:
+        raise ValueError(
+            f"{caller}: expected a forward layer with go_backwards=False, got True, with which "
+            "Keras reverses the outputs of both directions. Exchange forward_layer and "
+            "backward_layer."
+        )
 
 
 def _convert(layer: Any, weights: dict[str, Any], kind: str, caller: str) -> Any:
@@ -207,6 +225,8 @@ def _options(layer: Any, kind: str, caller: str) -> dict[str, Any]:
     options = {} if name == "tanh" else {"activation": ACTIVATIONS.get(name, name)}
     if kind == "GRU" and not layer.reset_after:
         options["reset"] = "before"
+    if layer.compute_dtype != layer.variable_dtype:
+        options["dtype"] = jnp.dtype(layer.compute_dtype).type
     return options
 
 

@@ -228,6 +228,7 @@ def _arrange(arrays: dict[str, jax.Array], caller: str) -> tuple[list[Stored], b
         )
     is_bidirectional = any(match[3] for match in found)
     count = 1 + max(int(match[2] or 0) for match in found)
+    count = min(count, len(found) + 1)  # with more than that, a layer is missing in any case
     layers = [""] if found[0][1] is None else [f"_l{number}" for number in range(count)]
     suffixes = [f"{at}{way}" for at in layers for way in ("", "_reverse")[: 1 + is_bidirectional]]
     has_bias = any(name.startswith("bias") for name in arrays)

@@ -1,5 +1,6 @@
 """Weights of libraries of JAX, in both directions: outputs, carries and gradients are theirs."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -190,6 +191,20 @@ CASES = {
     "equinox GRUCell without bias": lambda: equinox("GRUCell", use_bias=False),
     "cudnn, 2 layers in both directions": lambda: of_cudnn(2, True),
 }
+
+
+def _concatenate(forward, backward):
+    """Has the name of Flax's own default, and another order."""
+    return jnp.concatenate([backward, forward], -1)
+
+
+@pytest.mark.parametrize("merge", [jnp.add, functools.partial(jnp.add), _concatenate])
+def test_merges_of_two_directions(merge):
+    rnns = [nn.RNN(nn.LSTMCell(H, **F64)) for _ in range(2)]
+    module, xs = nn.Bidirectional(*rnns, merge_fn=merge), random_like(jnp.ones((T, INPUTS)), 0)
+    variables = module.init(jax.random.key(0), xs)
+    layer, params = interop.from_linen_weights(module, variables)
+    assert_close(layer(params, xs), module.apply(variables, xs), 1e-12)
 
 
 @pytest.mark.parametrize("name", CASES)

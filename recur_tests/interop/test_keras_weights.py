@@ -132,6 +132,9 @@ def test_options():
     assert layer.direction == "backward"
     layer, params = from_keras_weights(make("GRU", {"units": 4}, "concat", dtype="float32"))
     assert params.forward.kernel.reset.dtype == jnp.float32
+    layer, params = from_keras_weights(make("GRU", {"units": 4}, None, dtype="mixed_bfloat16"))
+    assert params.kernel.reset.dtype == jnp.float32
+    assert repr(layer) == "scan(gru(4, dtype=bfloat16))"
     both = keras.layers.Bidirectional(keras.layers.GRU(4, dtype="float64"), merge_mode=None)
     both.build((None, None, 3))
     layer, params = from_keras_weights(both)
@@ -139,7 +142,41 @@ def test_options():
     assert [y.shape for y in ys] == [(2, 4, 4), (2, 4, 4)]
 
 
+def of_two(forward, backward):
+    """Returns a Bidirectional of two LSTMs with these options."""
+    both = [keras.layers.LSTM(4, return_sequences=True, **each) for each in (forward, backward)]
+    layer = keras.layers.Bidirectional(both[0], backward_layer=both[1])
+    layer.build((None, None, 3))
+    return layer
+
+
+def own_layer():
+    """Returns a subclass of a layer of Keras, which computes something else."""
+
+    class Doubled(keras.layers.LSTM):
+        def call(self, *args, **options):
+            return 2 * super().call(*args, **options)
+
+    return Doubled(4)
+
+
 WRONG = {
+    "a subclass": (own_layer, TypeError, "expected a layer LSTM, GRU, .* got Doubled"),
+    "exchanged directions": (
+        lambda: of_two({"go_backwards": True}, {}),
+        ValueError,
+        "expected a forward layer with go_backwards=False, got True",
+    ),
+    "dropout in one direction": (
+        lambda: of_two({}, {"go_backwards": True, "dropout": 0.5}),
+        ValueError,
+        "both directions must have the same options",
+    ),
+    "biases in one direction": (
+        lambda: of_two({}, {"go_backwards": True, "use_bias": False}),
+        ValueError,
+        "both directions must have the same options",
+    ),
     "another layer": (
         lambda: keras.layers.Dense(3),
         TypeError,

@@ -92,6 +92,11 @@ def torch_rows():
             tensors(weight_ih_l2=np.zeros((16, 4))),
         ),
         row(
+            name,
+            "unexpected weight_ih_l9999999999.",
+            tensors(weight_ih_l9999999999=np.zeros((16, 4))),
+        ),
+        row(
             name, "expected an array of numbers, got str", tensors(bias_ih_l0="x"), error=TypeError
         ),
     ]
