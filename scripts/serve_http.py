@@ -270,8 +270,10 @@ class Server:
         prompt, most = request.get("prompt", ""), self._limits.prompt
         if not isinstance(prompt, str):
             raise ValueError(f"prompt: expected a text, got {prompt!r:.50}.")
-        if len(prompt) > most:
-            raise ValueError(f"prompt: expected at most {most:,} characters, got {len(prompt):,}.")
+        waiting = len(session.unread) - 1  # of requests that were stopped
+        if (length := len(prompt) + waiting) > most:
+            rest = f" with {waiting:,} that wait to be read" if waiting else ""
+            raise ValueError(f"prompt: expected at most {most:,} characters, got {length:,}{rest}.")
         if unknown := self._vocabulary.unknown_in(prompt):
             raise ValueError(f"prompt: expected characters of the model, got {unknown[:20]!r}.")
         count = _whole("generate", request["generate"], 1, self._limits.characters)

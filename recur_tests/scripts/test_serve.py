@@ -342,6 +342,34 @@ def test_bad_messages_are_named_and_the_session_goes_on(serve, model, alone):
     assert set(texts) == {alone("sea", 5, 0, 0)}
 
 
+def test_prompts_that_nobody_lets_be_read_do_not_pile_up(serve, model):
+    async def run():
+        async with serving(serve, model, window=20, prompt=50) as (url, http):
+            client = Client(http, url)
+            async with client.connected():
+                await client.send(generate=100, temperature=0)
+                while len(client.text) < 20:  # without an acknowledgement, so the session pauses
+                    client.text += (await client.message())["text"]
+                await client.send(stop=True)
+                ends = [await client.message()]
+                for _ in range(2):
+                    await client.send(generate=5, prompt="s" * 25)
+                    await client.send(stop=True)
+                    ends.append(await client.message())
+                await client.send(generate=5, prompt="s")
+                error = (await client.message())["error"]
+                await client.send(received=20)
+                await client.send(generate=5)
+                await client.read()
+                await client.send(generate=5, prompt="s" * 50)
+                return ends, error, await client.read()
+
+    ends, error, end = asyncio.run(run())
+    assert ends == [{"end": "stop", "position": 20}] * 3
+    assert error == "prompt: expected at most 50 characters, got 51 with 50 that wait to be read."
+    assert end == "characters"
+
+
 def test_what_ends_a_connection(serve, model, alone):
     async def run():
         async with serving(serve, model, prompt=100) as (url, http):
