@@ -368,7 +368,8 @@ def roots(model: Autoregression) -> np.ndarray:
     order, width, _ = coefficients.shape
     size = order * width
     companion = np.eye(size, k=-width)
-    companion[:width] = np.moveaxis(coefficients, 0, 1).reshape(width, size)
+    if order:
+        companion[:width] = np.moveaxis(coefficients, 0, 1).reshape(width, size)
     values = np.linalg.eigvals(companion).astype(complex)
     found = np.full(size, complex(np.inf))
     np.divide(1, values, out=found, where=abs(values) > 0)

@@ -161,3 +161,5 @@ def test_roots_of_known_polynomials():
     assert not autoregressive.is_stationary(model(0.0, 1.5))
     nothing = autoregressive.fit(series(1), 0)
     assert autoregressive.is_stationary(nothing) and not len(autoregressive.roots(nothing))
+    noise = autoregressive.fit(series(2), 0)
+    assert autoregressive.is_stationary(noise) and not len(autoregressive.roots(noise))
