@@ -149,16 +149,21 @@ def _numbers(name: str, texts: Sequence[str], places: Sequence[str]) -> np.ndarr
 
 
 def _steps_of_dates(dates: Sequence[str], places: Sequence[str]) -> np.ndarray:
-    """The row of each step, and -1 for missing dates; all rows if the dates are not of ISO 8601."""
-    if not all(re.fullmatch(r"\d{4}-\d\d(-\d\d([T ][\d:]+)?)?", date) for date in dates):
+    """The row of each step, and -1 for missing dates; all rows if no date is of ISO 8601.
+
+    Dates of the same day of each month count months.
+    """
+    iso = [re.fullmatch(r"\d{4}-\d\d(-\d\d([T ][\d:.]+Z?)?)?", date) for date in dates]
+    if not any(iso):
         return np.arange(len(dates))
     times = []
-    for date, place in zip(dates, places, strict=True):
+    for date, place, match in zip(dates, places, iso, strict=True):
         try:
-            times.append(np.datetime64(date))
+            times.append(np.datetime64(date.removesuffix("Z") if match else "none"))
         except ValueError as error:
             raise ValueError(f"{place}: expected a date, got {date!r}.") from error
-    ticks = np.array(times).astype(np.int64)
+    within = np.array(times) - np.array(times, "datetime64[M]")
+    ticks = np.array(times, "datetime64[M]" if np.ptp(within) == 0 else None).astype(np.int64)
     apart = np.diff(ticks)
     for n in np.flatnonzero(apart <= 0):
         raise ValueError(f"{places[n + 1]}: expected a date after {dates[n]}, got {dates[n + 1]}.")
@@ -258,6 +263,14 @@ def prepare(series: Series, window: int, lag: int, is_log: bool) -> Problem:
         raise ValueError(
             f"{name}: expected a series that varies in its training part, got a constant from "
             f"{place[lag]} to {place[valid - 1]}."
+        )
+    if not known[test:].any():
+        raise ValueError(f"{name}: expected values in the test part, got gaps from {place[test]}.")
+    errors = series.values[series.season : test] - series.values[: test - series.season]
+    if not np.nansum(abs(errors)) > 0:
+        raise ValueError(
+            f"{name}: expected values that differ from those {series.season} steps before (the "
+            f"differences scale MASE), got none before {place[test]}. Choose another --season."
         )
     mean, std = used.mean(), used.std()
     scaled = (changes - mean) / std

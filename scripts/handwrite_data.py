@@ -115,8 +115,12 @@ class Encoder(NamedTuple):
 def make_encoder(items: Sequence[Item], conditioned: bool, letters: str = "") -> Encoder:
     """Finds the characters, besides the given letters, and the scale of the training set."""
     vocabulary = Characters.of([*(item.text for item in items), letters])
-    scale = float(np.concatenate([item.steps[1:, :2] for item in items]).std())
-    return Encoder(vocabulary, scale, conditioned)
+    moves = np.concatenate([item.steps[1:, :2] for item in items])
+    if not moves.any():
+        raise ValueError(
+            f"{items[0].place}: expected strokes of several points, got none in the training set."
+        )
+    return Encoder(vocabulary, float(moves.std()), conditioned)
 
 
 def to_svg(texts: Sequence[np.ndarray]) -> str:

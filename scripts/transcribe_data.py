@@ -109,7 +109,9 @@ def _read_xml(path: pathlib.Path) -> np.ndarray:
         if not points:
             raise ValueError(f"{path}: stroke {number}: expected at least one Point, got none.")
         try:
-            rows += [(float(point.attrib["x"]), -float(point.attrib["y"]), 0) for point in points]
+            rows += [
+                (_finite(point.attrib["x"]), -_finite(point.attrib["y"]), 0) for point in points
+            ]
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{path}: stroke {number}: expected points with numbers x and y, got {error}."
@@ -122,6 +124,12 @@ def _read_xml(path: pathlib.Path) -> np.ndarray:
     found = np.array(rows)
     found[:, :2] = np.diff(found[:, :2], axis=0, prepend=found[:1, :2])
     return found
+
+
+def _finite(text: str) -> float:
+    if not np.isfinite(number := float(text)):
+        raise ValueError(repr(text))
+    return number
 
 
 def _read_csv(path: pathlib.Path) -> np.ndarray:

@@ -107,9 +107,19 @@ def test_dates_gaps_and_covariates(forecast, data, tmp_path):
     assert (problem.levels[20:22] == series.values[19]).all() and not problem.known[[3, 20]].any()
 
 
+@pytest.mark.parametrize(("unit", "ending"), [("M", ""), ("M", "-01"), ("D", "T00:00:00.000Z")])
+def test_dates_count_months_or_have_times(forecast, data, tmp_path, unit, ending):
+    path = tmp_path / "a.csv"
+    dates = np.datetime64("2024-01", unit) + np.arange(60)
+    path.write_text("Day,x\n" + "".join(f"{dates[n]}{ending},{n}\n" for n in range(60) if n != 7))
+    [series] = data.read_series(path, options_of(forecast))
+    assert series.values.shape == (60,) and np.flatnonzero(np.isnan(series.values)).tolist() == [7]
+
+
 GOOD = "Month,Sales\n" + "".join(f"{n}-01,{n % 5 + n / 9}\n" for n in range(60))
 CONSTANT = "Month,Sales\n" + "".join(f"{n}-01,{5 + (n > 48)}\n" for n in range(60))
 DAYS = "Day,x\n2024-01-01,1\n2024-01-02,2\n"
+GAPS = "Month,Sales\n" + "".join(f"{n}-01,{n % 5 if n < 48 else ''}\n" for n in range(60))
 WRONG = [
     ("", [], "a.csv: expected a header and rows, got 0 rows."),
     ("x\n", [], "a.csv: expected a header and rows, got 1 rows."),
@@ -124,11 +134,19 @@ WRONG = [
     (GOOD, ["--date", "Day"], "a.csv:1: expected the column Day, got Month, Sales."),
     (DAYS + "2024-01-02,3\n", [], "a.csv:4: expected a date after 2024-01-02, got 2024-01-02."),
     (DAYS + "2024-02-31,3\n", [], "a.csv:4: expected a date, got '2024-02-31'."),
+    (DAYS + "2024-1-3,3\n", [], "a.csv:4: expected a date, got '2024-1-3'."),
+    (DAYS + ",3\n", [], "a.csv:4: expected a date, got ''."),
     (DAYS + "2031-02-01,3\n", [], "a.csv:2: expected dates at equal distances with few gaps, got"),
     (GOOD.replace("0-01,0.0", "0-01,"), [], "a.csv:2: expected a first value of a, got a gap."),
     (GOOD, ["--window", 64], "a.csv: a: expected at least 66 steps of training for --window 64"),
     (GOOD, ["--horizon", 20], "a test part of at least 20 for --horizon, got 41 and 12 of 60."),
     (GOOD, ["--season", 50], "a.csv: a: expected a --season below the 41 steps of training, got"),
+    (GAPS, [], "a.csv: a: expected values in the test part, got gaps from"),
+    (
+        GAPS + "60-01,3\n",
+        ["--season", 5],
+        "a.csv: a: expected values that differ from those 5 steps",
+    ),
     (CONSTANT, [], "varies in its training part, got a constant from"),
     (GOOD.replace("0-01,0.0", "0-01,-1"), ["--log"], "a.csv:2: expected values above 0 for --log"),
 ]

@@ -80,6 +80,11 @@ WRONG = [
     ("a.csv\tab\n", POINTS.replace("1,1,1", "1,1,0"), "a.csv:4: expected strokes that end with p"),
     ("a.csv\tab\n", POINTS.replace("1,0,0", "1,x,0"), "a.csv:3: expected three numbers"),
     ("a.csv\tab\nb.csv\tab\n", POINTS, "train.tsv:2: [Errno 2] No such file"),
+    (
+        "a.csv\tab\n",
+        "dx,dy,pen_up\n0,0,0\n0,0,1\n",
+        "train.tsv:1 (a.csv): expected strokes of seve",
+    ),
     ("a.csv ab\n", POINTS, "train.tsv:1: expected a file, a tab and a transcript"),
     ("", POINTS, "train.tsv: expected"),
     ("a.csv\tcd\n", POINTS, "valid.tsv:1 (a.csv): expected characters of the training texts"),

@@ -194,6 +194,7 @@ WRONG = [
     ("up.xml\tab", "up.xml: expected at least one Stroke, got points without strokes: the pen"),
     ("stroke.xml\tab", "stroke.xml: stroke 2: expected at least one Point, got none."),
     ("point.xml\tab", "point.xml: stroke 1: expected points with numbers x and y, got 'y'."),
+    ("nan.xml\tab", "nan.xml: stroke 1: expected points with numbers x and y, got 'nan'."),
     ("not.xml\tab", "not.xml: expected XML with strokes, got"),
     (f"{LINE}\na.csv\tabc", "bad.tsv:2 (a.csv): expected characters of the training transcripts"),
     (f"{LINE}\na.csv\t{40 * 'ab'}", "bad.tsv:2 (a.csv): expected at least 80 frames for 'abab"),
@@ -212,6 +213,7 @@ def test_wrong_files_of_strokes(complaint, files, tmp_path, lines, sentence):
     (tmp_path / "up.xml").write_text('<Session><Point x="1" y="1"/></Session>')
     (tmp_path / "stroke.xml").write_text(f"<Session>{STROKE}<Stroke/></Session>")
     (tmp_path / "point.xml").write_text('<Session><Stroke><Point x="1"/></Stroke></Session>')
+    (tmp_path / "nan.xml").write_text('<Session><Stroke><Point x="nan" y="1"/></Stroke></Session>')
     (tmp_path / "not.xml").write_text("strokes")
     (tmp_path / "bad.tsv").write_text(lines + "\n")
     changed = [tmp_path / "bad.tsv" if each == tmp_path / "test.tsv" else each for each in files]
