@@ -190,6 +190,11 @@ def _check_input(expected: dict[str, Any], array: jax.Array, sizes: dict[Any, in
             f"{f' with {where}' if where else ''}, got {array.dtype.name}"
             f"[{', '.join(map(str, array.shape))}]."
         )
+    if empty := [size for size in shape if sizes.get(size) == 0]:
+        raise ValueError(
+            f"program: {name}: expected {', '.join(empty)} >= 1, got the shape "
+            f"{list(array.shape)}. Leave out calls without rows or steps."
+        )
 
 
 def _by_argument(arrays: dict[str, jax.Array]) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def quantize_params(params: Params, where: Where = None) -> Any:
     Raises:
       TypeError: if a leaf of params is not an array of numbers, or `where` selects by something
         other than bools.
-      ValueError: if `where` has another structure than params, or a weight is not finite; it names
-        the weight. Traced weights are not checked.
+      ValueError: if `where` has another structure than params, params are quantized already, or a
+        weight is not finite; it names the weight. Traced weights are not checked.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -70,6 +70,12 @@ def quantize_params(params: Params, where: Where = None) -> Any:
       Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient
       Integer-Arithmetic-Only Inference, https://arxiv.org/abs/1712.05877
     """
+    leaves = jax.tree.leaves(params, is_leaf=_is_quantized)
+    if any(map(_is_quantized, leaves)):
+        raise ValueError(
+            "quantize_params: expected params without quantized weights, got a QuantizedArray. "
+            "Pass those of training, or of dequantize_params."
+        )
     selected = selected_weights("quantize_params", params, where)
 
     def quantize(path, w, is_selected):
@@ -112,11 +118,8 @@ def dequantize_params(params: Any) -> Params:
     """
     check_leaves("dequantize_params: params", params)
 
-    def is_quantized(value):
-        return isinstance(value, QuantizedArray)
-
     def dequantize(path, value):
-        if not is_quantized(value):
+        if not _is_quantized(value):
             return value
         values, scale = map(jnp.asarray, value)
         if scale.shape != (*values.shape[:-2], 1, *values.shape[-1:]):
@@ -127,13 +130,17 @@ def dequantize_params(params: Any) -> Params:
             )
         return values.astype(scale.dtype) * scale
 
-    return jax.tree_util.tree_map_with_path(dequantize, params, is_leaf=is_quantized)
+    return jax.tree_util.tree_map_with_path(dequantize, params, is_leaf=_is_quantized)
+
+
+def _is_quantized(value: Any) -> bool:
+    return isinstance(value, QuantizedArray)
 
 
 def _quantize(w: jax.Array) -> QuantizedArray:
     """Quantizes one array; a channel of zeros has the scale 0."""
     wide = at_least_float32(w)
-    scale = (jnp.abs(wide).max(-2, keepdims=True) / _LARGEST).astype(w.dtype)
+    scale = (jnp.abs(wide).max(-2, keepdims=True, initial=0.0) / _LARGEST).astype(w.dtype)
     divisor = at_least_float32(jnp.where(scale > 0, scale, jnp.ones_like(scale)))
     values = jnp.clip(jnp.round(wide / divisor), -_LARGEST, _LARGEST)
     return QuantizedArray(values.astype(jnp.int8), scale)

@@ -100,6 +100,12 @@ CALLS = [
         "length of row 1: expected from 0 to 5, the number of steps, got 6",
     ),
     (False, {"length": [5.0, 2.0]}, "length: expected int32[b] with b = 2, got float64[2]."),
+    (
+        False,
+        {"xs": XS[:, :0], "length": [0, 0]},
+        "program: xs: expected t >= 1, got the shape [2, 0, 3]. Leave out calls without rows",
+    ),
+    (False, {"xs": XS[:0], "length": np.zeros(0, int)}, "expected b >= 1, got the shape [0]."),
     (True, {"carry": None}, "program: missing carry/value. Expected carry/value, mask, reset, x."),
     (True, {"carry": {"hidden": XS[:, 0]}}, "program: missing carry/value."),
     (True, {}, "carry/value: expected float32[b, 4] with b = 2, got float32[2, 1]."),

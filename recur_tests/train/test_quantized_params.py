@@ -55,6 +55,13 @@ def test_weights_of_16_bits_are_within_half_a_rounded_scale(dtype):
     assert (error <= 0.5001 * np.asarray(found.scale, np.float64)).all()
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (2, 0, 4)])
+def test_empty_kernels(shape):
+    found = quantize_params({"w": np.zeros(shape, np.float32)})
+    assert found["w"].scale.shape == (*shape[:-2], 1, shape[-1])
+    assert dequantize_params(found)["w"].shape == shape
+
+
 def test_only_the_selected_matrices_change():
     params = {
         "kernel": np.ones((2, 3)),

@@ -786,6 +786,12 @@ OF_QUANTIZED = [
         )
         for value in (np.nan, np.inf)
     ),
+    Row(
+        "quantize_params",
+        lambda: quantize_params(quantize_params({"kernel": np.ones((2, 3))})),
+        ValueError,
+        "quantize_params: expected params without quantized weights, got a QuantizedArray. Pass",
+    ),
     *(
         Row(
             "dequantize_params",
