@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from recur.call_repr import call_repr
 from recur.cells.custom import cell
 from recur.checks import check_flag
-from recur.classic.log_space import log_sum, normalised
+from recur.classic.log_space import normalised
 from recur.classic.markov import MarkovChain
 from recur.classic.recursion import Filtered, prepare, product, recursion, run
 from recur.lift.scan import scan
+from recur.log_sums import log_sum
 from recur.masks import zero_invalid
 from recur.types import Cell, Mask
 

@@ -1,8 +1,4 @@
-"""Arithmetic in log space, where probability zero is -inf, without NaN in values or gradients.
-
-JAX also differentiates the branch that `where` does not select, and 0 · inf is NaN. So values of
--inf are replaced before each operation, and their results after it.
-"""
+"""Arithmetic with log probabilities, of which -inf is zero, and checks of symbols."""
 
 from __future__ import annotations
 
@@ -16,28 +12,11 @@ import numpy as np
 from recur.arrays import as_array, as_reals
 from recur.dtypes import at_least_float32
 from recur.ids import check_known_ids
+from recur.log_sums import log_sum, safe_subtract
 from recur.masks import make_mask
 
-Axes = int | tuple[int, ...]
 
-
-def log_sum(values: jax.Array, axis: Axes) -> jax.Array:
-    """`log Σ exp(values)`; -inf, with a gradient of zero, where all values are -inf."""
-    greatest = jax.lax.stop_gradient(values.max(axis, keepdims=True))
-    possible = greatest > -jnp.inf
-    greatest = jnp.where(possible, greatest, 0)
-    total = jnp.exp(values - greatest).sum(axis, keepdims=True)
-    log_total = jnp.log(jnp.where(possible, total, 1)) + greatest
-    return jnp.where(possible, log_total, -jnp.inf).squeeze(axis)
-
-
-def safe_subtract(values: jax.Array, total: jax.Array) -> jax.Array:
-    """`values - total`, broadcast; -inf where the total is -inf, and never NaN."""
-    possible = total > -jnp.inf
-    return jnp.where(possible, values - jnp.where(possible, total, 0), -jnp.inf)
-
-
-def normalised(values: jax.Array, axis: Axes) -> jax.Array:
+def normalised(values: jax.Array, axis: int | tuple[int, ...]) -> jax.Array:
     """Normalizes `values` to log probabilities; all -inf where all values are -inf."""
     return safe_subtract(values, jnp.expand_dims(log_sum(values, axis), axis))
 

@@ -27,11 +27,12 @@ import jax.numpy as jnp
 from recur.arrays import as_array
 from recur.cells.custom import cell
 from recur.checks import check_params
-from recur.classic.log_space import common_dtype, safe_subtract, sum_of_logs
+from recur.classic.log_space import common_dtype, sum_of_logs
 from recur.classic.markov import MarkovChain, check_chain
 from recur.keys import check_key
 from recur.layer import Layer
 from recur.lift.scan import scan
+from recur.log_sums import safe_subtract
 from recur.masks import make_mask, zero_invalid
 from recur.types import Cell, Mask
 

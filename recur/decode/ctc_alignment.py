@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from recur.decode.ctc_inputs import check_ctc_logits, check_ctc_targets
 from recur.decode.hypotheses import log_softmax
 from recur.ids import is_inside
+from recur.log_sums import log_sum, safe_subtract
 from recur.manual_axes import vary_over
 from recur.masks import zero_invalid
 
@@ -156,26 +157,30 @@ def _forward_backward(lattice: _Lattice) -> tuple[jax.Array, jax.Array]:
 
     def forward(alpha, step):
         scores, valid = step
-        moved = jax.nn.logsumexp(_moves(alpha, lattice.skips), axis=0) + scores
-        total = jax.nn.logsumexp(moved)
-        alpha, gain = jnp.where(valid, _subtract(moved, total), alpha), jnp.where(valid, total, 0.0)
+        moved = log_sum(_moves(alpha, lattice.skips), axis=0) + scores
+        total = log_sum(moved, axis=0)
+        alpha, gain = (
+            jnp.where(valid, safe_subtract(moved, total), alpha),
+            jnp.where(valid, total, 0.0),
+        )
         return alpha, (alpha, gain)
 
     def backward(beta, step):
         scores, valid = step
         after = (scores + beta)[::-1]  # reversed, two states before are two states after
         skips = jnp.concatenate([lattice.skips, jnp.zeros(2, bool)])[2:][::-1]
-        moved = jax.nn.logsumexp(_moves(after, skips), axis=0)[::-1]
-        moved = _subtract(moved, jax.nn.logsumexp(moved))
+        moved = log_sum(_moves(after, skips), axis=0)[::-1]
+        moved = safe_subtract(moved, log_sum(moved, axis=0))
         return jnp.where(valid, moved, beta), beta
 
     steps = (lattice.scores, lattice.mask)
     alpha, (alphas, gains) = jax.lax.scan(forward, _begin(lattice), steps)
     last = jnp.where(lattice.is_last, 0.0, -jnp.inf).astype(alpha.dtype)
     _, betas = jax.lax.scan(backward, vary_over(lattice, last), steps, reverse=True)
-    log_likelihood = gains.sum() + jax.nn.logsumexp(alpha + last)
+    ended = log_sum(alpha + last, axis=0)
+    log_likelihood = jnp.where(ended == -jnp.inf, -jnp.inf, gains.sum() + ended)
     joint = alphas + betas
-    posteriors = jnp.exp(_subtract(joint, jax.nn.logsumexp(joint, axis=1, keepdims=True)))
+    posteriors = jnp.exp(safe_subtract(joint, log_sum(joint, axis=1)[:, None]))
     return zero_invalid(lattice.mask, posteriors), log_likelihood
 
 
@@ -195,8 +200,3 @@ def _viterbi(lattice: _Lattice) -> tuple[jax.Array, jax.Array]:
     best = jnp.where(lattice.is_last, best, -jnp.inf)
     _, states = jax.lax.scan(follow, vary_over(lattice, best.argmax()), backs, reverse=True)
     return jnp.where(best.max() > -jnp.inf, states, 0), best.max()
-
-
-def _subtract(values: jax.Array, total: jax.Array) -> jax.Array:
-    """`values - total`; -inf where the total is, and not NaN."""
-    return jnp.where(total == -jnp.inf, -jnp.inf, values - total)

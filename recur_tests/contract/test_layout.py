@@ -24,6 +24,7 @@ FLOORS = [
         "layer",
         "call_repr",
         "dtypes",
+        "log_sums",
         "modules",
         "products",
         "manual_axes",

@@ -221,6 +221,24 @@ def test_alignment_is_the_best_path_and_posteriors_are_sums_over_all():
     assert_close(found.log_likelihood, -ctc_loss(DIRTY, TARGETS, MASK, TARGET_MASK), 1e-9)
 
 
+def test_alignments_have_gradients_and_keep_nan():
+    def total(logits):
+        found = jax.jit(ctc_align)(logits, TARGETS, MASK, TARGET_MASK)
+        return (found.log_likelihood + found.posterior.sum((1, 2))).sum()
+
+    def loss(logits):
+        return ctc_loss(logits, TARGETS, MASK, TARGET_MASK).sum()
+
+    only = jax.grad(
+        lambda logits: ctc_align(logits, TARGETS, MASK, TARGET_MASK).log_likelihood.sum()
+    )
+    assert_close(only(DIRTY), -jax.grad(loss)(DIRTY), 1e-9)
+    jax.test_util.check_grads(total, (LOGITS,), 1, ["rev"])
+    too_short = jax.grad(lambda logits: jax.jit(ctc_align)(logits, np.array([3, 3])).log_likelihood)
+    assert not too_short(LOGITS[0, :2]).any()
+    assert np.isnan(ctc_align(np.full((3, 4), np.nan), [1]).log_likelihood)
+
+
 def test_long_alignments_keep_their_precision():
     draws = np.random.default_rng(1)
     logits, targets = draws.standard_normal((3, 300, 6)), draws.integers(1, 6, (3, 40))
