@@ -20,7 +20,7 @@ from recur.cells import (
     LSTMParams,
     ProjectedLSTMParams,
 )
-from recur.checks import describe
+from recur.interop.foreign import named
 from recur.interop.tensors import check_finite
 
 Reset = Literal["after", "before"]
@@ -227,7 +227,7 @@ def _check_params(params: Any, library: Library, caller: str) -> str:
     if kind is None:
         raise TypeError(
             f"{caller}: expected the params of recur.lstm, projected_lstm, gru or elman, got "
-            f"{describe(params)[:200]}. Convert the entries of a chain one by one: params[1]."
+            f"{named(params)}. Convert the entries of a chain one by one: params[1]."
         )
     if getattr(params, "initial_carry", None) is not None:
         raise ValueError(

@@ -199,7 +199,7 @@ def _read(weights: Any, prefix: str, nonlinearity: str, caller: str) -> tuple[di
         )
     start = f"{prefix}." if prefix else ""
     inside = {str(n).removeprefix(start): w for n, w in weights.items() if str(n).startswith(start)}
-    if not inside:
+    if prefix and not inside:
         raise ValueError(
             f"{caller}: no tensor has the prefix {prefix!r}; the names are "
             f"{', '.join(map(str, weights)) or 'none'}."

@@ -73,6 +73,7 @@ def torch_rows():
             "such as weight_ih_l0 and weight_hh_l0, got weight, bias. Pass prefix=",
             {"weight": XS, "bias": XS},
         ),
+        row(name, "such as weight_ih_l0 and weight_hh_l0, got none. Pass prefix=", {}),
         row(
             name,
             "no tensor has the prefix 'lstm'; the names are weight_ih_l0",
@@ -112,7 +113,7 @@ def params_rows(name):
     return [
         row(
             name,
-            "expected the params of recur.lstm, projected_lstm, gru or elman",
+            "expected the params of recur.lstm, projected_lstm, gru or elman, got GatedParams. Convert",
             drawn(recur.mgu(4)),
             error=TypeError,
         ),
