@@ -113,7 +113,7 @@ def params_rows(name):
     return [
         row(
             name,
-            "expected the params of recur.lstm, projected_lstm, gru or elman, got GatedParams. Convert",
+            "expected the params of recur.lstm, projected_lstm, gru or elman, got GatedParams",
             drawn(recur.mgu(4)),
             error=TypeError,
         ),
