@@ -147,8 +147,7 @@ class SessionStore:
             raise UnknownSessionError("session: expected 32 hexadecimal digits.")
         if name not in self._sessions:
             self.make_room()
-            session = self._writing.pop(name, None)
-            self._sessions[name] = session or self._load(name)
+            self._sessions[name] = self._writing.get(name) or self._load(name)
         return self._sessions[name]
 
     def leave(self, session: Session) -> None:
@@ -159,7 +158,9 @@ class SessionStore:
         """Moves a session to its file if the memory is full."""
         if len(self._sessions) < self._most:
             return
-        away = next((session for session in self._sessions.values() if session.is_away()), None)
+        unused = (session for session in self._sessions.values() if session.is_away())
+        # A session that came back while it was written waits for that file: the newest is the last.
+        away = next((session for session in unused if session.id not in self._writing), None)
         if away is None or len(self._writing) >= self._most:
             raise FullError
         del self._sessions[away.id]
@@ -171,6 +172,8 @@ class SessionStore:
     async def save_all(self) -> None:
         """Writes all sessions to files; their carries are on the host."""
         if self._folder:
+            while self._writing:
+                await asyncio.sleep(0.01)
             loop, everyone = asyncio.get_running_loop(), [*self._sessions.values()]
             writes = [loop.run_in_executor(self._writers, self._save, each) for each in everyone]
             for session, error in zip(
@@ -202,8 +205,7 @@ class SessionStore:
             raise UnknownSessionError("session: its file is damaged.") from error
 
     def _note_file(self, session: Session, error: BaseException | None) -> None:
-        if self._writing.get(session.id) is session:
-            del self._writing[session.id]
+        self._writing.pop(session.id, None)
         if error is not None:
             print(f"serve: a session could not be saved: {error}", file=sys.stderr)
             return

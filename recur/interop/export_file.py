@@ -59,8 +59,8 @@ def export_program(
       step: whether to export one step, of inputs `[B, I]`.
       separate_params: whether the params are another input, a dict of arrays by the names that
         `save_params` uses.
-      symbolic: whether one program runs for every number of rows and steps, the dimensions "b" and
-        "t". Other axes are symbolic if xs or the context have symbolic dimensions already.
+      symbolic: whether one program runs for every number of rows and steps from 1, the dimensions
+        "b" and "t". Other axes are symbolic if xs or the context have symbolic dimensions already.
       platforms: where the program can run.
 
     Returns:

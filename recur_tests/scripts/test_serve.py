@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -452,6 +453,31 @@ def test_sessions_and_files_have_a_maximum(serve, model, alone, tmp_path):
     assert (gone, no_websocket, bad) == (404, 426, 400) and count <= 2
     assert text == alone("sea", 10, 0, 0)
     assert len([*tmp_path.glob("*.safetensors")]) <= 3
+
+
+def test_the_last_file_of_a_session_is_the_newest(scripts, tmp_path, monkeypatch):
+    import serve_sessions
+
+    written, save = threading.Event(), serve_sessions.save_params
+
+    def slow_save(*arguments):
+        written.wait(30)
+        save(*arguments)
+
+    async def run():
+        store = serve_sessions.SessionStore(tmp_path, 1, 9, "model", np.zeros(2))
+        first = store.new()
+        monkeypatch.setattr(serve_sessions, "save_params", slow_save)
+        store.make_room()
+        again = store.find(first.id)
+        with pytest.raises(serve_sessions.FullError):  # its older file is still being written
+            store.make_room()
+        again.drawn = 5
+        written.set()
+        await store.save_all()
+        return serve_sessions.SessionStore(tmp_path, 1, 9, "model", np.zeros(2)).find(first.id)
+
+    assert asyncio.run(run()).drawn == 5
 
 
 def test_drains(serve, model, alone):
