@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from recur.checks import check_number, check_whole
 from recur.diagnose.trajectory import check_forward, check_numbers
+from recur.dtypes import at_least_float32
 from recur.layer import Layer
 from recur.types import Carry, Context, Mask, Params
 
@@ -38,7 +39,7 @@ class FixedPoints(NamedTuple):
 
         Those above 1 in absolute value are unstable directions, those near 1 are memory.
         """
-        return jnp.linalg.eigvals(self.jacobian)
+        return jnp.linalg.eigvals(at_least_float32(self.jacobian))
 
     @property
     def is_stable(self) -> jax.Array:
@@ -163,7 +164,8 @@ def _newton(move, vector, max_steps, tolerance):
 
     def advance(state):
         vector, speed, count, _ = state
-        direction = jnp.linalg.solve(jax.jacfwd(move)(vector), move(vector))
+        slopes, moved = at_least_float32((jax.jacfwd(move)(vector), move(vector)))
+        direction = jnp.linalg.solve(slopes, moved).astype(vector.dtype)
         tries = vector[None] - shares[:, None] * direction[None]
         speeds = jax.vmap(speed_of)(tries)
         falls = speeds < speed

@@ -9,7 +9,7 @@ import numpy as np
 
 from recur.diagnose.data import check_fans
 from recur.diagnose.figure import make_figure
-from recur.diagnose.labels import add_legend, label_axes
+from recur.diagnose.labels import add_legend, label_axes, mark_whole_numbers
 
 _LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 _BAND, _MEDIAN, _LINE = (0.0, 0.45, 0.7), (0.0, 0.25, 0.45), (0.84, 0.37, 0.0)  # of Okabe and Ito
@@ -85,6 +85,7 @@ def forecast_fan(
             handles[label] = axes.plot(steps, drawn[name], **style)[0]
         style = {"color": _MEDIAN, "linewidth": 1.6, "label": "median"}
         handles["median"] = axes.plot(steps, median, **style)[0]
+        mark_whole_numbers(axes.xaxis)
         axes.axvline(0.5, color="0.5", linewidth=0.8, linestyle=":")
     first.set_ylim(*_limits(values, np.stack(list(quantiles.values()))))
     figure.suptitle(title)

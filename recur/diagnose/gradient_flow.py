@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from recur.checks import check_function
+from recur.arrays import as_array
+from recur.checks import check_function, describe, known_value
 from recur.diagnose.trajectory import Trajectory, make_trajectory, repeat_zeros
 from recur.layer import Layer, check_layer
 from recur.types import Carry, Context, Params
@@ -103,9 +105,9 @@ def gradient_by_lag(
       Norms `[T]`, where entry k - 1 is that of lag k; zero for lags before the start.
 
     Raises:
-      TypeError: if the layer is not one, or the loss is not a function.
+      TypeError: if the layer is not one, the loss is not a function, or the step is not an integer.
       ValueError: if the layer is batched, pooled, not causal or has no carry of floats, the
-        loss is not a scalar, or the step is not one of the sequence.
+        loss is not a scalar, or a known step is not one of the sequence.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -161,9 +163,9 @@ def param_gradient_by_lag(
       A pytree like the params, with norms `[T]` in place of each array: entry k is that of lag k.
 
     Raises:
-      TypeError: if the layer is not one, or the loss is not a function.
+      TypeError: if the layer is not one, the loss is not a function, or the step is not an integer.
       ValueError: if the layer is batched, pooled, not causal or has no carry of floats, the
-        loss is not a scalar, or the step is not one of the sequence.
+        loss is not a scalar, or a known step is not one of the sequence.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -283,7 +285,9 @@ def _gradient(caller: str, function: Callable[[Any], Any], at: Any) -> Any:
     """The gradient of a function that must return one real number."""
     found = jax.eval_shape(function, at)
     if getattr(found, "shape", None) != () or not jnp.issubdtype(found.dtype, jnp.floating):
-        raise ValueError(f"{caller}: expected a loss that returns one real number, got {found}.")
+        raise ValueError(
+            f"{caller}: expected a loss that returns one real number, got {describe(found)}."
+        )
     value, pull = jax.vjp(function, at)
     return pull(jnp.ones_like(value))[0]
 
@@ -295,10 +299,19 @@ def _loss_of_step(loss: Callable, step: jax.Array) -> Callable:
 
 def _find_step(caller: str, step: Any, count: int, length: Any) -> jax.Array:
     """The index of a step from the start."""
-    known = isinstance(step, int) and not isinstance(step, bool)
-    if known and not -count <= step < count:
-        raise ValueError(f"{caller}: expected a step of a sequence of {count}, got step {step}.")
-    step, end = jnp.asarray(step), count if length is None else length
+    end = count if length is None else length
+    known, known_end = known_value(step), known_value(end)
+    step = as_array(f"{caller}: step", step)
+    if step.ndim or not jnp.issubdtype(step.dtype, jnp.integer):
+        raise TypeError(
+            f"{caller}: expected a step as a whole number, got {step.dtype} of shape "
+            f"{list(step.shape)}."
+        )
+    if known is not None and known_end is not None and not -known_end <= known < known_end:
+        raise ValueError(
+            f"{caller}: expected a step of a sequence of {known_end}, got step {known}."
+        )
+    step, end = step.astype(int), jnp.asarray(end).astype(int)
     return jnp.where(step < 0, end + step, step)
 
 
@@ -307,7 +320,8 @@ def _norms(gradients: Any) -> jax.Array:
 
     Entries are scaled by the largest one, so that the squares of small gradients do not underflow.
     """
-    sizes = [jnp.abs(g).reshape(len(g), -1) for g in jax.tree.leaves(gradients)]
+    leaves = jax.tree.leaves(gradients)
+    sizes = [jnp.abs(g).reshape(len(g), math.prod(g.shape[1:])) for g in leaves]
     largest = jnp.stack([each.max(1, initial=0) for each in sizes]).max(0)
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
     squares = [jnp.square(each / scale[:, None]).sum(1) for each in sizes]

@@ -15,6 +15,11 @@ def label_axes(axes: Any, *, title: str = "", x: str = "", y: str = "") -> None:
     axes.set_ylabel(y, **AS_IT_IS)
 
 
+def mark_whole_numbers(axis: Any) -> None:
+    """Places the ticks of an axis, or a color bar, of whole numbers at whole numbers only."""
+    axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
 def add_legend(owner: Any, handles: Mapping[str, Any], **options: Any) -> None:
     """Adds a legend to axes or a figure.
 

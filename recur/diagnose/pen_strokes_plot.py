@@ -9,7 +9,7 @@ import numpy as np
 
 from recur.arrays import as_reals
 from recur.diagnose.figure import make_figure
-from recur.diagnose.labels import AS_IT_IS
+from recur.diagnose.labels import AS_IT_IS, mark_whole_numbers
 
 _WIDTH = 9.0  # inches
 _ROW = 0.22  # inches of a symbol in a map of weights
@@ -86,6 +86,7 @@ def _draw_weights(axes: Any, symbols: Sequence[str], weights: np.ndarray) -> Non
     axes.set_yticklabels(["␣" if s == " " else s for s in symbols], fontsize=8, **AS_IT_IS)
     axes.tick_params(labelsize=8)
     axes.set_xlabel("step of the pen", fontsize=8)
+    mark_whole_numbers(axes.xaxis)
 
 
 def _check(samples: Any) -> list[tuple[str, np.ndarray, Sequence[str], np.ndarray | None]]:

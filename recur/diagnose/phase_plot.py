@@ -11,7 +11,7 @@ import numpy as np
 from recur.checks import check_function
 from recur.diagnose.figure import make_figure
 from recur.diagnose.fixed_points import FixedPoints
-from recur.diagnose.labels import add_legend, label_axes
+from recur.diagnose.labels import add_legend, label_axes, mark_whole_numbers
 from recur.diagnose.palette import point_style
 from recur.types import Carry
 
@@ -84,7 +84,7 @@ def phase_portrait(
     if classes is None:
         steps = np.tile(np.arange(points.shape[1]), len(points))
         dots = axes.scatter(*points.reshape(-1, 2).T, c=steps, s=8, cmap="cividis", zorder=3)
-        figure.colorbar(dots, label="step")
+        mark_whole_numbers(figure.colorbar(dots, label="step").ax.yaxis)
     else:
         for number, name in enumerate(dict.fromkeys(classes.ravel().tolist())):
             chosen = points[classes == name].T
@@ -226,5 +226,5 @@ def _check_fixed(found: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
             f"phase_portrait: expected fixed points of {size} units, as the states, got the shape "
             f"{list(points.shape)}."
         )
-    radius = np.abs(np.linalg.eigvals(np.asarray(found.jacobian))).max(-1, initial=0)
+    radius = np.abs(np.linalg.eigvals(np.asarray(found.jacobian, float))).max(-1, initial=0)
     return points, radius < 1

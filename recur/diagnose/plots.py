@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from recur.checks import check_flag
 from recur.diagnose.data import check_lines, check_panels, check_points
 from recur.diagnose.figure import make_figure
-from recur.diagnose.labels import AS_IT_IS, add_legend, label_axes
+from recur.diagnose.labels import AS_IT_IS, add_legend, label_axes, mark_whole_numbers
 from recur.diagnose.palette import line_style, point_style
 
 
@@ -189,6 +191,8 @@ def _draw(
             axes.plot(places, values, alpha=0.3, linewidth=1, color=style["color"])
             values = _running_mean(values)
         (drawn[name],) = axes.plot(places, values, **style)
+    if all((np.asarray(places, float) % 1 == 0).all() for places, _ in lines.values()):
+        mark_whole_numbers(axes.xaxis)
     axes.grid(alpha=0.3)
     return drawn
 

@@ -10,7 +10,7 @@ import numpy as np
 from recur.arrays import as_reals
 from recur.checks import check_ids, check_whole
 from recur.diagnose.figure import make_figure
-from recur.diagnose.labels import AS_IT_IS, label_axes
+from recur.diagnose.labels import AS_IT_IS, label_axes, mark_whole_numbers
 
 _LINE, _MARK = (0.0, 0.45, 0.7), (0.9, 0.6, 0.0)  # blue and orange, of Okabe and Ito
 
@@ -88,6 +88,7 @@ def posteriorgram(
     label_axes(panels[0, 0], title=title)
     label_axes(spikes, x="frame", y="probability")
     spikes.set(xlim=(0, len(values)), ylim=(0, 1.25))
+    mark_whole_numbers(spikes.xaxis)
     return figure
 
 

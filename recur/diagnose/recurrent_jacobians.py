@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from recur.arrays import as_array
 from recur.checks import check_whole
 from recur.diagnose.trajectory import Trajectory, check_numbers, make_trajectory
+from recur.dtypes import as_float, at_least_float32
 from recur.layer import Layer
 from recur.types import Carry, Context, Params
 
@@ -83,7 +84,9 @@ def product_singular_values(jacobians: Any, *, sweeps: int = 8) -> jax.Array:
     The product is never computed: each sweep replaces the factors by those of a QR decomposition of
     the product, transposed, so that the triangular factors become diagonal. The logarithms of their
     diagonals are summed, so products of thousands of factors are possible. The values converge with
-    the sweeps, the faster, the more they differ; two sweeps suffice where they are far apart.
+    the sweeps, the faster, the more they differ; two sweeps suffice where they are far apart. Few
+    factors need more: of one Gaussian matrix with N = 64, the logarithms differ by up to 0.1 from
+    the exact ones after 8 sweeps. `jnp.linalg.svd` is exact for a single Jacobian.
 
     Args:
       jacobians: matrices `[T, N, N]`, such as from `step_jacobians`, the first to be applied first.
@@ -105,7 +108,7 @@ def product_singular_values(jacobians: Any, *, sweeps: int = 8) -> jax.Array:
       >>> bool(jnp.allclose(logs, 1000 * jnp.log(3.0)))
       True
     """
-    factors = _check_square("product_singular_values: jacobians", jacobians)
+    factors = as_float(_check_square("product_singular_values: jacobians", jacobians))
     sweeps = check_whole("product_singular_values: sweeps", sweeps, 1)
 
     def sweep(factors, _):
@@ -152,8 +155,8 @@ def lyapunov_exponents(
 
     Raises:
       TypeError: if the layer is not one.
-      ValueError: if the layer is batched, pooled, not causal or has no carry of real numbers, or
-        count is not from 1 to N.
+      ValueError: if the layer is batched, pooled, not causal or has no carry of real numbers,
+        there are no steps, or count is not from 1 to N.
 
     Example:
       >>> import jax, jax.numpy as jnp, recur
@@ -172,6 +175,8 @@ def lyapunov_exponents(
     steps = _real_trajectory(caller, layer, params, xs, carry, context, None)
     bound, (vector, as_carry) = steps.bind(params), ravel_pytree(steps.first)
     count = vector.size if count is None else check_whole(f"{caller}: count", count, 1)
+    if not steps.length:
+        raise ValueError(f"{caller}: expected a sequence with steps, got none.")
     if count > vector.size:
         raise ValueError(
             f"{caller}: expected a count of at most {vector.size}, the numbers of the carry, got "
@@ -185,8 +190,9 @@ def lyapunov_exponents(
             return ravel_pytree(steps.step(bound, as_carry(vector), inputs)[0])[0]
 
         vector, push = jax.linearize(step, vector)
-        q, upper = jnp.linalg.qr(jax.vmap(push, in_axes=1, out_axes=1)(q))
-        return (vector, q), jnp.log(jnp.abs(jnp.diagonal(upper)))
+        pushed = jax.vmap(push, in_axes=1, out_axes=1)(q)
+        q, upper = jnp.linalg.qr(at_least_float32(pushed))  # LAPACK has no 16-bit floats
+        return (vector, q.astype(vector.dtype)), jnp.log(jnp.abs(jnp.diagonal(upper)))
 
     start = vector, jnp.eye(vector.size, count, dtype=vector.dtype)
     _, logs = jax.lax.scan(advance, start, steps.inputs)
@@ -241,10 +247,10 @@ def vanishing_condition(recurrent_kernel: Any, activation: str = "tanh") -> Vani
       section 2.1, https://arxiv.org/abs/1211.5063
     """
     caller = "vanishing_condition"
-    kernel = as_array(f"{caller}: recurrent_kernel", recurrent_kernel)
+    kernel = as_float(as_array(f"{caller}: recurrent_kernel", recurrent_kernel))
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"{caller}: expected a kernel [H, H], got {list(kernel.shape)}.")
-    if activation not in SLOPES:
+    if not isinstance(activation, str) or activation not in SLOPES:
         names = ", ".join(SLOPES)
         raise ValueError(f"{caller}: expected an activation of {names}, got {activation!r}.")
     largest, threshold = jnp.linalg.norm(kernel, 2), 1 / SLOPES[activation]

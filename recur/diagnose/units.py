@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from recur.arrays import as_array
 from recur.checks import check_number, known_value
+from recur.dtypes import as_float
 
 
 def time_constants(forget: Any) -> jax.Array:
@@ -131,7 +132,7 @@ def effective_rank(states: Any) -> jax.Array:
       Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality,
       https://infoscience.epfl.ch/record/110188/files/RoyV07.pdf
     """
-    states = _rows("effective_rank: states", as_array("effective_rank: states", states))
+    states = as_float(_rows("effective_rank: states", as_array("effective_rank: states", states)))
     values = jnp.linalg.svd(states - states.mean(0, keepdims=True), compute_uv=False)
     shares = values / jnp.where(values.sum() > 0, values.sum(), 1)
     entropy = -jnp.where(shares > 0, shares * jnp.log(jnp.where(shares > 0, shares, 1)), 0).sum()

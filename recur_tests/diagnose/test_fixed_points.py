@@ -67,3 +67,15 @@ def test_distinct_points_are_converged_and_apart():
     assert none.steps.shape == (0,) and none.carry["b"].shape == (0, 2)
     with pytest.raises(ValueError, match="distinct: expected a tolerance of at least 0, got -1"):
         found.distinct(-1)
+
+
+def test_the_fixed_points_of_a_bfloat16_layer():
+    cell = recur.cell(
+        init=lambda key, x: jnp.asarray(0.5, jnp.bfloat16),
+        init_carry=lambda params, x: jnp.zeros(2, jnp.bfloat16),
+        step=lambda params, h, x: (params * h + x, h),
+    )
+    half = jnp.asarray(0.5, jnp.bfloat16)
+    x, starts = jnp.ones(2, jnp.bfloat16), jnp.zeros((3, 2), jnp.bfloat16)
+    found = find_fixed_points(recur.scan(cell), half, x, starts)
+    assert found.converged.all() and (found.carry == 2).all() and found.is_stable.all()

@@ -44,3 +44,9 @@ def test_a_forecast_that_explodes_does_not_hide_the_series(scale):
 def test_a_constant_series():
     figure = forecast_fan([3.0], {"a": np.full((1, 2), 3.0)})
     assert figure.axes[0].get_ylim() == pytest.approx((2.97, 3.03))
+
+
+def test_steps_are_marked_at_whole_numbers():
+    for figure in (forecast_fan([3.0], {"a": PATHS[:, :1]}), forecast_fan([3.0], {"a": PATHS})):
+        ticks = figure.axes[0].get_xticks()
+        assert len(ticks) and (ticks % 1 == 0).all()

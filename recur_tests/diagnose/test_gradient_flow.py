@@ -135,3 +135,23 @@ def test_saliency_of_a_bidirectional_pooled_layer():
             rates.append((high - low) / (2 * small))
         assert found[t] == pytest.approx(np.linalg.norm(rates), rel=2e-2, abs=1e-3)
     assert (found[5:] == 0).all()
+
+
+@pytest.mark.parametrize("step", [T, -T - 1, np.int64(T), jnp.asarray(T), 4, -5])
+def test_a_step_beyond_the_sequence(step):
+    """Of any kind of integer, and beyond the steps that count."""
+    options = {"length": 4} if step in (4, -5) else {}
+    for function in (gradient_by_lag, param_gradient_by_lag):
+        with pytest.raises(ValueError, match=f"a sequence of {options.get('length', T)}, got step"):
+            function(LAYER, PARAMS, XS, loss, step=step, **options)
+
+
+def test_a_traced_step():
+    found = jax.jit(lambda step: gradient_by_lag(LAYER, PARAMS, XS, loss, step=step))(2)
+    expected = gradient_by_lag(LAYER, PARAMS, XS, loss, step=np.int32(2))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_inputs_without_steps():
+    assert input_gradients(LAYER, PARAMS, XS[:0], jnp.sum).shape == (0,)
+    assert carry_gradients(LAYER, PARAMS, XS[:0], jnp.sum).shape == (1, H)

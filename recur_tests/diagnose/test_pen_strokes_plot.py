@@ -35,6 +35,8 @@ def test_weights_are_a_map_above_the_strokes(tmp_path):
     heat, below, _ = figure.axes
     np.testing.assert_array_equal(heat.images[0].get_array(), weights.T)
     assert [label.get_text() for label in heat.get_yticklabels()] == ["a", "␣", "$b"]
+    few = pen_strokes([("a", CROSS, ["a"], np.ones((2, 1)))]).axes[0]
+    assert (few.get_xticks() % 1 == 0).all()  # steps
     assert heat.get_ylim() == (-0.5, 2.5) and heat.get_position().y0 > below.get_position().y1
     figure.savefig(tmp_path / "it.png")
     assert (tmp_path / "it.png").read_bytes().startswith(b"\x89PNG")

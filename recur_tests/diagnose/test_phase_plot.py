@@ -103,3 +103,9 @@ def test_vector_field_in_the_plane_of_the_components():
     places, arrows = np.stack([field.X, field.Y], 1), np.stack([field.U, field.V], 1)
     assert np.allclose(places[:, 0] * arrows[:, 1], places[:, 1] * arrows[:, 0], atol=1e-6)
     assert ((places * arrows).sum(1) < 0).all()
+
+
+def test_steps_are_marked_at_whole_numbers():
+    states = np.random.default_rng(0).normal(size=(3, 2))
+    ticks = phase_portrait(states).axes[1].get_yticks()
+    assert len(ticks) and (ticks % 1 == 0).all()

@@ -143,3 +143,16 @@ def test_panels_on_one_scale():
     assert (
         len(panels(long).axes[0].lines) == 2 and len(panels(long, smooth=False).axes[0].lines) == 1
     )
+
+
+@pytest.mark.parametrize("places", [[1, 2, 3, 4], np.arange(3.0), [7], [5_000, 5_001]])
+def test_whole_numbers_are_marked_at_whole_numbers(places):
+    lines = {"a": (places, places)}
+    for figure in (curves(lines), panels({"one": lines, "two": lines})):
+        ticks = figure.axes[0].get_xticks()
+        assert len(ticks) and (ticks % 1 == 0).all()
+
+
+def test_other_numbers_are_marked_between_whole_numbers_too():
+    for lines in ({"a": ([0.5, 1.5], [1, 2])}, {"a": ([1, 2], [1, 2]), "b": ([1.25], [1])}):
+        assert (curves(lines).axes[0].get_xticks() % 1 != 0).any()

@@ -29,6 +29,7 @@ def test_spikes_boxes_and_rows(tmp_path):
     assert found == [("a", 1.5), ("$b$", 3.5)] and not spikes.texts[1].get_parse_math()
     blank, *others = spikes.lines
     assert blank.get_linestyle() == ":" and len(others) == 2
+    assert (spikes.get_xticks() % 1 == 0).all()  # frames
     np.testing.assert_array_equal(blank.get_ydata(), VALUES[:, 0])
     figure.savefig(tmp_path / "it.png")
     assert (tmp_path / "it.png").read_bytes().startswith(b"\x89PNG")

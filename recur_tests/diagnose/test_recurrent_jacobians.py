@@ -85,3 +85,24 @@ def test_the_conditions_for_vanishing_and_exploding(factor, activation, vanishes
     found = vanishing_condition(factor * turn @ np.diag([1.0, 0.5, 0.1]), activation)
     assert found.largest == pytest.approx(factor, rel=1e-5)
     assert (bool(found.vanishes), bool(found.can_explode)) == (vanishes, can_explode)
+
+
+def test_bfloat16_and_integers_are_computed_in_float32():
+    narrow = jnp.asarray(np.random.default_rng(6).normal(size=(3, 2, 2)), jnp.bfloat16)
+    wide = narrow.astype(jnp.float32)
+    found, expected = product_singular_values(narrow), product_singular_values(wide)
+    assert found.dtype == jnp.float32 and np.array_equal(found, expected)
+    assert vanishing_condition(narrow[0]).largest == vanishing_condition(wide[0]).largest
+    np.testing.assert_allclose(product_singular_values(3 * np.eye(2, dtype=int)[None]), np.log(3))
+    turn = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))[0]
+    layer, params = linear_layer(turn)
+    half = recur.scan(
+        recur.cell(
+            init=lambda key, x: params.astype(jnp.bfloat16),
+            init_carry=lambda params, x: jnp.zeros(3, jnp.bfloat16),
+            step=lambda params, h, x: (params @ h + x, h),
+        )
+    )
+    xs = jnp.asarray(XS, jnp.bfloat16)
+    found = lyapunov_exponents(half, params.astype(jnp.bfloat16), xs)
+    np.testing.assert_allclose(found, lyapunov_exponents(layer, params, XS), atol=1e-2)

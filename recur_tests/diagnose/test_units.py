@@ -1,5 +1,6 @@
 """Statistics of gates and states, against NumPy and closed forms."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,3 +40,8 @@ def test_the_rank_of_equal_directions_is_their_number(rank):
 
 def test_the_rank_of_one_state_is_zero():
     assert effective_rank(np.ones((5, 3))) == 0
+
+
+def test_the_rank_of_bfloat16_states():
+    states = jnp.asarray(np.random.default_rng(0).normal(size=(9, 3)), jnp.bfloat16)
+    assert effective_rank(states) == effective_rank(states.astype(jnp.float32))

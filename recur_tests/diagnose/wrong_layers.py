@@ -77,6 +77,10 @@ def of_steps(function):
         function,
         ((LAYER, PARAMS, XS, jnp.sum), {"step": 5}, ValueError, "a sequence of 5, got step 5."),
         ((LAYER, PARAMS, XS, jnp.sum), {"step": -6}, ValueError, "a sequence of 5, got step -6."),
+        ((LAYER, PARAMS, XS, jnp.sum), {"step": True}, TypeError, "a whole number, got bool of"),
+        ((LAYER, PARAMS, XS, jnp.sum), {"step": 1.5}, TypeError, "a whole number, got float"),
+        ((LAYER, PARAMS, XS, jnp.sum), {"step": None}, TypeError, "step: expected an array of"),
+        ((LAYER, PARAMS, XS, jnp.sum), {"step": [1, 2]}, TypeError, "of shape [2]."),
     )
 
 
@@ -109,6 +113,7 @@ ROWS = [
         (OF_LRU, {}, ValueError, REAL),
         ((LAYER, PARAMS, XS), {"count": 0}, ValueError, "count: expected a whole number of at"),
         ((LAYER, PARAMS, XS), {"count": 3}, ValueError, "a count of at most 2, the numbers of"),
+        ((LAYER, PARAMS, XS[:0]), {}, ValueError, "expected a sequence with steps, got none."),
     ),
     *rows(
         product_singular_values,
@@ -125,6 +130,7 @@ ROWS = [
         ((np.ones((2, 3)),), {}, ValueError, "expected a kernel [H, H], got [2, 3]."),
         ((np.eye(2), "gelu"), {}, ValueError, "of tanh, relu, sigmoid, identity, got 'gelu'."),
         ((np.eye(2), None), {}, ValueError, "of tanh, relu, sigmoid, identity, got None."),
+        ((np.eye(2), ["tanh"]), {}, ValueError, "sigmoid, identity, got ['tanh']."),
     ),
     *rows(
         named_values,

@@ -100,7 +100,11 @@ ROWS = [
             "a recurrent layer, got one without a carry",
         ),
         ((GRU, OF_GRU, XS, 3), TypeError, "loss: expected a function, got int."),
-        ((GRU, OF_GRU, XS, lambda y: y), ValueError, "a loss that returns one real number, got Sh"),
+        (
+            (GRU, OF_GRU, XS, lambda y: y),
+            ValueError,
+            "a loss that returns one real number, got float",
+        ),
     ),
     *(
         Row(
