@@ -222,7 +222,9 @@ def _options(layer: Any, kind: str, caller: str) -> dict[str, Any]:
     if name not in (*SAME_NAMES, *ACTIVATIONS):
         known = ", ".join(sorted((*SAME_NAMES, *ACTIVATIONS)))
         raise ValueError(f"{caller}: expected an activation of {known}, got {name!r}.")
-    options = {} if name == "tanh" else {"activation": ACTIVATIONS.get(name, name)}
+    options: dict[str, Any] = {}
+    if name != "tanh":
+        options["activation"] = ACTIVATIONS.get(name, name)
     if kind == "GRU" and not layer.reset_after:
         options["reset"] = "before"
     if layer.compute_dtype != layer.variable_dtype:
