@@ -110,6 +110,7 @@ def panels(
     smooth = check_flag("panels: smooth", smooth)
     share_y = check_flag("panels: share_y", share_y)
     numbers = _number(name for lines in panels.values() for name in lines)
+    dashes = _number(name for names in levels.values() for name in names)
     rows, columns = -(-len(panels) // 2), min(2, len(panels))
     figure = make_figure(6 * columns, 3.5 * rows + 0.5)
     handles: dict[str, Any] = {}
@@ -121,8 +122,9 @@ def panels(
         axes.set_yscale(**_SCALES[logarithmic])
         handles |= _draw(axes, lines, numbers, smooth)
         for name, level in levels.get(title, {}).items():
+            style = _LEVEL_STYLES[dashes[name] % len(_LEVEL_STYLES)]
             handles[name] = axes.axhline(
-                level, color="black", linestyle="--", linewidth=1, label=name
+                level, color="black", linestyle=style, linewidth=1, label=name
             )
     shown = dict.fromkeys(numbers) | handles  # curves first
     add_legend(figure, shown, loc="outside lower center", ncols=min(6, len(shown)))
@@ -206,6 +208,7 @@ _SCALES: dict[bool, Any] = {
     False: {"value": "linear"},
     True: {"value": "log", "nonpositive": "mask"},
 }
+_LEVEL_STYLES = ("--", ":", "-.", (0, (8, 4)), (0, (5, 2, 1, 2, 1, 2)))
 _FEW = 20
 
 

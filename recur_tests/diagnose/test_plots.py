@@ -32,7 +32,7 @@ def test_panels_share_colors_and_one_legend(tmp_path):
             "two": {"b": ([1, 2], [3.0, 2.0]), "c": (range(40), [1.0] * 40)},
             "three": {"c": ([1], [2.0])},
         },
-        levels={"two": {"bound": 1.5}},
+        levels={"two": {"best": 0.5, "bound": 1.5}, "three": {"bound": 1.5}},
         y="loss",
         logarithmic=True,
     )
@@ -47,9 +47,11 @@ def test_panels_share_colors_and_one_legend(tmp_path):
     }
     assert colors["one", "b"] == colors["two", "b"] != colors["one", "a"]
     assert colors["two", "c"] == colors["three", "c"]
-    assert two.lines[-1].get_ydata() == [1.5, 1.5] and two.lines[-1].get_linestyle() == "--"
+    best, bound = two.lines[-2:]
+    assert bound.get_ydata() == [1.5, 1.5] and best.get_linestyle() == "--"
+    assert bound.get_linestyle() == three.lines[-1].get_linestyle() != best.get_linestyle()
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c", "bound"]
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c", "best", "bound"]
     figure.savefig(tmp_path / "panels.png")
     assert (tmp_path / "panels.png").read_bytes().startswith(b"\x89PNG")
 
