@@ -136,7 +136,7 @@ def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def called_by(equation: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]] | None:
-    """Returns the function that an equation calls with its inputs, and the its constants."""
+    """Returns the function that an equation calls with its inputs, and its constants."""
     for called in (equation.params.get(key) for key in _CALLED):
         inner = getattr(called, "jaxpr", called)
         if isinstance(inner, Jaxpr) and len(inner.invars) == len(equation.invars):
